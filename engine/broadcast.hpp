@@ -1,0 +1,25 @@
+// Undoing and doing broadcasts, and adding: the three linear maps that the sweep itself needs. Each
+// is the derivative of another, so gradients that went through them can be differentiated again.
+#pragma once
+
+#include "engine/tape.hpp"
+
+namespace argtape {
+inline namespace ARGTAPE_ABI {
+
+/// x summed over the axes along which a tensor of `shape` is stretched to x's shape.
+Tensor sum_to(const Tensor& x, const Shape& shape);
+/// x stretched to `shape`, as NumPy broadcasts.
+Tensor broadcast_to(const Tensor& x, const Shape& shape);
+/// a += b, of equal shapes.
+void add_to(Tensor& a, const Tensor& b);
+
+/// The same, recorded. `shape` must broadcast to x's shape, or x's to `shape`; otherwise they throw
+/// std::invalid_argument.
+Var sum_to(Var x, const Shape& shape);
+Var broadcast_to(Var x, const Shape& shape);
+/// a + b, of equal shapes.
+Var add_same(Var a, Var b);
+
+}  // namespace ARGTAPE_ABI
+}  // namespace argtape

@@ -1,0 +1,43 @@
+// The gradient checker, for whoever writes an op: one random direction, one random cotangent, two orders.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "engine/tape.hpp"
+
+namespace argtape {
+inline namespace ARGTAPE_ABI {
+
+/// A function of tensors: takes one Var for each point given to the checker, all on one tape.
+using Function = std::function<Var(const std::vector<Var>&)>;
+
+struct CheckOptions {
+  std::uint64_t seed = 1;
+  /// 1: the gradient; 2: the gradient of the gradient too.
+  int order = 2;
+  /// How far apart the two sides may be, relative to the gradient's norm.
+  double tolerance = sizeof(Scalar) == 8 ? 1e-6 : 5e-3;
+  /// How far the points are moved along the direction.
+  double step = sizeof(Scalar) == 8 ? 1e-3 : 3e-2;
+};
+
+struct CheckResult {
+  bool ok = true;
+  double error = 0;    ///< the largest seen, relative to the gradient's norm
+  std::string report;  ///< what failed: order, which inputs were active, expected and found
+  explicit operator bool() const { return ok; }
+};
+
+/// Compares, for a random direction v and a random cotangent u, <u, f(x + tv)>' at t = 0, by central
+/// differences of fourth order, with <v, gradient of <u, f>>. It does so for every mix of active and
+/// constant points (up to four points; beyond, for each alone and all together), for the gradient in
+/// numbers and for the recorded one, and then for the gradient of <w, gradient>. Two evaluations a
+/// difference whatever the sizes; a derivative off by 0.05 % is rejected in double. Points must keep
+/// clear of kinks. Throws std::invalid_argument for an order other than 1 and 2.
+CheckResult check_gradient(const Function& f, const std::vector<Tensor>& points, CheckOptions options = {});
+
+}  // namespace ARGTAPE_ABI
+}  // namespace argtape

@@ -1,0 +1,44 @@
+// Blocks of memory that are handed out again, so that a training step in its steady state asks the
+// system for nothing.
+#pragma once
+
+#include <cstddef>
+
+#include "engine/scalar.hpp"
+
+namespace argtape {
+inline namespace ARGTAPE_ABI {
+
+/// At least `bytes` of memory on a 64-byte boundary. Throws std::bad_alloc.
+void* take_block(std::size_t bytes);
+
+/// Hands back a block that take_block(bytes) gave; any thread may do so.
+void give_block(void* block, std::size_t bytes) noexcept;
+
+/// What the recycler holds. `system_requests` counts the blocks asked of the system since the start
+/// of the process, over all threads; the bytes are those of the calling thread.
+struct MemoryUse {
+  std::size_t system_requests = 0;
+  std::size_t cached_bytes = 0;
+};
+MemoryUse memory_use();
+
+/// Gives the calling thread's cached blocks back to the system.
+void release_cached_memory() noexcept;
+
+/// The allocator of every Tensor and of the tape's nodes. It is named in their types, so that those
+/// do not change with a user's compiler flags (xtensor's default allocator does).
+template <class T>
+struct Recycler {
+  using value_type = T;
+  Recycler() = default;
+  template <class U>
+  Recycler(const Recycler<U>&) noexcept {}
+  T* allocate(std::size_t n) { return static_cast<T*>(take_block(n * sizeof(T))); }
+  void deallocate(T* p, std::size_t n) noexcept { give_block(p, n * sizeof(T)); }
+  friend bool operator==(const Recycler&, const Recycler&) noexcept { return true; }
+  friend bool operator!=(const Recycler&, const Recycler&) noexcept { return false; }
+};
+
+}  // namespace ARGTAPE_ABI
+}  // namespace argtape

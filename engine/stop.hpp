@@ -1,0 +1,35 @@
+// The stop report: which node stopped which parameter's gradient, and why.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "engine/tape.hpp"
+
+namespace argtape {
+inline namespace ARGTAPE_ABI {
+
+enum class Stop {
+  reached,      ///< a gradient arrives and is not zero
+  zero,         ///< one arrives, but every number in it is zero
+  cut,          ///< a node on the way passes nothing back
+  unconnected,  ///< the cost was not computed from it
+  refused,      ///< the sweep itself is an error
+};
+
+struct StopLine {
+  Var parameter;
+  Stop reason;
+  std::vector<Var> nodes;  ///< where the gradient stopped; empty if it reached, or never set out
+  double norm = 0;         ///< of the gradient, where one arrives
+  std::string words;       ///< all of it in a sentence
+};
+
+/// One line for each parameter. Throws std::invalid_argument for Vars of two tapes.
+std::vector<StopLine> stop_report(Var cost, Inputs parameters);
+
+/// The report's sentences, one a line.
+std::string str(const std::vector<StopLine>& report);
+
+}  // namespace ARGTAPE_ABI
+}  // namespace argtape

@@ -1,0 +1,349 @@
+#include "engine/sweep.hpp"
+
+#include <algorithm>
+#include <deque>
+#include <stdexcept>
+
+#include "engine/broadcast.hpp"
+
+namespace argtape {
+inline namespace ARGTAPE_ABI {
+
+class Sweep {
+ public:
+  // A sweep in numbers; or, if `recorded`, in Vars, restricted to what depends on `keep`.
+  Sweep(const char* name, Inputs costs, Inputs keep, Inputs weights, bool recorded);
+  ~Sweep();
+  Sweep(const Sweep&) = delete;
+  Sweep& operator=(const Sweep&) = delete;
+
+  void run();
+  Gradients numbers();
+  std::vector<Var> vars(Inputs wrt);
+
+ private:
+  friend class Arrival;
+  static constexpr std::uint32_t kNone = ~std::uint32_t{0};
+
+  bool visits(std::uint32_t i) const {
+    const Node& n = tape_.nodes_[i];
+    return (n.wants_gradient || n.wants_costs) && (needed_.empty() || needed_[i]);
+  }
+  bool wants(std::uint32_t i) const {
+    return tape_.nodes_[i].wants_gradient && (needed_.empty() || needed_[i]);
+  }
+  bool arrived(std::uint32_t i) const { return recorded_ ? var_[i].tape != nullptr : slot_[i] != kNone; }
+
+  // The tensor that gathers node i's gradient; a fresh one has the node's shape and no values yet.
+  Tensor& open_slot(std::uint32_t i, bool& fresh);
+  void add_numbers(std::uint32_t i, Tensor&& g);
+  void add_copy(std::uint32_t i, const Tensor& g);
+  void add_var(std::uint32_t i, Var g);
+  void settle(Arrival& at);
+  void truncate() {
+    while (tape_.nodes_.size() > mark_) tape_.nodes_.pop_back();
+  }
+  [[noreturn]] void wrong_shape(const Arrival& at, std::size_t i, const Shape& given) const;
+
+  Tape& tape_;
+  const bool recorded_;
+  const std::size_t mark_;     // what stands above was made by this sweep
+  const std::uint32_t count_;  // nodes up to the last cost
+  std::vector<Var> costs_, weights_;
+  std::vector<std::uint32_t> kept_;  // by rising index: their gradients stay
+  std::vector<bool> keeps_;          // the same, by node; empty if only parameters are kept
+  std::vector<char> needed_;         // empty: whatever the nodes want
+
+  const std::size_t words_;          // of 64 costs each
+  std::vector<std::uint64_t> feeds_;  // for each node the set of costs it feeds
+
+  std::vector<Var> var_;              // if recorded
+  std::vector<std::uint32_t> slot_;   // otherwise: which tensor of the pool
+  std::deque<Tensor> pool_;
+  std::vector<std::uint32_t> idle_;
+
+  struct Given {
+    std::uint32_t input;
+    Var gradient;  // empty: the node's own, passed on
+  };
+  std::vector<Given> given_;  // by the backward that is running
+};
+
+namespace {
+std::uint32_t nodes_up_to(Inputs costs) {
+  std::uint32_t top = 0;
+  for (const Var& c : costs) top = std::max(top, c.index + 1);
+  return top;
+}
+}  // namespace
+
+Sweep::Sweep(const char* name, Inputs costs, Inputs keep, Inputs weights, bool recorded)
+    : tape_(tape_of(name, costs)),
+      recorded_(recorded),
+      mark_(tape_.nodes_.size()),
+      count_(nodes_up_to(costs)),
+      costs_(costs.begin(), costs.end()),
+      weights_(weights.begin(), weights.end()),
+      words_((costs.size() + 63) / 64) {
+  if (weights.size() != 0 && weights.size() != costs.size())
+    throw std::invalid_argument(std::string(name) + ": " + std::to_string(weights.size()) + " weights for " +
+                                std::to_string(costs.size()) + " costs; need one for each");
+  for (std::size_t c = 0; c < weights.size(); ++c)
+    if (weights[c].shape() != costs[c].shape())
+      throw std::invalid_argument(std::string(name) + ": weight " + std::to_string(c) + " is " +
+                                  str(weights[c].shape()) + ", its cost is " + str(costs[c].shape()) +
+                                  "; need the same shape");
+  for (const Var& v : keep) {
+    if (v.tape != &tape_)
+      throw std::invalid_argument(std::string(name) + ": a Var asked for stands on another tape than the costs");
+    if (!tape_.nodes_[v.index].wants_gradient)
+      throw std::invalid_argument(std::string(name) + ": " + tape_.nodes_[v.index].op.name + " (node " +
+                                  std::to_string(v.index) + ") depends on no parameter; make it one with "
+                                  "tape.parameter() to get its gradient");
+    kept_.push_back(v.index);
+  }
+  if (recorded) {
+    needed_.assign(mark_, 0);
+    for (std::uint32_t k : kept_) needed_[k] = 1;
+    for (std::uint32_t i = 0; i < count_; ++i) {
+      const Node& n = tape_.nodes_[i];
+      if (!n.wants_gradient && !n.wants_costs) continue;
+      for (std::uint32_t in : n.inputs) needed_[i] |= needed_[in];
+    }
+    var_.resize(count_);
+  } else {
+    kept_.insert(kept_.end(), tape_.parameters_.begin(), tape_.parameters_.end());
+    if (keep.size() != 0) {
+      keeps_.assign(mark_, false);
+      for (std::uint32_t k : kept_) keeps_[k] = true;
+    }
+    slot_.assign(count_, kNone);
+    tape_.recording_ = false;
+  }
+  std::sort(kept_.begin(), kept_.end());
+  kept_.erase(std::unique(kept_.begin(), kept_.end()), kept_.end());
+  feeds_.assign(count_ * words_, 0);
+}
+
+Sweep::~Sweep() {
+  if (!recorded_) {
+    tape_.recording_ = true;
+    truncate();
+  }
+}
+
+void Sweep::run() {
+  for (std::size_t c = 0; c < costs_.size(); ++c) {
+    const std::uint32_t i = costs_[c].index;
+    feeds_[i * words_ + c / 64] |= std::uint64_t{1} << (c % 64);
+    if (!wants(i)) continue;
+    if (recorded_)
+      add_var(i, weights_.empty() ? tape_.constant(ones(costs_[c].shape()), "one") : weights_[c]);
+    else
+      add_numbers(i, weights_.empty() ? ones(costs_[c].shape()) : Tensor(weights_[c].value()));
+  }
+  Arrival at;
+  at.sweep_ = this;
+  at.tape_ = &tape_;
+  for (std::uint32_t i = count_; i-- > 0;) {
+    const std::uint64_t* feeds = &feeds_[i * words_];
+    if (std::all_of(feeds, feeds + words_, [](std::uint64_t w) { return w == 0; }) || !visits(i)) continue;
+    const Node& n = tape_.nodes_[i];
+    for (std::uint32_t in : n.inputs)
+      for (std::size_t w = 0; w < words_; ++w) feeds_[in * words_ + w] |= feeds[w];
+    const bool here = arrived(i);
+    if (n.backward) {
+      if (n.op.refuses_no_path && !here)
+        throw std::invalid_argument(n.op.name +
+                                    ": no differentiable path from this choice to the cost; use "
+                                    "score_function(), or make the path differentiable");
+      if (here || n.op.reads_costs) {
+        at.node_ = &n;
+        at.index_ = i;
+        at.gradient_ = recorded_ && here ? var_[i] : Var{};
+        n.backward(at);
+        settle(at);
+      }
+    }
+    if (!recorded_ && here && slot_[i] != kNone && !n.parameter && (keeps_.empty() || !keeps_[i])) {
+      idle_.push_back(slot_[i]);
+      slot_[i] = kNone;
+    }
+  }
+}
+
+Tensor& Sweep::open_slot(std::uint32_t i, bool& fresh) {
+  fresh = slot_[i] == kNone;
+  if (fresh) {
+    if (idle_.empty()) {
+      idle_.push_back(static_cast<std::uint32_t>(pool_.size()));
+      pool_.emplace_back();
+    }
+    slot_[i] = idle_.back();
+    idle_.pop_back();
+    pool_[slot_[i]].resize(tape_.nodes_[i].value->shape());
+  }
+  return pool_[slot_[i]];
+}
+
+void Sweep::add_numbers(std::uint32_t i, Tensor&& g) {
+  if (slot_[i] != kNone) return add_to(pool_[slot_[i]], g);
+  bool fresh;
+  open_slot(i, fresh) = std::move(g);
+}
+
+void Sweep::add_copy(std::uint32_t i, const Tensor& g) {
+  bool fresh;
+  Tensor& t = open_slot(i, fresh);
+  if (fresh)
+    std::copy(g.data(), g.data() + g.size(), t.data());
+  else
+    add_to(t, g);
+}
+
+void Sweep::add_var(std::uint32_t i, Var g) { var_[i] = arrived(i) ? add_same(var_[i], g) : g; }
+
+// What a backward gave is added up only when it is done, so that its last use of a value may take it
+// instead of copying it.
+void Sweep::settle(Arrival& at) {
+  for (std::size_t k = 0; k < given_.size(); ++k) {
+    const std::uint32_t in = at.node_->inputs[given_[k].input];
+    const Var g = given_[k].gradient;
+    const Shape& shape = tape_.nodes_[in].value->shape();
+    if (recorded_) {
+      const Var v = g.tape ? g : at.gradient();
+      if (v.shape() != shape && broadcast_shape("", shape, v.shape()) != v.shape())
+        wrong_shape(at, given_[k].input, v.shape());
+      add_var(in, v.shape() == shape ? v : sum_to(v, shape));
+      continue;
+    }
+    const bool own_gradient = !g.tape || g.index == at.gradient_.index;
+    const Tensor& value = g.tape ? g.value() : pool_[slot_[at.index_]];
+    if (value.shape() != shape) {
+      bool fits = shape.size() <= value.dimension();
+      for (std::size_t a = 0; fits && a < shape.size(); ++a) {
+        const std::size_t d = shape[a], e = value.shape()[value.dimension() - shape.size() + a];
+        fits = d == e || d == 1;
+      }
+      if (!fits) wrong_shape(at, given_[k].input, value.shape());
+      add_numbers(in, sum_to(value, shape));
+      continue;
+    }
+    const bool last = std::none_of(given_.begin() + static_cast<std::ptrdiff_t>(k) + 1, given_.end(),
+                                   [&](const Given& o) { return o.gradient.index == g.index && o.gradient.tape == g.tape; });
+    Node* temporary = g.tape && g.index >= mark_ ? &tape_.nodes_[g.index] : nullptr;
+    if (last && !own_gradient && temporary && temporary->value == &temporary->own && slot_[in] == kNone)
+      add_numbers(in, std::move(temporary->own));
+    else
+      add_copy(in, value);
+  }
+  given_.clear();
+  if (!recorded_) truncate();
+}
+
+void Sweep::wrong_shape(const Arrival& at, std::size_t i, const Shape& given) const {
+  throw std::logic_error(at.op() + ": backward gave a gradient of shape " + str(given) + " for input " +
+                         std::to_string(i) + " of shape " + str(at.in(i).shape()));
+}
+
+bool Arrival::wants(std::size_t i) const { return sweep_->wants(node_->inputs[i]); }
+bool Arrival::recorded() const { return sweep_->recorded_; }
+bool Arrival::has_gradient() const { return sweep_->arrived(index_); }
+
+Var Arrival::gradient() {
+  if (!gradient_.tape) gradient_ = tape_->constant(numbers(), "gradient");
+  return gradient_;
+}
+
+const Tensor& Arrival::numbers() const { return sweep_->pool_[sweep_->slot_[index_]]; }
+
+void Arrival::give(std::size_t i, Var gradient) {
+  if (wants(i)) sweep_->given_.push_back({static_cast<std::uint32_t>(i), gradient});
+}
+
+void Arrival::give(std::size_t i, Tensor&& gradient) {
+  if (wants(i)) give(i, tape_->constant(std::move(gradient), "gradient"));
+}
+
+void Arrival::pass(std::size_t i) {
+  if (wants(i)) sweep_->given_.push_back({static_cast<std::uint32_t>(i), Var{}});
+}
+
+Arrival::Sink Arrival::sink(std::size_t i) {
+  bool fresh;
+  Tensor& t = sweep_->open_slot(node_->inputs[i], fresh);
+  return {t.data(), fresh};
+}
+
+std::size_t Arrival::cost_count() const {
+  const std::uint64_t* feeds = &sweep_->feeds_[index_ * sweep_->words_];
+  std::size_t n = 0;
+  for (std::size_t w = 0; w < sweep_->words_; ++w) n += static_cast<std::size_t>(__builtin_popcountll(feeds[w]));
+  return n;
+}
+
+Tensor Arrival::costs(const Shape& rows) const {
+  const std::uint64_t* feeds = &sweep_->feeds_[index_ * sweep_->words_];
+  Tensor total = zeros(rows);
+  for (std::size_t c = 0; c < sweep_->costs_.size(); ++c) {
+    if (!(feeds[c / 64] >> (c % 64) & 1)) continue;
+    Tensor cost = sweep_->costs_[c].value();
+    if (!sweep_->weights_.empty()) cost *= sweep_->weights_[c].value();
+    // Sum what the choices do not tell apart, then hand the rest to every choice below.
+    Shape summed = cost.shape(), lined_up = rows;
+    for (std::size_t a = 0; a < summed.size(); ++a) {
+      if (a < rows.size() && rows[a] != 1 && summed[a] != 1 && rows[a] != summed[a])
+        throw std::invalid_argument(node_->op.name + ": a cost is " + str(cost.shape()) + ", the choices are " +
+                                    str(rows) + "; need costs lined up with the leading axes of the choices");
+      if (a >= rows.size() || rows[a] == 1) summed[a] = 1;
+    }
+    for (std::size_t a = 0; a < rows.size(); ++a) lined_up[a] = a < summed.size() ? summed[a] : 1;
+    add_to(total, broadcast_to(reshaped(sum_to(cost, summed), lined_up), rows));
+  }
+  return total;
+}
+
+Gradients Sweep::numbers() {
+  Gradients g;
+  g.tape_ = &tape_;
+  g.entries_.reserve(kept_.size());
+  for (std::uint32_t k : kept_) {
+    const bool reached = k < count_ && slot_[k] != kNone;
+    g.entries_.push_back({k, reached, reached ? std::move(pool_[slot_[k]]) : zeros(tape_.nodes_[k].value->shape())});
+  }
+  return g;
+}
+
+std::vector<Var> Sweep::vars(Inputs wrt) {
+  std::vector<Var> found;
+  for (const Var& v : wrt)
+    found.push_back(v.index < count_ && arrived(v.index) ? var_[v.index] : tape_.constant(zeros(v.shape()), "zero"));
+  return found;
+}
+
+const Gradients::Entry& Gradients::entry(Var v) const {
+  const auto at = std::lower_bound(entries_.begin(), entries_.end(), v.index,
+                                   [](const Entry& e, std::uint32_t i) { return e.index < i; });
+  if (v.tape != tape_ || at == entries_.end() || at->index != v.index)
+    throw std::invalid_argument("gradients: node " + std::to_string(v.index) +
+                                " is neither a parameter of this tape nor among the Vars asked for");
+  return *at;
+}
+
+const Tensor& Gradients::operator[](Var v) const { return entry(v).gradient; }
+bool Gradients::reached(Var v) const { return entry(v).reached; }
+
+Gradients backward(Inputs costs, Inputs also, Inputs weights) {
+  Sweep sweep("backward", costs, also, weights, false);
+  sweep.run();
+  return sweep.numbers();
+}
+
+std::vector<Var> differentiate(Inputs costs, Inputs wrt, Inputs weights) {
+  Sweep sweep("differentiate", costs, wrt, weights, true);
+  sweep.run();
+  return sweep.vars(wrt);
+}
+
+}  // namespace ARGTAPE_ABI
+}  // namespace argtape

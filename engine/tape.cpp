@@ -1,0 +1,99 @@
+#include "engine/tape.hpp"
+
+#include <limits>
+#include <stdexcept>
+
+namespace argtape {
+inline namespace ARGTAPE_ABI {
+
+Scalar Var::item() const {
+  if (value().size() != 1)
+    throw std::invalid_argument("item: the value is " + str(shape()) + "; need a single number");
+  return *value().data();
+}
+
+Var Tape::leaf(Node&& node, bool parameter) {
+  const std::size_t index = nodes_.size();
+  nodes_.push_back(std::move(node));
+  Node& n = nodes_.back();
+  if (!n.value) n.value = &n.own;
+  n.parameter = n.wants_gradient = parameter;
+  if (parameter) parameters_.push_back(static_cast<std::uint32_t>(index));
+  return var(index);
+}
+
+namespace {
+Node borrowed(const Tensor& value, std::string name) {
+  Node n{Op(std::move(name))};
+  n.value = &value;
+  return n;
+}
+Node owned(Tensor&& value, std::string name) {
+  Node n{Op(std::move(name))};
+  n.own = std::move(value);
+  return n;
+}
+}  // namespace
+
+Var Tape::parameter(const Tensor& value, std::string name) {
+  return leaf(borrowed(value, std::move(name)), true);
+}
+Var Tape::parameter(Tensor&& value, std::string name) {
+  return leaf(owned(std::move(value), std::move(name)), true);
+}
+Var Tape::constant(const Tensor& value, std::string name) {
+  return leaf(borrowed(value, std::move(name)), false);
+}
+Var Tape::constant(Tensor&& value, std::string name) {
+  return leaf(owned(std::move(value), std::move(name)), false);
+}
+Var Tape::constant(double value) { return constant(full({}, value)); }
+
+std::vector<Var> Tape::parameters(const std::vector<Tensor>& values) {
+  std::vector<Var> vars;
+  vars.reserve(values.size());
+  for (std::size_t i = 0; i < values.size(); ++i)
+    vars.push_back(parameter(values[i], "parameter " + std::to_string(i)));
+  return vars;
+}
+
+Var Tape::record(Op op, Inputs inputs, Tensor value, Backward backward) {
+  const std::size_t index = nodes_.size();
+  if (index > std::numeric_limits<std::uint32_t>::max())
+    throw std::length_error(op.name + ": the tape is full; need fewer than 2^32 nodes");
+  for (const Var& v : inputs)
+    if (v.tape != this || v.index >= index)
+      throw std::invalid_argument(op.name + ": an input stands on another tape; need all on one tape");
+  Node& n = nodes_.emplace_back(std::move(op));
+  n.own = std::move(value);
+  n.value = &n.own;
+  n.inputs.reserve(inputs.size());
+  bool gradient = false, costs = false;
+  for (const Var& v : inputs) {
+    n.inputs.push_back(v.index);
+    const Node& in = nodes_[v.index];
+    gradient |= in.wants_gradient;
+    costs |= in.wants_costs;
+  }
+  if (recording_) {
+    const bool useful = gradient && n.op.flow != Flow::cut;
+    n.wants_gradient = useful && !n.op.reads_costs;
+    n.wants_costs = costs || (useful && (n.op.reads_costs || n.op.refuses_no_path));
+    if (useful) n.backward = std::move(backward);
+  }
+  return var(index);
+}
+
+Tape& tape_of(const std::string& op, Inputs vars) {
+  if (vars.size() == 0) throw std::invalid_argument(op + ": no input given; need at least one");
+  Tape* tape = vars[0].tape;
+  for (const Var& v : vars) {
+    if (!v.tape) throw std::invalid_argument(op + ": an input is an empty Var; need a value on a tape");
+    if (v.tape != tape)
+      throw std::invalid_argument(op + ": an input stands on another tape; need all on one tape");
+  }
+  return *tape;
+}
+
+}  // namespace ARGTAPE_ABI
+}  // namespace argtape

@@ -1,0 +1,161 @@
+// The tape: the list of everything that was computed, in the order in which it was computed. That
+// order is a topological order already, so the reverse sweep (engine/sweep.hpp) is a loop backwards.
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <initializer_list>
+#include <string>
+#include <type_traits>
+#include <vector>
+
+#include "engine/tensor.hpp"
+
+namespace argtape {
+inline namespace ARGTAPE_ABI {
+
+class Tape;
+class Arrival;
+
+/// A value on a tape: a tape and an index, copied freely. It is valid as long as its tape.
+struct Var {
+  Var() {}  // not an aggregate: {0} is a list of labels, never a Var
+  Tape* tape = nullptr;
+  std::uint32_t index = 0;
+
+  const Tensor& value() const;
+  const Shape& shape() const;
+  /// The number, where there is just one. Throws std::invalid_argument otherwise.
+  Scalar item() const;
+};
+
+/// The inputs of an op: {a, b} or a vector of Vars.
+class Inputs {
+ public:
+  Inputs(std::initializer_list<Var> vars) : size_(vars.size()) { data_ = vars.begin(); }
+  Inputs(const std::vector<Var>& vars) : data_(vars.data()), size_(vars.size()) {}
+  Inputs(const Var& var) : data_(&var), size_(1) {}
+  const Var* begin() const { return data_; }
+  const Var* end() const { return data_ + size_; }
+  std::size_t size() const { return size_; }
+  const Var& operator[](std::size_t i) const { return data_[i]; }
+
+ private:
+  const Var* data_ = nullptr;
+  std::size_t size_ = 0;
+};
+
+/// What a node hands back to its inputs.
+enum class Flow : std::uint8_t {
+  exact,      ///< its derivative
+  surrogate,  ///< something in place of a derivative that does not exist
+  cut,        ///< nothing, whatever arrives
+};
+
+/// An op as the tape knows it. Just a name will do for one with a derivative.
+struct Op {
+  std::string name;         ///< as shown in messages and pictures: "matmul", "sample[reinmax]"
+  Flow flow = Flow::exact;
+  bool reads_costs = false;  ///< its backward asks for the costs the node feeds, not for a gradient
+  bool refuses_no_path = false;  ///< feeding a cost without a differentiable path to it is an error
+
+  std::string why_cut;           ///< for Flow::cut, in words for the stop report
+
+  Op(const char* name) : name(name) {}
+  explicit Op(std::string name, Flow flow = Flow::exact) : name(std::move(name)), flow(flow) {}
+};
+
+/// The backward of a node: called once in a sweep, with what has arrived there (engine/sweep.hpp).
+using Backward = std::function<void(Arrival&)>;
+
+/// What a tape has counted since it was made, in examples (rows of a batch), not in calls.
+struct Counts {
+  std::size_t evaluations = 0;   ///< of a cost function, through evaluate() (ops/choice.hpp)
+  std::size_t backwards = 0;     ///< gradients of a cost that reached a choice and were used there
+  std::size_t solver_calls = 0;  ///< of a rule that solves a problem again in its backward
+};
+
+struct Node {
+  explicit Node(Op op) : op(std::move(op)) {}
+  Op op;
+  xt::svector<std::uint32_t, 4> inputs;
+  Tensor own;                     // unused where `value` points at a tensor of the caller's
+  const Tensor* value = nullptr;  // where the value stands
+  Backward backward;              // empty where nobody upstream wants anything
+  bool parameter = false;         // a leaf whose gradient is wanted
+  bool wants_gradient = false;    // a gradient arriving here goes on to some parameter
+  bool wants_costs = false;       // upstream a choice needs to know which costs it feeds
+};
+
+/// Records operations. Neither copied nor moved, since Vars point at it; made anew for each training
+/// step, in a local scope. Parameters are plain tensors that live outside and outlive it.
+class Tape {
+ public:
+  Tape() = default;
+  Tape(const Tape&) = delete;
+  Tape& operator=(const Tape&) = delete;
+
+  /// A leaf whose gradient is wanted. A named tensor is read where it stands: it must outlive the
+  /// tape and keep still until the last sweep; a temporary is moved in. The name shows in reports.
+  Var parameter(const Tensor& value, std::string name = "parameter");
+  Var parameter(Tensor&& value, std::string name = "parameter");
+  /// A leaf that wants no gradient; named tensors and temporaries as above.
+  Var constant(const Tensor& value, std::string name = "constant");
+  Var constant(Tensor&& value, std::string name = "constant");
+  Var constant(double value);
+  /// One parameter for each tensor of a model.
+  std::vector<Var> parameters(const std::vector<Tensor>& values);
+
+  /// Any other xtensor expression of this library's Scalar, evaluated.
+  template <class E>
+  Var parameter(const xt::xexpression<E>& value, std::string name = "parameter") {
+    return parameter(evaluated(value), std::move(name));
+  }
+  template <class E>
+  Var constant(const xt::xexpression<E>& value, std::string name = "constant") {
+    return constant(evaluated(value), std::move(name));
+  }
+
+  /// Appends a node: what an op does once it has computed its value. Throws std::invalid_argument if
+  /// an input is not on this tape. `backward` is dropped at once where no input wants anything.
+  Var record(Op op, Inputs inputs, Tensor value, Backward backward);
+
+  std::size_t size() const { return nodes_.size(); }
+  const std::vector<std::uint32_t>& parameter_indices() const { return parameters_; }
+  const Node& node(std::size_t index) const { return nodes_[index]; }
+  Var var(std::size_t index) {
+    Var v;
+    v.tape = this;
+    v.index = static_cast<std::uint32_t>(index);
+    return v;
+  }
+
+  Counts counts;
+
+ private:
+  friend class Sweep;
+  Var leaf(Node&& node, bool parameter);
+  template <class E>
+  static Tensor evaluated(const xt::xexpression<E>& value) {
+    static_assert(std::is_same_v<typename E::value_type, Scalar>,
+                  "argtape: the array's numbers are not the library's Scalar (float, or double in "
+                  "argtape-double); convert it with xt::cast<argtape::Scalar>(x)");
+    return Tensor(value);
+  }
+
+  // A deque: references to values stay good while the tape grows.
+  std::deque<Node, Recycler<Node>> nodes_;
+  std::vector<std::uint32_t> parameters_;
+  bool recording_ = true;  // false while a sweep computes gradients as plain numbers
+};
+
+/// The tape all of `vars` stand on. Throws std::invalid_argument, in the name of `op`, if there are
+/// two tapes, or none.
+Tape& tape_of(const std::string& op, Inputs vars);
+
+inline const Tensor& Var::value() const { return *tape->node(index).value; }
+inline const Shape& Var::shape() const { return value().shape(); }
+
+}  // namespace ARGTAPE_ABI
+}  // namespace argtape

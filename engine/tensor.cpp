@@ -1,0 +1,76 @@
+#include "engine/tensor.hpp"
+
+#include <algorithm>
+#include <cstring>
+#include <stdexcept>
+
+namespace argtape {
+inline namespace ARGTAPE_ABI {
+
+std::size_t size_of(const Shape& shape) {
+  std::size_t n = 1;
+  for (std::size_t d : shape) n *= d;
+  return n;
+}
+
+std::string str(const Shape& shape) {
+  std::string s = "(";
+  for (std::size_t i = 0; i < shape.size(); ++i)
+    s += (i ? ", " : "") + std::to_string(shape[i]);
+  return s + (shape.size() == 1 ? ",)" : ")");
+}
+
+Tensor uninitialised(const Shape& shape) { return Tensor(shape); }
+
+Tensor full(const Shape& shape, double value) { return Tensor(shape, static_cast<Scalar>(value)); }
+Tensor zeros(const Shape& shape) { return full(shape, 0); }
+Tensor ones(const Shape& shape) { return full(shape, 1); }
+
+Tensor tensor(const Shape& shape, const std::vector<double>& values) {
+  if (values.size() != size_of(shape))
+    throw std::invalid_argument("tensor: " + std::to_string(values.size()) + " values for shape " + str(shape) +
+                                "; need " + std::to_string(size_of(shape)));
+  Tensor t = uninitialised(shape);
+  std::transform(values.begin(), values.end(), t.data(), [](double v) { return static_cast<Scalar>(v); });
+  return t;
+}
+
+Tensor reshaped(Tensor t, const Shape& shape) {
+  if (size_of(shape) != t.size())
+    throw std::invalid_argument("reshape: x is " + str(t.shape()) + "; cannot become " + str(shape));
+  t.reshape(shape);
+  return t;
+}
+
+std::size_t axis_of(const char* op, int axis, const Shape& shape) {
+  const int rank = static_cast<int>(shape.size());
+  if (axis < -rank || axis >= rank)
+    throw std::invalid_argument(std::string(op) + ": axis " + std::to_string(axis) + " of " + str(shape) +
+                                (rank == 0 ? "; a single number has no axes"
+                                           : "; need " + std::to_string(-rank) + ".." + std::to_string(rank - 1)));
+  return static_cast<std::size_t>(axis < 0 ? axis + rank : axis);
+}
+
+Shape broadcast_shape(const char* op, const Shape& a, const Shape& b) {
+  const Shape& longer = a.size() >= b.size() ? a : b;
+  const Shape& shorter = a.size() >= b.size() ? b : a;
+  Shape out = longer;
+  const std::size_t offset = longer.size() - shorter.size();
+  for (std::size_t i = 0; i < shorter.size(); ++i) {
+    std::size_t& d = out[offset + i];
+    if (d == shorter[i] || shorter[i] == 1) continue;
+    if (d != 1)
+      throw std::invalid_argument(std::string(op) + ": a is " + str(a) + ", b is " + str(b) +
+                                  "; need equal lengths, or 1, on each axis, counted from the last");
+    d = shorter[i];
+  }
+  return out;
+}
+
+bool identical(const Tensor& a, const Tensor& b) {
+  return a.shape() == b.shape() &&
+         (a.size() == 0 || std::memcmp(a.data(), b.data(), a.size() * sizeof(Scalar)) == 0);
+}
+
+}  // namespace ARGTAPE_ABI
+}  // namespace argtape

@@ -1,0 +1,61 @@
+// The one tensor type. This is the only file of the project that includes xtensor's containers.
+#pragma once
+
+// Through 0.25 xtensor's headers lie flat; from 0.26 on they are sorted into folders.
+#if __has_include(<xtensor/containers/xarray.hpp>)
+#include <xtensor/containers/xarray.hpp>
+#else
+#include <xtensor/xarray.hpp>
+#endif
+
+#include <cstddef>
+#include <string>
+#include <vector>
+
+#include "engine/memory.hpp"
+#include "engine/scalar.hpp"
+
+namespace argtape {
+inline namespace ARGTAPE_ABI {
+
+/// A dense array of Scalar, row-major, of any rank. Tensor{2, 3} is the vector (2, 3);
+/// zeros({2, 3}) is a matrix.
+using Tensor = xt::xarray_container<xt::uvector<Scalar, Recycler<Scalar>>, xt::layout_type::row_major,
+                                    xt::svector<std::size_t, 4>>;
+
+/// The length of each axis; {} is the shape of a single number.
+using Shape = Tensor::shape_type;
+
+/// Integers that name axes; a negative one counts from the last axis, as in Python.
+using Axes = std::vector<int>;
+
+/// The number of elements of a shape: the product of its lengths, 1 for {}.
+std::size_t size_of(const Shape& shape);
+
+/// A shape as Python prints it: "(2, 3)", "(4,)", "()".
+std::string str(const Shape& shape);
+
+/// A tensor whose elements are not set yet.
+Tensor uninitialised(const Shape& shape);
+Tensor zeros(const Shape& shape);
+Tensor ones(const Shape& shape);
+Tensor full(const Shape& shape, double value);
+
+/// `values` in row-major order under `shape`. Throws std::invalid_argument if their number differs.
+Tensor tensor(const Shape& shape, const std::vector<double>& values);
+
+/// `t` under another shape of the same size.
+Tensor reshaped(Tensor t, const Shape& shape);
+
+/// The axis as 0..rank-1. Throws std::invalid_argument, in the name of `op`, if it is out of range.
+std::size_t axis_of(const char* op, int axis, const Shape& shape);
+
+/// The shape of two operands brought together as NumPy does: aligned at the last axis, an axis of
+/// length 1 stretched. Throws std::invalid_argument, in the name of `op`, if they do not fit.
+Shape broadcast_shape(const char* op, const Shape& a, const Shape& b);
+
+/// True if all elements agree bit for bit and the shapes do too.
+bool identical(const Tensor& a, const Tensor& b);
+
+}  // namespace ARGTAPE_ABI
+}  // namespace argtape

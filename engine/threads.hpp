@@ -1,0 +1,10 @@
+// How many threads the library may use: one setting for all of it, BLAS included.
+#pragma once
+
+namespace argtape {
+
+/// Throws std::invalid_argument for n < 1. The default is one.
+void set_threads(int n);
+int threads() noexcept;
+
+}  // namespace argtape

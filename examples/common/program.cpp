@@ -1,0 +1,408 @@
+#include "examples/common/program.hpp"
+
+#include <unistd.h>
+
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <array>
+#include <charconv>
+#include <cmath>
+#include <cstdio>
+#include <cstdlib>
+#include <nlohmann/json.hpp>
+#include <set>
+#include <sstream>
+#include <thread>
+
+namespace argtape_examples {
+
+namespace fs = std::filesystem;
+
+namespace {
+
+std::string formatted(const char* format, int digits, double value) {
+  std::array<char, 400> buffer;  // a double's 309 digits, its sign and its decimals
+  const int size = std::snprintf(buffer.data(), buffer.size(), format, digits, value);
+  return std::string(buffer.data(), static_cast<std::size_t>(size));
+}
+
+int decimal_exponent(double value, int digits) {
+  const std::string text = formatted("%.*e", digits - 1, std::abs(value));
+  return std::stoi(text.substr(text.find('e') + 1));
+}
+
+std::string one_line(std::string text) {
+  std::replace_if(
+      text.begin(), text.end(), [](unsigned char c) { return c < 0x20 || c == 0x7f; }, ' ');
+  while (!text.empty() && (text.back() == ' ' || text.back() == '.')) text.pop_back();
+  return text;
+}
+
+std::string duration(double seconds) {
+  const auto whole = static_cast<long long>(std::min(std::ceil(seconds), 359999.0));
+  std::ostringstream text;
+  if (whole >= 3600) {
+    text << whole / 3600 << " h " << whole / 60 % 60 << " min";
+  } else if (whole >= 60) {
+    text << whole / 60 << " min " << whole % 60 << " s";
+  } else {
+    text << whole << " s";
+  }
+  return text.str();
+}
+
+// CLI11 2.1 wraps -1 around to 2^64 - 1, reads 010 as eight and saturates what is too large.
+template <class Integer>
+CLI::Validator whole_number(Integer minimum) {
+  return CLI::Validator(
+      [minimum](const std::string& text) {
+        Integer value{};
+        const char* end = text.data() + text.size();
+        const auto [stop, error] = std::from_chars(text.data(), end, value);
+        const bool octal = text.size() > 1 && text[0] == '0';
+        if (error == std::errc::result_out_of_range) return "too large: '" + text + "'";
+        if (error != std::errc() || stop != end || octal || value < minimum) {
+          return "must be a whole number, " + std::to_string(minimum) + " or more, not '" + text +
+                 "'";
+        }
+        return std::string();
+      },
+      "");
+}
+
+CLI::Validator finite_number() {
+  return CLI::Validator(
+      [](const std::string& text) {
+        char* stop = nullptr;
+        const double value = std::strtod(text.c_str(), &stop);
+        if (text.empty() || *stop != '\0' || !std::isfinite(value)) {
+          return "must be a number, not '" + text + "'";
+        }
+        return std::string();
+      },
+      "");
+}
+
+void require_writable_folder(const fs::path& folder, const std::string& flag) {
+  if (!fs::is_directory(folder)) {
+    throw WrongCall(flag + ": there is no folder '" + folder.string() + "'; create it first");
+  }
+  if (::access(folder.c_str(), W_OK) != 0) {
+    throw WrongCall(flag + ": cannot write in '" + folder.string() + "'; choose another folder");
+  }
+}
+
+std::vector<bool> columns_with_errors(const Table& table) {
+  std::vector<bool> result(table.headers().size(), false);
+  for (const auto& row : table.rows()) {
+    for (std::size_t i = 0; i < row.size(); ++i) result[i] = result[i] || row[i].has_error();
+  }
+  return result;
+}
+
+nlohmann::ordered_json json_value(const Cell& cell) {
+  return std::visit([](const auto& value) { return nlohmann::ordered_json(value); }, cell.value());
+}
+
+}  // namespace
+
+std::string number(double value, int digits) {
+  if (std::isnan(value)) return "-";
+  if (value == 0) return "0";
+  const std::string text = formatted("%.*g", digits, value);
+  const double size = std::abs(value);
+  if (text.find('e') != std::string::npos && size >= 1 && std::round(size) < 1e6) {
+    return formatted("%.*f", 0, value);
+  }
+  return text;
+}
+
+std::string with_error(double value, double error) {
+  if (std::isnan(value)) return "-";
+  if (!std::isfinite(value) || !std::isfinite(error) || error == 0) {
+    return number(value) + " ± " + number(error);
+  }
+  error = std::abs(error);
+  const int largest = decimal_exponent(std::max(std::abs(value), error), 2);
+  const bool scientific = largest < -3 || largest > 5;
+  const int finest = decimal_exponent(error, 2) - 1;
+  // A double holds no more than 17 digits, however small the error is.
+  const int decimals = std::min(scientific ? largest - finest : -finest, 17);
+  std::ostringstream text;
+  if (scientific) {
+    const std::string power = formatted("%.*e", 0, std::pow(10.0, largest));
+    const double scale = std::pow(10.0, largest);
+    text << '(' << formatted("%.*f", decimals, value / scale) << " ± "
+         << formatted("%.*f", decimals, error / scale) << ')' << power.substr(power.find('e'));
+  } else if (decimals < 0) {
+    const double unit = std::pow(10.0, -decimals);
+    text << formatted("%.*f", 0, std::round(value / unit) * unit) << " ± "
+         << formatted("%.*f", 0, std::round(error / unit) * unit);
+  } else {
+    text << formatted("%.*f", decimals, value) << " ± " << formatted("%.*f", decimals, error);
+  }
+  return text.str();
+}
+
+std::string Cell::text() const {
+  if (const auto* text = std::get_if<std::string>(&value_)) return *text;
+  if (const auto* whole = std::get_if<std::int64_t>(&value_)) return std::to_string(*whole);
+  const double value = std::get<double>(value_);
+  return has_error_ ? with_error(value, error_) : number(value, 4);
+}
+
+Table::Table(std::vector<std::string> headers) : headers_(std::move(headers)) {}
+
+Table& Table::row(std::vector<Cell> cells) {
+  if (cells.size() != headers_.size()) {
+    throw std::invalid_argument("Table: a row of " + std::to_string(cells.size()) +
+                                " cells under " + std::to_string(headers_.size()) + " headers");
+  }
+  rows_.push_back(std::move(cells));
+  return *this;
+}
+
+void Table::print(std::ostream& out) const {
+  std::vector<std::vector<std::string>> lines{headers_};
+  for (const auto& row : rows_) {
+    lines.emplace_back();
+    for (const Cell& cell : row) lines.back().push_back(cell.text());
+  }
+  std::vector<std::size_t> widths(headers_.size(), 0);
+  for (const auto& line : lines) {
+    for (std::size_t i = 0; i < line.size(); ++i) {
+      widths[i] = std::max(widths[i], text_width(line[i]));
+    }
+  }
+  for (std::size_t r = 0; r < lines.size(); ++r) {
+    for (std::size_t i = 0; i < widths.size(); ++i) {
+      const std::string padding(widths[i] - text_width(lines[r][i]), ' ');
+      if (i == 0) {
+        out << lines[r][i] << (widths.size() > 1 ? padding : "");
+      } else {
+        out << "  " << padding << lines[r][i];
+      }
+    }
+    out << '\n';
+    if (r > 0) continue;
+    for (std::size_t i = 0; i < widths.size(); ++i) {
+      out << (i == 0 ? "" : "  ") << std::string(widths[i], '-');
+    }
+    out << '\n';
+  }
+}
+
+void Table::write_csv(const fs::path& path) const {
+  const std::vector<bool> errors = columns_with_errors(*this);
+  std::string text;
+  const auto add = [&text](std::size_t column, const std::string& field) {
+    text += (column == 0 ? "" : ",") + csv_field(field);
+  };
+  for (std::size_t i = 0; i < headers_.size(); ++i) {
+    add(i, headers_[i]);
+    if (errors[i]) add(i + 1, headers_[i] + " error");
+  }
+  text += '\n';
+  for (const auto& row : rows_) {
+    for (std::size_t i = 0; i < row.size(); ++i) {
+      const auto* value = std::get_if<double>(&row[i].value());
+      add(i, value ? exact(*value) : row[i].text());
+      if (errors[i]) add(i + 1, row[i].has_error() ? exact(row[i].error()) : "");
+    }
+    text += '\n';
+  }
+  write_file(path, text);
+}
+
+std::string progress_line(const std::string& label, std::size_t done, std::size_t total,
+                          double seconds) {
+  done = std::min(done, total);
+  const std::size_t percent = total == 0 ? 100 : 100 * done / total;
+  std::ostringstream text;
+  text << label << std::string(percent < 10 ? 4 : percent < 100 ? 3 : 2, ' ') << percent << '%';
+  if (done > 0) {
+    const double left = seconds * static_cast<double>(total - done) / static_cast<double>(done);
+    text << "  " << duration(left) << " left";
+  }
+  return text.str();
+}
+
+Progress::Progress(std::string label, std::size_t total)
+    : label_(std::move(label)),
+      total_(total),
+      terminal_(::isatty(STDERR_FILENO) == 1),
+      start_(Clock::now()),
+      last_(start_) {}
+
+Progress::~Progress() { finish(); }
+
+void Progress::step(std::size_t steps) {
+  if (!terminal_) return;
+  done_ += steps;
+  const Clock::time_point now = Clock::now();
+  if (now - last_ < std::chrono::milliseconds(100)) return;
+  last_ = now;
+  drawn_ = true;
+  const double seconds = std::chrono::duration<double>(now - start_).count();
+  // One write, so that nothing printed meanwhile lands in the middle of the line.
+  const std::string line = "\r\033[K" + progress_line(label_, done_, total_, seconds);
+  std::fputs(line.c_str(), stderr);
+}
+
+void Progress::finish() {
+  if (drawn_) std::fputs("\r\033[K", stderr);
+  drawn_ = false;
+}
+
+struct Program::State {
+  State(const std::string& program, const std::string& description)
+      : app(description, program), name(program) {}
+
+  void check_paths(const Program& program) const;
+  void claim(const std::string& shown);
+  int complain(int status, const std::string& message) const;
+
+  CLI::App app;
+  nlohmann::ordered_json json;
+  std::string name;
+  std::string json_file;
+  std::set<std::string> names_shown;
+};
+
+void Program::State::check_paths(const Program& program) const {
+  if (!json_file.empty()) {
+    if (fs::is_directory(json_file)) {
+      throw WrongCall("--json: '" + json_file + "' is a folder; name a file in it");
+    }
+    const fs::path folder = fs::path(json_file).parent_path();
+    require_writable_folder(folder.empty() ? "." : folder, "--json");
+  }
+  if (!program.data.empty() && !fs::is_directory(program.data)) {
+    throw WrongCall("--data: there is no folder '" + program.data +
+                    "'; give the one with MNIST's IDX files");
+  }
+  if (!program.out.empty()) {
+    std::error_code error;
+    fs::create_directories(program.out, error);
+    if (error) {
+      throw WrongCall("--out: cannot create '" + program.out + "' (" + error.message() +
+                      "); choose another folder");
+    }
+    require_writable_folder(program.out, "--out");
+  }
+}
+
+void Program::State::claim(const std::string& shown) {
+  if (!names_shown.insert(shown).second) {
+    throw std::logic_error("'" + shown + "' is shown twice: the second would replace the first");
+  }
+}
+
+int Program::State::complain(int status, const std::string& message) const {
+  const std::string advice = status == 2 ? "; see " + name + " --help" : "";
+  std::cout.flush();
+  std::cerr << name << ": " << one_line(message) << advice << std::endl;
+  return status;
+}
+
+Program::Program(std::string name, std::string description)
+    : state_(std::make_unique<State>(name, description)),
+      threads(static_cast<int>(std::max(1u, std::thread::hardware_concurrency()))),
+      app(state_->app),
+      json(state_->json) {
+  const std::string group = "Every program's options";
+  app.add_option("--seed", seed, "The same seed gives the same run")
+      ->check(whole_number<std::uint64_t>(0))
+      ->capture_default_str()
+      ->group(group);
+  app.add_option("--threads", threads, "Default: one for each core")
+      ->check(whole_number(1))
+      ->group(group);
+  app.add_option("--json", state_->json_file, "Write every figure to this file")
+      ->type_name("FILE")
+      ->group(group);
+  app.add_option("--out", out, "Write pictures and CSV to this folder, made if need be")
+      ->type_name("DIR")
+      ->group(group);
+  app.add_flag("--quick", quick, "A short run")->group(group);
+}
+
+Program::~Program() = default;
+
+void Program::option(const std::string& flag, int& value, const std::string& help, int minimum) {
+  app.add_option(flag, value, help)->check(whole_number(minimum))->capture_default_str();
+}
+
+void Program::option(const std::string& flag, double& value, const std::string& help) {
+  app.add_option(flag, value, help)->check(finite_number())->capture_default_str();
+}
+
+void Program::option(const std::string& flag, std::string& value, const std::string& help) {
+  app.add_option(flag, value, help)->capture_default_str();
+}
+
+void Program::option(const std::string& flag, bool& value, const std::string& help) {
+  app.add_flag(flag, value, help);
+}
+
+void Program::takes_digits() {
+  app.add_option("--data", data, "A folder with MNIST's IDX files; default: the UCI digits")
+      ->type_name("DIR")
+      ->group("Every program's options");
+}
+
+int Program::run(int argc, const char* const* argv, const std::function<void()>& body) {
+  try {
+    app.parse(argc, argv);
+    state_->check_paths(*this);
+    // Not the number of threads: it must not change a figure, so the files can be compared.
+    json["program"] = state_->name;
+    json["seed"] = seed;
+    json["quick"] = quick;
+    body();
+    if (!std::cout.flush()) throw std::runtime_error("standard output cannot be written");
+    if (!state_->json_file.empty()) {
+      using Json = nlohmann::ordered_json;
+      write_file(state_->json_file,
+                 json.dump(2, ' ', false, Json::error_handler_t::replace) + "\n");
+    }
+    return 0;
+  } catch (const CLI::CallForHelp&) {
+    std::cout << app.help() << std::flush;
+    return 0;
+  } catch (const CLI::ParseError& error) {
+    return state_->complain(2, error.what());
+  } catch (const WrongCall& error) {
+    return state_->complain(2, error.what());
+  } catch (const std::exception& error) {
+    return state_->complain(1, error.what());
+  }
+}
+
+void Program::show(const Table& table, const std::string& name) {
+  state_->claim(name);
+  table.print();
+  std::cout.flush();
+  auto& rows = json[name] = nlohmann::ordered_json::array();
+  for (const auto& row : table.rows()) {
+    nlohmann::ordered_json object;
+    for (std::size_t i = 0; i < row.size(); ++i) {
+      object[table.headers()[i]] = json_value(row[i]);
+      if (row[i].has_error()) object[table.headers()[i] + " error"] = row[i].error();
+    }
+    rows.push_back(std::move(object));
+  }
+  if (!out.empty()) table.write_csv(fs::path(out) / (name + ".csv"));
+}
+
+void Program::show(const Picture& picture, const std::string& name) {
+  state_->claim(name);
+  if (!out.empty()) draw(picture, out, name);
+}
+
+void Program::figure(const std::string& name, const Cell& value) {
+  json[name] = json_value(value);
+  if (value.has_error()) json[name + " error"] = value.error();
+}
+
+}  // namespace argtape_examples

@@ -1,0 +1,159 @@
+#pragma once
+
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <iostream>
+#include <memory>
+#include <nlohmann/json_fwd.hpp>
+#include <stdexcept>
+#include <string>
+#include <type_traits>
+#include <utility>
+#include <variant>
+#include <vector>
+
+#include "examples/common/picture.hpp"
+
+namespace CLI {
+class App;
+}
+
+namespace argtape_examples {
+
+// Thrown by a program's body when its flags make no sense together: status 2 instead of 1.
+class WrongCall : public std::runtime_error {
+ public:
+  using std::runtime_error::runtime_error;
+};
+
+// `digits` significant digits: "0.0123", "1.2e-05"; whole numbers below a million in full; "-" for
+// NaN.
+std::string number(double value, int digits = 3);
+
+// "0.5120 ± 0.0030": two significant digits of error, and the value to the same decimal.
+std::string with_error(double value, double error);
+
+// What a table shows is rounded; its CSV and JSON keep every digit of a numeric cell.
+class Cell {
+ public:
+  using Value = std::variant<std::string, std::int64_t, double>;
+
+  Cell(const char* text) : value_(std::string(text)) {}
+  Cell(std::string text) : value_(std::move(text)) {}
+  template <class Number, std::enable_if_t<std::is_arithmetic_v<Number>, int> = 0>
+  Cell(Number value) {
+    if constexpr (std::is_integral_v<Number>) {
+      value_ = static_cast<std::int64_t>(value);
+    } else {
+      value_ = static_cast<double>(value);
+    }
+  }
+  Cell(double value, double error) : value_(value), error_(error), has_error_(true) {}
+
+  const Value& value() const { return value_; }
+  double error() const { return error_; }
+  bool has_error() const { return has_error_; }
+  std::string text() const;
+
+ private:
+  Value value_;
+  double error_ = 0;
+  bool has_error_ = false;
+};
+
+class Table {
+ public:
+  explicit Table(std::vector<std::string> headers);
+
+  Table& row(std::vector<Cell> cells);
+  void print(std::ostream& out = std::cout) const;
+  // A column with errors is followed by one named "<header> error".
+  void write_csv(const std::filesystem::path& path) const;
+
+  const std::vector<std::string>& headers() const { return headers_; }
+  const std::vector<std::vector<Cell>>& rows() const { return rows_; }
+
+ private:
+  std::vector<std::string> headers_;
+  std::vector<std::vector<Cell>> rows_;
+};
+
+// "training   42%  1 min 20 s left"
+std::string progress_line(const std::string& label, std::size_t done, std::size_t total,
+                          double seconds);
+
+// Draws on stderr if that is a terminal, ten times a second at most, and wipes its line at the end.
+class Progress {
+ public:
+  Progress(std::string label, std::size_t total);
+  ~Progress();
+  Progress(const Progress&) = delete;
+  Progress& operator=(const Progress&) = delete;
+
+  void step(std::size_t steps = 1);
+  void finish();
+
+ private:
+  using Clock = std::chrono::steady_clock;
+
+  std::string label_;
+  std::size_t total_, done_ = 0;
+  bool terminal_, drawn_ = false;
+  Clock::time_point start_, last_;
+};
+
+// The flags, the statuses and the outputs that all programs share:
+//
+//   int main(int argc, char** argv) {
+//     Program program("02_argmax_gradients", "what each backward rule makes of one draw");
+//     int categories = 10;
+//     program.option("--categories", categories, "how many classes", 2);
+//     return program.run(argc, argv, [&] {
+//       Table table({"rule", "bias"});
+//       ...
+//       program.show(table, "rules");
+//     });
+//   }
+class Program {
+ private:
+  struct State;
+  std::unique_ptr<State> state_;
+
+ public:
+  Program(std::string name, std::string description);
+  ~Program();
+  Program(const Program&) = delete;
+  Program& operator=(const Program&) = delete;
+
+  // Flags of the program's own; the value they find is the default that --help shows.
+  void option(const std::string& flag, int& value, const std::string& help, int minimum = 1);
+  void option(const std::string& flag, double& value, const std::string& help);
+  void option(const std::string& flag, std::string& value, const std::string& help);
+  void option(const std::string& flag, bool& value, const std::string& help);
+  // Adds --data, for the programs that train on digits.
+  void takes_digits();
+
+  // The status to return from main: 0, 1 for a failed run, 2 for a wrong call.
+  int run(int argc, const char* const* argv, const std::function<void()>& body);
+
+  // Prints the table, keeps it in the JSON under `name`, and with --out writes name.csv.
+  void show(const Table& table, const std::string& name);
+  // With --out, draws the picture there.
+  void show(const Picture& picture, const std::string& name);
+  // Keeps one figure in the JSON.
+  void figure(const std::string& name, const Cell& value);
+
+  std::uint64_t seed = 1;
+  int threads;
+  bool quick = false;
+  std::string data;  // empty: the digits in examples/data
+  std::string out;   // empty: no pictures and no CSV
+
+  CLI::App& app;                 // include <CLI/CLI.hpp> for what option() does not offer
+  nlohmann::ordered_json& json;  // written to --json FILE after the body; <nlohmann/json.hpp>
+};
+
+}  // namespace argtape_examples

@@ -1,0 +1,85 @@
+#include "models/optimizers.hpp"
+
+#include <cmath>
+#include <stdexcept>
+
+namespace argtape {
+inline namespace ARGTAPE_ABI {
+namespace {
+
+void require(bool holds, const char* op, const std::string& given, const char* needed) {
+  if (!holds) throw std::invalid_argument(std::string(op) + ": " + given + "; need " + needed);
+}
+
+// One zero tensor for each parameter, at the first step; the same parameters later.
+void prepare(const char* op, const std::vector<Tensor>& parameters, const std::vector<Var>& on_tape, std::vector<Tensor>& state) {
+  require(parameters.size() == on_tape.size(), op,
+          std::to_string(parameters.size()) + " parameters, " + std::to_string(on_tape.size()) + " of them on the tape",
+          "as many of each");
+  if (state.empty())
+    for (const Tensor& p : parameters) state.push_back(zeros(p.shape()));
+  require(state.size() == parameters.size(), op,
+          std::to_string(parameters.size()) + " parameters, " + std::to_string(state.size()) + " in the steps before",
+          "the same ones in each step");
+  for (std::size_t i = 0; i < parameters.size(); ++i)
+    require(parameters[i].shape() == on_tape[i].shape() && parameters[i].shape() == state[i].shape(), op,
+            "parameter " + std::to_string(i) + " is " + str(parameters[i].shape()) + ", on the tape " +
+                str(on_tape[i].shape()) + ", in the steps before " + str(state[i].shape()),
+            "the same shape");
+}
+
+}  // namespace
+
+Sgd::Sgd(double rate, double momentum) : rate(rate), momentum_(momentum) {
+  require(rate > 0, "Sgd", "rate is " + std::to_string(rate), "more than 0");
+  require(momentum >= 0 && momentum < 1, "Sgd", "momentum is " + std::to_string(momentum), "0 <= momentum < 1");
+}
+
+void Sgd::step(std::vector<Tensor>& parameters, const std::vector<Var>& on_tape, const Gradients& gradients) {
+  prepare("Sgd", parameters, on_tape, velocity_);
+  const auto m = static_cast<Scalar>(momentum_), r = static_cast<Scalar>(rate);
+  for (std::size_t i = 0; i < parameters.size(); ++i) {
+    Scalar *p = parameters[i].data(), *v = velocity_[i].data();
+    const Scalar* g = gradients[on_tape[i]].data();
+    const std::size_t n = parameters[i].size();
+#pragma omp simd
+    for (std::size_t k = 0; k < n; ++k) {
+      v[k] = m * v[k] + g[k];
+      p[k] -= r * v[k];
+    }
+  }
+}
+
+Adam::Adam(double rate, double beta1, double beta2, double epsilon)
+    : rate(rate), beta1_(beta1), beta2_(beta2), epsilon_(epsilon) {
+  require(rate > 0, "Adam", "rate is " + std::to_string(rate), "more than 0");
+  require(epsilon > 0, "Adam", "epsilon is " + std::to_string(epsilon), "more than 0");
+  require(beta1 >= 0 && beta1 < 1, "Adam", "beta1 is " + std::to_string(beta1), "0 <= beta1 < 1");
+  require(beta2 >= 0 && beta2 < 1, "Adam", "beta2 is " + std::to_string(beta2), "0 <= beta2 < 1");
+}
+
+void Adam::step(std::vector<Tensor>& parameters, const std::vector<Var>& on_tape, const Gradients& gradients) {
+  prepare("Adam", parameters, on_tape, mean_);
+  prepare("Adam", parameters, on_tape, square_);
+  ++steps_;
+  const double t = static_cast<double>(steps_);
+  const double unbiased = std::sqrt(1 - std::pow(beta2_, t));
+  const auto r = static_cast<Scalar>(rate / (1 - std::pow(beta1_, t)));
+  const auto root = static_cast<Scalar>(1 / unbiased), e = static_cast<Scalar>(epsilon_);
+  const auto b1 = static_cast<Scalar>(beta1_), c1 = static_cast<Scalar>(1 - beta1_);
+  const auto b2 = static_cast<Scalar>(beta2_), c2 = static_cast<Scalar>(1 - beta2_);
+  for (std::size_t i = 0; i < parameters.size(); ++i) {
+    Scalar *p = parameters[i].data(), *m = mean_[i].data(), *v = square_[i].data();
+    const Scalar* g = gradients[on_tape[i]].data();
+    const std::size_t n = parameters[i].size();
+#pragma omp simd
+    for (std::size_t k = 0; k < n; ++k) {
+      m[k] = b1 * m[k] + c1 * g[k];
+      v[k] = b2 * v[k] + c2 * (g[k] * g[k]);
+      p[k] -= r * m[k] / (std::sqrt(v[k]) * root + e);
+    }
+  }
+}
+
+}  // namespace ARGTAPE_ABI
+}  // namespace argtape

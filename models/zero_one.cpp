@@ -1,0 +1,129 @@
+#include "models/zero_one.hpp"
+
+#include <algorithm>
+#include <chrono>
+#include <stdexcept>
+
+#include "engine/stop.hpp"
+#include "engine/sweep.hpp"
+#include "models/optimizers.hpp"
+#include "ops/choice.hpp"
+#include "ops/elementwise.hpp"
+#include "ops/loss.hpp"
+#include "ops/reduce.hpp"
+#include "ops/shape.hpp"
+#include "ops/softmax.hpp"
+
+namespace argtape {
+inline namespace ARGTAPE_ABI {
+namespace {
+
+// The class with the largest output for each row of images.
+std::vector<std::size_t> predictions(const Mlp& network, const Tensor& images) {
+  Tape tape;
+  std::vector<Var> weights;
+  for (const Tensor& p : network.parameters) weights.push_back(tape.constant(p));
+  const Tensor& choice = argmax(network(weights, tape.constant(images)), zero()).value();
+  const std::size_t k = choice.shape()[1];
+  std::vector<std::size_t> classes(choice.shape()[0]);
+  for (std::size_t r = 0; r < classes.size(); ++r)
+    classes[r] = static_cast<std::size_t>(std::max_element(choice.data() + r * k, choice.data() + (r + 1) * k) -
+                                          (choice.data() + r * k));
+  return classes;
+}
+
+double accuracy(const std::vector<std::size_t>& predicted, const std::vector<std::size_t>& labels) {
+  std::size_t right = 0;
+  for (std::size_t i = 0; i < labels.size(); ++i) right += predicted[i] == labels[i];
+  return static_cast<double>(right) / static_cast<double>(labels.size());
+}
+
+// The cost of one batch, under each method.
+using BatchCost = std::function<Var(Var logits, const std::vector<std::size_t>& labels, std::size_t step, Rng& rng)>;
+
+BatchCost batch_cost(const std::string& method, const ZeroOneSettings& settings, std::size_t steps) {
+  if (method == "exact")
+    return [](Var logits, const std::vector<std::size_t>& labels, std::size_t, Rng&) {
+      return zero_one_loss(softmax(logits), labels);
+    };
+  if (method == "cross-entropy")
+    return [](Var logits, const std::vector<std::size_t>& labels, std::size_t, Rng&) {
+      return cross_entropy(logits, labels);
+    };
+  const Rule rule = method == "gumbel-softmax" ? gumbel_softmax(linear_decay(1.0, 0.1, steps)) : rule_named(method);
+  const bool draws = rule.needs_draw || method == "gumbel-softmax" || method == "st-gumbel-softmax" || method == "reinmax";
+  const std::size_t repeats = settings.repeats;
+  return [=](Var logits, const std::vector<std::size_t>& labels, std::size_t step, Rng& rng) {
+    if (!draws) return zero_one_loss(argmax(logits, rule.at(step)), labels);
+    if (!rule.needs_repeats) return zero_one_loss(sample(logits, rule.at(step), rng), labels);
+    const Var many = broadcast(logits, {repeats, logits.shape()[0], logits.shape()[1]});
+    return zero_one_loss(sample(many, rule.at(step), rng), labels) / static_cast<double>(repeats);
+  };
+}
+
+}  // namespace
+
+Var zero_one_loss(Var choice, const std::vector<std::size_t>& labels) {
+  const Shape& shape = choice.shape();
+  if (shape.size() < 2 || shape[shape.size() - 2] != labels.size())
+    throw std::invalid_argument("zero_one_loss: choices are " + str(shape) + ", labels are " +
+                                std::to_string(labels.size()) + "; need (..., n, K) and n labels");
+  const Var right = choice.tape->constant(one_hot(labels, shape[shape.size() - 1]), "labels");
+  return 1 - sum(choice * right, {-1});
+}
+
+std::vector<std::string> zero_one_methods() {
+  std::vector<std::string> methods = rule_names();
+  methods.insert(methods.begin() + 1, "exact");
+  methods.push_back("cross-entropy");
+  return methods;
+}
+
+ZeroOneRun train_zero_one(const Split& data, const std::string& method, const ZeroOneSettings& settings,
+                          const std::function<void()>& progress) {
+  Rng rng(settings.seed);
+  Mlp network({data.train.images.shape()[1], settings.hidden, data.train.classes}, rng);
+  return train_zero_one(data, method, settings, network, progress);
+}
+
+ZeroOneRun train_zero_one(const Split& data, const std::string& method, const ZeroOneSettings& settings, Mlp& network,
+                          const std::function<void()>& progress) {
+  // Streams of their own: every method sees the same batches, whatever it draws.
+  Rng order(settings.seed + 1), noise(settings.seed + 2);
+  const std::size_t steps = settings.epochs * (data.train.size() / settings.batch);
+  const BatchCost cost = batch_cost(method, settings, steps);
+  const std::vector<Tensor> start = network.parameters;
+  Adam adam(settings.rate);
+
+  ZeroOneRun run;
+  run.rule = method;
+  const auto begin = std::chrono::steady_clock::now();
+  std::vector<std::size_t> predicted;
+  for (std::size_t epoch = 0; epoch < settings.epochs; ++epoch) {
+    for (const std::vector<std::size_t>& rows : Batches(data.train.size(), settings.batch, order)) {
+      const Dataset batch = take(data.train, rows);
+      Tape tape;
+      const std::vector<Var> weights = tape.parameters(network.parameters);
+      const Var logits = network(weights, tape.constant(batch.images, "images"));
+      // The mean over the batch, but kept as one cost an example.
+      const Var loss = cost(logits, batch.labels, run.steps, noise) / static_cast<double>(settings.batch);
+      if (run.steps == 0) run.stop_report = str(stop_report(loss, weights));
+      adam.step(network.parameters, weights, backward(loss));
+      ++run.steps;
+      if (progress) progress();
+    }
+    predicted = predictions(network, data.test.images);
+    run.by_epoch.push_back(accuracy(predicted, data.test.labels));
+  }
+  run.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+  predicted = predictions(network, data.test.images);
+  run.test_accuracy = accuracy(predicted, data.test.labels);
+  run.train_accuracy = accuracy(predictions(network, data.train.images), data.train.labels);
+  for (std::size_t c = 0; c < data.test.classes; ++c)
+    if (std::find(predicted.begin(), predicted.end(), c) == predicted.end()) run.never_predicted.push_back(c);
+  for (std::size_t i = 0; i < start.size(); ++i) run.moved = run.moved || !identical(start[i], network.parameters[i]);
+  return run;
+}
+
+}  // namespace ARGTAPE_ABI
+}  // namespace argtape

@@ -1,0 +1,14 @@
+// Layer normalisation (J. Ba, J. Kiros, G. Hinton, arXiv 1607.06450).
+#pragma once
+
+#include "engine/tape.hpp"
+
+namespace argtape {
+inline namespace ARGTAPE_ABI {
+
+/// gain * (x - mean) / sqrt(variance + epsilon) + bias, mean and variance over the last axis; gain and
+/// bias broadcast. Throws std::invalid_argument for epsilon <= 0 and an empty last axis.
+Var layer_norm(Var x, Var gain, Var bias, double epsilon = 1e-5);
+
+}  // namespace ARGTAPE_ABI
+}  // namespace argtape

@@ -1,0 +1,18 @@
+// Matrix products, through BLAS.
+#pragma once
+
+#include "engine/tape.hpp"
+
+namespace argtape {
+inline namespace ARGTAPE_ABI {
+
+/// Matrix product of the last two axes: (..., n, k) times (..., k, m) gives (..., n, m); leading axes
+/// broadcast. Throws std::invalid_argument for other shapes.
+Var matmul(Var a, Var b);
+/// (n,) and (m,) give the matrix a_i b_j.
+Var outer(Var a, Var b);
+/// (n,) and (n,) give the number sum_i a_i b_i.
+Var dot(Var a, Var b);
+
+}  // namespace ARGTAPE_ABI
+}  // namespace argtape

@@ -1,0 +1,94 @@
+#include "ops/loss.hpp"
+
+#include <cmath>
+#include <memory>
+#include <stdexcept>
+
+#include "engine/sweep.hpp"
+#include "ops/elementwise.hpp"
+#include "ops/map.hpp"
+#include "ops/reduce.hpp"
+#include "ops/rows.hpp"
+#include "ops/shape.hpp"
+#include "ops/softmax.hpp"
+
+namespace argtape {
+inline namespace ARGTAPE_ABI {
+
+Var cross_entropy(Var logits, const std::vector<std::size_t>& labels) {
+  const Shape& shape = logits.shape();
+  if (shape.empty()) throw std::invalid_argument("cross_entropy: logits are (); need (..., K)");
+  const std::size_t k = shape[shape.size() - 1];
+  const Shape rows(shape.begin(), shape.end() - 1);
+  if (labels.size() != size_of(rows))
+    throw std::invalid_argument("cross_entropy: logits are " + str(shape) + ", labels are " +
+                                std::to_string(labels.size()) + "; need one label for each row");
+  Tensor y = uninitialised(rows);
+  for (std::size_t r = 0; r < labels.size(); ++r) {
+    if (labels[r] >= k)
+      throw std::invalid_argument("cross_entropy: label " + std::to_string(labels[r]) + " in row " +
+                                  std::to_string(r) + "; need 0.." + std::to_string(k) + " - 1");
+    const Scalar* x = logits.value().data() + r * k;
+    y.data()[r] = logsumexp_row(x, k) - x[labels[r]];
+  }
+  const auto kept = std::make_shared<const std::vector<std::size_t>>(labels);
+  return logits.tape->record("cross_entropy", {logits}, std::move(y), [kept, k](Arrival& at) {
+    const Var x = at.in(0);
+    if (at.recorded()) {
+      Shape column = x.shape();
+      column[column.size() - 1] = 1;
+      const Var hit = x.tape->constant(reshaped(one_hot(*kept, k), x.shape()), "labels");
+      return at.give(0, reshape(at.gradient(), column) * (softmax(x) - hit));
+    }
+    const auto [to, fresh] = at.sink(0);
+    for (std::size_t r = 0; r < kept->size(); ++r) {
+      const Scalar *row = x.value().data() + r * k, g = at.numbers().data()[r];
+      const Lane total(logsumexp_row(row, k)), scale(g);
+      map_lanes(k, to + r * k, !fresh, [=](Lane v) { return scale * xsimd::exp(v - total); }, row);
+      to[r * k + (*kept)[r]] -= g;
+    }
+  });
+}
+
+Var cross_entropy(Var logits, Var targets) { return -sum(targets * log_softmax(logits), {-1}); }
+
+Var bce_with_logits(Var logits, Var targets) {
+  return map(
+      "bce_with_logits", logits, targets,
+      [](Lane x, Lane t) {
+        return xsimd::max(x, Lane(0)) - x * t + xsimd::log1p(xsimd::exp(-xsimd::abs(x)));
+      },
+      [](auto g, auto x, auto t, auto) { return g * (1 / (1 + exp(-x)) - t); },
+      [](auto g, auto x, auto, auto) { return -g * x; });
+}
+
+Var squared_error(Var a, Var b) {
+  return map(
+      "squared_error", a, b, [](Lane p, Lane q) { return (p - q) * (p - q); },
+      [](auto g, auto p, auto q, auto) { return 2 * g * (p - q); },
+      [](auto g, auto p, auto q, auto) { return 2 * g * (q - p); });
+}
+
+Var kl_categorical(Var q_logits, Var p_logits) {
+  const Var log_q = log_softmax(q_logits);
+  return sum(exp(log_q) * (log_q - log_softmax(p_logits)), {-1});
+}
+
+Var kl_categorical_uniform(Var q_logits) {
+  const Var log_q = log_softmax(q_logits);
+  const Shape& shape = q_logits.shape();
+  return sum(exp(log_q) * log_q, {-1}) + std::log(static_cast<double>(shape[shape.size() - 1]));
+}
+
+Var kl_gaussian(Var mean, Var log_variance) {
+  return 0.5 * sum(square(mean) + exp(log_variance) - log_variance - 1, {-1});
+}
+
+Var kl_gaussian(Var mean_q, Var log_variance_q, Var mean_p, Var log_variance_p) {
+  const Var ratio = exp(log_variance_q - log_variance_p);
+  const Var distance = square(mean_q - mean_p) / exp(log_variance_p);
+  return 0.5 * sum(ratio + distance - 1 - log_variance_q + log_variance_p, {-1});
+}
+
+}  // namespace ARGTAPE_ABI
+}  // namespace argtape

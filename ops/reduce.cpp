@@ -1,0 +1,137 @@
+#include "ops/reduce.hpp"
+
+#include <cmath>
+#include <numeric>
+#include <stdexcept>
+
+#include "engine/broadcast.hpp"
+#include "engine/sweep.hpp"
+#include "ops/elementwise.hpp"
+#include "ops/map.hpp"
+#include "ops/shape.hpp"
+
+namespace argtape {
+inline namespace ARGTAPE_ABI {
+namespace {
+
+Axes all_axes(const Var& x) {
+  Axes axes(x.shape().size());
+  std::iota(axes.begin(), axes.end(), 0);
+  return axes;
+}
+
+// x's shape with the axes brought down to length 1.
+Shape kept_shape(const char* op, const Shape& shape, const Axes& axes) {
+  Shape kept = shape;
+  std::vector<bool> seen(shape.size(), false);
+  for (int axis : axes) {
+    const std::size_t a = axis_of(op, axis, shape);
+    if (seen[a])
+      throw std::invalid_argument(std::string(op) + ": axis " + std::to_string(axis) + " of " + str(shape) +
+                                  " is given twice; need each once");
+    seen[a] = true;
+    kept[a] = 1;
+  }
+  return kept;
+}
+
+Var without_axes(Var y, const Axes& axes, bool keep_axes) {
+  if (keep_axes || axes.empty()) return y;
+  std::vector<bool> gone(y.shape().size(), false);
+  for (int axis : axes) gone[axis_of("reshape", axis, y.shape())] = true;
+  std::vector<std::size_t> left;
+  for (std::size_t i = 0; i < gone.size(); ++i)
+    if (!gone[i]) left.push_back(y.shape()[i]);
+  return reshape(y, Shape(left.begin(), left.end()));
+}
+
+void require_elements(const char* op, const Shape& shape, const Shape& kept) {
+  if (size_of(shape) == 0 && size_of(kept) != 0)
+    throw std::invalid_argument(std::string(op) + ": x is " + str(shape) + ", empty along the axes; need at least one element");
+}
+
+// For each element of `kept` the place in x of the first largest element above it.
+std::vector<std::size_t> places_of_largest(const Tensor& x, const Shape& kept) {
+  constexpr std::size_t none = ~std::size_t{0};
+  std::vector<std::size_t> best(size_of(kept), none);
+  const Shape& shape = x.shape();
+  const std::size_t rank = shape.size();
+  xt::svector<std::size_t, 4> step(rank, std::size_t{0}), at(rank, std::size_t{0});
+  std::size_t s = 1, target = 0;
+  for (std::size_t i = rank; i-- > 0;) {
+    if (kept[i] != 1) step[i] = s;
+    s *= kept[i];
+  }
+  const Scalar* v = x.data();
+  for (std::size_t i = 0; i < x.size(); ++i) {
+    std::size_t& b = best[target];
+    if (b == none || v[i] > v[b] || (std::isnan(v[i]) && !std::isnan(v[b]))) b = i;
+    for (std::size_t axis = rank; axis-- > 0;) {
+      target += step[axis];
+      if (++at[axis] < shape[axis]) break;
+      target -= step[axis] * shape[axis];
+      at[axis] = 0;
+    }
+  }
+  return best;
+}
+
+}  // namespace
+
+Var sum(Var x, const Axes& axes, bool keep_axes) {
+  return without_axes(sum_to(x, kept_shape("sum", x.shape(), axes)), axes, keep_axes);
+}
+
+Var mean(Var x, const Axes& axes, bool keep_axes) {
+  const Shape kept = kept_shape("mean", x.shape(), axes);
+  require_elements("mean", x.shape(), kept);
+  const std::size_t parts = size_of(kept);
+  const double n = parts == 0 ? 1 : static_cast<double>(size_of(x.shape()) / parts);
+  return without_axes(sum_to(x, kept) / n, axes, keep_axes);
+}
+
+Var max(Var x, const Axes& axes, bool keep_axes) {
+  const Shape kept = kept_shape("max", x.shape(), axes);
+  require_elements("max", x.shape(), kept);
+  return without_axes(gather(x, places_of_largest(x.value(), kept), kept), axes, keep_axes);
+}
+
+Var min(Var x, const Axes& axes, bool keep_axes) {
+  const Shape kept = kept_shape("min", x.shape(), axes);
+  require_elements("min", x.shape(), kept);
+  return -max(-x, axes, keep_axes);
+}
+
+Var logsumexp(Var x, const Axes& axes, bool keep_axes) {
+  const Shape kept = kept_shape("logsumexp", x.shape(), axes);
+  require_elements("logsumexp", x.shape(), kept);
+  Tensor largest = uninitialised(kept);
+  const std::vector<std::size_t> places = places_of_largest(x.value(), kept);
+  for (std::size_t i = 0; i < places.size(); ++i) {
+    const Scalar m = x.value().data()[places[i]];
+    largest.data()[i] = std::isinf(m) ? 0 : m;  // inf - inf would be NaN
+  }
+  Tensor e = uninitialised(x.shape());
+  map_broadcast(e.shape(), e.data(), false, [](Lane v, Lane m) { return xsimd::exp(v - m); }, x.value(), largest);
+  Tensor y = sum_to(e, kept);
+  map_broadcast(kept, y.data(), false, [](Lane s, Lane m) { return xsimd::log(s) + m; }, y, largest);
+  const Var out = x.tape->record("logsumexp", {x}, std::move(y), [](Arrival& at) {
+    at.give(0, at.gradient() * exp(at.in(0) - at.out()));
+  });
+  return without_axes(out, axes, keep_axes);
+}
+
+Var variance(Var x, const Axes& axes, bool keep_axes) {
+  require_elements("variance", x.shape(), kept_shape("variance", x.shape(), axes));
+  return mean(square(x - mean(x, axes, true)), axes, keep_axes);
+}
+
+Var sum(Var x) { return sum(x, all_axes(x)); }
+Var mean(Var x) { return mean(x, all_axes(x)); }
+Var max(Var x) { return max(x, all_axes(x)); }
+Var min(Var x) { return min(x, all_axes(x)); }
+Var logsumexp(Var x) { return logsumexp(x, all_axes(x)); }
+Var variance(Var x) { return variance(x, all_axes(x)); }
+
+}  // namespace ARGTAPE_ABI
+}  // namespace argtape

@@ -1,0 +1,28 @@
+// Ops that bring axes down to one number: over the axes given, or all of them. With keep_axes the axes stay,
+// of length 1. All throw std::invalid_argument for an axis out of range or given twice.
+#pragma once
+
+#include "engine/tape.hpp"
+
+namespace argtape {
+inline namespace ARGTAPE_ABI {
+
+Var sum(Var x);
+Var sum(Var x, const Axes& axes, bool keep_axes = false);
+/// Those below throw for axes without elements: they have no mean, largest number, ...
+Var mean(Var x);
+Var mean(Var x, const Axes& axes, bool keep_axes = false);
+/// The largest number; where several are equal the first one gets the gradient, as in argmax. NaN wins.
+Var max(Var x);
+Var max(Var x, const Axes& axes, bool keep_axes = false);
+Var min(Var x);
+Var min(Var x, const Axes& axes, bool keep_axes = false);
+/// log sum exp(x), without overflow.
+Var logsumexp(Var x);
+Var logsumexp(Var x, const Axes& axes, bool keep_axes = false);
+/// The mean of (x - mean)^2.
+Var variance(Var x);
+Var variance(Var x, const Axes& axes, bool keep_axes = false);
+
+}  // namespace ARGTAPE_ABI
+}  // namespace argtape

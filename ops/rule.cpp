@@ -1,0 +1,180 @@
+#include "ops/rule.hpp"
+
+#include <cmath>
+#include <memory>
+#include <numeric>
+#include <stdexcept>
+
+#include "ops/elementwise.hpp"
+#include "ops/reduce.hpp"
+#include "ops/shape.hpp"
+#include "ops/softmax.hpp"
+
+namespace argtape {
+inline namespace ARGTAPE_ABI {
+namespace {
+
+// A rule for a temperature: at once for a number, at each step for a schedule.
+template <class Make>
+Rule with(Temperature tau, const char* name, double least, Make make) {
+  const auto checked = [=](double t) {
+    if (!(t > 0) || std::isinf(t) || t < least)
+      throw std::invalid_argument(std::string(name) + ": tau is " + std::to_string(t) + "; need " +
+                                  (least > 0 ? "at least " + std::to_string(least) : std::string("more than 0")));
+    Rule rule = make(t);
+    rule.name = name;
+    return rule;
+  };
+  if (!tau.scheduled()) return checked(tau.at(0));
+  Rule rule = checked(tau.at(0));
+  rule.backward = nullptr;
+  rule.scheduled = [=](std::size_t step) { return checked(tau.at(step)); };
+  return rule;
+}
+
+Var over(Var x, double tau) { return tau == 1 ? x : x / tau; }
+
+}  // namespace
+
+Rule zero() {
+  Rule rule;
+  rule.name = "zero";
+  rule.reads = Reads::nothing;
+  return rule;
+}
+
+Rule straight_through(Temperature tau) {
+  return with(std::move(tau), "straight-through", 0, [](double t) {
+    Rule rule;
+    rule.backward = [t](const Draw& draw, Arrival& at) {
+      return over(softmax_jacobian(softmax(over(draw.logits, t)), at.gradient()), t);
+    };
+    return rule;
+  });
+}
+
+Rule straight_through_identity() {
+  return pathwise_rule("straight-through-identity", [](const Draw&, Var g) { return g; });
+}
+
+Rule gumbel_softmax(Temperature tau) {
+  return with(std::move(tau), "gumbel-softmax", 0, [](double t) {
+    Rule rule;
+    rule.soft_tau = t;
+    rule.backward = [t](const Draw& draw, Arrival& at) { return over(softmax_jacobian(draw.value, at.gradient()), t); };
+    return rule;
+  });
+}
+
+Rule st_gumbel_softmax(Temperature tau) {
+  return with(std::move(tau), "st-gumbel-softmax", 0, [](double t) {
+    Rule rule;
+    rule.backward = [t](const Draw& draw, Arrival& at) {
+      return over(softmax_jacobian(softmax(over(draw.logits + draw.noise, t)), at.gradient()), t);
+    };
+    return rule;
+  });
+}
+
+Rule reinmax(Temperature tau) {
+  return with(std::move(tau), "reinmax", 1, [](double t) {
+    Rule rule;
+    rule.backward = [t](const Draw& draw, Arrival& at) {
+      const Var g = at.gradient(), p = softmax(draw.logits), p_tau = t == 1 ? p : softmax(draw.logits / t);
+      return 2 * softmax_jacobian((p_tau + draw.hard) / 2, g) - softmax_jacobian(p, g) / 2;
+    };
+    return rule;
+  });
+}
+
+Baseline running_mean(double decay) {
+  if (!(decay >= 0 && decay < 1))
+    throw std::invalid_argument("running_mean: decay is " + std::to_string(decay) + "; need 0 <= decay < 1");
+  struct State {
+    double mean = 0;
+    bool started = false;
+  };
+  const auto state = std::make_shared<State>();
+  return {"mean", [decay, state](const Tensor& costs) {
+            Tensor before = full(costs.shape(), state->mean);
+            if (costs.size() == 0) return before;
+            const double now = std::accumulate(costs.begin(), costs.end(), 0.0) / static_cast<double>(costs.size());
+            state->mean = state->started ? decay * state->mean + (1 - decay) * now : now;
+            state->started = true;
+            return before;
+          },
+          false};
+}
+
+Baseline leave_one_out() {
+  return {"leave-one-out", [](const Tensor& costs) {
+            if (costs.dimension() == 0 || costs.shape()[0] < 2)
+              throw std::invalid_argument("leave_one_out: the choices are " + str(costs.shape()) +
+                                          "; need at least 2 samples along the first axis");
+            Shape one = costs.shape();
+            const auto others = static_cast<Scalar>(one[0] - 1);
+            one[0] = 1;
+            const Tensor total = broadcast_to(sum_to(costs, one), costs.shape());
+            Tensor mean = uninitialised(costs.shape());
+            for (std::size_t i = 0; i < mean.size(); ++i)
+              mean.data()[i] = (total.data()[i] - costs.data()[i]) / others;
+            return mean;
+          },
+          true};
+}
+
+Rule score_function(Baseline baseline) {
+  Rule rule;
+  rule.name = baseline.name.empty() ? "score-function" : "score-function+" + baseline.name;
+  rule.reads = Reads::costs;
+  rule.needs_draw = true;
+  rule.needs_repeats = baseline.needs_repeats;
+  rule.backward = [baseline](const Draw& draw, Arrival& at) {
+    const Shape& shape = draw.logits.shape();
+    Tensor weight = at.costs(Shape(shape.begin(), shape.end() - 1));
+    if (baseline.value) {
+      const Tensor less = baseline.value(weight);
+      if (less.shape() != weight.shape())
+        throw std::logic_error(at.op() + ": the baseline gave " + str(less.shape()) + " for costs of shape " +
+                               str(weight.shape()));
+      for (std::size_t i = 0; i < weight.size(); ++i) weight.data()[i] -= less.data()[i];
+    }
+    Shape column = shape;
+    column[column.size() - 1] = 1;
+    const Var w = draw.logits.tape->constant(reshaped(std::move(weight), column), "cost");
+    return w * (draw.hard - softmax(draw.logits));
+  };
+  return rule;
+}
+
+const std::vector<std::string>& rule_names() {
+  static const std::vector<std::string> names = {
+      "zero", "score-function", "score-function+mean", "score-function+leave-one-out", "straight-through",
+      "straight-through-identity", "gumbel-softmax", "st-gumbel-softmax", "reinmax"};
+  return names;
+}
+
+Rule rule_named(const std::string& name, Temperature tau) {
+  if (name == "zero") return zero();
+  if (name == "score-function") return score_function();
+  if (name == "score-function+mean") return score_function(running_mean());
+  if (name == "score-function+leave-one-out") return score_function(leave_one_out());
+  if (name == "straight-through") return straight_through(tau);
+  if (name == "straight-through-identity") return straight_through_identity();
+  if (name == "gumbel-softmax") return gumbel_softmax(tau);
+  if (name == "st-gumbel-softmax") return st_gumbel_softmax(tau);
+  if (name == "reinmax") return reinmax(tau);
+  std::string all;
+  for (const std::string& known : rule_names()) all += (all.empty() ? "" : ", ") + known;
+  throw std::invalid_argument("rule_named: '" + name + "'; need one of " + all);
+}
+
+Rule pathwise_rule(std::string name, std::function<Var(const Draw&, Var)> formula) {
+  Rule rule;
+  rule.name = std::move(name);
+  rule.backward = [formula = std::move(formula)](const Draw& draw, Arrival& at) { return formula(draw, at.gradient()); };
+  return rule;
+}
+
+}  // namespace ARGTAPE_ABI
+}  // namespace argtape

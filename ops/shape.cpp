@@ -1,0 +1,234 @@
+#include "ops/shape.hpp"
+
+#include <algorithm>
+#include <memory>
+#include <stdexcept>
+
+#include "engine/sweep.hpp"
+
+namespace argtape {
+inline namespace ARGTAPE_ABI {
+namespace {
+
+[[noreturn]] void fail(const std::string& message) { throw std::invalid_argument(message); }
+
+// A tensor seen as (outer, length, inner) around one axis.
+struct Around {
+  std::size_t outer = 1, length, inner = 1;
+  Around(const Shape& shape, std::size_t axis) : length(shape[axis]) {
+    for (std::size_t i = 0; i < axis; ++i) outer *= shape[i];
+    for (std::size_t i = axis + 1; i < shape.size(); ++i) inner *= shape[i];
+  }
+};
+
+// Copies `length` elements of an axis from place `from` of x to place `to` of y.
+void copy_range(const Tensor& x, std::size_t from, Tensor& y, std::size_t to, std::size_t length, std::size_t axis) {
+  const Around a(x.shape(), axis), b(y.shape(), axis);
+  for (std::size_t o = 0; o < a.outer; ++o)
+    std::copy_n(x.data() + (o * a.length + from) * a.inner, length * a.inner,
+                y.data() + (o * b.length + to) * b.inner);
+}
+
+Tensor transposed(const Tensor& x, const std::vector<std::size_t>& axes) {
+  const std::size_t rank = axes.size();
+  Shape shape(rank), step(rank);
+  xt::svector<std::size_t, 4> strides(rank);
+  std::size_t s = 1;
+  for (std::size_t i = rank; i-- > 0;) {
+    strides[i] = s;
+    s *= x.shape()[i];
+  }
+  for (std::size_t i = 0; i < rank; ++i) {
+    shape[i] = x.shape()[axes[i]];
+    step[i] = strides[axes[i]];
+  }
+  Tensor y = uninitialised(shape);
+  if (y.size() == 0) return y;
+  const Scalar* from = x.data();
+  Scalar* to = y.data();
+  xt::svector<std::size_t, 4> at(rank, std::size_t{0});
+  const std::size_t row = shape[rank - 1], row_step = step[rank - 1];
+  for (;;) {
+    for (std::size_t i = 0; i < row; ++i) to[i] = from[i * row_step];
+    to += row;
+    std::size_t axis = rank - 1;
+    for (;;) {
+      if (axis == 0) return y;
+      --axis;
+      from += step[axis];
+      if (++at[axis] < shape[axis]) break;
+      from -= step[axis] * shape[axis];
+      at[axis] = 0;
+    }
+  }
+}
+
+}  // namespace
+
+Var reshape(Var x, const Shape& shape) {
+  return x.tape->record("reshape", {x}, reshaped(x.value(), shape),
+                        [](Arrival& at) { at.give(0, reshape(at.gradient(), at.in(0).shape())); });
+}
+
+Var transpose(Var x, const Axes& axes) {
+  const std::size_t rank = x.shape().size();
+  std::vector<std::size_t> order(rank);
+  for (std::size_t i = 0; i < rank; ++i) order[i] = rank - 1 - i;
+  if (!axes.empty()) {
+    std::vector<bool> seen(rank, false);
+    order.clear();
+    for (int a : axes) order.push_back(axis_of("transpose", a, x.shape()));
+    for (std::size_t o : order) seen[o] = true;
+    if (order.size() != rank || std::find(seen.begin(), seen.end(), false) != seen.end())
+      fail("transpose: " + std::to_string(axes.size()) + " axes for " + str(x.shape()) + "; need each axis once");
+  }
+  if (rank == 0) return reshape(x, {});
+  Axes back(rank);
+  for (std::size_t i = 0; i < rank; ++i) back[order[i]] = static_cast<int>(i);
+  return x.tape->record("transpose", {x}, transposed(x.value(), order),
+                        [back](Arrival& at) { at.give(0, transpose(at.gradient(), back)); });
+}
+
+Var broadcast(Var x, const Shape& shape) { return broadcast_to(x, shape); }
+
+Var concatenate(const std::vector<Var>& parts, int axis) {
+  Tape& tape = tape_of("concatenate", parts);
+  Shape shape = parts[0].shape();
+  const std::size_t a = axis_of("concatenate", axis, shape);
+  std::vector<std::size_t> ends;
+  shape[a] = 0;
+  for (std::size_t i = 0; i < parts.size(); ++i) {
+    Shape other = parts[i].shape(), wanted = shape;
+    if (other.size() == shape.size()) {
+      shape[a] += other[a];
+      other[a] = wanted[a] = 0;
+    }
+    if (other != wanted)
+      fail("concatenate: part " + std::to_string(i) + " is " + str(parts[i].shape()) + ", part 0 is " +
+           str(parts[0].shape()) + "; need equal lengths on all axes but " + std::to_string(a));
+    ends.push_back(shape[a]);
+  }
+  Tensor y = uninitialised(shape);
+  for (std::size_t i = 0; i < parts.size(); ++i)
+    copy_range(parts[i].value(), 0, y, i ? ends[i - 1] : 0, ends[i] - (i ? ends[i - 1] : 0), a);
+  return tape.record("concatenate", parts, std::move(y), [a, ends](Arrival& at) {
+    for (std::size_t i = 0; i < ends.size(); ++i)
+      if (at.wants(i)) at.give(i, slice(at.gradient(), static_cast<int>(a), i ? ends[i - 1] : 0, ends[i]));
+  });
+}
+
+Var stack(const std::vector<Var>& parts, int axis) {
+  tape_of("stack", parts);
+  for (std::size_t i = 1; i < parts.size(); ++i)
+    if (parts[i].shape() != parts[0].shape())
+      fail("stack: part " + std::to_string(i) + " is " + str(parts[i].shape()) + ", part 0 is " +
+           str(parts[0].shape()) + "; need equal shapes");
+  Shape shape(parts[0].shape().size() + 1, 1);
+  const std::size_t a = axis_of("stack", axis, shape);
+  for (std::size_t i = 0, k = 0; i < shape.size(); ++i)
+    if (i != a) shape[i] = parts[0].shape()[k++];
+  std::vector<Var> thick;
+  for (Var p : parts) thick.push_back(reshape(p, shape));
+  return concatenate(thick, static_cast<int>(a));
+}
+
+Var slice(Var x, int axis, std::size_t begin, std::size_t end) {
+  const std::size_t a = axis_of("slice", axis, x.shape()), length = x.shape()[a];
+  if (begin > end || end > length)
+    fail("slice: " + std::to_string(begin) + ".." + std::to_string(end) + " of axis " + std::to_string(a) + " of " +
+         str(x.shape()) + "; need begin <= end <= " + std::to_string(length));
+  Shape shape = x.shape();
+  shape[a] = end - begin;
+  Tensor y = uninitialised(shape);
+  copy_range(x.value(), begin, y, 0, end - begin, a);
+  return x.tape->record("slice", {x}, std::move(y), [axis, begin, end, length](Arrival& at) {
+    at.give(0, pad(at.gradient(), axis, begin, length - end));
+  });
+}
+
+Var pad(Var x, int axis, std::size_t before, std::size_t after) {
+  const std::size_t a = axis_of("pad", axis, x.shape()), length = x.shape()[a];
+  Shape shape = x.shape();
+  shape[a] += before + after;
+  Tensor y = zeros(shape);
+  copy_range(x.value(), 0, y, before, length, a);
+  return x.tape->record("pad", {x}, std::move(y), [axis, before, length](Arrival& at) {
+    at.give(0, slice(at.gradient(), axis, before, before + length));
+  });
+}
+
+Var take(Var x, const std::vector<std::size_t>& indices, int axis) {
+  const std::size_t a = axis_of("take", axis, x.shape());
+  const Around around(x.shape(), a);
+  Shape shape = x.shape();
+  shape[a] = indices.size();
+  std::vector<std::size_t> flat;
+  flat.reserve(size_of(shape));
+  for (std::size_t i : indices)
+    if (i >= around.length)
+      fail("take: index " + std::to_string(i) + " on axis " + std::to_string(a) + " of " + str(x.shape()) +
+           "; need less than " + std::to_string(around.length));
+  for (std::size_t o = 0; o < around.outer; ++o)
+    for (std::size_t i : indices)
+      for (std::size_t k = 0; k < around.inner; ++k) flat.push_back((o * around.length + i) * around.inner + k);
+  return gather(x, flat, shape);
+}
+
+namespace {
+
+using Indices = std::shared_ptr<const std::vector<std::size_t>>;
+
+Var gather_shared(Var x, const Indices& indices, const Shape& shape);
+
+Var scatter_shared(Var x, const Indices& indices, const Shape& shape) {
+  Tensor y = zeros(shape);
+  for (std::size_t i = 0; i < indices->size(); ++i) y.data()[(*indices)[i]] += x.value().data()[i];
+  return x.tape->record("scatter", {x}, std::move(y), [indices](Arrival& at) {
+    at.give(0, gather_shared(at.gradient(), indices, at.in(0).shape()));
+  });
+}
+
+Var gather_shared(Var x, const Indices& indices, const Shape& shape) {
+  Tensor y = uninitialised(shape);
+  for (std::size_t i = 0; i < indices->size(); ++i) y.data()[i] = x.value().data()[(*indices)[i]];
+  return x.tape->record("gather", {x}, std::move(y), [indices](Arrival& at) {
+    at.give(0, scatter_shared(at.gradient(), indices, at.in(0).shape()));
+  });
+}
+
+void require_indices(const char* op, const std::vector<std::size_t>& indices, const Shape& many, const Shape& into) {
+  if (indices.size() != size_of(many))
+    fail(std::string(op) + ": " + std::to_string(indices.size()) + " indices for " + str(many) + "; need " +
+         std::to_string(size_of(many)));
+  const std::size_t n = size_of(into);
+  for (std::size_t i : indices)
+    if (i >= n)
+      fail(std::string(op) + ": index " + std::to_string(i) + " into " + str(into) + "; need less than " +
+           std::to_string(n));
+}
+
+}  // namespace
+
+Var gather(Var x, const std::vector<std::size_t>& indices, const Shape& shape) {
+  require_indices("gather", indices, shape, x.shape());
+  return gather_shared(x, std::make_shared<const std::vector<std::size_t>>(indices), shape);
+}
+
+Var scatter(Var x, const std::vector<std::size_t>& indices, const Shape& shape) {
+  require_indices("scatter", indices, x.shape(), shape);
+  return scatter_shared(x, std::make_shared<const std::vector<std::size_t>>(indices), shape);
+}
+
+Tensor one_hot(const std::vector<std::size_t>& labels, std::size_t classes) {
+  Tensor t = zeros({labels.size(), classes});
+  for (std::size_t i = 0; i < labels.size(); ++i) {
+    if (labels[i] >= classes)
+      fail("one_hot: label " + std::to_string(labels[i]) + " at " + std::to_string(i) + "; need less than " +
+           std::to_string(classes));
+    t.data()[i * classes + labels[i]] = 1;
+  }
+  return t;
+}
+
+}  // namespace ARGTAPE_ABI
+}  // namespace argtape

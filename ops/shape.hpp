@@ -1,0 +1,40 @@
+// Ops that move numbers without changing them. All throw std::invalid_argument, in their own name, for
+// shapes and axes that do not fit; a negative axis counts from the last.
+#pragma once
+
+#include <vector>
+
+#include "engine/broadcast.hpp"
+#include "engine/tape.hpp"
+
+namespace argtape {
+inline namespace ARGTAPE_ABI {
+
+/// x's numbers, in row-major order, under another shape of the same size.
+Var reshape(Var x, const Shape& shape);
+/// Axis i of the result is axis axes[i] of x; without `axes`, their order is reversed.
+Var transpose(Var x, const Axes& axes = {});
+/// x stretched to `shape`, as NumPy broadcasts.
+Var broadcast(Var x, const Shape& shape);
+/// The parts one after the other along an axis; their other axes must agree.
+Var concatenate(const std::vector<Var>& parts, int axis = 0);
+/// The parts, all of one shape, along a new axis.
+Var stack(const std::vector<Var>& parts, int axis = 0);
+/// Elements begin <= i < end of an axis.
+Var slice(Var x, int axis, std::size_t begin, std::size_t end);
+/// Zeros put before and after along an axis.
+Var pad(Var x, int axis, std::size_t before, std::size_t after);
+/// Elements indices[0], indices[1], ... of an axis; an index may occur more than once.
+Var take(Var x, const std::vector<std::size_t>& indices, int axis = 0);
+
+/// y[i] = x[indices[i]], both counted in row-major order; y has `shape`. With scatter, its opposite,
+/// for whoever writes an op that picks numbers.
+Var gather(Var x, const std::vector<std::size_t>& indices, const Shape& shape);
+/// y of `shape`, zero but for y[indices[i]] += x[i].
+Var scatter(Var x, const std::vector<std::size_t>& indices, const Shape& shape);
+
+/// Row i is 1 at labels[i], else 0: of shape (labels, classes). Throws for a label out of range.
+Tensor one_hot(const std::vector<std::size_t>& labels, std::size_t classes);
+
+}  // namespace ARGTAPE_ABI
+}  // namespace argtape

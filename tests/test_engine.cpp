@@ -1,0 +1,401 @@
+// The engine alone: this program links no op, so what it needs it makes itself.
+#include <doctest/doctest.h>
+
+#include <cmath>
+#include <limits>
+
+#include "engine/broadcast.hpp"
+#include "engine/gradcheck.hpp"
+#include "engine/random.hpp"
+#include "engine/show.hpp"
+#include "engine/stop.hpp"
+#include "engine/sweep.hpp"
+#include "engine/threads.hpp"
+
+using namespace argtape;
+
+namespace {
+
+Tensor product(const Tensor& a, const Tensor& b) {
+  Tensor y = a;
+  for (std::size_t i = 0; i < y.size(); ++i) y.data()[i] *= b.data()[i];
+  return y;
+}
+
+// a * b, of equal shapes.
+Var times(Var a, Var b) {
+  return a.tape->record("times", {a, b}, product(a.value(), b.value()), [](Arrival& at) {
+    if (at.wants(0)) at.give(0, times(at.gradient(), at.in(1)));
+    if (at.wants(1)) at.give(1, times(at.gradient(), at.in(0)));
+  });
+}
+
+// x^2 with a derivative that is off by the factor `wrong`.
+Var squared(Var x, double wrong = 1) {
+  return x.tape->record("squared", {x}, product(x.value(), x.value()), [wrong](Arrival& at) {
+    const Var two = at.out().tape->constant(full(at.in(0).shape(), 2 * wrong));
+    at.give(0, times(times(two, at.in(0)), at.gradient()));
+  });
+}
+
+Var cut(Var x) {
+  Op op("cut", Flow::cut);
+  op.why_cut = "By request.";
+  return x.tape->record(op, {x}, x.value(), {});
+}
+
+// A node that notes the costs it is told of.
+Var listener(Var x, Tensor* heard, std::size_t* how_many = nullptr) {
+  Op op("listener", Flow::surrogate);
+  op.reads_costs = true;
+  return x.tape->record(op, {x}, x.value(), [=](Arrival& at) {
+    *heard = at.costs(at.in(0).shape());
+    if (how_many) *how_many = at.cost_count();
+    at.give(0, zeros(at.in(0).shape()));
+  });
+}
+
+Var pathwise(Var x) {
+  Op op("choice[pathwise]", Flow::surrogate);
+  op.refuses_no_path = true;
+  return x.tape->record(op, {x}, x.value(), [](Arrival& at) { at.pass(0); });
+}
+
+double at(const Tensor& t, std::size_t i) { return t.data()[i]; }
+
+}  // namespace
+
+TEST_CASE("a diamond, the same input twice and an unused one each count right") {
+  Tape tape;
+  const Var x = tape.parameter(Tensor{2, 3}), unused = tape.parameter(Tensor{1, 1});
+  const Var y = times(x, x), z = add_same(times(y, x), y);  // x^3 + x^2
+  const Gradients g = backward(z);
+  CHECK(at(g[x], 0) == 3 * 4 + 2 * 2);
+  CHECK(at(g[x], 1) == 3 * 9 + 2 * 3);
+  CHECK(g.reached(x));
+  CHECK(g[unused] == zeros({2}));
+  CHECK_FALSE(g.reached(unused));
+}
+
+TEST_CASE("gradients are returned: sweeping twice gives the same, and leaves the tape as it was") {
+  Tape tape;
+  const Var x = tape.parameter(Tensor{2, 3}), y = times(times(x, x), x);
+  const std::size_t nodes = tape.size();
+  const Gradients first = backward(y), second = backward(y);
+  CHECK(identical(first[x], second[x]));
+  CHECK(tape.size() == nodes);
+}
+
+TEST_CASE("derivatives of derivatives, to the fourth order") {
+  Tape tape;
+  const Var x = tape.parameter(Tensor{2.0});
+  Var y = times(times(x, x), times(x, x));
+  const double expected[] = {32, 48, 48, 24, 0};
+  for (double e : expected) {
+    y = differentiate(y, x)[0];
+    CHECK(y.item() == e);
+  }
+}
+
+TEST_CASE("several costs are summed, or weighted") {
+  Tape tape;
+  const Var x = tape.parameter(Tensor{2, 3}), a = times(x, x), b = times(a, x);
+  CHECK(at(backward({a, b})[x], 0) == 4 + 12);
+  const Var wa = tape.constant(Tensor{10, 1}), wb = tape.constant(Tensor{1, 0});
+  const Gradients g = backward({a, b}, {}, {wa, wb});
+  CHECK(at(g[x], 0) == 40 + 12);
+  CHECK(at(g[x], 1) == 6);
+  CHECK(differentiate({a, b}, x, {wa, wb})[0].value() == g[x]);
+}
+
+TEST_CASE("the gradient of a value on the way is there when asked for") {
+  Tape tape;
+  const Var x = tape.parameter(Tensor{2, 3}), a = times(x, x), b = times(a, a);
+  const Gradients g = backward(b, a);
+  CHECK(at(g[a], 1) == 18);
+  CHECK_THROWS_WITH_AS(backward(b)[a], "gradients: node 1 is neither a parameter of this tape nor among the Vars asked for",
+                       std::invalid_argument);
+  const Var c = tape.constant(Tensor{1, 1});
+  CHECK_THROWS_WITH_AS(backward(b, c), "backward: constant (node 3) depends on no parameter; make it one with tape.parameter() to get its gradient",
+                       std::invalid_argument);
+}
+
+TEST_CASE("what nobody wants is not computed") {
+  Tape tape;
+  const Var c = tape.constant(Tensor{2.0}), x = tape.parameter(Tensor{3.0});
+  bool asked = false;
+  const Var y = tape.record("noted", {c, x}, Tensor{6.0}, [&](Arrival& at) {
+    asked = true;
+    CHECK_FALSE(at.wants(0));
+    CHECK(at.wants(1));
+    at.give(0, Tensor{99.0});
+    at.give(1, Tensor{2.0});
+  });
+  CHECK(at(backward(y)[x], 0) == 2);
+  CHECK(asked);
+  const Var d = tape.record("constant op", {c}, Tensor{1.0}, [](Arrival&) { FAIL("nobody upstream wants anything"); });
+  CHECK_FALSE(static_cast<bool>(tape.node(d.index).backward));
+  backward(d);
+}
+
+TEST_CASE("a gradient of a shape that broadcasts is summed; any other is an error that names the op") {
+  Tape tape;
+  const Var x = tape.parameter(zeros({2, 1})), wide = tape.record("wide", {x}, zeros({2, 3}), [](Arrival& at) { at.pass(0); });
+  CHECK(backward(wide)[x] == full({2, 1}, 3));
+  CHECK(differentiate(wide, x)[0].value() == full({2, 1}, 3));
+  const Var wrong = tape.record("softmax", {x}, zeros({2, 1}), [](Arrival& at) { at.give(0, zeros({3})); });
+  const std::size_t nodes = tape.size();
+  CHECK_THROWS_WITH_AS(backward(wrong), "softmax: backward gave a gradient of shape (3,) for input 0 of shape (2, 1)",
+                       std::logic_error);
+  CHECK(tape.size() == nodes);  // also after an error
+}
+
+TEST_CASE("the set of costs a node feeds crosses edges that carry no gradient, and counts each cost once") {
+  Tape tape;
+  Tensor heard;
+  std::size_t how_many = 0;
+  const Var x = tape.parameter(Tensor{1, 2}), z = listener(x, &heard, &how_many);
+  const Var two_ways = add_same(cut(z), cut(z)), other = cut(z);
+  const Var unfed = tape.parameter(Tensor{5, 5});
+  backward({two_ways, other, unfed});
+  CHECK(heard == Tensor{3, 6});
+  CHECK(how_many == 2);
+
+  // More costs than bits in a word.
+  std::vector<Var> many;
+  for (int i = 0; i < 150; ++i) many.push_back(cut(i % 2 ? z : unfed));
+  backward(many);
+  CHECK(how_many == 75);
+  CHECK(heard == Tensor{75, 150});
+}
+
+TEST_CASE("costs line up with the leading axes of the choices") {
+  Tape tape;
+  Tensor heard;
+  const auto hear = [&](const Shape& rows, const Tensor& cost) {
+    const Var z = listener(tape.parameter(zeros(rows)), &heard);
+    Op op("black box", Flow::cut);
+    backward(tape.record(op, {z}, cost, {}));
+    return heard;
+  };
+  CHECK(hear({2}, Tensor{1, 2}) == Tensor{1, 2});
+  CHECK(hear({2, 3}, Tensor{1, 2}) == Tensor{{1, 1, 1}, {2, 2, 2}});
+  CHECK(hear({2}, Tensor{{1, 2, 3}, {4, 5, 6}}) == Tensor{6, 15});
+  CHECK(hear({}, Tensor{1, 2}) == full({}, 3));
+  CHECK(hear({1, 2}, Tensor{{1, 2}, {3, 4}}) == Tensor{{4, 6}});
+  CHECK(hear({2}, full({}, 7)) == Tensor{7, 7});
+  CHECK_THROWS_WITH_AS(hear({3}, Tensor{1, 2}),
+                       "listener: a cost is (2,), the choices are (3,); need costs lined up with the leading axes of the choices",
+                       std::invalid_argument);
+}
+
+TEST_CASE("a pathwise choice without a differentiable path to its cost is refused") {
+  Tape tape;
+  const Var x = tape.parameter(Tensor{1, 2}), z = pathwise(x), cost = cut(z);
+  CHECK_THROWS_WITH_AS(backward(cost),
+                       "choice[pathwise]: no differentiable path from this choice to the cost; use score_function(), or make "
+                       "the path differentiable",
+                       std::invalid_argument);
+  CHECK_NOTHROW(backward(add_same(cut(z), z)));
+  CHECK_NOTHROW(backward(x));  // feeds no cost: nothing to refuse
+  CHECK(at(backward(z)[x], 0) == 1);
+}
+
+TEST_CASE("Vars of two tapes, and empty ones, are refused by name") {
+  Tape one, two;
+  const Var a = one.parameter(Tensor{1.0}), b = two.parameter(Tensor{1.0});
+  CHECK_THROWS_WITH_AS(times(a, b), "times: an input stands on another tape; need all on one tape", std::invalid_argument);
+  CHECK_THROWS_WITH_AS(backward({a, b}), "backward: an input stands on another tape; need all on one tape", std::invalid_argument);
+  CHECK_THROWS_WITH_AS(tape_of("sum", Var{}), "sum: an input is an empty Var; need a value on a tape", std::invalid_argument);
+  CHECK_THROWS_WITH_AS(tape_of("sum", std::vector<Var>{}), "sum: no input given; need at least one", std::invalid_argument);
+  CHECK_THROWS_AS(backward(a)[b], std::invalid_argument);
+  CHECK_THROWS_WITH_AS(backward(a, {}, {a, a}), "backward: 2 weights for 1 costs; need one for each", std::invalid_argument);
+  CHECK_THROWS_WITH_AS(backward(a, {}, one.constant(Tensor{1, 2})),
+                       "backward: weight 0 is (2,), its cost is (1,); need the same shape", std::invalid_argument);
+}
+
+TEST_CASE("leaves read named tensors where they stand and keep temporaries") {
+  const Tensor w{1, 2};
+  Tape tape;
+  const Var borrowed = tape.parameter(w), kept = tape.parameter(Tensor{3, 4}), expression = tape.constant(w + 1.0);
+  CHECK(&borrowed.value() == &w);
+  CHECK(kept.value() == Tensor{3, 4});
+  CHECK(expression.value() == Tensor{2, 3});
+  CHECK(tape.constant(5).item() == 5);
+  CHECK_THROWS_WITH_AS(borrowed.item(), "item: the value is (2,); need a single number", std::invalid_argument);
+}
+
+TEST_CASE("sum_to and broadcast_to against plain loops, and as each other's derivative") {
+  Rng rng(3);
+  const std::vector<std::pair<Shape, Shape>> cases = {
+      {{}, {2, 3}}, {{3}, {2, 3}}, {{2, 1}, {2, 3}}, {{1, 3}, {2, 3}}, {{2, 3}, {2, 3}}, {{2, 1, 4}, {2, 3, 4}},
+      {{1, 3, 1}, {2, 3, 4}}, {{3, 1}, {2, 3, 4}}, {{1, 1, 1}, {2, 3, 4}}, {{2, 1, 1}, {2, 3, 1}}, {{}, {}}, {{1}, {1}},
+      {{0}, {2, 0}}, {{1}, {2, 0}}, {{2, 1}, {2, 0}}, {{5, 1}, {4, 5, 1}}, {{4, 1, 1, 2}, {4, 3, 1, 2}}};
+  for (const auto& [small, large] : cases) {
+    CAPTURE(str(small));
+    CAPTURE(str(large));
+    const Tensor x = rng.normal(large), y = rng.normal(small);
+    // Place of each element of the large shape in the small one.
+    std::vector<std::size_t> place(size_of(large));
+    for (std::size_t i = 0; i < place.size(); ++i) {
+      std::size_t rest = i, step = 1;
+      for (std::size_t a = 0; a < large.size(); ++a) {
+        const std::size_t axis = large.size() - 1 - a, index = rest % large[axis];
+        rest /= large[axis];
+        if (a >= small.size()) continue;
+        const std::size_t d = small[small.size() - 1 - a];
+        place[i] += (d == 1 ? 0 : index) * step;
+        step *= d;
+      }
+    }
+    Tensor sums = zeros(small);
+    for (std::size_t i = 0; i < place.size(); ++i) sums.data()[place[i]] += x.data()[i];
+    const Tensor found = sum_to(x, small), wide = broadcast_to(y, large);
+    CHECK(found.shape() == small);
+    CHECK(wide.shape() == large);
+    for (std::size_t i = 0; i < sums.size(); ++i) CHECK(found.data()[i] == doctest::Approx(sums.data()[i]));
+    for (std::size_t i = 0; i < place.size(); ++i) CHECK(wide.data()[i] == y.data()[place[i]]);
+    CHECK(check_gradient([s = small](const auto& v) { return sum_to(v[0], s); }, {x}));
+    CHECK(check_gradient([l = large](const auto& v) { return broadcast_to(v[0], l); }, {y}));
+  }
+  CHECK_THROWS_WITH_AS(sum_to(zeros({2, 3}), {2}), "sum_to: (2,) does not broadcast to (2, 3)", std::invalid_argument);
+  CHECK_THROWS_WITH_AS(broadcast_to(zeros({2}), {2, 3}), "broadcast_to: (2,) does not broadcast to (2, 3)", std::invalid_argument);
+}
+
+TEST_CASE("the checker accepts a right derivative and rejects one that is off by 0.05 %") {
+  Rng rng(5);
+  for (std::uint64_t seed = 1; seed <= 50; ++seed) {
+    CheckOptions options;
+    options.seed = seed;
+    const std::vector<Tensor> x = {rng.normal({3, 4})};
+    CHECK(check_gradient([](const auto& v) { return squared(v[0]); }, x, options));
+    const CheckResult off = check_gradient([](const auto& v) { return squared(v[0], 1.0005); }, x, options);
+    CHECK_FALSE(off.ok);
+    CHECK(off.report.find("order 1") != std::string::npos);
+  }
+}
+
+TEST_CASE("the checker rejects a recorded backward that differs from the one in numbers, and a wrong second order") {
+  const auto split = [](const std::vector<Var>& v) {
+    const Var x = v[0];
+    return x.tape->record("split", {x}, product(x.value(), x.value()), [](Arrival& at) {
+      const Var two = at.out().tape->constant(full(at.in(0).shape(), at.recorded() ? 2.001 : 2));
+      at.give(0, times(times(two, at.in(0)), at.gradient()));
+    });
+  };
+  const CheckResult result = check_gradient(split, {Tensor{1, 2, 3}});
+  CHECK_FALSE(result.ok);
+  CHECK(result.report.find("recorded") != std::string::npos);
+  CHECK(result.report.find("in numbers, active inputs 0: expected") == std::string::npos);
+
+  // Right at first order, but the gradient forgets that it depends on x.
+  const auto flat = [](const std::vector<Var>& v) {
+    const Var x = v[0];
+    return x.tape->record("flat", {x}, product(x.value(), x.value()), [](Arrival& at) {
+      const Var slope = at.out().tape->constant(Tensor(at.in(0).value() * 2.0));
+      at.give(0, times(slope, at.gradient()));
+    });
+  };
+  CHECK(check_gradient(flat, {Tensor{1, 2, 3}}, {1, 1}));
+  const CheckResult second = check_gradient(flat, {Tensor{1, 2, 3}});
+  CHECK_FALSE(second.ok);
+  CHECK(second.report.find("order 1") == std::string::npos);
+  CHECK_THROWS_WITH_AS(check_gradient(flat, {Tensor{1, 2, 3}}, {1, 3}), "check_gradient: order is 3; need 1 or 2", std::invalid_argument);
+}
+
+TEST_CASE("a zero gradient where the true one is not zero does not pass") {
+  const auto silent = [](const std::vector<Var>& v) {
+    return v[0].tape->record("silent", {v[0]}, product(v[0].value(), v[0].value()),
+                             [](Arrival& at) { at.give(0, zeros(at.in(0).shape())); });
+  };
+  CHECK_FALSE(check_gradient(silent, {Tensor{1, 2, 3}}, {1, 1}));
+  CHECK_FALSE(check_gradient([](const auto& v) { return cut(v[0]); }, {Tensor{1, 2, 3}}, {1, 1}));
+}
+
+TEST_CASE("the stop report tells cut, unconnected, zero and reached apart") {
+  Tape tape;
+  const Var w = tape.parameter(Tensor{2, 3}, "w"), v = tape.parameter(Tensor{1, 1}, "v"), u = tape.parameter(Tensor{1, 1}, "u"),
+            c = tape.constant(Tensor{1, 1}, "c"), dead = tape.parameter(Tensor{4, 4}, "dead");
+  const Var nothing = tape.constant(zeros({2}));
+  const Var saturated = times(dead, nothing);
+  const Var cost = add_same(add_same(times(cut(times(v, v)), w), saturated), c);
+  const std::vector<StopLine> report = stop_report(cost, {w, v, u, c, dead});
+  REQUIRE(report.size() == 5);
+  CHECK(report[0].reason == Stop::reached);
+  CHECK(report[0].norm == doctest::Approx(std::sqrt(2.0)));
+  CHECK(report[0].words == "w: a gradient arrives, of norm 1.41.");
+  CHECK(report[1].reason == Stop::cut);
+  REQUIRE(report[1].nodes.size() == 1);
+  CHECK(tape.node(report[1].nodes[0].index).op.name == "cut");
+  CHECK(report[1].words == "v: no gradient. It was cut at cut (node 8), which passes nothing back. By request.");
+  CHECK(report[2].reason == Stop::unconnected);
+  CHECK(report[2].words == "u: no gradient. The cost was not computed from it: no operations lead from one to the other.");
+  CHECK(report[3].words == "c: no gradient. It is a constant on this tape; tape.parameter() makes it one to learn.");
+  CHECK(report[4].reason == Stop::zero);
+  REQUIRE(report[4].nodes.size() == 1);
+  CHECK(report[4].nodes[0].index == saturated.index);
+  CHECK(report[4].words == "dead: a gradient arrives, but it is zero. Nothing is cut; at times (node 6) a gradient came in and "
+                           "only zeros went on: it is saturated there.");
+  const Var blocked = cut(pathwise(w));
+  CHECK(stop_report(blocked, w)[0].reason == Stop::refused);
+  CHECK(str(report).find("u: no gradient") != std::string::npos);
+}
+
+TEST_CASE("a tape as text and as a graph tells exact, surrogate and cut apart") {
+  Tape tape;
+  const Var x = tape.parameter(Tensor{2, 3}, "w \"quoted\"");
+  const Var blocked = cut(pathwise(x));
+  times(blocked, tape.constant(Tensor{1, 1}));
+  const std::string text = to_text(tape), dot = to_dot(tape);
+  CHECK(text ==
+        "#0 w \"quoted\" (2,)  (parameter)\n#1 choice[pathwise] (2,) <- #0  ~ passes back a surrogate\n"
+        "#2 cut (2,) <- #1  x passes nothing back\n#3 constant (2,)\n#4 times (2,) <- #2, #3\n");
+  CHECK(dot.find("n0 [label=\"w \\\"quoted\\\" (2,)\"") != std::string::npos);
+  CHECK(dot.find("n0 -> n1 [style=dashed") != std::string::npos);
+  CHECK(dot.find("n1 -> n2 [style=dotted") != std::string::npos);
+  CHECK(dot.find("n3 -> n4 [color=gray70]") != std::string::npos);
+  const std::string svg = to_svg(tape);
+  if (!svg.empty()) CHECK(svg.find("choice[pathwise]") != std::string::npos);
+}
+
+TEST_CASE("a tape of a million nodes is swept in a loop, and its memory is handed out again") {
+  const auto run = [] {
+    Tape tape;
+    const Tensor one{1.0};
+    const Var x = tape.parameter(one);
+    Var y = x;
+    for (int i = 0; i < 1000000; ++i) y = add_same(y, x);
+    return at(backward(y)[x], 0);
+  };
+  CHECK(run() == 1000001);
+}
+
+TEST_CASE("memory: blocks are used again, on 64-byte boundaries") {
+  for (std::size_t bytes : {std::size_t{1}, std::size_t{64}, std::size_t{1024}, std::size_t{1025}, std::size_t{1280}, std::size_t{1281},
+                            std::size_t{5000}, std::size_t{1} << 20, (std::size_t{1} << 20) + 1}) {
+    void* block = take_block(bytes);
+    CHECK(reinterpret_cast<std::uintptr_t>(block) % 64 == 0);
+    std::fill_n(static_cast<char*>(block), bytes, 'x');
+    give_block(block, bytes);
+  }
+  const std::size_t before = memory_use().system_requests;
+  for (int i = 0; i < 100; ++i) Tensor t = zeros({1000});
+  CHECK(memory_use().system_requests - before <= 100);
+  release_cached_memory();
+  CHECK(memory_use().cached_bytes == 0);
+}
+
+TEST_CASE("shapes: printing, axes, broadcasting, and their errors") {
+  CHECK(str(Shape{}) == "()");
+  CHECK(str(Shape{4}) == "(4,)");
+  CHECK(str(Shape{2, 3}) == "(2, 3)");
+  CHECK(axis_of("sum", -1, {2, 3}) == 1);
+  CHECK_THROWS_WITH_AS(axis_of("sum", 2, {2, 3}), "sum: axis 2 of (2, 3); need -2..1", std::invalid_argument);
+  CHECK_THROWS_WITH_AS(axis_of("sum", 0, {}), "sum: axis 0 of (); a single number has no axes", std::invalid_argument);
+  CHECK(broadcast_shape("add", {2, 1, 4}, {3, 1}) == Shape{2, 3, 4});
+  CHECK_THROWS_WITH_AS(broadcast_shape("add", {2, 3}, {2}),
+                       "add: a is (2, 3), b is (2,); need equal lengths, or 1, on each axis, counted from the last", std::invalid_argument);
+  CHECK_THROWS_WITH_AS(tensor({2, 2}, {1, 2, 3}), "tensor: 3 values for shape (2, 2); need 4", std::invalid_argument);
+  CHECK_THROWS_WITH_AS(reshaped(zeros({2, 3}), {5}), "reshape: x is (2, 3); cannot become (5,)", std::invalid_argument);
+  CHECK_THROWS_WITH_AS(set_threads(0), "set_threads: n is 0; need at least 1", std::invalid_argument);
+}

@@ -1,0 +1,432 @@
+// Every op: its gradient at first and second order, its value against a plain definition, its errors.
+#include <doctest/doctest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+#include "engine/gradcheck.hpp"
+#include "engine/random.hpp"
+#include "ops/choice.hpp"
+#include "ops/conv.hpp"
+#include "ops/cost.hpp"
+#include "ops/elementwise.hpp"
+#include "ops/layer_norm.hpp"
+#include "ops/linalg.hpp"
+#include "ops/loss.hpp"
+#include "ops/reduce.hpp"
+#include "ops/shape.hpp"
+#include "ops/softmax.hpp"
+
+using namespace argtape;
+using Vars = std::vector<Var>;
+
+namespace {
+
+constexpr double kInf = std::numeric_limits<double>::infinity(), kNan = std::numeric_limits<double>::quiet_NaN();
+
+struct Row {
+  const char* name;
+  Function f;
+  std::vector<Shape> shapes;
+  double low = -2, high = 2;  // where the points lie
+};
+
+const Axes none;
+
+// Axes of length 1 and 0, broadcasting, the same input twice, unused inputs and diamonds are among them.
+const std::vector<Row>& rows() {
+  static const std::vector<Row> all = {
+      {"add", [](const Vars& v) { return v[0] + v[1]; }, {{2, 3}, {2, 3}}},
+      {"add row", [](const Vars& v) { return v[0] + v[1]; }, {{2, 3}, {3}}},
+      {"add column", [](const Vars& v) { return v[0] + v[1]; }, {{2, 1}, {2, 3}}},
+      {"add number", [](const Vars& v) { return v[0] + v[1]; }, {{2, 3}, {}}},
+      {"add empty", [](const Vars& v) { return v[0] + v[1]; }, {{0, 3}, {1, 3}}},
+      {"add both ways", [](const Vars& v) { return v[0] + v[1]; }, {{2, 1, 4}, {3, 1}}},
+      {"subtract", [](const Vars& v) { return v[0] - v[1]; }, {{2, 1}, {1, 3}}},
+      {"multiply", [](const Vars& v) { return v[0] * v[1]; }, {{2, 3}, {2, 1}}},
+      {"multiply long", [](const Vars& v) { return v[0] * v[1]; }, {{3, 37}, {37}}},
+      {"multiply outer axes", [](const Vars& v) { return v[0] * v[1]; }, {{2, 3, 4}, {3, 1}}},
+      {"multiply empty", [](const Vars& v) { return v[0] * v[1]; }, {{2, 0}, {2, 1}}},
+      {"multiply itself", [](const Vars& v) { return v[0] * v[0]; }, {{2, 3}}},
+      {"multiply itself stretched", [](const Vars& v) { return v[0] * reshape(v[0], {3, 1}); }, {{3}}},
+      {"divide", [](const Vars& v) { return v[0] / v[1]; }, {{2, 3}, {3}}, 0.5, 2},
+      {"unused input", [](const Vars& v) { return v[0] * v[0]; }, {{2, 3}, {4}}},
+      {"diamond", [](const Vars& v) { const Var a = tanh(v[0]), b = exp(v[0]); return a * b + a / b; }, {{5}}},
+      {"with numbers", [](const Vars& v) { return (1 - (2 * v[0] + 3 - 1) / 4) * 0.5 + 1.5 / (3 - v[0]) - 2; }, {{2, 3}}},
+      {"number before", [](const Vars& v) { return 2.0 + v[0] * v[0]; }, {{3}}},
+      {"negative", [](const Vars& v) { return -v[0] * v[0]; }, {{2, 3}}},
+      {"exp", [](const Vars& v) { return exp(v[0]); }, {{2, 3}}},
+      {"exp of a number", [](const Vars& v) { return exp(v[0]); }, {{}}},
+      {"log", [](const Vars& v) { return log(v[0]); }, {{2, 9}}, 0.5, 3},
+      {"tanh", [](const Vars& v) { return tanh(v[0]); }, {{1, 17}}},
+      {"sigmoid", [](const Vars& v) { return sigmoid(v[0]); }, {{2, 3}}},
+      {"relu above", [](const Vars& v) { return relu(v[0]) * v[0]; }, {{2, 3}}, 0.5, 2},
+      {"relu below", [](const Vars& v) { return relu(v[0]) * v[0]; }, {{2, 3}}, -2, -0.5},
+      {"softplus", [](const Vars& v) { return softplus(v[0]); }, {{2, 3}}},
+      {"sqrt", [](const Vars& v) { return sqrt(v[0]); }, {{2, 3}}, 0.5, 3},
+      {"square", [](const Vars& v) { return square(v[0]); }, {{2, 3}}},
+      {"pow 2.5", [](const Vars& v) { return pow(v[0], 2.5); }, {{2, 3}}, 0.5, 2},
+      {"pow -1", [](const Vars& v) { return pow(v[0], -1); }, {{2, 3}}, 0.5, 2},
+      {"pow 3 of negatives", [](const Vars& v) { return pow(v[0], 3.0); }, {{2, 3}}, -2, -0.5},
+      {"pow 1, pow 0", [](const Vars& v) { return v[0] * pow(v[0], 1) + pow(v[0], 0); }, {{3}}},
+      {"pow of two", [](const Vars& v) { return pow(v[0], v[1]); }, {{2, 3}, {3}}, 0.5, 2},
+      {"abs", [](const Vars& v) { return abs(v[0]) * v[0]; }, {{2, 3}}, 0.5, 2},
+      {"abs of negatives", [](const Vars& v) { return abs(v[0]) * v[0]; }, {{2, 3}}, -2, -0.5},
+      {"clip inside", [](const Vars& v) { return clip(v[0], -3, 3) * v[0]; }, {{2, 3}}},
+      {"clip outside", [](const Vars& v) { return clip(v[0], -0.1, 0.1) * v[0]; }, {{2, 3}}, 0.5, 2},
+      {"maximum", [](const Vars& v) { return maximum(v[0], v[1] + 5) * v[0] + maximum(v[0] + 5, v[1]) * v[1]; }, {{2, 3}, {3}}},
+      {"minimum", [](const Vars& v) { return minimum(v[0], v[1] + 5) * v[0] + minimum(v[0] + 5, v[1]) * v[1]; }, {{2, 3}, {3}}},
+      {"where", [](const Vars& v) {
+         const Var c = v[0].tape->constant(Tensor{1, 0, 2});
+         return where(c, v[0] * v[0], v[1] * v[1]);
+       }, {{2, 3}, {3}}},
+      {"sum", [](const Vars& v) { return sum(v[0] * v[0]); }, {{2, 3}}},
+      {"sum axis 0", [](const Vars& v) { return sum(v[0] * v[0], {0}); }, {{2, 3}}},
+      {"sum last axis, kept", [](const Vars& v) { return sum(v[0] * v[0], {-1}, true); }, {{2, 3, 4}}},
+      {"sum two axes", [](const Vars& v) { return sum(v[0] * v[0], {0, 2}); }, {{2, 3, 4}}},
+      {"sum of nothing", [](const Vars& v) { return sum(v[0] * v[0], {1}); }, {{2, 0}}},
+      {"sum no axes", [](const Vars& v) { return sum(v[0] * v[0], none); }, {{2, 3}}},
+      {"mean", [](const Vars& v) { return mean(v[0] * v[0]); }, {{2, 3}}},
+      {"mean axis 1", [](const Vars& v) { return mean(v[0] * v[0], {1}); }, {{2, 3, 1}}},
+      {"max", [](const Vars& v) { return max(v[0], {1}) * sum(v[0], {1}); }, {{3, 5}}},
+      {"max of all", [](const Vars& v) { return max(v[0]) * max(v[0]); }, {{3, 5}}},
+      {"min, kept", [](const Vars& v) { return min(v[0], {0}, true) * v[0]; }, {{3, 5}}},
+      {"logsumexp", [](const Vars& v) { return logsumexp(v[0]); }, {{3, 5}}},
+      {"logsumexp axis 0, kept", [](const Vars& v) { return logsumexp(v[0], {0}, true); }, {{3, 5}}},
+      {"logsumexp middle axis", [](const Vars& v) { return logsumexp(v[0], {1}); }, {{2, 3, 4}}},
+      {"variance", [](const Vars& v) { return variance(v[0], {1}); }, {{3, 5}}},
+      {"variance of all", [](const Vars& v) { return variance(v[0]); }, {{3, 5}}},
+      {"reshape", [](const Vars& v) { return reshape(v[0] * v[0], {3, 2}); }, {{2, 3}}},
+      {"reshape empty", [](const Vars& v) { return reshape(v[0] * v[0], {3, 0}); }, {{0, 5}}},
+      {"transpose", [](const Vars& v) { return transpose(v[0] * v[0]); }, {{2, 3}}},
+      {"transpose 3", [](const Vars& v) { return transpose(v[0] * v[0], {1, 2, 0}); }, {{2, 3, 4}}},
+      {"transpose empty", [](const Vars& v) { return transpose(v[0] * v[0]); }, {{2, 0, 1}}},
+      {"transpose number", [](const Vars& v) { return transpose(v[0] * v[0]); }, {{}}},
+      {"broadcast", [](const Vars& v) { return broadcast(v[0] * v[0], {2, 3, 4}); }, {{3, 1}}},
+      {"concatenate", [](const Vars& v) { return concatenate({v[0] * v[0], v[1], v[0]}, 1); }, {{2, 3}, {2, 1}}},
+      {"concatenate with empty", [](const Vars& v) { return concatenate({v[0] * v[0], v[1]}); }, {{2, 3}, {0, 3}}},
+      {"stack", [](const Vars& v) { return stack({v[0] * v[0], v[1], v[0]}, -1); }, {{2, 3}, {2, 3}}},
+      {"slice", [](const Vars& v) { return slice(v[0] * v[0], -1, 1, 3); }, {{2, 4}}},
+      {"slice nothing", [](const Vars& v) { return slice(v[0] * v[0], 0, 1, 1); }, {{2, 4}}},
+      {"pad", [](const Vars& v) { return pad(v[0] * v[0], 0, 1, 2); }, {{2, 3}}},
+      {"take", [](const Vars& v) { return take(v[0] * v[0], {2, 0, 2}, 1); }, {{2, 3}}},
+      {"take nothing", [](const Vars& v) { return take(v[0] * v[0], {}, 0); }, {{2, 3}}},
+      {"gather", [](const Vars& v) { return gather(v[0] * v[0], {5, 0, 0, 3}, {2, 2}); }, {{2, 3}}},
+      {"scatter", [](const Vars& v) { return scatter(v[0] * v[0], {5, 0, 0}, {2, 3}); }, {{3}}},
+      {"matmul", [](const Vars& v) { return matmul(v[0], v[1]); }, {{2, 3}, {3, 4}}},
+      {"matmul twice the same", [](const Vars& v) { return matmul(v[0], v[0]); }, {{3, 3}}},
+      {"matmul three", [](const Vars& v) { return matmul(matmul(v[0], v[1]), v[0]); }, {{2, 3}, {3, 2}}},
+      {"matmul ones", [](const Vars& v) { return matmul(v[0], v[1]); }, {{1, 3}, {3, 1}}},
+      {"matmul empty inside", [](const Vars& v) { return matmul(v[0], v[1]); }, {{2, 0}, {0, 3}}},
+      {"matmul empty outside", [](const Vars& v) { return matmul(v[0], v[1]); }, {{0, 3}, {3, 2}}},
+      {"matmul batched", [](const Vars& v) { return matmul(v[0], v[1]); }, {{2, 3, 4}, {2, 4, 2}}},
+      {"matmul broadcast", [](const Vars& v) { return matmul(v[0], v[1]); }, {{2, 1, 3, 4}, {3, 4, 2}}},
+      {"matmul one for all", [](const Vars& v) { return matmul(v[0], v[1]); }, {{2, 3, 4}, {4, 2}}},
+      {"matmul one before all", [](const Vars& v) { return matmul(v[0], v[1]); }, {{3, 4}, {2, 4, 2}}},
+      {"outer", [](const Vars& v) { return outer(v[0], v[1]); }, {{2}, {3}}},
+      {"dot", [](const Vars& v) { return dot(v[0], v[1]) * dot(v[0], v[0]); }, {{3}, {3}}},
+      {"softmax", [](const Vars& v) { return softmax(v[0]); }, {{2, 5}}},
+      {"softmax long", [](const Vars& v) { return softmax(v[0]); }, {{2, 37}}},
+      {"softmax axis 0", [](const Vars& v) { return softmax(v[0], 0); }, {{3, 2, 2}}},
+      {"softmax of one", [](const Vars& v) { return softmax(v[0]) * v[0]; }, {{2, 1}}},
+      {"softmax empty", [](const Vars& v) { return softmax(v[0]); }, {{0, 3}}},
+      {"log_softmax", [](const Vars& v) { return log_softmax(v[0]); }, {{2, 5}}},
+      {"log_softmax axis 1", [](const Vars& v) { return log_softmax(v[0], 1); }, {{2, 3, 2}}},
+      {"softmax_jacobian", [](const Vars& v) { return softmax_jacobian(v[0], v[1]); }, {{2, 5}, {2, 5}}},
+      {"cross_entropy", [](const Vars& v) { return cross_entropy(v[0], {1, 0, 4}); }, {{3, 5}}},
+      {"cross_entropy of many rows", [](const Vars& v) { return cross_entropy(v[0], {1, 0, 2, 2}); }, {{2, 2, 3}}},
+      {"cross_entropy soft", [](const Vars& v) { return cross_entropy(v[0], softmax(v[1])); }, {{3, 5}, {3, 5}}},
+      {"bce_with_logits", [](const Vars& v) { return bce_with_logits(v[0], v[1]); }, {{2, 3}, {3}}},
+      {"squared_error", [](const Vars& v) { return squared_error(v[0], v[1]); }, {{2, 3}, {2, 1}}},
+      {"kl_categorical", [](const Vars& v) { return kl_categorical(v[0], v[1]); }, {{2, 5}, {5}}},
+      {"kl_categorical_uniform", [](const Vars& v) { return kl_categorical_uniform(v[0]); }, {{2, 5}}},
+      {"kl_gaussian", [](const Vars& v) { return kl_gaussian(v[0], v[1]); }, {{2, 3}, {2, 3}}},
+      {"kl_gaussian of two", [](const Vars& v) { return kl_gaussian(v[0], v[1], v[2], v[3]); }, {{2, 3}, {2, 3}, {2, 3}, {3}}},
+      {"layer_norm", [](const Vars& v) { return layer_norm(v[0], v[1], v[2]); }, {{2, 5}, {5}, {5}}},
+      {"conv2d", [](const Vars& v) { return conv2d(v[0], v[1]); }, {{2, 2, 4, 5}, {3, 2, 3, 2}}},
+      {"conv2d stride, padding", [](const Vars& v) { return conv2d(v[0], v[1], 2, 1); }, {{1, 2, 5, 4}, {2, 2, 3, 3}}},
+      {"conv2d of one pixel", [](const Vars& v) { return conv2d(v[0], v[1]); }, {{1, 1, 1, 1}, {1, 1, 1, 1}}},
+      {"conv2d of no image", [](const Vars& v) { return conv2d(v[0], v[1]); }, {{0, 1, 3, 3}, {2, 1, 2, 2}}},
+      {"max_pool2d", [](const Vars& v) { return max_pool2d(v[0], 2) * 2; }, {{2, 2, 4, 4}}},
+      {"max_pool2d overlapping", [](const Vars& v) { const Var y = max_pool2d(v[0], 3, 1, 1); return y * y; }, {{1, 2, 4, 4}}},
+      {"avg_pool2d", [](const Vars& v) { return avg_pool2d(v[0] * v[0], 2); }, {{2, 2, 4, 4}}},
+      {"avg_pool2d overlapping", [](const Vars& v) { return avg_pool2d(v[0] * v[0], 3, 1, 1); }, {{1, 2, 4, 3}}},
+      {"stop_gradient", [](const Vars& v) { return v[0] * v[0] + 0.0 * stop_gradient(v[0]); }, {{2, 3}}},
+      {"expectation", [](const Vars& v) {
+         const Var t = v[1];
+         return expectation(v[0], [t](Var z) { return sum(square(z - t), {-1}); });
+       }, {{2, 3}, {3}}},
+      {"soft argmax", [](const Vars& v) { return argmax(v[0], gumbel_softmax(0.7)); }, {{2, 4}}},
+      {"Gumbel-softmax at frozen noise", [](const Vars& v) {
+         return sample(v[0], gumbel_softmax(0.5), v[0].tape->constant(Rng(3).gumbel({2, 4})));
+       }, {{2, 4}}},
+  };
+  return all;
+}
+
+// A value as a plain function of numbers, for tests of what ops compute.
+Tensor value(const Function& f, const std::vector<Tensor>& points) {
+  Tape tape;
+  Vars v;
+  for (const Tensor& p : points) v.push_back(tape.constant(p));
+  return f(v).value();
+}
+
+void check_close(const Tensor& found, const Tensor& expected, double tolerance = 1e-12) {
+  REQUIRE(found.shape() == expected.shape());
+  for (std::size_t i = 0; i < found.size(); ++i)
+    CHECK(found.data()[i] == doctest::Approx(expected.data()[i]).epsilon(tolerance));
+}
+
+template <class F>
+void refuses(F f, const char* message) {
+  CHECK_THROWS_WITH_AS(f(), message, std::invalid_argument);
+}
+
+}  // namespace
+
+TEST_CASE("gradients of every op, at first and second order, for every mix of active inputs") {
+  for (const Row& row : rows()) {
+    CAPTURE(row.name);
+    Rng rng(11);
+    std::vector<Tensor> points;
+    for (const Shape& s : row.shapes) points.push_back(rng.uniform(s, row.low, row.high));
+    const CheckResult result = check_gradient(row.f, points);
+    INFO(result.report);
+    CHECK(result.ok);
+  }
+}
+
+TEST_CASE("number by number, against the standard library, also where a register is not full") {
+  struct Unary {
+    const char* name;
+    Var (*f)(Var);
+    double (*expected)(double);
+    double low, high;
+  };
+  const std::vector<Unary> unary = {
+      {"exp", exp, [](double x) { return std::exp(x); }, -700, 700},
+      {"log", log, [](double x) { return std::log(x); }, 1e-300, 1e3},
+      {"tanh", tanh, [](double x) { return std::tanh(x); }, -30, 30},
+      {"sigmoid", sigmoid, [](double x) { return 1 / (1 + std::exp(-x)); }, -700, 700},
+      {"relu", relu, [](double x) { return x > 0 ? x : 0; }, -5, 5},
+      {"softplus", softplus, [](double x) { return x > 30 ? x : std::log1p(std::exp(x)); }, -50, 800},
+      {"sqrt", sqrt, [](double x) { return std::sqrt(x); }, 0, 1e6},
+      {"square", square, [](double x) { return x * x; }, -5, 5},
+      {"abs", abs, [](double x) { return std::abs(x); }, -5, 5},
+  };
+  for (const Unary& u : unary)
+    for (std::size_t n : {1, 7, 8, 9, 40}) {
+      CAPTURE(u.name);
+      CAPTURE(n);
+      const Tensor x = Rng(n).uniform({n}, u.low, u.high);
+      Tensor expected = x;
+      for (Scalar& v : expected) v = u.expected(v);
+      check_close(value([&](const Vars& v) { return u.f(v[0]); }, {x}), expected, 1e-14);
+    }
+  check_close(value([](const Vars& v) { return pow(v[0], 3.0); }, {Tensor{-2, 3}}), Tensor{-8, 27});
+  check_close(value([](const Vars& v) { return clip(v[0], -1, 1); }, {Tensor{-2, 0.5, 3}}), Tensor{-1, 0.5, 1});
+  check_close(value([](const Vars& v) { return maximum(v[0], v[1]); }, {Tensor{1, 5}, Tensor{2, 4}}), Tensor{2, 5});
+  check_close(value([](const Vars& v) { return minimum(v[0], v[1]); }, {Tensor{1, 5}, Tensor{2, 4}}), Tensor{1, 4});
+  check_close(value([](const Vars& v) { return greater(v[0], v[1]) + 10 * less(v[0], v[1]) + 100 * equal(v[0], v[1]); },
+                    {Tensor{1, 5, 3}, Tensor{2, 4, 3}}), Tensor{10, 1, 100});
+}
+
+TEST_CASE("NaN and infinity come through") {
+  const Tensor odd{kNan, kInf, -kInf};
+  for (const auto& f : std::vector<Function>{[](const Vars& v) { return relu(v[0]); }, [](const Vars& v) { return softplus(v[0]); },
+                                             [](const Vars& v) { return clip(v[0], -1, 1); }, [](const Vars& v) { return abs(v[0]); },
+                                             [](const Vars& v) { return max(v[0]); }, [](const Vars& v) { return maximum(v[0], v[0]); }})
+    CHECK(std::isnan(value(f, {odd}).data()[0]));
+  CHECK(value([](const Vars& v) { return relu(v[0]); }, {odd}).data()[1] == kInf);
+  CHECK(value([](const Vars& v) { return relu(v[0]); }, {odd}).data()[2] == 0);
+  CHECK(value([](const Vars& v) { return maximum(v[0], v[0]); }, {odd}).data()[1] == kInf);
+}
+
+TEST_CASE("ties and kinks follow the stated rules") {
+  Tape tape;
+  const Var x = tape.parameter(Tensor{0, 0}), y = tape.parameter(Tensor{0, 1});
+  const Gradients g = backward({relu(x), abs(x)});
+  CHECK(g[x] == Tensor{0, 0});
+  const Gradients h = backward(maximum(x, y));
+  CHECK(h[x] == Tensor{0.5, 0});
+  CHECK(h[y] == Tensor{0.5, 1});
+  const Var ties = tape.parameter(Tensor{{1, 3, 3}, {2, 2, 2}});
+  CHECK(backward(max(ties, {1}))[ties] == Tensor{{0, 1, 0}, {1, 0, 0}});
+  CHECK(backward(min(ties, {1}))[ties] == Tensor{{1, 0, 0}, {1, 0, 0}});
+  CHECK(backward(clip(ties, 2, 3))[ties] == Tensor{{0, 1, 1}, {1, 1, 1}});
+}
+
+TEST_CASE("reductions against plain loops") {
+  const Tensor x = Rng(4).normal({3, 4, 5});
+  Tensor sums = zeros({4}), largest = full({4}, -kInf), logs = zeros({4}), means = zeros({4}), var = zeros({4});
+  const auto each = [&](auto f) {
+    for (std::size_t i = 0; i < 60; ++i) f(i / 5 % 4, x.data()[i]);
+  };
+  each([&](std::size_t k, double v) { sums.data()[k] += v; });
+  each([&](std::size_t k, double v) { largest.data()[k] = std::max(largest.data()[k], v); });
+  each([&](std::size_t k, double v) { logs.data()[k] += std::exp(v); });
+  for (std::size_t k = 0; k < 4; ++k) means.data()[k] = sums.data()[k] / 15;
+  each([&](std::size_t k, double v) { var.data()[k] += (v - means.data()[k]) * (v - means.data()[k]) / 15; });
+  for (Scalar& v : logs) v = std::log(v);
+  check_close(value([](const Vars& v) { return sum(v[0], {0, 2}); }, {x}), sums);
+  check_close(value([](const Vars& v) { return mean(v[0], {0, -1}); }, {x}), means);
+  check_close(value([](const Vars& v) { return max(v[0], {0, 2}); }, {x}), largest);
+  check_close(value([](const Vars& v) { return -min(-v[0], {0, 2}); }, {x}), largest);
+  check_close(value([](const Vars& v) { return logsumexp(v[0], {0, 2}); }, {x}), logs);
+  check_close(value([](const Vars& v) { return variance(v[0], {0, 2}); }, {x}), var);
+  CHECK(value([](const Vars& v) { return sum(v[0], {1}); }, {zeros({2, 0})}) == Tensor{0, 0});
+  check_close(value([](const Vars& v) { return logsumexp(v[0]); }, {Tensor{1000, 1000}}), full({}, 1000 + std::log(2.0)));
+  CHECK(value([](const Vars& v) { return logsumexp(v[0]); }, {Tensor{-kInf, -kInf}}).data()[0] == -kInf);
+}
+
+TEST_CASE("softmax does not overflow, and -inf is a category of probability 0") {
+  check_close(value([](const Vars& v) { return softmax(v[0]); }, {Tensor{1000, 1001, -kInf}}),
+              Tensor{1 / (1 + std::exp(1.0)), 1 / (1 + std::exp(-1.0)), 0});
+  check_close(value([](const Vars& v) { return log_softmax(v[0]); }, {Tensor{-1000, 0}}), Tensor{-1000, 0});
+  check_close(value([](const Vars& v) { return bce_with_logits(v[0], v[1]); }, {Tensor{1000, -1000, 0}, Tensor{1, 0, 0.5}}),
+              Tensor{0, 0, std::log(2.0)});
+}
+
+TEST_CASE("losses against their definitions") {
+  const Tensor l = Rng(5).normal({3, 4}), m = Rng(6).normal({3, 4});
+  const auto p = [](const Tensor& t, std::size_t r, std::size_t k) {
+    double z = 0;
+    for (std::size_t i = 0; i < 4; ++i) z += std::exp(t.data()[r * 4 + i]);
+    return std::exp(t.data()[r * 4 + k]) / z;
+  };
+  Tensor ce = zeros({3}), kl = zeros({3}), uniform = zeros({3}), soft = zeros({3});
+  const std::vector<std::size_t> labels = {3, 0, 2};
+  for (std::size_t r = 0; r < 3; ++r) {
+    ce.data()[r] = -std::log(p(l, r, labels[r]));
+    for (std::size_t k = 0; k < 4; ++k) {
+      kl.data()[r] += p(l, r, k) * std::log(p(l, r, k) / p(m, r, k));
+      uniform.data()[r] += p(l, r, k) * std::log(4 * p(l, r, k));
+      soft.data()[r] -= p(m, r, k) * std::log(p(l, r, k));
+    }
+  }
+  check_close(value([&](const Vars& v) { return cross_entropy(v[0], labels); }, {l}), ce);
+  check_close(value([&](const Vars& v) { return cross_entropy(v[0], softmax(v[1])); }, {l, m}), soft);
+  check_close(value([](const Vars& v) { return kl_categorical(v[0], v[1]); }, {l, m}), kl);
+  check_close(value([](const Vars& v) { return kl_categorical_uniform(v[0]); }, {l}), uniform);
+  // KL(N(1, 4) || N(0, 1)) = (4 + 1 - 1 - log 4) / 2; KL(N(1, 4) || N(3, 9)) = log(3/2) + (4 + 4) / 18 - 1/2.
+  check_close(value([](const Vars& v) { return kl_gaussian(v[0], v[1]); }, {Tensor{1.0}, Tensor{std::log(4.0)}}),
+              full({}, (4 - std::log(4.0)) / 2));
+  check_close(value([](const Vars& v) { return kl_gaussian(v[0], v[1], v[2], v[3]); },
+                    {Tensor{1.0}, Tensor{std::log(4.0)}, Tensor{3.0}, Tensor{std::log(9.0)}}),
+              full({}, std::log(1.5) + 8.0 / 18 - 0.5));
+  const Tensor n = value([](const Vars& v) { return layer_norm(v[0], v[1], v[2], 1e-12); }, {l, full({4}, 2), full({4}, 3)});
+  double mean = 0, squares = 0;
+  for (std::size_t k = 0; k < 4; ++k) mean += n.data()[k] / 4;
+  for (std::size_t k = 0; k < 4; ++k) squares += (n.data()[k] - 3) * (n.data()[k] - 3) / 4;
+  CHECK(mean == doctest::Approx(3));
+  CHECK(squares == doctest::Approx(4));
+}
+
+TEST_CASE("convolution and pooling against plain loops") {
+  Rng rng(7);
+  for (std::size_t stride : {1, 2})
+    for (std::size_t padding : {0, 1, 2}) {
+      CAPTURE(stride);
+      CAPTURE(padding);
+      const std::size_t n = 2, c = 3, h = 6, w = 5, o = 4, u = 3, s = 3;
+      const Tensor x = rng.normal({n, c, h, w}), k = rng.normal({o, c, u, s});
+      const std::size_t oh = (h + 2 * padding - u) / stride + 1, ow = (w + 2 * padding - s) / stride + 1;
+      Tensor y = zeros({n, o, oh, ow}), largest = full({n, c, oh, ow}, -kInf), means = zeros({n, c, oh, ow});
+      for (std::size_t b = 0; b < n; ++b)
+        for (std::size_t i = 0; i < oh; ++i)
+          for (std::size_t j = 0; j < ow; ++j)
+            for (std::size_t d = 0; d < c; ++d) {
+              double total = 0, pixels = 0;
+              for (std::size_t p = 0; p < u; ++p)
+                for (std::size_t q = 0; q < s; ++q) {
+                  const std::ptrdiff_t r = static_cast<std::ptrdiff_t>(i * stride + p) - static_cast<std::ptrdiff_t>(padding);
+                  const std::ptrdiff_t t = static_cast<std::ptrdiff_t>(j * stride + q) - static_cast<std::ptrdiff_t>(padding);
+                  if (r < 0 || t < 0 || r >= static_cast<std::ptrdiff_t>(h) || t >= static_cast<std::ptrdiff_t>(w)) continue;
+                  const double v = x(b, d, static_cast<std::size_t>(r), static_cast<std::size_t>(t));
+                  for (std::size_t e = 0; e < o; ++e) y(b, e, i, j) += v * k(e, d, p, q);
+                  largest(b, d, i, j) = std::max(largest(b, d, i, j), v);
+                  total += v;
+                  ++pixels;
+                }
+              means(b, d, i, j) = total / pixels;
+            }
+      check_close(value([&](const Vars& v) { return conv2d(v[0], v[1], stride, padding); }, {x, k}), y);
+      check_close(value([&](const Vars& v) { return max_pool2d(v[0], 3, stride, padding); }, {x}), largest);
+      check_close(value([&](const Vars& v) { return avg_pool2d(v[0], 3, stride, padding); }, {x}), means);
+    }
+}
+
+TEST_CASE("matrix products and moves against plain loops") {
+  Rng rng(8);
+  const Tensor a = rng.normal({2, 1, 3, 4}), b = rng.normal({5, 4, 2});
+  Tensor y = zeros({2, 5, 3, 2});
+  for (std::size_t p = 0; p < 2; ++p)
+    for (std::size_t q = 0; q < 5; ++q)
+      for (std::size_t i = 0; i < 3; ++i)
+        for (std::size_t j = 0; j < 2; ++j)
+          for (std::size_t k = 0; k < 4; ++k) y(p, q, i, j) += a(p, 0, i, k) * b(q, k, j);
+  check_close(value([](const Vars& v) { return matmul(v[0], v[1]); }, {a, b}), y);
+  CHECK(value([](const Vars& v) { return dot(v[0], v[1]); }, {Tensor{1, 2, 3}, Tensor{4, 5, 6}}).data()[0] == 32);
+  CHECK(value([](const Vars& v) { return outer(v[0], v[1]); }, {Tensor{1, 2}, Tensor{4, 5, 6}}) == Tensor{{4, 5, 6}, {8, 10, 12}});
+
+  const Tensor x = rng.normal({2, 3, 4});
+  const Tensor t = value([](const Vars& v) { return transpose(v[0], {2, 0, 1}); }, {x});
+  for (std::size_t i = 0; i < 2; ++i)
+    for (std::size_t j = 0; j < 3; ++j)
+      for (std::size_t k = 0; k < 4; ++k) CHECK(t(k, i, j) == x(i, j, k));
+  const Tensor m{{1, 2}, {3, 4}};
+  CHECK(value([](const Vars& v) { return concatenate({v[0], v[0]}, 1); }, {m}) == Tensor{{1, 2, 1, 2}, {3, 4, 3, 4}});
+  CHECK(value([](const Vars& v) { return stack({v[0], v[0]}, 1); }, {Tensor{1, 2}}) == Tensor{{1, 1}, {2, 2}});
+  CHECK(value([](const Vars& v) { return slice(v[0], 1, 1, 2); }, {m}) == tensor({2, 1}, {2, 4}));
+  CHECK(value([](const Vars& v) { return pad(v[0], 1, 1, 0); }, {m}) == Tensor{{0, 1, 2}, {0, 3, 4}});
+  CHECK(value([](const Vars& v) { return take(v[0], {1, 1, 0}); }, {m}) == Tensor{{3, 4}, {3, 4}, {1, 2}});
+  CHECK(one_hot({2, 0}, 3) == Tensor{{0, 0, 1}, {1, 0, 0}});
+}
+
+TEST_CASE("each op refuses shapes, axes and numbers that do not fit, in its own name") {
+  Tape tape;
+  const Var m = tape.constant(zeros({2, 3})), v = tape.constant(zeros({3})), e = tape.constant(zeros({2, 0})),
+            n = tape.constant(1.0), x = tape.constant(zeros({1, 2, 4, 4})), w = tape.constant(zeros({1, 3, 3, 3}));
+  refuses([&] { m * tape.constant(zeros({2})); }, "multiply: a is (2, 3), b is (2,); need equal lengths, or 1, on each axis, counted from the last");
+  refuses([&] { m + tape.constant(zeros({2})); }, "add: a is (2, 3), b is (2,); need equal lengths, or 1, on each axis, counted from the last");
+  refuses([&] { clip(m, 1, 0); }, "clip: low is 1.000000, high is 0.000000; need low <= high");
+  refuses([&] { sum(m, {2}); }, "sum: axis 2 of (2, 3); need -2..1");
+  refuses([&] { sum(m, {0, -2}); }, "sum: axis -2 of (2, 3) is given twice; need each once");
+  refuses([&] { mean(e, {1}); }, "mean: x is (2, 0), empty along the axes; need at least one element");
+  refuses([&] { max(e, {1}); }, "max: x is (2, 0), empty along the axes; need at least one element");
+  refuses([&] { logsumexp(e); }, "logsumexp: x is (2, 0), empty along the axes; need at least one element");
+  refuses([&] { reshape(m, {4}); }, "reshape: x is (2, 3); cannot become (4,)");
+  refuses([&] { transpose(m, {0}); }, "transpose: 1 axes for (2, 3); need each axis once");
+  refuses([&] { transpose(m, {0, 0}); }, "transpose: 2 axes for (2, 3); need each axis once");
+  refuses([&] { broadcast(m, {3, 3}); }, "broadcast_to: (2, 3) does not broadcast to (3, 3)");
+  refuses([&] { concatenate({m, v}); }, "concatenate: part 1 is (3,), part 0 is (2, 3); need equal lengths on all axes but 0");
+  refuses([&] { stack({m, v}); }, "stack: part 1 is (3,), part 0 is (2, 3); need equal shapes");
+  refuses([&] { concatenate({}); }, "concatenate: no input given; need at least one");
+  refuses([&] { slice(m, 1, 2, 4); }, "slice: 2..4 of axis 1 of (2, 3); need begin <= end <= 3");
+  refuses([&] { take(m, {3}, 1); }, "take: index 3 on axis 1 of (2, 3); need less than 3");
+  refuses([&] { gather(m, {6}, {1}); }, "gather: index 6 into (2, 3); need less than 6");
+  refuses([&] { scatter(v, {0}, {2}); }, "scatter: 1 indices for (3,); need 3");
+  refuses([&] { one_hot({3}, 3); }, "one_hot: label 3 at 0; need less than 3");
+  refuses([&] { matmul(m, m); }, "matmul: a is (2, 3), b is (2, 3); need (..., n, k) and (..., k, m)");
+  refuses([&] { matmul(m, v); }, "matmul: a is (2, 3), b is (3,); need (..., n, k) and (..., k, m)");
+  refuses([&] { outer(m, v); }, "outer: a is (2, 3), b is (3,); need (n,) and (m,)");
+  refuses([&] { dot(m, m); }, "dot: a is (2, 3), b is (2, 3); need (n,) and (n,)");
+  refuses([&] { softmax(n); }, "softmax: axis -1 of (); a single number has no axes");
+  refuses([&] { softmax_jacobian(m, v); }, "softmax_jacobian: p is (2, 3), g is (3,); need the same shape, (..., K)");
+  refuses([&] { cross_entropy(m, {0}); }, "cross_entropy: logits are (2, 3), labels are 1; need one label for each row");
+  refuses([&] { cross_entropy(m, {0, 3}); }, "cross_entropy: label 3 in row 1; need 0..3 - 1");
+  refuses([&] { cross_entropy(n, {0}); }, "cross_entropy: logits are (); need (..., K)");
+  refuses([&] { layer_norm(m, v, v, 0); }, "layer_norm: epsilon is 0.000000; need more than 0");
+  refuses([&] { layer_norm(e, n, n); }, "layer_norm: x is (2, 0); need at least one number on the last axis");
+  refuses([&] { conv2d(x, w); }, "conv2d: x is (1, 2, 4, 4), w is (1, 3, 3, 3); need (N, C, H, W) and (O, C, h, w)");
+  refuses([&] { conv2d(x, tape.constant(zeros({1, 2, 5, 5}))); },
+          "conv2d: x is (1, 2, 4, 4) with padding 0, the window is (5, 5); need a window of at least one pixel that fits in");
+  refuses([&] { conv2d(x, tape.constant(zeros({1, 2, 3, 3})), 0); }, "conv2d: stride is 0; need at least 1");
+  refuses([&] { max_pool2d(m, 2); }, "max_pool2d: x is (2, 3); need (N, C, H, W)");
+  refuses([&] { avg_pool2d(x, 2, 1, 2); }, "avg_pool2d: padding is 2, the window 2; need less padding than window");
+  Tape other;
+  refuses([&] { m * other.constant(zeros({2, 3})); }, "multiply: an input stands on another tape; need all on one tape");
+  refuses([&] { where(m, other.constant(zeros({2, 3})), m); }, "where: an input stands on another tape; need all on one tape");
+}

@@ -1,0 +1,518 @@
+#include <doctest/doctest.h>
+#include <unistd.h>
+
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <cmath>
+#include <cstdio>
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <iostream>
+#include <iterator>
+#include <limits>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <sstream>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "examples/common/picture.hpp"
+#include "examples/common/program.hpp"
+
+using namespace argtape_examples;
+namespace fs = std::filesystem;
+
+namespace {
+
+constexpr double not_a_number = std::numeric_limits<double>::quiet_NaN();
+constexpr double infinity = std::numeric_limits<double>::infinity();
+
+class Folder {
+ public:
+  Folder() {
+    std::string pattern = (fs::temp_directory_path() / "argtape test 'XXXXXX").string();
+    REQUIRE(::mkdtemp(pattern.data()) != nullptr);
+    path_ = pattern;
+  }
+  ~Folder() { fs::remove_all(path_); }
+  Folder(const Folder&) = delete;
+  Folder& operator=(const Folder&) = delete;
+
+  fs::path operator/(const std::string& name) const { return path_ / name; }
+  const fs::path& path() const { return path_; }
+  std::size_t files() const {
+    return static_cast<std::size_t>(
+        std::distance(fs::directory_iterator(path_), fs::directory_iterator()));
+  }
+
+ private:
+  fs::path path_;
+};
+
+std::string contents(const fs::path& path) {
+  std::ifstream file(path, std::ios::binary);
+  return {std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
+}
+
+// What reaches the file descriptor, whichever stream wrote it.
+class Capture {
+ public:
+  explicit Capture(int descriptor) : descriptor_(descriptor), file_(std::tmpfile()) {
+    flush();
+    saved_ = ::dup(descriptor_);
+    ::dup2(::fileno(file_), descriptor_);
+  }
+  ~Capture() {
+    flush();
+    ::dup2(saved_, descriptor_);
+    ::close(saved_);
+    std::fclose(file_);
+  }
+  Capture(const Capture&) = delete;
+  Capture& operator=(const Capture&) = delete;
+
+  std::string text() {
+    flush();
+    std::string result(static_cast<std::size_t>(::lseek(::fileno(file_), 0, SEEK_END)), '\0');
+    const auto size = ::pread(::fileno(file_), result.data(), result.size(), 0);
+    result.resize(size < 0 ? 0 : static_cast<std::size_t>(size));
+    return result;
+  }
+
+ private:
+  static void flush() {
+    std::cout.flush();
+    std::fflush(stdout);
+    std::fflush(stderr);
+  }
+
+  int descriptor_, saved_;
+  std::FILE* file_;
+};
+
+class SearchPath {
+ public:
+  explicit SearchPath(const std::string& value) {
+    if (const char* old = std::getenv("PATH")) old_ = old;
+    ::setenv("PATH", value.c_str(), 1);
+  }
+  ~SearchPath() {
+    if (old_) {
+      ::setenv("PATH", old_->c_str(), 1);
+    } else {
+      ::unsetenv("PATH");
+    }
+  }
+  SearchPath(const SearchPath&) = delete;
+  SearchPath& operator=(const SearchPath&) = delete;
+
+ private:
+  std::optional<std::string> old_;
+};
+
+bool gnuplot_is_there() { return std::system("gnuplot --version >/dev/null 2>&1") == 0; }
+
+bool is_one_line(const std::string& text) {
+  return !text.empty() && text.back() == '\n' && std::count(text.begin(), text.end(), '\n') == 1;
+}
+
+struct Outcome {
+  int status;
+  std::string out, err;
+};
+
+template <class Body>
+Outcome run(Program& program, const std::vector<std::string>& arguments, Body body) {
+  std::vector<const char*> argv{"program"};
+  for (const std::string& argument : arguments) argv.push_back(argument.c_str());
+  Capture out(STDOUT_FILENO), err(STDERR_FILENO);
+  const int status = program.run(static_cast<int>(argv.size()), argv.data(), body);
+  return {status, out.text(), err.text()};
+}
+
+}  // namespace
+
+TEST_CASE("number: compact, whole numbers in full, NaN as a dash") {
+  CHECK(number(0.0123) == "0.0123");
+  CHECK(number(0.5) == "0.5");
+  CHECK(number(1.2e-5) == "1.2e-05");
+  CHECK(number(12345) == "12345");
+  CHECK(number(999.7) == "1000");
+  CHECK(number(-2500) == "-2500");
+  CHECK(number(1234567) == "1.23e+06");
+  CHECK(number(999999.9) == "1e+06");
+  CHECK(number(3.14159, 5) == "3.1416");
+  CHECK(number(0) == "0");
+  CHECK(number(-0.0) == "0");
+  CHECK(number(not_a_number) == "-");
+  CHECK(number(-infinity) == "-inf");
+}
+
+TEST_CASE("with_error: two digits of error, the value to the same decimal") {
+  CHECK(with_error(0.51234, 0.00301) == "0.5123 ± 0.0030");
+  CHECK(with_error(-0.51234, 0.0123) == "-0.512 ± 0.012");
+  CHECK(with_error(0.5, 0.00996) == "0.500 ± 0.010");
+  CHECK(with_error(12.3, 4.56) == "12.3 ± 4.6");
+  CHECK(with_error(1234.4, 56.2) == "1234 ± 56");
+  CHECK(with_error(123456, 5678) == "123500 ± 5700");
+  CHECK(with_error(1.2e-5, 3e-7) == "(1.200 ± 0.030)e-05");
+  CHECK(with_error(0.00001, 0.5) == "0.00 ± 0.50");
+  CHECK(with_error(2e8, 1e7) == "(2.00 ± 0.10)e+08");
+  CHECK(with_error(0.25, 0) == "0.25 ± 0");
+  CHECK(with_error(0.25, not_a_number) == "0.25 ± -");
+  CHECK(with_error(not_a_number, 0.1) == "-");
+}
+
+TEST_CASE("table: columns line up by code points, not by bytes") {
+  Table table({"rule", "bias", "steps"});
+  table.row({"zero", {0.51234, 0.00301}, 7}).row({"exact τ", 0.25, 12345});
+  std::ostringstream out;
+  table.print(out);
+  CHECK(out.str() ==
+        "rule                bias  steps\n"
+        "-------  ---------------  -----\n"
+        "zero     0.5123 ± 0.0030      7\n"
+        "exact τ             0.25  12345\n");
+  CHECK_THROWS_AS(table.row({"too few"}), std::invalid_argument);
+}
+
+TEST_CASE("table: the CSV quotes text and keeps every digit") {
+  Folder folder;
+  Table table({"rule, or \"method\"", "bias"});
+  table.row({"a,b", {1.0 / 3, 0.125}}).row({"say \"hi\"", 0.1}).row({"two\nlines", not_a_number});
+  table.write_csv(folder / "table.csv");
+  CHECK(contents(folder / "table.csv") ==
+        "\"rule, or \"\"method\"\"\",bias,bias error\n"
+        "\"a,b\",0.3333333333333333,0.125\n"
+        "\"say \"\"hi\"\"\",0.1,\n"
+        "\"two\nlines\",nan,\n");
+  CHECK_THROWS_WITH_AS(table.write_csv(folder / "none/table.csv"), doctest::Contains("table.csv"),
+                       std::runtime_error);
+}
+
+TEST_CASE("progress: share and time left, and nothing in a pipe") {
+  CHECK(progress_line("training", 0, 10, 0) == "training    0%");
+  CHECK(progress_line("training", 42, 100, 42) == "training   42%  58 s left");
+  CHECK(progress_line("training", 1, 100, 1) == "training    1%  1 min 39 s left");
+  CHECK(progress_line("training", 1, 10000, 1) == "training    0%  2 h 46 min left");
+  CHECK(progress_line("training", 12, 10, 5) == "training  100%  0 s left");
+  CHECK(progress_line("nothing", 0, 0, 0) == "nothing  100%");
+  Capture err(STDERR_FILENO);
+  {
+    Progress progress("training", 2);
+    progress.step();
+    ::usleep(120000);
+    progress.step();
+  }
+  CHECK(err.text().empty());
+}
+
+TEST_CASE("program: a wrong call is one line that says what to do, and status 2") {
+  Folder folder;
+  std::ofstream(folder / "file") << "x";
+  const std::string file = (folder / "file").string(), none = (folder / "none").string();
+  const std::vector<std::pair<std::vector<std::string>, std::string>> calls = {
+      {{"--nonsense"}, "--nonsense"},
+      {{"stray"}, "stray"},
+      {{"--seed", "-1"}, "--seed"},
+      {{"--seed", "99999999999999999999"}, "too large"},
+      {{"--seed", "1e3"}, "--seed"},
+      {{"--seed"}, "--seed"},
+      {{"--threads", "0"}, "must be a whole number, 1 or more"},
+      {{"--threads", "two"}, "--threads"},
+      {{"--categories", "1"}, "2 or more"},
+      {{"--tau", "nan"}, "--tau"},
+      {{"--tau", "0.5x"}, "--tau"},
+      {{"--json", none + "/x.json"}, "there is no folder"},
+      {{"--json", folder.path().string()}, "is a folder"},
+      {{"--out", file + "/below"}, "cannot create"},
+      {{"--out", file}, "--out"},
+      {{"--data", none}, "there is no folder"},
+  };
+  for (const auto& call : calls) {
+    const std::string& message = call.second;
+    CAPTURE(message);
+    Program program("09_test", "a test");
+    int categories = 10;
+    double tau = 1;
+    program.option("--categories", categories, "how many classes", 2);
+    program.option("--tau", tau, "the temperature");
+    program.takes_digits();
+    bool ran = false;
+    const Outcome outcome = run(program, call.first, [&] { ran = true; });
+    CHECK(outcome.status == 2);
+    CHECK(is_one_line(outcome.err));
+    CHECK(outcome.err.find("09_test: ") == 0);
+    CHECK(outcome.err.find(message) != std::string::npos);
+    CHECK(outcome.err.find("see 09_test --help") != std::string::npos);
+    CHECK(outcome.out.empty());
+    CHECK_FALSE(ran);
+  }
+}
+
+TEST_CASE("program: the flags arrive, its own and CLI11's") {
+  Folder folder;
+  const std::string out = (folder / "a/b").string();
+  Program program("09_test", "a test");
+  int categories = 10;
+  double tau = 1;
+  std::string rule = "zero";
+  bool hard = false;
+  std::vector<double> taus;
+  program.option("--categories", categories, "how many classes");
+  program.option("--tau", tau, "the temperature");
+  program.option("--rule", rule, "the backward rule");
+  program.option("--hard", hard, "one-hot values");
+  program.app.add_option("--taus", taus, "temperatures")->delimiter(',');
+  const Outcome outcome =
+      run(program,
+          {"--seed", "18446744073709551615", "--threads=3", "--quick", "--out", out, "--categories",
+           "4", "--tau", "-1.5e-3", "--rule", "st", "--hard", "--taus", "0.1,2"},
+          [&] { CHECK(fs::is_directory(out)); });
+  CHECK(outcome.status == 0);
+  CHECK(outcome.err.empty());
+  CHECK(program.seed == 18446744073709551615u);
+  CHECK(program.threads == 3);
+  CHECK(program.quick);
+  CHECK(categories == 4);
+  CHECK(tau == -1.5e-3);
+  CHECK(rule == "st");
+  CHECK(hard);
+  CHECK(taus == std::vector<double>{0.1, 2});
+}
+
+TEST_CASE("program: defaults, and --help with status 0") {
+  Program program("09_test", "what it shows");
+  CHECK(program.seed == 1);
+  CHECK(program.threads >= 1);
+  const Outcome outcome = run(program, {"--help"}, [] { FAIL("--help must not run the body"); });
+  CHECK(outcome.status == 0);
+  CHECK(outcome.err.empty());
+  for (const char* part : {"what it shows", "--seed", "--threads", "--json", "--out", "--quick"}) {
+    CHECK(outcome.out.find(part) != std::string::npos);
+  }
+  CHECK(outcome.out.find("--data") == std::string::npos);
+}
+
+TEST_CASE("program: a failure in the body is one line and status 1, a WrongCall is status 2") {
+  Folder folder;
+  const fs::path file = folder / "figures.json";
+  std::ofstream(file) << "the last good run";
+  Program failing("09_test", "a test");
+  const Outcome failed =
+      run(failing, {"--json", file.string()}, [] { throw std::runtime_error("the loss\nis NaN"); });
+  CHECK(failed.status == 1);
+  CHECK(failed.err == "09_test: the loss is NaN\n");
+  CHECK(contents(file) == "the last good run");
+  CHECK(folder.files() == 1);
+
+  Program wrong("09_test", "a test");
+  const Outcome called = run(wrong, {}, [] { throw WrongCall("--a needs --b"); });
+  CHECK(called.status == 2);
+  CHECK(called.err == "09_test: --a needs --b; see 09_test --help\n");
+}
+
+TEST_CASE("program: the JSON is complete, with null for what is not finite") {
+  Folder folder;
+  const fs::path file = folder / "figures.json";
+  Program program("09_test", "a test");
+  const Outcome outcome = run(program, {"--json", file.string(), "--seed", "7"}, [&] {
+    program.json["loss"] = not_a_number;
+    program.figure("accuracy", {0.75, 0.5});
+    program.figure("steps", 1000);
+    program.json["list"] = {1.5, infinity};
+    program.json["bytes"] = "\xff";
+    program.show(Table({"rule", "bias"}).row({"zero", {0.5, 0.25}}).row({"exact", not_a_number}),
+                 "rules");
+    CHECK_FALSE(fs::exists(file));
+  });
+  CHECK(outcome.status == 0);
+  CHECK(folder.files() == 1);
+  const auto json = nlohmann::ordered_json::parse(contents(file));
+  CHECK(json["program"] == "09_test");
+  CHECK(json["seed"] == 7);
+  CHECK(json["quick"] == false);
+  CHECK(json["loss"].is_null());
+  CHECK(json["accuracy"] == 0.75);
+  CHECK(json["accuracy error"] == 0.5);
+  CHECK(json["steps"].is_number_integer());
+  CHECK(json["list"][1].is_null());
+  CHECK(json["rules"][0] ==
+        nlohmann::ordered_json{{"rule", "zero"}, {"bias", 0.5}, {"bias error", 0.25}});
+  CHECK(json["rules"][1]["bias"].is_null());
+}
+
+TEST_CASE("program: --out gets a table's CSV, and a name is used once") {
+  Folder folder;
+  Program program("09_test", "a test");
+  const Table table = Table({"a", "b"}).row({"x", 1});
+  const Outcome outcome = run(program, {"--out", folder.path().string()}, [&] {
+    program.show(table, "one");
+    program.show(table, "one");
+  });
+  CHECK(outcome.status == 1);
+  CHECK(outcome.err.find("'one'") != std::string::npos);
+  CHECK(outcome.out == "a  b\n-  -\nx  1\n");
+  CHECK(contents(folder / "one.csv") == "a,b\nx,1\n");
+}
+
+TEST_CASE("write_file: replaces whole files, writes through links and devices") {
+  Folder folder;
+  write_file(folder / "file", "old and longer");
+  fs::create_symlink(folder / "file", folder / "link");
+  write_file(folder / "link", "new");
+  CHECK(fs::is_symlink(folder / "link"));
+  CHECK(contents(folder / "file") == "new");
+  CHECK_NOTHROW(write_file("/dev/null", "x"));
+  CHECK_FALSE(fs::is_regular_file("/dev/null"));
+  CHECK_THROWS_WITH_AS(write_file(folder.path(), "x"), doctest::Contains("it is a folder"),
+                       std::runtime_error);
+  CHECK(folder.files() == 2);
+  if (fs::exists("/dev/full")) CHECK_THROWS_AS(write_file("/dev/full", "x"), std::runtime_error);
+}
+
+TEST_CASE("picture: the CSV of each kind, with or without gnuplot") {
+  Folder folder;
+  const SearchPath nowhere((folder / "empty").string());
+  Capture err(STDERR_FILENO);
+
+  Picture lines("t", "x", "y");
+  lines.line("a,b", {0, 1}, {0.1, not_a_number}, {0, 0.5}, {0.2, 1}).line("plain", {2}, {3});
+  std::ofstream(folder / "lines.svg") << "an earlier run's";
+  const std::string hint = draw(lines, folder.path(), "lines");
+  CHECK(contents(folder / "lines.csv") ==
+        "series,x,y,low,high\n\"a,b\",0,0.1,0,0.2\n\"a,b\",1,nan,0.5,1\nplain,2,3,,\n");
+  CHECK(hint.find("gnuplot-nox with apt") != std::string::npos);
+  CHECK(hint.find("conda-forge") != std::string::npos);
+  CHECK(hint.find('\n') == std::string::npos);
+  CHECK_FALSE(fs::exists(folder / "lines.svg"));
+
+  Picture points("t");
+  points.points("p", {1, 2}, {3, 4}, {0.5, 0.25}).points("q", {1}, {1}, {}, {0.5});
+  CHECK(draw(points, folder.path(), "points") == hint);
+  CHECK(contents(folder / "points.csv") ==
+        "series,x,y,low,high,x_low,x_high\n"
+        "p,1,3,2.5,3.5,,\np,2,4,3.75,4.25,,\nq,1,1,,,0.5,1.5\n");
+
+  Picture bars("t");
+  bars.categories = {"cat", "big dog"};
+  bars.bars("exact", {0.5, 0.25}).bars("sampled", {0.5, 0.75}, {0.25, 0.5});
+  draw(bars, folder.path(), "bars");
+  CHECK(contents(folder / "bars.csv") ==
+        "series,x,y,low,high\nexact,cat,0.5,,\nexact,big dog,0.25,,\n"
+        "sampled,cat,0.5,0.25,0.75\nsampled,big dog,0.75,0.25,1.25\n");
+
+  Picture grid("t");
+  grid.image("one", 1, 2, {0, 0.5}).image("", 2, 1, {1, 16});
+  draw(grid, folder.path(), "grid");
+  CHECK(contents(folder / "grid.csv") ==
+        "image,row,column,value\none,0,0,0\none,0,1,0.5\n2,0,0,1\n2,1,0,16\n");
+
+  const std::string said = err.text();
+  CHECK(std::count(said.begin(), said.end(), '\n') <= 1);
+  CHECK(folder.files() == 4);
+}
+
+TEST_CASE("picture: what cannot be drawn is refused, what cannot be written is named") {
+  Folder folder;
+  CHECK_THROWS_AS(draw(Picture("empty"), folder.path(), "x"), std::invalid_argument);
+  CHECK_THROWS_AS(Picture("t").line("a", {1, 2}, {1}), std::invalid_argument);
+  CHECK_THROWS_AS(Picture("t").line("a", {1}, {1}, {0}), std::invalid_argument);
+  CHECK_THROWS_AS(Picture("t").points("a", {1}, {1}, {1, 2}), std::invalid_argument);
+  CHECK_THROWS_AS(Picture("t").image("a", 2, 2, {1, 2, 3}), std::invalid_argument);
+  Picture mixed("t");
+  mixed.categories = {"a"};
+  mixed.bars("b", {1}).line("l", {1}, {1});
+  CHECK_THROWS_AS(draw(mixed, folder.path(), "x"), std::invalid_argument);
+  CHECK_THROWS_AS(draw(Picture("t").bars("b", {1}), folder.path(), "x"), std::invalid_argument);
+  CHECK_THROWS_WITH_AS(draw(Picture("t").line("a", {1}, {1}), folder / "none", "curve"),
+                       doctest::Contains("curve.csv"), std::runtime_error);
+  CHECK(folder.files() == 0);
+  Picture limited = Picture("t").line("a", {1}, {1});
+  limited.log_y = true;
+  limited.y_min = 0;
+  CHECK_THROWS_AS(draw(limited, folder.path(), "x"), std::invalid_argument);
+}
+
+TEST_CASE("picture: a gnuplot that fails leaves the CSV and says why") {
+  Folder folder;
+  fs::create_directory(folder / "bin");
+  std::ofstream(folder / "bin/gnuplot") << "#!/bin/sh\necho 'no such terminal' >&2\nexit 1\n";
+  fs::permissions(folder / "bin/gnuplot", fs::perms::owner_all);
+  const SearchPath broken((folder / "bin").string());
+  Capture err(STDERR_FILENO);
+  const std::string hint = draw(Picture("t").line("a", {1}, {1}), folder.path(), "curve");
+  CHECK(hint.find("gnuplot failed (no such terminal)") == 0);
+  CHECK(fs::exists(folder / "curve.csv"));
+  CHECK_FALSE(fs::exists(folder / "curve.png"));
+}
+
+TEST_CASE("picture: gnuplot draws every kind, as SVG and PNG") {
+  if (!gnuplot_is_there()) {
+    MESSAGE("gnuplot is not installed");
+    return;
+  }
+  Folder folder;
+  std::vector<Picture> pictures;
+  pictures.push_back(
+      Picture("lines").line("a", {1, 2, 3}, {1, not_a_number, 2}, {0, 0, -1}, {2, 2, 3}));
+  pictures.back().log_y = pictures.back().log_x = true;
+  pictures.push_back(Picture("many"));
+  for (int i = 0; i < 20; ++i) pictures.back().line("line " + std::to_string(i), {0, 1}, {0, 1});
+  pictures.push_back(Picture("points").points("a", {1}, {1}, {1}, {1}).points("b", {2}, {2}));
+  pictures.push_back(Picture("nothing finite").line("a", {1, 2}, {not_a_number, infinity}));
+  pictures.push_back(Picture("bars").bars("a", {1, -2}, {0.5, 0.5}).bars("b", {not_a_number, 0}));
+  pictures.back().categories = {"a%g 50%",
+                                "a very long name of a category 'quoted' " + std::string(100, 'x')};
+  pictures.push_back(Picture("images")
+                         .image("one pixel", 1, 1, {3})
+                         .image("", 2, 3, {1, 2, 3, not_a_number, 5, 6}));
+  for (std::size_t i = 0; i < pictures.size(); ++i) {
+    CAPTURE(pictures[i].title);
+    const std::string name = "picture " + std::to_string(i);
+    CHECK(draw(pictures[i], folder.path(), name) == "");
+    const std::string svg = contents(folder / (name + ".svg"));
+    CHECK(svg.find("<?xml") == 0);
+    CHECK(svg.find("</svg>") != std::string::npos);
+    CHECK(svg.find(">" + pictures[i].title + "<") != std::string::npos);
+    CHECK(contents(folder / (name + ".png")).find("\x89PNG\r\n") == 0);
+  }
+  CHECK(folder.files() == 3 * pictures.size());
+}
+
+TEST_CASE("picture: no text reaches a shell or gnuplot's interpreter") {
+  if (!gnuplot_is_there()) {
+    MESSAGE("gnuplot is not installed");
+    return;
+  }
+  Folder folder;
+  const std::string touch = "touch \"" + (folder / "owned").string() + "\"";
+  const std::vector<std::string> texts = {
+      "a_b^c {x} `" + touch + "`",
+      "$(" + touch + ") @GPVAL_VERSION",
+      "'; system('" + touch + "'); '",
+      "\"; system(\"" + touch + "\"); \"",
+      "\nsystem('" + touch + "')\n!" + touch + "\n",
+      "' . system('" + touch + "') . '",
+      "ends in a backslash \\",
+      "EOD\n!" + touch,
+  };
+  for (std::size_t i = 0; i < texts.size(); ++i) {
+    CAPTURE(texts[i]);
+    const std::string name = "text" + std::to_string(i);
+    Picture lines(texts[i], texts[i], texts[i]);
+    lines.line(texts[i], {1, 2}, {1, 2}).line(texts[i], {1, 2}, {2, 1});
+    CHECK(draw(lines, folder.path(), name) == "");
+    Picture bars(texts[i]);
+    bars.categories = {texts[i]};
+    CHECK(draw(bars.bars(texts[i], {1}), folder.path(), "bars" + name) == "");
+    Picture grid(texts[i]);
+    CHECK(draw(grid.image(texts[i], 1, 1, {1}), folder.path(), "grid" + name) == "");
+    CHECK_FALSE(fs::exists(folder / "owned"));
+  }
+  const std::string title = "under_score `date` $(date) \"quoted\" it's 100% \\n @x, 0/1 τ=0.5";
+  CHECK(draw(Picture(title).line("a", {1, 2}, {1, 2}), folder.path(), "title") == "");
+  CHECK(contents(folder / "title.svg").find(">" + title + "<") != std::string::npos);
+}
