@@ -121,8 +121,17 @@ std::vector<StopLine> stop_report(Var cost, Inputs parameters) {
 }
 
 std::string str(const std::vector<StopLine>& report) {
-  std::string s;
-  for (const StopLine& line : report) s += line.words + "\n";
+  // Parameters of which the same is true share a line.
+  std::string s, names;
+  const auto rest = [](const StopLine& line) {
+    return line.words.substr(line.parameter.tape->node(line.parameter.index).op.name.size());
+  };
+  for (std::size_t i = 0; i < report.size(); ++i) {
+    names += (names.empty() ? "" : ", ") + report[i].parameter.tape->node(report[i].parameter.index).op.name;
+    if (i + 1 < report.size() && rest(report[i]) == rest(report[i + 1])) continue;
+    s += names + rest(report[i]) + "\n";
+    names.clear();
+  }
   return s;
 }
 

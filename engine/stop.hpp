@@ -28,7 +28,7 @@ struct StopLine {
 /// One line for each parameter. Throws std::invalid_argument for Vars of two tapes.
 std::vector<StopLine> stop_report(Var cost, Inputs parameters);
 
-/// The report's sentences, one a line.
+/// The report's sentences, one a line; neighbours of which the same is true share one.
 std::string str(const std::vector<StopLine>& report);
 
 }  // namespace ARGTAPE_ABI

@@ -1,6 +1,7 @@
 #include "engine/tensor.hpp"
 
 #include <algorithm>
+#include <cstdio>
 #include <cstring>
 #include <stdexcept>
 
@@ -18,6 +19,31 @@ std::string str(const Shape& shape) {
   for (std::size_t i = 0; i < shape.size(); ++i)
     s += (i ? ", " : "") + std::to_string(shape[i]);
   return s + (shape.size() == 1 ? ",)" : ")");
+}
+
+namespace {
+void write_axis(std::string& s, const Tensor& t, std::size_t axis, std::size_t& next, int digits) {
+  if (axis == t.dimension()) {
+    char number[32];
+    // -0 is 0 to a reader.
+    std::snprintf(number, sizeof number, "%.*g", digits, static_cast<double>(t.data()[next++]) + 0.0);
+    s += number;
+    return;
+  }
+  s += "{";
+  for (std::size_t i = 0; i < t.shape()[axis]; ++i) {
+    if (i) s += ", ";
+    write_axis(s, t, axis + 1, next, digits);
+  }
+  s += "}";
+}
+}  // namespace
+
+std::string str(const Tensor& t, int digits) {
+  std::string s;
+  std::size_t next = 0;
+  write_axis(s, t, 0, next, digits);
+  return s;
 }
 
 Tensor uninitialised(const Shape& shape) { return Tensor(shape); }

@@ -35,6 +35,9 @@ std::size_t size_of(const Shape& shape);
 /// A shape as Python prints it: "(2, 3)", "(4,)", "()".
 std::string str(const Shape& shape);
 
+/// A tensor's numbers as they are written in C++, to `digits` significant ones: "{{1, 0.25}, {0, 3}}".
+std::string str(const Tensor& t, int digits = 4);
+
 /// A tensor whose elements are not set yet.
 Tensor uninitialised(const Shape& shape);
 Tensor zeros(const Shape& shape);

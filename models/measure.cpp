@@ -2,11 +2,13 @@
 
 #include <chrono>
 #include <cmath>
+#include <limits>
 #include <stdexcept>
 #include <vector>
 
 #include "engine/sweep.hpp"
 #include "ops/choice.hpp"
+#include "ops/elementwise.hpp"
 #include "ops/shape.hpp"
 
 namespace argtape {
@@ -53,6 +55,16 @@ Tensor exact_gradient(const Cost& f, const Tensor& logits) {
   return reshaped(backward(expectation(l, f))[l], logits.shape());
 }
 
+namespace {
+// What rounding alone makes of an exact gradient that is zero.
+double rounding(const Cost& f, const Tensor& logits) {
+  Tape tape;
+  const Var l = tape.constant(reshaped(logits, with_leading({1}, logits.shape())));
+  const double size = static_cast<double>(expectation(l, [&](Var z) { return abs(f(z)); }).item());
+  return 8 * static_cast<double>(std::numeric_limits<Scalar>::epsilon()) * size;
+}
+}  // namespace
+
 Measure measure(const Rule& rule, const Cost& f, const Tensor& logits, const MeasureOptions& options) {
   const std::size_t repeats = rule.needs_repeats ? options.repeats : 1, size = logits.size();
   if (options.draws < repeats || options.batch < repeats || options.draws == 0)
@@ -62,7 +74,7 @@ Measure measure(const Rule& rule, const Cost& f, const Tensor& logits, const Mea
   const Tensor exact = exact_gradient(f, logits);
   std::vector<double> truth(exact.begin(), exact.end());
   const double scale = norm(truth);
-  if (!(scale > 0))
+  if (!(scale > rounding(f, logits)))
     throw std::invalid_argument("measure: the exact gradient is zero; need one to measure against");
 
   Measure m;

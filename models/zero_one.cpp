@@ -50,6 +50,10 @@ BatchCost batch_cost(const std::string& method, const ZeroOneSettings& settings,
     return [](Var logits, const std::vector<std::size_t>& labels, std::size_t, Rng&) {
       return cross_entropy(logits, labels);
     };
+  if (method == "straight-through-identity")
+    return [](Var logits, const std::vector<std::size_t>& labels, std::size_t, Rng&) {
+      return zero_one_loss_squared(argmax(logits, straight_through_identity()), labels);
+    };
   const Rule rule = method == "gumbel-softmax" ? gumbel_softmax(linear_decay(1.0, 0.1, steps)) : rule_named(method);
   const bool draws = rule.needs_draw || method == "gumbel-softmax" || method == "st-gumbel-softmax" || method == "reinmax";
   const std::size_t repeats = settings.repeats;
@@ -63,13 +67,22 @@ BatchCost batch_cost(const std::string& method, const ZeroOneSettings& settings,
 
 }  // namespace
 
-Var zero_one_loss(Var choice, const std::vector<std::size_t>& labels) {
+namespace {
+Var one_hot_for(Var choice, const std::vector<std::size_t>& labels) {
   const Shape& shape = choice.shape();
   if (shape.size() < 2 || shape[shape.size() - 2] != labels.size())
     throw std::invalid_argument("zero_one_loss: choices are " + str(shape) + ", labels are " +
                                 std::to_string(labels.size()) + "; need (..., n, K) and n labels");
-  const Var right = choice.tape->constant(one_hot(labels, shape[shape.size() - 1]), "labels");
-  return 1 - sum(choice * right, {-1});
+  return choice.tape->constant(one_hot(labels, shape[shape.size() - 1]), "labels");
+}
+}  // namespace
+
+Var zero_one_loss(Var choice, const std::vector<std::size_t>& labels) {
+  return 1 - sum(choice * one_hot_for(choice, labels), {-1});
+}
+
+Var zero_one_loss_squared(Var choice, const std::vector<std::size_t>& labels) {
+  return sum(squared_error(choice, one_hot_for(choice, labels)), {-1}) / 2;
 }
 
 std::vector<std::string> zero_one_methods() {

@@ -339,6 +339,8 @@ TEST_CASE("the stop report tells cut, unconnected, zero and reached apart") {
   const Var blocked = cut(pathwise(w));
   CHECK(stop_report(blocked, w)[0].reason == Stop::refused);
   CHECK(str(report).find("u: no gradient") != std::string::npos);
+  CHECK(str(stop_report(cost, {u, tape.parameter(Tensor{1.0}, "t")})) ==
+        "u, t: no gradient. The cost was not computed from it: no operations lead from one to the other.\n");
 }
 
 TEST_CASE("a tape as text and as a graph tells exact, surrogate and cut apart") {
@@ -389,6 +391,8 @@ TEST_CASE("shapes: printing, axes, broadcasting, and their errors") {
   CHECK(str(Shape{}) == "()");
   CHECK(str(Shape{4}) == "(4,)");
   CHECK(str(Shape{2, 3}) == "(2, 3)");
+  CHECK(str(Tensor{{1, 0.25}, {-0.0, 1.0 / 3}}) == "{{1, 0.25}, {0, 0.3333}}");
+  CHECK(str(full({}, 2)) == "2");
   CHECK(axis_of("sum", -1, {2, 3}) == 1);
   CHECK_THROWS_WITH_AS(axis_of("sum", 2, {2, 3}), "sum: axis 2 of (2, 3); need -2..1", std::invalid_argument);
   CHECK_THROWS_WITH_AS(axis_of("sum", 0, {}), "sum: axis 0 of (); a single number has no axes", std::invalid_argument);
