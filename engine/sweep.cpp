@@ -251,7 +251,7 @@ bool Arrival::recorded() const { return sweep_->recorded_; }
 bool Arrival::has_gradient() const { return sweep_->arrived(index_); }
 
 Var Arrival::gradient() {
-  if (!gradient_.tape) gradient_ = tape_->constant(numbers(), "gradient");
+  if (!gradient_.tape) gradient_ = tape_->borrow_constant(numbers(), "gradient");
   return gradient_;
 }
 

@@ -12,6 +12,10 @@ Scalar Var::item() const {
   return *value().data();
 }
 
+void refuse_empty_var() {
+  throw std::invalid_argument("value: the Var is empty; need one that an op or a tape gave");
+}
+
 Var Tape::leaf(Node&& node, bool parameter) {
   const std::size_t index = nodes_.size();
   nodes_.push_back(std::move(node));
@@ -35,27 +39,18 @@ Node owned(Tensor&& value, std::string name) {
 }
 }  // namespace
 
-Var Tape::parameter(const Tensor& value, std::string name) {
-  return leaf(borrowed(value, std::move(name)), true);
-}
-Var Tape::parameter(Tensor&& value, std::string name) {
-  return leaf(owned(std::move(value), std::move(name)), true);
-}
-Var Tape::constant(const Tensor& value, std::string name) {
-  return leaf(borrowed(value, std::move(name)), false);
-}
-Var Tape::constant(Tensor&& value, std::string name) {
-  return leaf(owned(std::move(value), std::move(name)), false);
-}
+Var Tape::parameter(Tensor value, std::string name) { return leaf(owned(std::move(value), std::move(name)), true); }
+Var Tape::constant(Tensor value, std::string name) { return leaf(owned(std::move(value), std::move(name)), false); }
 Var Tape::constant(double value) { return constant(full({}, value)); }
 
-std::vector<Var> Tape::parameters(const std::vector<Tensor>& values) {
+std::vector<Var> Tape::borrow_parameters(const std::vector<Tensor>& values) {
   std::vector<Var> vars;
   vars.reserve(values.size());
   for (std::size_t i = 0; i < values.size(); ++i)
-    vars.push_back(parameter(values[i], "parameter " + std::to_string(i)));
+    vars.push_back(leaf(borrowed(values[i], "parameter " + std::to_string(i)), true));
   return vars;
 }
+Var Tape::borrow_constant(const Tensor& value, std::string name) { return leaf(borrowed(value, std::move(name)), false); }
 
 Var Tape::record(Op op, Inputs inputs, Tensor value, Backward backward) {
   const std::size_t index = nodes_.size();

@@ -96,16 +96,15 @@ class Tape {
   Tape(const Tape&) = delete;
   Tape& operator=(const Tape&) = delete;
 
-  /// A leaf whose gradient is wanted. A named tensor is read where it stands: it must outlive the
-  /// tape and keep still until the last sweep; a temporary is moved in. The name shows in reports.
-  Var parameter(const Tensor& value, std::string name = "parameter");
-  Var parameter(Tensor&& value, std::string name = "parameter");
-  /// A leaf that wants no gradient; named tensors and temporaries as above.
-  Var constant(const Tensor& value, std::string name = "constant");
-  Var constant(Tensor&& value, std::string name = "constant");
+  /// A leaf whose gradient is wanted. The name shows in reports.
+  Var parameter(Tensor value, std::string name = "parameter");
+  /// A leaf that wants no gradient.
+  Var constant(Tensor value, std::string name = "constant");
   Var constant(double value);
-  /// One parameter for each tensor of a model.
-  std::vector<Var> parameters(const std::vector<Tensor>& values);
+  /// One parameter for each tensor of a model, and a constant, read where they stand instead of copied: they must
+  /// outlive the tape and keep still until its last sweep.
+  std::vector<Var> borrow_parameters(const std::vector<Tensor>& values);
+  Var borrow_constant(const Tensor& value, std::string name = "constant");
 
   /// Any other xtensor expression of this library's Scalar, evaluated.
   template <class E>
@@ -154,7 +153,13 @@ class Tape {
 /// two tapes, or none.
 Tape& tape_of(const std::string& op, Inputs vars);
 
-inline const Tensor& Var::value() const { return *tape->node(index).value; }
+/// Throws std::invalid_argument: a Var made by hand stands on no tape.
+[[noreturn]] void refuse_empty_var();
+
+inline const Tensor& Var::value() const {
+  if (!tape) refuse_empty_var();
+  return *tape->node(index).value;
+}
 inline const Shape& Var::shape() const { return value().shape(); }
 
 }  // namespace ARGTAPE_ABI

@@ -31,7 +31,7 @@ class Mlp {
 
   std::vector<Tensor> parameters;  ///< w0, b0, w1, b1, ...
 
-  /// The last layer's output, without relu; `on_tape` are the parameters there, as tape.parameters() gives them.
+  /// The last layer's output, without relu; `on_tape` are the parameters there, as tape.borrow_parameters() gives them.
   Var operator()(const std::vector<Var>& on_tape, Var x) const;
 };
 

@@ -22,8 +22,8 @@ namespace {
 std::vector<std::size_t> predictions(const Mlp& network, const Tensor& images) {
   Tape tape;
   std::vector<Var> weights;
-  for (const Tensor& p : network.parameters) weights.push_back(tape.constant(p));
-  const Tensor& choice = argmax(network(weights, tape.constant(images)), zero()).value();
+  for (const Tensor& p : network.parameters) weights.push_back(tape.borrow_constant(p));
+  const Tensor& choice = argmax(network(weights, tape.borrow_constant(images)), zero()).value();
   const std::size_t k = choice.shape()[1];
   std::vector<std::size_t> classes(choice.shape()[0]);
   for (std::size_t r = 0; r < classes.size(); ++r)
@@ -116,8 +116,8 @@ ZeroOneRun train_zero_one(const Split& data, const std::string& method, const Ze
     for (const std::vector<std::size_t>& rows : Batches(data.train.size(), settings.batch, order)) {
       const Dataset batch = take(data.train, rows);
       Tape tape;
-      const std::vector<Var> weights = tape.parameters(network.parameters);
-      const Var logits = network(weights, tape.constant(batch.images, "images"));
+      const std::vector<Var> weights = tape.borrow_parameters(network.parameters);
+      const Var logits = network(weights, tape.borrow_constant(batch.images, "images"));
       // The mean over the batch, but kept as one cost an example.
       const Var loss = cost(logits, batch.labels, run.steps, noise) / static_cast<double>(settings.batch);
       if (run.steps == 0) run.stop_report = str(stop_report(loss, weights));

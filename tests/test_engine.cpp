@@ -209,16 +209,19 @@ TEST_CASE("Vars of two tapes, and empty ones, are refused by name") {
   CHECK_THROWS_WITH_AS(tape_of("sum", Var{}), "sum: an input is an empty Var; need a value on a tape", std::invalid_argument);
   CHECK_THROWS_WITH_AS(tape_of("sum", std::vector<Var>{}), "sum: no input given; need at least one", std::invalid_argument);
   CHECK_THROWS_AS(backward(a)[b], std::invalid_argument);
+  CHECK_THROWS_WITH_AS(Var{}.shape(), "value: the Var is empty; need one that an op or a tape gave", std::invalid_argument);
   CHECK_THROWS_WITH_AS(backward(a, {}, {a, a}), "backward: 2 weights for 1 costs; need one for each", std::invalid_argument);
   CHECK_THROWS_WITH_AS(backward(a, {}, one.constant(Tensor{1, 2})),
                        "backward: weight 0 is (2,), its cost is (1,); need the same shape", std::invalid_argument);
 }
 
-TEST_CASE("leaves read named tensors where they stand and keep temporaries") {
-  const Tensor w{1, 2};
+TEST_CASE("leaves keep their tensors, unless they are borrowed") {
+  const std::vector<Tensor> w = {Tensor{1, 2}};
   Tape tape;
-  const Var borrowed = tape.parameter(w), kept = tape.parameter(Tensor{3, 4}), expression = tape.constant(w + 1.0);
-  CHECK(&borrowed.value() == &w);
+  const Var borrowed = tape.borrow_parameters(w)[0], kept = tape.parameter(Tensor{3, 4}), expression = tape.constant(w[0] + 1.0);
+  CHECK(&borrowed.value() == &w[0]);
+  CHECK(&tape.borrow_constant(w[0]).value() == &w[0]);
+  CHECK(&tape.constant(w[0]).value() != &w[0]);
   CHECK(kept.value() == Tensor{3, 4});
   CHECK(expression.value() == Tensor{2, 3});
   CHECK(tape.constant(5).item() == 5);
