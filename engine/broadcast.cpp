@@ -15,11 +15,12 @@ void require_fits(const char* op, const Shape& small, const Shape& large) {
     fits = d == e || d == 1;
   }
   if (!fits)
-    throw std::invalid_argument(std::string(op) + ": " + str(small) + " does not broadcast to " + str(large));
+    throw std::invalid_argument(std::string(op) + ": " + str(small) + " does not broadcast to " +
+                                str(large));
 }
 
-// Calls inner(offset in small, offset in large, length, whether small moves along) for each stretch of
-// the large tensor's last axis, in memory order.
+// Calls inner(offset in small, offset in large, length, whether small moves along) for each stretch
+// of the large tensor's last axis, in memory order.
 template <class Inner>
 void along_rows(const Shape& small, const Shape& large, Inner inner) {
   const std::size_t rank = large.size();

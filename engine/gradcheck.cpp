@@ -12,7 +12,8 @@ namespace {
 
 double dot(const Tensor& a, const Tensor& b) {
   double total = 0;
-  for (std::size_t i = 0; i < a.size(); ++i) total += static_cast<double>(a.data()[i]) * static_cast<double>(b.data()[i]);
+  for (std::size_t i = 0; i < a.size(); ++i)
+    total += static_cast<double>(a.data()[i]) * static_cast<double>(b.data()[i]);
   return total;
 }
 
@@ -24,13 +25,15 @@ double dot(const std::vector<Tensor>& a, const std::vector<Tensor>& b) {
 
 // A function to check: the points become its outputs, each with its cotangent.
 struct Problem {
-  using Outputs = std::function<std::vector<Var>(const std::vector<Var>& all, const std::vector<Var>& active)>;
+  using Outputs =
+      std::function<std::vector<Var>(const std::vector<Var>& all, const std::vector<Var>& active)>;
   const std::vector<Tensor>& points;
   std::vector<bool> active;
   Outputs outputs;
   std::vector<Tensor> cotangents;
 
-  std::vector<Var> place(Tape& tape, double t, const std::vector<Tensor>& direction, std::vector<Var>& actives) const {
+  std::vector<Var> place(Tape& tape, double t, const std::vector<Tensor>& direction,
+                         std::vector<Var>& actives) const {
     std::vector<Var> all;
     for (std::size_t i = 0, a = 0; i < points.size(); ++i) {
       if (!active[i]) {
@@ -39,7 +42,8 @@ struct Problem {
       }
       Tensor moved = points[i];
       if (t != 0)
-        for (std::size_t k = 0; k < moved.size(); ++k) moved.data()[k] += static_cast<Scalar>(t) * direction[a].data()[k];
+        for (std::size_t k = 0; k < moved.size(); ++k)
+          moved.data()[k] += static_cast<Scalar>(t) * direction[a].data()[k];
       ++a;
       all.push_back(tape.parameter(std::move(moved)));
       actives.push_back(all.back());
@@ -67,9 +71,11 @@ std::string names(const std::vector<bool>& active) {
 
 class Checker {
  public:
-  Checker(const CheckOptions& options, CheckResult& result) : options_(options), rng_(options.seed), result_(result) {}
+  Checker(const CheckOptions& options, CheckResult& result)
+      : options_(options), rng_(options.seed), result_(result) {}
 
-  void check(const Function& f, const std::vector<Tensor>& points, const std::vector<bool>& active) {
+  void check(const Function& f, const std::vector<Tensor>& points,
+             const std::vector<bool>& active) {
     Shape shape;
     {
       Tape tape;
@@ -78,7 +84,10 @@ class Checker {
       shape = f(vars).shape();
     }
     const Tensor u = rng_.normal(shape);
-    compare(1, {points, active, [&](const auto& all, const auto&) { return std::vector<Var>{f(all)}; }, {u}});
+    compare(1, {points,
+                active,
+                [&](const auto& all, const auto&) { return std::vector<Var>{f(all)}; },
+                {u}});
     if (options_.order < 2) return;
     std::vector<Tensor> w;
     for (std::size_t i = 0; i < points.size(); ++i)
@@ -113,25 +122,28 @@ class Checker {
 
     const auto along = [&](double t) { return problem.value(t, direction); };
     const double s = options_.step;
-    const double difference = (8 * (along(s) - along(-s)) - (along(2 * s) - along(-2 * s))) / (12 * s);
+    const double difference =
+        (8 * (along(s) - along(-s)) - (along(2 * s) - along(-2 * s))) / (12 * s);
     double size = 0;
     for (std::size_t i = 0; i < outputs.size(); ++i)
-      size += std::sqrt(dot(outputs[i].value(), outputs[i].value()) * dot(problem.cotangents[i], problem.cotangents[i]));
-    // Along a normal direction the slope is about the gradient's norm; where that vanishes, rounding of
-    // the value itself is the measure.
+      size += std::sqrt(dot(outputs[i].value(), outputs[i].value()) *
+                        dot(problem.cotangents[i], problem.cotangents[i]));
+    // Along a normal direction the slope is about the gradient's norm; where that vanishes,
+    // rounding of the value itself is the measure.
     const double scale = std::sqrt(dot(g, g)) + 1e-4 * size + 1e-30;
     judge(order, "in numbers", problem.active, dot(g, direction), difference, scale);
     judge(order, "recorded", problem.active, dot(h, direction), difference, scale);
   }
 
-  void judge(int order, const char* kind, const std::vector<bool>& active, double found, double expected, double scale) {
+  void judge(int order, const char* kind, const std::vector<bool>& active, double found,
+             double expected, double scale) {
     const double error = std::abs(found - expected) / scale;
     if (!(error <= result_.error)) result_.error = error;
     if (error <= options_.tolerance) return;
     result_.ok = false;
-    result_.report += "order " + std::to_string(order) + ", gradient " + kind + ", active inputs " + names(active) +
-                      ": expected " + std::to_string(expected) + ", found " + std::to_string(found) +
-                      ", relative error " + std::to_string(error) + "\n";
+    result_.report += "order " + std::to_string(order) + ", gradient " + kind + ", active inputs " +
+                      names(active) + ": expected " + std::to_string(expected) + ", found " +
+                      std::to_string(found) + ", relative error " + std::to_string(error) + "\n";
   }
 
   const CheckOptions& options_;
@@ -141,9 +153,11 @@ class Checker {
 
 }  // namespace
 
-CheckResult check_gradient(const Function& f, const std::vector<Tensor>& points, CheckOptions options) {
+CheckResult check_gradient(const Function& f, const std::vector<Tensor>& points,
+                           CheckOptions options) {
   if (options.order != 1 && options.order != 2)
-    throw std::invalid_argument("check_gradient: order is " + std::to_string(options.order) + "; need 1 or 2");
+    throw std::invalid_argument("check_gradient: order is " + std::to_string(options.order) +
+                                "; need 1 or 2");
   CheckResult result;
   Checker checker(options, result);
   const std::size_t n = points.size();

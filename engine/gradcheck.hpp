@@ -1,4 +1,5 @@
-// The gradient checker, for whoever writes an op: one random direction, one random cotangent, two orders.
+// The gradient checker, for whoever writes an op: one random direction, one random cotangent, two
+// orders.
 #pragma once
 
 #include <cstdint>
@@ -31,13 +32,14 @@ struct CheckResult {
   explicit operator bool() const { return ok; }
 };
 
-/// Compares, for a random direction v and a random cotangent u, <u, f(x + tv)>' at t = 0, by central
-/// differences of fourth order, with <v, gradient of <u, f>>. It does so for every mix of active and
-/// constant points (up to four points; beyond, for each alone and all together), for the gradient in
-/// numbers and for the recorded one, and then for the gradient of <w, gradient>. Two evaluations a
-/// difference whatever the sizes; a derivative off by 0.05 % is rejected in double. Points must keep
-/// clear of kinks. Throws std::invalid_argument for an order other than 1 and 2.
-CheckResult check_gradient(const Function& f, const std::vector<Tensor>& points, CheckOptions options = {});
+/// Compares, for a random direction v and a random cotangent u, <u, f(x + tv)>' at t = 0, by
+/// central differences of fourth order, with <v, gradient of <u, f>>. It does so for every mix of
+/// active and constant points (up to four points; beyond, for each alone and all together), for the
+/// gradient in numbers and for the recorded one, and then for the gradient of <w, gradient>. Two
+/// evaluations a difference whatever the sizes; a derivative off by 0.05 % is rejected in double.
+/// Points must keep clear of kinks. Throws std::invalid_argument for an order other than 1 and 2.
+CheckResult check_gradient(const Function& f, const std::vector<Tensor>& points,
+                           CheckOptions options = {});
 
 }  // namespace ARGTAPE_ABI
 }  // namespace argtape

@@ -1,5 +1,5 @@
-// Plain arrays, a vector register at a time. For the library's own .cpp files: it includes xsimd, which
-// no public header does.
+// Plain arrays, a vector register at a time. For the library's own .cpp files: it includes xsimd,
+// which no public header does.
 #pragma once
 
 #include <algorithm>
@@ -11,7 +11,8 @@
 namespace argtape {
 inline namespace ARGTAPE_ABI {
 
-/// As many Scalars as a register holds. Formulas written as generic lambdas take Lanes as they do Vars.
+/// As many Scalars as a register holds. Formulas written as generic lambdas take Lanes as they do
+/// Vars.
 using Lane = xsimd::batch<Scalar>;
 constexpr std::size_t kLane = Lane::size;
 
@@ -42,9 +43,11 @@ void map_lanes(std::size_t n, Scalar* out, bool add, F f, const P*... in) {
   std::size_t i = 0;
   if (add)
     for (; i + kLane <= n; i += kLane)
-      (Lane::load_unaligned(out + i) + Lane(f(Lane::load_unaligned(in + i)...))).store_unaligned(out + i);
+      (Lane::load_unaligned(out + i) + Lane(f(Lane::load_unaligned(in + i)...)))
+          .store_unaligned(out + i);
   else
-    for (; i + kLane <= n; i += kLane) Lane(f(Lane::load_unaligned(in + i)...)).store_unaligned(out + i);
+    for (; i + kLane <= n; i += kLane)
+      Lane(f(Lane::load_unaligned(in + i)...)).store_unaligned(out + i);
   if (i == n) return;
   const Lane last = f(load_some(in + i, n - i)...);
   store_some(add ? load_some(out + i, n - i) + last : last, out + i, n - i);

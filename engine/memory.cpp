@@ -21,8 +21,8 @@ namespace argtape {
 inline namespace ARGTAPE_ABI {
 namespace {
 
-constexpr std::size_t kLine = 64;               // a cache line, and the widest vector register
-constexpr std::size_t kSmall = 1024;            // up to here one class for each cache line
+constexpr std::size_t kLine = 64;                // a cache line, and the widest vector register
+constexpr std::size_t kSmall = 1024;             // up to here one class for each cache line
 constexpr std::size_t kMostCached = 512u << 20;  // bytes a thread keeps; the rest goes back at once
 constexpr std::size_t kClasses = kSmall / kLine + 1 + 4 * 48;
 
@@ -30,8 +30,8 @@ struct Block {
   Block* next;
 };
 
-// Size classes: every multiple of 64 up to 1024, then four steps to each doubling, so that at most a
-// fifth of a block is lost.
+// Size classes: every multiple of 64 up to 1024, then four steps to each doubling, so that at most
+// a fifth of a block is lost.
 struct Class {
   std::size_t index, bytes;
 };
@@ -43,7 +43,8 @@ Class class_of(std::size_t bytes) {
   const auto top = static_cast<std::size_t>(63 - __builtin_clzll(bytes - 1));  // 2^top < bytes
   const std::size_t step = std::size_t{1} << (top - 2);
   const std::size_t quarter = (bytes - 1 - (std::size_t{1} << top)) / step;  // 0..3
-  return {kSmall / kLine + 1 + 4 * (top - 10) + quarter, (std::size_t{1} << top) + (quarter + 1) * step};
+  return {kSmall / kLine + 1 + 4 * (top - 10) + quarter,
+          (std::size_t{1} << top) + (quarter + 1) * step};
 }
 
 std::atomic<std::size_t> system_requests{0};

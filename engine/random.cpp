@@ -59,7 +59,8 @@ void even_uniforms(const std::uint32_t* words, std::size_t n, Scalar* out) {
   }
 }
 
-// In (0, 1), fine near 0: there every bit of the word counts, so that the logarithm has an honest tail.
+// In (0, 1), fine near 0: there every bit of the word counts, so that the logarithm has an honest
+// tail.
 void fine_uniforms(const std::uint32_t* words, std::size_t n, Scalar* out) {
   const auto step = static_cast<Scalar>(std::ldexp(1.0, -8 * static_cast<int>(sizeof(Bits))));
   const Scalar below_one = 1 - std::numeric_limits<Scalar>::epsilon() / 2;
@@ -72,7 +73,8 @@ void fine_uniforms(const std::uint32_t* words, std::size_t n, Scalar* out) {
 
 }  // namespace
 
-std::array<std::uint32_t, 4> philox(std::array<std::uint32_t, 4> counter, std::array<std::uint32_t, 2> key) {
+std::array<std::uint32_t, 4> philox(std::array<std::uint32_t, 4> counter,
+                                    std::array<std::uint32_t, 2> key) {
   std::uint32_t c[4][1] = {{counter[0]}, {counter[1]}, {counter[2]}, {counter[3]}};
   philox_rounds(c, key[0], key[1]);
   return {c[0][0], c[1][0], c[2][0], c[3][0]};
@@ -114,16 +116,18 @@ Tensor fill(const Shape& shape, std::size_t group, Next next, Numbers numbers) {
 }  // namespace
 
 Tensor Rng::uniform(const Shape& shape) {
-  return fill(shape, kGroup, [this](std::uint32_t* w) { next_group(w); }, even_uniforms);
+  return fill(
+      shape, kGroup, [this](std::uint32_t* w) { next_group(w); }, even_uniforms);
 }
 
 Tensor Rng::uniform(const Shape& shape, double low, double high) {
   if (!(low < high))
-    throw std::invalid_argument("uniform: the interval is " + std::to_string(low) + ".." + std::to_string(high) +
-                                "; need low < high");
+    throw std::invalid_argument("uniform: the interval is " + std::to_string(low) + ".." +
+                                std::to_string(high) + "; need low < high");
   Tensor u = uniform(shape);
   const auto a = static_cast<Scalar>(low), width = static_cast<Scalar>(high - low);
-  map_lanes(u.size(), u.data(), false, [=](Lane x) { return Lane(a) + Lane(width) * x; }, u.data());
+  map_lanes(
+      u.size(), u.data(), false, [=](Lane x) { return Lane(a) + Lane(width) * x; }, u.data());
   return u;
 }
 
@@ -150,14 +154,16 @@ Tensor Rng::gumbel(const Shape& shape) {
       [](const std::uint32_t* words, std::size_t n, Scalar* out) {
         // u and 1 - u are distributed alike; the second is fine where the Gumbel number is large.
         fine_uniforms(words, n, out);
-        map_lanes(n, out, false, [](Lane u) { return -xsimd::log(-xsimd::log1p(-u)); }, out);
+        map_lanes(
+            n, out, false, [](Lane u) { return -xsimd::log(-xsimd::log1p(-u)); }, out);
       });
 }
 
 std::vector<std::size_t> Rng::categorical(const Tensor& logits) {
   const Shape& shape = logits.shape();
   if (shape.empty() || shape[shape.size() - 1] == 0)
-    throw std::invalid_argument("categorical: logits are " + str(shape) + "; need at least one category on the last axis");
+    throw std::invalid_argument("categorical: logits are " + str(shape) +
+                                "; need at least one category on the last axis");
   const std::size_t k = shape[shape.size() - 1], rows = logits.size() / k;
   const Tensor noise = gumbel(shape);
   std::vector<std::size_t> drawn(rows);
@@ -165,7 +171,8 @@ std::vector<std::size_t> Rng::categorical(const Tensor& logits) {
     const Scalar *l = logits.data() + r * k, *g = noise.data() + r * k;
     for (std::size_t i = 0; i < k; ++i) {
       if (std::isnan(l[i]))
-        throw std::invalid_argument("categorical: logits have NaN in row " + std::to_string(r) + "; need numbers");
+        throw std::invalid_argument("categorical: logits have NaN in row " + std::to_string(r) +
+                                    "; need numbers");
       if (l[i] + g[i] > l[drawn[r]] + g[drawn[r]]) drawn[r] = i;
     }
   }

@@ -1,5 +1,6 @@
-// Random numbers from a counter: the number at a place of the stream depends on the seed and the place
-// alone, so that a run repeats whatever the thread count or the width of the machine's registers.
+// Random numbers from a counter: the number at a place of the stream depends on the seed and the
+// place alone, so that a run repeats whatever the thread count or the width of the machine's
+// registers.
 #pragma once
 
 #include <array>
@@ -13,7 +14,8 @@ inline namespace ARGTAPE_ABI {
 
 /// Philox4x32-10 of J. Salmon, M. Moraes, R. Dror and D. Shaw, "Parallel random numbers: as easy as
 /// 1, 2, 3" (SC 2011): four random words from a counter and a key.
-std::array<std::uint32_t, 4> philox(std::array<std::uint32_t, 4> counter, std::array<std::uint32_t, 2> key);
+std::array<std::uint32_t, 4> philox(std::array<std::uint32_t, 4> counter,
+                                    std::array<std::uint32_t, 2> key);
 
 /// A stream of random numbers. Its whole state is two integers, for a checkpoint to keep.
 class Rng {
@@ -26,7 +28,8 @@ class Rng {
   Tensor uniform(const Shape& shape, double low, double high);
   /// Normal with mean 0 and variance 1 (Box-Muller).
   Tensor normal(const Shape& shape);
-  /// Standard Gumbel, -log(-log u). In float its values lie in [-2.9, 22.9], in double in [-3.7, 44.4].
+  /// Standard Gumbel, -log(-log u). In float its values lie in [-2.9, 22.9], in double in
+  /// [-3.7, 44.4].
   Tensor gumbel(const Shape& shape);
   /// For each row of logits (..., K) the index k, with probability softmax(logits)_k. Throws
   /// std::invalid_argument, naming the row, for NaN or no category.

@@ -1,5 +1,6 @@
-// The one number type of the library. It is fixed when the library is built: float, or double in the
-// second library (argtape-double). The inline namespace makes a mix of the two fail at link time.
+// The one number type of the library. It is fixed when the library is built: float, or double in
+// the second library (argtape-double). The inline namespace makes a mix of the two fail at link
+// time.
 #pragma once
 
 #ifdef ARGTAPE_DOUBLE

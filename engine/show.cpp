@@ -21,9 +21,12 @@ std::string quoted(const std::string& s) {
 const char* edge_style(Flow flow, bool wanted) {
   if (!wanted) return "color=gray70";
   switch (flow) {
-    case Flow::surrogate: return "style=dashed, color=\"#D55E00\", penwidth=2";
-    case Flow::cut: return "style=dotted, color=\"#CC0000\", penwidth=2";
-    case Flow::exact: break;
+    case Flow::surrogate:
+      return "style=dashed, color=\"#D55E00\", penwidth=2";
+    case Flow::cut:
+      return "style=dotted, color=\"#CC0000\", penwidth=2";
+    case Flow::exact:
+      break;
   }
   return "color=black";
 }
@@ -51,14 +54,16 @@ std::string to_dot(const Tape& tape) {
     const Node& n = tape.node(i);
     out << "  n" << i << " [label=" << quoted(n.op.name + " " + str(n.value->shape()));
     if (n.op.flow != Flow::exact)
-      out << ", shape=box, style=filled, fillcolor=" << (n.op.flow == Flow::cut ? "\"#F8D0D0\"" : "\"#FBE3CC\"");
+      out << ", shape=box, style=filled, fillcolor="
+          << (n.op.flow == Flow::cut ? "\"#F8D0D0\"" : "\"#FBE3CC\"");
     else if (n.parameter)
       out << ", style=filled, fillcolor=\"#CFE3F3\"";
     else if (n.inputs.empty())
       out << ", color=gray70";
     out << "];\n";
     for (std::uint32_t in : n.inputs)
-      out << "  n" << in << " -> n" << i << " [" << edge_style(n.op.flow, tape.node(in).wants_gradient) << "];\n";
+      out << "  n" << in << " -> n" << i << " ["
+          << edge_style(n.op.flow, tape.node(in).wants_gradient) << "];\n";
   }
   out << "}\n";
   return out.str();

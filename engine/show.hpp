@@ -8,13 +8,13 @@
 namespace argtape {
 inline namespace ARGTAPE_ABI {
 
-/// One line a node: "#4 matmul (32, 10) <- #2, #3". A node that passes back a surrogate is marked with ~,
-/// one that cuts with x.
+/// One line a node: "#4 matmul (32, 10) <- #2, #3". A node that passes back a surrogate is marked
+/// with ~, one that cuts with x.
 std::string to_text(const Tape& tape);
 
-/// The tape in Graphviz' language, inputs on top. Solid edges carry an exact gradient, dashed orange ones a
-/// surrogate, dotted red ones nothing; grey ones lead to values that want none. Nodes that are not
-/// exact are boxes with their rule.
+/// The tape in Graphviz' language, inputs on top. Solid edges carry an exact gradient, dashed
+/// orange ones a surrogate, dotted red ones nothing; grey ones lead to values that want none. Nodes
+/// that are not exact are boxes with their rule.
 std::string to_dot(const Tape& tape);
 
 /// The same as SVG, drawn by Graphviz' `dot`; an empty string where that is not installed.

@@ -79,9 +79,13 @@ std::vector<StopLine> stop_report(Var cost, Inputs parameters) {
     StopLine line{p, Stop::unconnected, {}, 0, ""};
     const std::vector<bool> below = computed_from(tape, p.index, cost.index);
     if (!below[cost.index]) {
-      line.words = name + ": no gradient. The cost was not computed from it: no operations lead from one to the other.";
+      line.words = name +
+                   ": no gradient. The cost was not computed from it: no operations lead from one "
+                   "to the other.";
     } else if (!tape.node(p.index).wants_gradient) {
-      line.words = name + ": no gradient. It is a constant on this tape; tape.parameter() makes it one to learn.";
+      line.words =
+          name +
+          ": no gradient. It is a constant on this tape; tape.parameter() makes it one to learn.";
     } else if (!refusal.empty()) {
       line.reason = Stop::refused;
       line.words = name + ": no gradient. The sweep stops with an error: " + refusal;
@@ -92,10 +96,12 @@ std::vector<StopLine> stop_report(Var cost, Inputs parameters) {
         const Op& op = tape.node(i).op;
         if (!below[i] || !arrives[i] || op.flow != Flow::cut) continue;
         line.nodes.push_back(tape.var(i));
-        if (!op.why_cut.empty() && why.find(op.why_cut) == std::string::npos) why += " " + op.why_cut;
+        if (!op.why_cut.empty() && why.find(op.why_cut) == std::string::npos)
+          why += " " + op.why_cut;
       }
       line.words = name + ": no gradient. It was cut at " + list(line.nodes) +
-                   (line.nodes.size() == 1 ? ", which passes" : ", which pass") + " nothing back." + why;
+                   (line.nodes.size() == 1 ? ", which passes" : ", which pass") + " nothing back." +
+                   why;
     } else if ((line.norm = norm(gradients[p])) > 0 || std::isnan(line.norm)) {
       line.reason = Stop::reached;
       line.words = name + ": a gradient arrives, of norm " + short_number(line.norm) + ".";
@@ -104,7 +110,8 @@ std::vector<StopLine> stop_report(Var cost, Inputs parameters) {
       // Where a gradient came in that was not zero, and nothing but zeros went on towards p.
       for (std::uint32_t i = p.index + 1; i <= cost.index; ++i) {
         const Node& n = tape.node(i);
-        if (!below[i] || !feeds[i] || !n.wants_gradient || norm(gradients[tape.var(i)]) == 0) continue;
+        if (!below[i] || !feeds[i] || !n.wants_gradient || norm(gradients[tape.var(i)]) == 0)
+          continue;
         const bool died = std::all_of(n.inputs.begin(), n.inputs.end(), [&](std::uint32_t in) {
           return !below[in] || norm(gradients[tape.var(in)]) == 0;
         });
@@ -112,7 +119,8 @@ std::vector<StopLine> stop_report(Var cost, Inputs parameters) {
       }
       line.words = name + ": a gradient arrives, but it is zero. Nothing is cut";
       if (!line.nodes.empty())
-        line.words += "; at " + list(line.nodes) + " a gradient came in and only zeros went on: it is saturated there";
+        line.words += "; at " + list(line.nodes) +
+                      " a gradient came in and only zeros went on: it is saturated there";
       line.words += ".";
     }
     report.push_back(std::move(line));
@@ -127,7 +135,8 @@ std::string str(const std::vector<StopLine>& report) {
     return line.words.substr(line.parameter.tape->node(line.parameter.index).op.name.size());
   };
   for (std::size_t i = 0; i < report.size(); ++i) {
-    names += (names.empty() ? "" : ", ") + report[i].parameter.tape->node(report[i].parameter.index).op.name;
+    names += (names.empty() ? "" : ", ") +
+             report[i].parameter.tape->node(report[i].parameter.index).op.name;
     if (i + 1 < report.size() && rest(report[i]) == rest(report[i + 1])) continue;
     s += names + rest(report[i]) + "\n";
     names.clear();

@@ -32,7 +32,9 @@ class Sweep {
   bool wants(std::uint32_t i) const {
     return tape_.nodes_[i].wants_gradient && (needed_.empty() || needed_[i]);
   }
-  bool arrived(std::uint32_t i) const { return recorded_ ? var_[i].tape != nullptr : slot_[i] != kNone; }
+  bool arrived(std::uint32_t i) const {
+    return recorded_ ? var_[i].tape != nullptr : slot_[i] != kNone;
+  }
 
   // The tensor that gathers node i's gradient; a fresh one has the node's shape and no values yet.
   Tensor& open_slot(std::uint32_t i, bool& fresh);
@@ -54,11 +56,11 @@ class Sweep {
   std::vector<bool> keeps_;          // the same, by node; empty if only parameters are kept
   std::vector<char> needed_;         // empty: whatever the nodes want
 
-  const std::size_t words_;          // of 64 costs each
+  const std::size_t words_;           // of 64 costs each
   std::vector<std::uint64_t> feeds_;  // for each node the set of costs it feeds
 
-  std::vector<Var> var_;              // if recorded
-  std::vector<std::uint32_t> slot_;   // otherwise: which tensor of the pool
+  std::vector<Var> var_;             // if recorded
+  std::vector<std::uint32_t> slot_;  // otherwise: which tensor of the pool
   std::deque<Tensor> pool_;
   std::vector<std::uint32_t> idle_;
 
@@ -86,19 +88,22 @@ Sweep::Sweep(const char* name, Inputs costs, Inputs keep, Inputs weights, bool r
       weights_(weights.begin(), weights.end()),
       words_((costs.size() + 63) / 64) {
   if (weights.size() != 0 && weights.size() != costs.size())
-    throw std::invalid_argument(std::string(name) + ": " + std::to_string(weights.size()) + " weights for " +
-                                std::to_string(costs.size()) + " costs; need one for each");
+    throw std::invalid_argument(std::string(name) + ": " + std::to_string(weights.size()) +
+                                " weights for " + std::to_string(costs.size()) +
+                                " costs; need one for each");
   for (std::size_t c = 0; c < weights.size(); ++c)
     if (weights[c].shape() != costs[c].shape())
       throw std::invalid_argument(std::string(name) + ": weight " + std::to_string(c) + " is " +
-                                  str(weights[c].shape()) + ", its cost is " + str(costs[c].shape()) +
-                                  "; need the same shape");
+                                  str(weights[c].shape()) + ", its cost is " +
+                                  str(costs[c].shape()) + "; need the same shape");
   for (const Var& v : keep) {
     if (v.tape != &tape_)
-      throw std::invalid_argument(std::string(name) + ": a Var asked for stands on another tape than the costs");
+      throw std::invalid_argument(std::string(name) +
+                                  ": a Var asked for stands on another tape than the costs");
     if (!tape_.nodes_[v.index].wants_gradient)
-      throw std::invalid_argument(std::string(name) + ": " + tape_.nodes_[v.index].op.name + " (node " +
-                                  std::to_string(v.index) + ") depends on no parameter; make it one with "
+      throw std::invalid_argument(std::string(name) + ": " + tape_.nodes_[v.index].op.name +
+                                  " (node " + std::to_string(v.index) +
+                                  ") depends on no parameter; make it one with "
                                   "tape.parameter() to get its gradient");
     kept_.push_back(v.index);
   }
@@ -147,7 +152,8 @@ void Sweep::run() {
   at.tape_ = &tape_;
   for (std::uint32_t i = count_; i-- > 0;) {
     const std::uint64_t* feeds = &feeds_[i * words_];
-    if (std::all_of(feeds, feeds + words_, [](std::uint64_t w) { return w == 0; }) || !visits(i)) continue;
+    if (std::all_of(feeds, feeds + words_, [](std::uint64_t w) { return w == 0; }) || !visits(i))
+      continue;
     const Node& n = tape_.nodes_[i];
     for (std::uint32_t in : n.inputs)
       for (std::size_t w = 0; w < words_; ++w) feeds_[in * words_ + w] |= feeds[w];
@@ -203,8 +209,8 @@ void Sweep::add_copy(std::uint32_t i, const Tensor& g) {
 
 void Sweep::add_var(std::uint32_t i, Var g) { var_[i] = arrived(i) ? add_same(var_[i], g) : g; }
 
-// What a backward gave is added up only when it is done, so that its last use of a value may take it
-// instead of copying it.
+// What a backward gave is added up only when it is done, so that its last use of a value may take
+// it instead of copying it.
 void Sweep::settle(Arrival& at) {
   for (std::size_t k = 0; k < given_.size(); ++k) {
     const std::uint32_t in = at.node_->inputs[given_[k].input];
@@ -229,10 +235,12 @@ void Sweep::settle(Arrival& at) {
       add_numbers(in, sum_to(value, shape));
       continue;
     }
-    const bool last = std::none_of(given_.begin() + static_cast<std::ptrdiff_t>(k) + 1, given_.end(),
-                                   [&](const Given& o) { return o.gradient.index == g.index && o.gradient.tape == g.tape; });
+    const bool last = std::none_of(
+        given_.begin() + static_cast<std::ptrdiff_t>(k) + 1, given_.end(),
+        [&](const Given& o) { return o.gradient.index == g.index && o.gradient.tape == g.tape; });
     Node* temporary = g.tape && g.index >= mark_ ? &tape_.nodes_[g.index] : nullptr;
-    if (last && !own_gradient && temporary && temporary->value == &temporary->own && slot_[in] == kNone)
+    if (last && !own_gradient && temporary && temporary->value == &temporary->own &&
+        slot_[in] == kNone)
       add_numbers(in, std::move(temporary->own));
     else
       add_copy(in, value);
@@ -242,8 +250,8 @@ void Sweep::settle(Arrival& at) {
 }
 
 void Sweep::wrong_shape(const Arrival& at, std::size_t i, const Shape& given) const {
-  throw std::logic_error(at.op() + ": backward gave a gradient of shape " + str(given) + " for input " +
-                         std::to_string(i) + " of shape " + str(at.in(i).shape()));
+  throw std::logic_error(at.op() + ": backward gave a gradient of shape " + str(given) +
+                         " for input " + std::to_string(i) + " of shape " + str(at.in(i).shape()));
 }
 
 bool Arrival::wants(std::size_t i) const { return sweep_->wants(node_->inputs[i]); }
@@ -278,7 +286,8 @@ Arrival::Sink Arrival::sink(std::size_t i) {
 std::size_t Arrival::cost_count() const {
   const std::uint64_t* feeds = &sweep_->feeds_[index_ * sweep_->words_];
   std::size_t n = 0;
-  for (std::size_t w = 0; w < sweep_->words_; ++w) n += static_cast<std::size_t>(__builtin_popcountll(feeds[w]));
+  for (std::size_t w = 0; w < sweep_->words_; ++w)
+    n += static_cast<std::size_t>(__builtin_popcountll(feeds[w]));
   return n;
 }
 
@@ -293,8 +302,9 @@ Tensor Arrival::costs(const Shape& rows) const {
     Shape summed = cost.shape(), lined_up = rows;
     for (std::size_t a = 0; a < summed.size(); ++a) {
       if (a < rows.size() && rows[a] != 1 && summed[a] != 1 && rows[a] != summed[a])
-        throw std::invalid_argument(node_->op.name + ": a cost is " + str(cost.shape()) + ", the choices are " +
-                                    str(rows) + "; need costs lined up with the leading axes of the choices");
+        throw std::invalid_argument(node_->op.name + ": a cost is " + str(cost.shape()) +
+                                    ", the choices are " + str(rows) +
+                                    "; need costs lined up with the leading axes of the choices");
       if (a >= rows.size() || rows[a] == 1) summed[a] = 1;
     }
     for (std::size_t a = 0; a < rows.size(); ++a) lined_up[a] = a < summed.size() ? summed[a] : 1;
@@ -309,7 +319,8 @@ Gradients Sweep::numbers() {
   g.entries_.reserve(kept_.size());
   for (std::uint32_t k : kept_) {
     const bool reached = k < count_ && slot_[k] != kNone;
-    g.entries_.push_back({k, reached, reached ? std::move(pool_[slot_[k]]) : zeros(tape_.nodes_[k].value->shape())});
+    g.entries_.push_back(
+        {k, reached, reached ? std::move(pool_[slot_[k]]) : zeros(tape_.nodes_[k].value->shape())});
   }
   return g;
 }
@@ -317,7 +328,9 @@ Gradients Sweep::numbers() {
 std::vector<Var> Sweep::vars(Inputs wrt) {
   std::vector<Var> found;
   for (const Var& v : wrt)
-    found.push_back(v.index < count_ && arrived(v.index) ? var_[v.index] : tape_.constant(zeros(v.shape()), "zero"));
+    found.push_back(v.index < count_ && arrived(v.index)
+                        ? var_[v.index]
+                        : tape_.constant(zeros(v.shape()), "zero"));
   return found;
 }
 
@@ -325,8 +338,9 @@ const Gradients::Entry& Gradients::entry(Var v) const {
   const auto at = std::lower_bound(entries_.begin(), entries_.end(), v.index,
                                    [](const Entry& e, std::uint32_t i) { return e.index < i; });
   if (v.tape != tape_ || at == entries_.end() || at->index != v.index)
-    throw std::invalid_argument("gradients: node " + std::to_string(v.index) +
-                                " is neither a parameter of this tape nor among the Vars asked for");
+    throw std::invalid_argument(
+        "gradients: node " + std::to_string(v.index) +
+        " is neither a parameter of this tape nor among the Vars asked for");
   return *at;
 }
 

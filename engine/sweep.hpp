@@ -1,6 +1,6 @@
 // The reverse sweep: from the costs back to the parameters. It carries to each node the gradient of
-// the costs and the set of costs that the node feeds. Broadcasting is undone, contributions are added
-// and gradient shapes are checked here, once for all ops.
+// the costs and the set of costs that the node feeds. Broadcasting is undone, contributions are
+// added and gradient shapes are checked here, once for all ops.
 #pragma once
 
 #include <cstdint>
@@ -22,7 +22,8 @@ class Arrival {
   Var in(std::size_t i) const { return tape_->var(node_->inputs[i]); }
   Var out() const { return tape_->var(index_); }
   std::size_t inputs() const { return node_->inputs.size(); }
-  /// Whether anybody upstream of input i wants its gradient. What is not wanted need not be computed.
+  /// Whether anybody upstream of input i wants its gradient. What is not wanted need not be
+  /// computed.
   bool wants(std::size_t i) const;
   /// Whether the gradients given will be differentiated themselves.
   bool recorded() const;
@@ -49,9 +50,9 @@ class Arrival {
   Sink sink(std::size_t i);
 
   /// The costs this node feeds, one number for each choice: the sum, over all costs downstream, of
-  /// the cost with its axes lined up with the leading ones of `rows`; along an axis where `rows` has
-  /// length 1, or no axis, costs are summed; a cost with fewer axes counts for each choice below it.
-  /// Throws std::invalid_argument if a cost does not line up.
+  /// the cost with its axes lined up with the leading ones of `rows`; along an axis where `rows`
+  /// has length 1, or no axis, costs are summed; a cost with fewer axes counts for each choice
+  /// below it. Throws std::invalid_argument if a cost does not line up.
   Tensor costs(const Shape& rows) const;
   /// How many costs the node feeds.
   std::size_t cost_count() const;
@@ -89,16 +90,16 @@ class Gradients {
   std::vector<Entry> entries_;  // by rising index
 };
 
-/// The gradient of the sum of all costs for every parameter of their tape, and for `also`. Costs are
-/// best left one number an example, of shape (B,): averaging first credits each choice with
+/// The gradient of the sum of all costs for every parameter of their tape, and for `also`. Costs
+/// are best left one number an example, of shape (B,): averaging first credits each choice with
 /// everybody's cost. `weights`, one for each cost and of its shape, make it the gradient of
-/// sum(weight * cost) instead. Throws std::invalid_argument for costs on two tapes, or a pathwise choice
-/// with no differentiable path to a cost. The tape is left as it was; it may be swept again.
+/// sum(weight * cost) instead. Throws std::invalid_argument for costs on two tapes, or a pathwise
+/// choice with no differentiable path to a cost. The tape is left as it was; it may be swept again.
 Gradients backward(Inputs costs, Inputs also = {}, Inputs weights = {});
 
-/// The same for `wrt`, recorded on the tape, so that the gradients can be differentiated again, to any
-/// order. Draws and rules count as they stand: the gradient of an estimate is the derivative of that
-/// estimate, not of its expectation.
+/// The same for `wrt`, recorded on the tape, so that the gradients can be differentiated again, to
+/// any order. Draws and rules count as they stand: the gradient of an estimate is the derivative of
+/// that estimate, not of its expectation.
 std::vector<Var> differentiate(Inputs costs, Inputs wrt, Inputs weights = {});
 
 }  // namespace ARGTAPE_ABI

@@ -39,8 +39,12 @@ Node owned(Tensor&& value, std::string name) {
 }
 }  // namespace
 
-Var Tape::parameter(Tensor value, std::string name) { return leaf(owned(std::move(value), std::move(name)), true); }
-Var Tape::constant(Tensor value, std::string name) { return leaf(owned(std::move(value), std::move(name)), false); }
+Var Tape::parameter(Tensor value, std::string name) {
+  return leaf(owned(std::move(value), std::move(name)), true);
+}
+Var Tape::constant(Tensor value, std::string name) {
+  return leaf(owned(std::move(value), std::move(name)), false);
+}
 Var Tape::constant(double value) { return constant(full({}, value)); }
 
 std::vector<Var> Tape::borrow_parameters(const std::vector<Tensor>& values) {
@@ -50,7 +54,9 @@ std::vector<Var> Tape::borrow_parameters(const std::vector<Tensor>& values) {
     vars.push_back(leaf(borrowed(values[i], "parameter " + std::to_string(i)), true));
   return vars;
 }
-Var Tape::borrow_constant(const Tensor& value, std::string name) { return leaf(borrowed(value, std::move(name)), false); }
+Var Tape::borrow_constant(const Tensor& value, std::string name) {
+  return leaf(borrowed(value, std::move(name)), false);
+}
 
 Var Tape::record(Op op, Inputs inputs, Tensor value, Backward backward) {
   const std::size_t index = nodes_.size();
@@ -58,7 +64,8 @@ Var Tape::record(Op op, Inputs inputs, Tensor value, Backward backward) {
     throw std::length_error(op.name + ": the tape is full; need fewer than 2^32 nodes");
   for (const Var& v : inputs)
     if (v.tape != this || v.index >= index)
-      throw std::invalid_argument(op.name + ": an input stands on another tape; need all on one tape");
+      throw std::invalid_argument(op.name +
+                                  ": an input stands on another tape; need all on one tape");
   Node& n = nodes_.emplace_back(std::move(op));
   n.own = std::move(value);
   n.value = &n.own;
@@ -83,7 +90,8 @@ Tape& tape_of(const std::string& op, Inputs vars) {
   if (vars.size() == 0) throw std::invalid_argument(op + ": no input given; need at least one");
   Tape* tape = vars[0].tape;
   for (const Var& v : vars) {
-    if (!v.tape) throw std::invalid_argument(op + ": an input is an empty Var; need a value on a tape");
+    if (!v.tape)
+      throw std::invalid_argument(op + ": an input is an empty Var; need a value on a tape");
     if (v.tape != tape)
       throw std::invalid_argument(op + ": an input stands on another tape; need all on one tape");
   }

@@ -1,5 +1,6 @@
 // The tape: the list of everything that was computed, in the order in which it was computed. That
-// order is a topological order already, so the reverse sweep (engine/sweep.hpp) is a loop backwards.
+// order is a topological order already, so the reverse sweep (engine/sweep.hpp) is a loop
+// backwards.
 #pragma once
 
 #include <cstdint>
@@ -55,12 +56,12 @@ enum class Flow : std::uint8_t {
 
 /// An op as the tape knows it. Just a name will do for one with a derivative.
 struct Op {
-  std::string name;         ///< as shown in messages and pictures: "matmul", "sample[reinmax]"
+  std::string name;  ///< as shown in messages and pictures: "matmul", "sample[reinmax]"
   Flow flow = Flow::exact;
   bool reads_costs = false;  ///< its backward asks for the costs the node feeds, not for a gradient
   bool refuses_no_path = false;  ///< feeding a cost without a differentiable path to it is an error
 
-  std::string why_cut;           ///< for Flow::cut, in words for the stop report
+  std::string why_cut;  ///< for Flow::cut, in words for the stop report
 
   Op(const char* name) : name(name) {}
   explicit Op(std::string name, Flow flow = Flow::exact) : name(std::move(name)), flow(flow) {}
@@ -88,8 +89,8 @@ struct Node {
   bool wants_costs = false;       // upstream a choice needs to know which costs it feeds
 };
 
-/// Records operations. Neither copied nor moved, since Vars point at it; made anew for each training
-/// step, in a local scope. Parameters are plain tensors that live outside and outlive it.
+/// Records operations. Neither copied nor moved, since Vars point at it; made anew for each
+/// training step, in a local scope. Parameters are plain tensors that live outside and outlive it.
 class Tape {
  public:
   Tape() = default;
@@ -101,8 +102,8 @@ class Tape {
   /// A leaf that wants no gradient.
   Var constant(Tensor value, std::string name = "constant");
   Var constant(double value);
-  /// One parameter for each tensor of a model, and a constant, read where they stand instead of copied: they must
-  /// outlive the tape and keep still until its last sweep.
+  /// One parameter for each tensor of a model, and a constant, read where they stand instead of
+  /// copied: they must outlive the tape and keep still until its last sweep.
   std::vector<Var> borrow_parameters(const std::vector<Tensor>& values);
   Var borrow_constant(const Tensor& value, std::string name = "constant");
 
@@ -116,8 +117,8 @@ class Tape {
     return constant(evaluated(value), std::move(name));
   }
 
-  /// Appends a node: what an op does once it has computed its value. Throws std::invalid_argument if
-  /// an input is not on this tape. `backward` is dropped at once where no input wants anything.
+  /// Appends a node: what an op does once it has computed its value. Throws std::invalid_argument
+  /// if an input is not on this tape. `backward` is dropped at once where no input wants anything.
   Var record(Op op, Inputs inputs, Tensor value, Backward backward);
 
   std::size_t size() const { return nodes_.size(); }

@@ -16,8 +16,7 @@ std::size_t size_of(const Shape& shape) {
 
 std::string str(const Shape& shape) {
   std::string s = "(";
-  for (std::size_t i = 0; i < shape.size(); ++i)
-    s += (i ? ", " : "") + std::to_string(shape[i]);
+  for (std::size_t i = 0; i < shape.size(); ++i) s += (i ? ", " : "") + std::to_string(shape[i]);
   return s + (shape.size() == 1 ? ",)" : ")");
 }
 
@@ -26,7 +25,8 @@ void write_axis(std::string& s, const Tensor& t, std::size_t axis, std::size_t& 
   if (axis == t.dimension()) {
     char number[32];
     // -0 is 0 to a reader.
-    std::snprintf(number, sizeof number, "%.*g", digits, static_cast<double>(t.data()[next++]) + 0.0);
+    std::snprintf(number, sizeof number, "%.*g", digits,
+                  static_cast<double>(t.data()[next++]) + 0.0);
     s += number;
     return;
   }
@@ -54,16 +54,18 @@ Tensor ones(const Shape& shape) { return full(shape, 1); }
 
 Tensor tensor(const Shape& shape, const std::vector<double>& values) {
   if (values.size() != size_of(shape))
-    throw std::invalid_argument("tensor: " + std::to_string(values.size()) + " values for shape " + str(shape) +
-                                "; need " + std::to_string(size_of(shape)));
+    throw std::invalid_argument("tensor: " + std::to_string(values.size()) + " values for shape " +
+                                str(shape) + "; need " + std::to_string(size_of(shape)));
   Tensor t = uninitialised(shape);
-  std::transform(values.begin(), values.end(), t.data(), [](double v) { return static_cast<Scalar>(v); });
+  std::transform(values.begin(), values.end(), t.data(),
+                 [](double v) { return static_cast<Scalar>(v); });
   return t;
 }
 
 Tensor reshaped(Tensor t, const Shape& shape) {
   if (size_of(shape) != t.size())
-    throw std::invalid_argument("reshape: x is " + str(t.shape()) + "; cannot become " + str(shape));
+    throw std::invalid_argument("reshape: x is " + str(t.shape()) + "; cannot become " +
+                                str(shape));
   t.reshape(shape);
   return t;
 }
@@ -71,9 +73,10 @@ Tensor reshaped(Tensor t, const Shape& shape) {
 std::size_t axis_of(const char* op, int axis, const Shape& shape) {
   const int rank = static_cast<int>(shape.size());
   if (axis < -rank || axis >= rank)
-    throw std::invalid_argument(std::string(op) + ": axis " + std::to_string(axis) + " of " + str(shape) +
-                                (rank == 0 ? "; a single number has no axes"
-                                           : "; need " + std::to_string(-rank) + ".." + std::to_string(rank - 1)));
+    throw std::invalid_argument(
+        std::string(op) + ": axis " + std::to_string(axis) + " of " + str(shape) +
+        (rank == 0 ? "; a single number has no axes"
+                   : "; need " + std::to_string(-rank) + ".." + std::to_string(rank - 1)));
   return static_cast<std::size_t>(axis < 0 ? axis + rank : axis);
 }
 
@@ -86,8 +89,9 @@ Shape broadcast_shape(const char* op, const Shape& a, const Shape& b) {
     std::size_t& d = out[offset + i];
     if (d == shorter[i] || shorter[i] == 1) continue;
     if (d != 1)
-      throw std::invalid_argument(std::string(op) + ": a is " + str(a) + ", b is " + str(b) +
-                                  "; need equal lengths, or 1, on each axis, counted from the last");
+      throw std::invalid_argument(
+          std::string(op) + ": a is " + str(a) + ", b is " + str(b) +
+          "; need equal lengths, or 1, on each axis, counted from the last");
     d = shorter[i];
   }
   return out;

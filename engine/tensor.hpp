@@ -20,8 +20,8 @@ inline namespace ARGTAPE_ABI {
 
 /// A dense array of Scalar, row-major, of any rank. Tensor{2, 3} is the vector (2, 3);
 /// zeros({2, 3}) is a matrix.
-using Tensor = xt::xarray_container<xt::uvector<Scalar, Recycler<Scalar>>, xt::layout_type::row_major,
-                                    xt::svector<std::size_t, 4>>;
+using Tensor = xt::xarray_container<xt::uvector<Scalar, Recycler<Scalar>>,
+                                    xt::layout_type::row_major, xt::svector<std::size_t, 4>>;
 
 /// The length of each axis; {} is the shape of a single number.
 using Shape = Tensor::shape_type;
@@ -35,7 +35,8 @@ std::size_t size_of(const Shape& shape);
 /// A shape as Python prints it: "(2, 3)", "(4,)", "()".
 std::string str(const Shape& shape);
 
-/// A tensor's numbers as they are written in C++, to `digits` significant ones: "{{1, 0.25}, {0, 3}}".
+/// A tensor's numbers as they are written in C++, to `digits` significant ones: "{{1, 0.25}, {0,
+/// 3}}".
 std::string str(const Tensor& t, int digits = 4);
 
 /// A tensor whose elements are not set yet.

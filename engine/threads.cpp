@@ -10,7 +10,8 @@ std::atomic<int> count{1};
 }
 
 void set_threads(int n) {
-  if (n < 1) throw std::invalid_argument("set_threads: n is " + std::to_string(n) + "; need at least 1");
+  if (n < 1)
+    throw std::invalid_argument("set_threads: n is " + std::to_string(n) + "; need at least 1");
   count = n;
 }
 

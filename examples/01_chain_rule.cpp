@@ -7,20 +7,22 @@
 using namespace argtape;
 
 int main(int argc, char** argv) {
-  argtape_examples::Program program("01_chain_rule", "the chain rule, twice, and the one operation that has none");
+  argtape_examples::Program program("01_chain_rule",
+                                    "the chain rule, twice, and the one operation that has none");
   return program.run(argc, argv, [&] {
     set_threads(program.threads);
     const auto show = [&](const std::string& name, const Tensor& value) {
       std::cout << name << std::string(20 - name.size(), ' ') << str(value) << '\n';
       for (std::size_t i = 0; i < value.size(); ++i)
-        program.figure(value.size() == 1 ? name : name + " " + std::to_string(i), static_cast<double>(value.data()[i]));
+        program.figure(value.size() == 1 ? name : name + " " + std::to_string(i),
+                       static_cast<double>(value.data()[i]));
     };
     // README begins
     Tape tape;
     Var x = tape.parameter(Tensor{0.5, 2.0, -1.0}, "x");
-    Var y = sum(x * tanh(x));                   // every operation is recorded
-    Var slope = differentiate(y, x)[0];         // a gradient is a value on the tape ...
-    Var bend = differentiate(slope, x)[0];      // ... so it has a gradient itself
+    Var y = sum(x * tanh(x));               // every operation is recorded
+    Var slope = differentiate(y, x)[0];     // a gradient is a value on the tape ...
+    Var bend = differentiate(slope, x)[0];  // ... so it has a gradient itself
     show("y", y.value()), show("dy/dx", slope.value()), show("d2y/dx2", bend.value());
 
     Var prices = tape.constant(Tensor{3.0, 1.0, 2.0});

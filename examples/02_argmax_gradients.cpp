@@ -1,4 +1,5 @@
-// One choice among K categories, one cost, many draws: what each rule's gradient is worth beside the exact one.
+// One choice among K categories, one cost, many draws: what each rule's gradient is worth beside
+// the exact one.
 #include <cmath>
 #include <nlohmann/json.hpp>
 
@@ -10,8 +11,8 @@ using namespace argtape_examples;
 
 namespace {
 
-// The cost f of a one-hot z in R^K; t is a random point. On one-hot choices all four have K values; they differ in
-// what they look like in between, which is all that a pathwise rule sees.
+// The cost f of a one-hot z in R^K; t is a random point. On one-hot choices all four have K values;
+// they differ in what they look like in between, which is all that a pathwise rule sees.
 Cost cost_named(const std::string& name, const Tensor& t) {
   if (name == "linear") return [=](Var z) { return sum(z.tape->constant(t) * z, {-1}); };
   if (name == "quadratic") return [=](Var z) { return sum(square(z - z.tape->constant(t)), {-1}); };
@@ -30,20 +31,26 @@ Cost cost_named(const std::string& name, const Tensor& t) {
 }
 
 // An error bar, unless it is smaller than float can tell.
-Cell with_bar(double value, double error) { return error > 1e-6 ? Cell(value, error) : Cell(value); }
+Cell with_bar(double value, double error) {
+  return error > 1e-6 ? Cell(value, error) : Cell(value);
+}
 
 }  // namespace
 
 int main(int argc, char** argv) {
-  Program program("02_argmax_gradients", "what each rule's gradient through one random choice is worth");
+  Program program("02_argmax_gradients",
+                  "what each rule's gradient through one random choice is worth");
   int categories = 5, draws = 10000, repeats = 4;
   double tau = 1;
   std::string cost = "quadratic";
   program.option("--categories", categories, "K, the number of categories", 2);
   program.option("--draws", draws, "how many draws; all rules see the same noise", 8);
-  program.option("--cost", cost, "linear, quadratic, zero-one (1 unless the first category is chosen) or black-box");
+  program.option(
+      "--cost", cost,
+      "linear, quadratic, zero-one (1 unless the first category is chosen) or black-box");
   program.option("--temperature", tau, "of the rules that have one");
-  program.option("--repeats", repeats, "samples in one leave-one-out estimate, counted among the draws", 2);
+  program.option("--repeats", repeats,
+                 "samples in one leave-one-out estimate, counted among the draws", 2);
   return program.run(argc, argv, [&] {
     set_threads(program.threads);
     Rng rng(program.seed);
@@ -66,8 +73,10 @@ int main(int argc, char** argv) {
     progress.finish();
     std::swap(measures[0], measures[1]);  // zero first, then what is right
 
-    std::cout << "logits          " << str(logits) << "\nexact gradient  " << str(exact) << "\n" << cost << " cost, "
-              << options.draws << " draws; errors are relative to the exact gradient's norm, +- one standard error\n\n";
+    std::cout
+        << "logits          " << str(logits) << "\nexact gradient  " << str(exact) << "\n"
+        << cost << " cost, " << options.draws
+        << " draws; errors are relative to the exact gradient's norm, +- one standard error\n\n";
     Table table({"rule", "bias", "std", "mse", "cosine", "evaluations", "backwards", "us a draw"});
     auto& json = program.json;
     json["categories"] = categories;
@@ -83,19 +92,32 @@ int main(int argc, char** argv) {
         json["rules"].push_back({{"rule", m.rule}, {"refusal", m.refusal}});
         continue;
       }
-      table.row({m.rule, with_bar(m.bias, m.bias_se), with_bar(m.std, m.std_se), with_bar(m.mse, m.mse_se),
-                 with_bar(m.cosine, m.cosine_se), m.evaluations, m.backwards, m.microseconds});
-      json["rules"].push_back({{"rule", m.rule}, {"bias", m.bias}, {"bias_se", m.bias_se}, {"std", m.std}, {"std_se", m.std_se},
-                               {"mse", m.mse}, {"mse_se", m.mse_se}, {"cosine", m.cosine}, {"cosine_se", m.cosine_se},
-                               {"evaluations", m.evaluations}, {"backwards", m.backwards}, {"microseconds", m.microseconds}});
+      table.row({m.rule, with_bar(m.bias, m.bias_se), with_bar(m.std, m.std_se),
+                 with_bar(m.mse, m.mse_se), with_bar(m.cosine, m.cosine_se), m.evaluations,
+                 m.backwards, m.microseconds});
+      json["rules"].push_back({{"rule", m.rule},
+                               {"bias", m.bias},
+                               {"bias_se", m.bias_se},
+                               {"std", m.std},
+                               {"std_se", m.std_se},
+                               {"mse", m.mse},
+                               {"mse_se", m.mse_se},
+                               {"cosine", m.cosine},
+                               {"cosine_se", m.cosine_se},
+                               {"evaluations", m.evaluations},
+                               {"backwards", m.backwards},
+                               {"microseconds", m.microseconds}});
     }
     table.print();
     if (!refusals.empty())
-      std::cout << "\n" << refusals.size() << " rules refuse; the first says\n  " << refusals[0] << "\n";
+      std::cout << "\n"
+                << refusals.size() << " rules refuse; the first says\n  " << refusals[0] << "\n";
     if (program.out.empty()) return;
     table.write_csv(program.out + "/argmax_gradients.csv");
-    Picture picture("Gradients through one argmax (" + cost + " cost, " + std::to_string(categories) + " categories)",
-                    "bias / norm of the exact gradient", "standard deviation / norm of the exact gradient");
+    Picture picture("Gradients through one argmax (" + cost + " cost, " +
+                        std::to_string(categories) + " categories)",
+                    "bias / norm of the exact gradient",
+                    "standard deviation / norm of the exact gradient");
     for (const Measure& m : measures)
       if (m.refusal.empty()) picture.points(m.rule, {m.bias}, {m.std}, {m.std_se}, {m.bias_se});
     program.show(picture, "argmax_gradients_bias_variance");

@@ -8,12 +8,14 @@ using namespace argtape;
 using namespace argtape_examples;
 
 int main(int argc, char** argv) {
-  Program program("03_zero_one_loss", "a digit classifier trained on the 0/1 loss itself, under every rule");
+  Program program("03_zero_one_loss",
+                  "a digit classifier trained on the 0/1 loss itself, under every rule");
   int epochs = 0, hidden = 256, batch = 128;
   double rate = 1e-3;
   std::string only;
   program.takes_digits();
-  program.option("--epochs", epochs, "passes over the training digits; 0: about 1,240 steps, or 620 with --quick", 0);
+  program.option("--epochs", epochs,
+                 "passes over the training digits; 0: about 1,240 steps, or 620 with --quick", 0);
   program.option("--hidden", hidden, "hidden units");
   program.option("--batch", batch, "digits in a step");
   program.option("--rate", rate, "Adam's");
@@ -37,17 +39,20 @@ int main(int argc, char** argv) {
     settings.rate = rate;
     settings.seed = program.seed;
     if (settings.batch > data.train.size())
-      throw WrongCall("--batch is larger than the " + std::to_string(data.train.size()) + " training digits");
+      throw WrongCall("--batch is larger than the " + std::to_string(data.train.size()) +
+                      " training digits");
     const std::size_t steps = data.train.size() / settings.batch;  // in an epoch
-    settings.epochs = epochs > 0 ? static_cast<std::size_t>(epochs) : std::max<std::size_t>(1, (program.quick ? 620 : 1240) / steps);
+    settings.epochs = epochs > 0 ? static_cast<std::size_t>(epochs)
+                                 : std::max<std::size_t>(1, (program.quick ? 620 : 1240) / steps);
 
     Progress progress("training", methods.size() * settings.epochs * steps);
     std::vector<ZeroOneRun> runs;
-    for (const std::string& m : methods) runs.push_back(train_zero_one(data, m, settings, [&] { progress.step(); }));
+    for (const std::string& m : methods)
+      runs.push_back(train_zero_one(data, m, settings, [&] { progress.step(); }));
     progress.finish();
 
-    std::cout << digits.name << ": " << data.train.size() << " digits to train on, " << data.test.size() << " to test with; "
-              << runs[0].steps << " steps\n\n";
+    std::cout << digits.name << ": " << data.train.size() << " digits to train on, "
+              << data.test.size() << " to test with; " << runs[0].steps << " steps\n\n";
     Table table({"rule", "test accuracy", "train accuracy", "seconds"});
     auto& json = program.json;
     json["data"] = digits.name;
@@ -57,8 +62,12 @@ int main(int argc, char** argv) {
     Picture picture("0/1 loss through argmax, " + digits.name, "epoch", "test accuracy");
     for (const ZeroOneRun& run : runs) {
       table.row({run.rule, run.test_accuracy, run.train_accuracy, run.seconds});
-      json["rules"].push_back({{"rule", run.rule}, {"test_accuracy", run.test_accuracy}, {"train_accuracy", run.train_accuracy},
-                               {"steps", run.steps}, {"seconds", run.seconds}, {"moved", run.moved},
+      json["rules"].push_back({{"rule", run.rule},
+                               {"test_accuracy", run.test_accuracy},
+                               {"train_accuracy", run.train_accuracy},
+                               {"steps", run.steps},
+                               {"seconds", run.seconds},
+                               {"moved", run.moved},
                                {"never_predicted", run.never_predicted}});
       std::vector<double> epoch(run.by_epoch.size());
       for (std::size_t i = 0; i < epoch.size(); ++i) epoch[i] = static_cast<double>(i + 1);
@@ -67,15 +76,21 @@ int main(int argc, char** argv) {
     table.print();
     for (const ZeroOneRun& run : runs) {
       if (run.rule == "zero")
-        std::cout << "\nWhy the zero rule learns nothing" << (run.moved ? "" : " (every weight is what it was, bit for bit)") << ":\n"
+        std::cout << "\nWhy the zero rule learns nothing"
+                  << (run.moved ? "" : " (every weight is what it was, bit for bit)") << ":\n"
                   << run.stop_report;
       if (run.rule == "straight-through-identity")
-        std::cout << "\nstraight-through-identity trains on |choice - label|^2 / 2, the same loss on every choice: the gradient of\n"
-                     "1 - choice[label] is the same whatever was chosen, and passed on as it is it teaches nothing.\n";
+        std::cout << "\nstraight-through-identity trains on |choice - label|^2 / 2, the same loss "
+                     "on every choice: the gradient of\n"
+                     "1 - choice[label] is the same whatever was chosen, and passed on as it is it "
+                     "teaches nothing.\n";
       if (run.rule == "zero" || run.never_predicted.empty()) continue;
       std::string classes;
       for (std::size_t c : run.never_predicted) classes += " " + std::to_string(c);
-      std::cout << "\n" << run.rule << " never predicts" << classes << ". The loss does that, not the rule: it happens with the exact gradient too, for about one seed in five.\n";
+      std::cout << "\n"
+                << run.rule << " never predicts" << classes
+                << ". The loss does that, not the rule: it happens with the exact gradient too, "
+                   "for about one seed in five.\n";
     }
     if (program.out.empty()) return;
     table.write_csv(program.out + "/zero_one_loss.csv");

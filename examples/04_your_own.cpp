@@ -6,7 +6,6 @@
 
 using namespace argtape;
 
-// README op begins
 // sin x: the value, and beneath it what goes back. Written in Vars, it can be differentiated again.
 Var sine(Var x) {
   Tensor y = xt::sin(x.value());
@@ -15,33 +14,31 @@ Var sine(Var x) {
     at.give(0, g * sine(x + std::acos(-1.0) / 2));  // sin' x = cos x = sin(x + pi/2)
   });
 }
-// README op ends
 
-// README rule begins
-// ZGR (Shekhovtsov, 2023): half straight-through, half (D - p)(D - p)^T f'. Exact for quadratic costs.
+// ZGR (Shekhovtsov, 2023): half straight-through, half (D - p)(D - p)^T f'. Exact for quadratic
+// costs.
 Rule zgr() {
   return pathwise_rule("zgr", [](const Draw& draw, Var g) {
     const Var p = softmax(draw.logits), d = draw.hard - p;
     return 0.5 * (softmax_jacobian(p, g) + d * sum(d * g, {-1}, true));
   });
 }
-// README rule ends
 
 int main(int argc, char** argv) {
   argtape_examples::Program program("04_your_own", "an op and a rule of your own, both checked");
   return program.run(argc, argv, [&] {
     set_threads(program.threads);
     Rng rng(program.seed);
-    // README check begins
-    CheckResult op = check_gradient([](const std::vector<Var>& v) { return sine(v[0]); }, {rng.normal({2, 3})});
+    CheckResult op =
+        check_gradient([](const std::vector<Var>& v) { return sine(v[0]); }, {rng.normal({2, 3})});
     std::cout << "sine: " << (op ? "right, to second order" : op.report) << "\n";
 
-    Tensor logits{0.5, 1.0, -0.5}, target{0.2, 0.9, 0.4};
+    Tensor logits{0.5, 1.0, -0.5}, target{0.25, 0.875, 0.375};
     Cost quadratic = [&](Var z) { return sum(square(z - z.tape->constant(target)), {-1}); };
     for (const Rule& rule : {straight_through(), zgr()}) {
       Measure m = measure(rule, quadratic, logits);
-      std::cout << rule.name << ": bias " << argtape_examples::with_error(m.bias, m.bias_se) << "\n";
+      std::cout << rule.name << ": bias " << argtape_examples::with_error(m.bias, m.bias_se)
+                << "\n";
     }
-    // README check ends
   });
 }

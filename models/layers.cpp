@@ -13,8 +13,12 @@ Var dense(Var x, Var w, Var b) { return matmul(x, w) + b; }
 
 Initialiser uniform_fan_in() {
   const auto bound = [](std::size_t n) { return 1 / std::sqrt(static_cast<double>(n)); };
-  return {[=](std::size_t n, std::size_t m, Rng& rng) { return rng.uniform({n, m}, -bound(n), bound(n)); },
-          [=](std::size_t n, std::size_t m, Rng& rng) { return rng.uniform({m}, -bound(n), bound(n)); }};
+  return {[=](std::size_t n, std::size_t m, Rng& rng) {
+            return rng.uniform({n, m}, -bound(n), bound(n));
+          },
+          [=](std::size_t n, std::size_t m, Rng& rng) {
+            return rng.uniform({m}, -bound(n), bound(n));
+          }};
 }
 
 Initialiser glorot_uniform() {
@@ -38,7 +42,8 @@ Mlp::Mlp(const std::vector<std::size_t>& sizes, Rng& rng, const Initialiser& ini
 
 Var Mlp::operator()(const std::vector<Var>& on_tape, Var x) const {
   if (on_tape.size() != parameters.size())
-    throw std::invalid_argument("Mlp: " + std::to_string(on_tape.size()) + " parameters on the tape; need " +
+    throw std::invalid_argument("Mlp: " + std::to_string(on_tape.size()) +
+                                " parameters on the tape; need " +
                                 std::to_string(parameters.size()));
   for (std::size_t i = 0; i < on_tape.size(); i += 2) {
     x = dense(x, on_tape[i], on_tape[i + 1]);

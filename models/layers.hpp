@@ -1,4 +1,5 @@
-// Dense layers, and a stack of them. Parameters are plain tensors, which outlive the tapes that use them.
+// Dense layers, and a stack of them. Parameters are plain tensors, which outlive the tapes that use
+// them.
 #pragma once
 
 #include <functional>
@@ -26,12 +27,15 @@ Initialiser glorot_uniform();
 /// A stack of dense layers with relu between them.
 class Mlp {
  public:
-  /// Layers sizes[0] -> sizes[1] -> ... Throws std::invalid_argument for fewer than two sizes, or a zero.
-  Mlp(const std::vector<std::size_t>& sizes, Rng& rng, const Initialiser& initialiser = uniform_fan_in());
+  /// Layers sizes[0] -> sizes[1] -> ... Throws std::invalid_argument for fewer than two sizes, or a
+  /// zero.
+  Mlp(const std::vector<std::size_t>& sizes, Rng& rng,
+      const Initialiser& initialiser = uniform_fan_in());
 
   std::vector<Tensor> parameters;  ///< w0, b0, w1, b1, ...
 
-  /// The last layer's output, without relu; `on_tape` are the parameters there, as tape.borrow_parameters() gives them.
+  /// The last layer's output, without relu; `on_tape` are the parameters there, as
+  /// tape.borrow_parameters() gives them.
   Var operator()(const std::vector<Var>& on_tape, Var x) const;
 };
 

@@ -16,7 +16,8 @@ inline namespace ARGTAPE_ABI {
 namespace {
 
 double microseconds_since(std::chrono::steady_clock::time_point start) {
-  return std::chrono::duration<double, std::micro>(std::chrono::steady_clock::now() - start).count();
+  return std::chrono::duration<double, std::micro>(std::chrono::steady_clock::now() - start)
+      .count();
 }
 
 double norm(const std::vector<double>& v) {
@@ -65,11 +66,13 @@ double rounding(const Cost& f, const Tensor& logits) {
 }
 }  // namespace
 
-Measure measure(const Rule& rule, const Cost& f, const Tensor& logits, const MeasureOptions& options) {
+Measure measure(const Rule& rule, const Cost& f, const Tensor& logits,
+                const MeasureOptions& options) {
   const std::size_t repeats = rule.needs_repeats ? options.repeats : 1, size = logits.size();
   if (options.draws < repeats || options.batch < repeats || options.draws == 0)
-    throw std::invalid_argument("measure: draws are " + std::to_string(options.draws) + ", in batches of " +
-                                std::to_string(options.batch) + ", repeats " + std::to_string(repeats) +
+    throw std::invalid_argument("measure: draws are " + std::to_string(options.draws) +
+                                ", in batches of " + std::to_string(options.batch) + ", repeats " +
+                                std::to_string(repeats) +
                                 "; need at least one estimate in a batch");
   const Tensor exact = exact_gradient(f, logits);
   std::vector<double> truth(exact.begin(), exact.end());
@@ -93,7 +96,8 @@ Measure measure(const Rule& rule, const Cost& f, const Tensor& logits, const Mea
       Tensor noise = rng.gumbel(shape), many = broadcast_to(logits, shape);
       const auto start = std::chrono::steady_clock::now();
       Tape tape;
-      const Var l = tape.parameter(std::move(many)), z = sample(l, rule, tape.constant(std::move(noise)));
+      const Var l = tape.parameter(std::move(many)),
+                z = sample(l, rule, tape.constant(std::move(noise)));
       const Gradients gradients = backward(evaluate(f, z));
       const Tensor& g = gradients[l];
       elapsed += microseconds_since(start);
@@ -105,7 +109,8 @@ Measure measure(const Rule& rule, const Cost& f, const Tensor& logits, const Mea
         std::vector<double> estimate(size, 0);
         for (std::size_t r = 0; r < repeats; ++r)
           for (std::size_t i = 0; i < size; ++i)
-            estimate[i] += static_cast<double>(g.data()[(r * batch + b) * size + i]) / static_cast<double>(repeats);
+            estimate[i] += static_cast<double>(g.data()[(r * batch + b) * size + i]) /
+                           static_cast<double>(repeats);
         estimates.push_back(std::move(estimate));
       }
     }

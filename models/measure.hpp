@@ -20,9 +20,10 @@ struct MeasureOptions {
   std::size_t repeats = 4;
 };
 
-/// Bias, standard deviation and mean squared error of one estimate of the gradient, relative to the norm of the exact
-/// gradient (the error: to its square): bias = |E g - exact|, std = sqrt(E |g - E g|^2), mse = E |g - exact|^2, and
-/// the mean cosine of g and exact (0 where g vanishes); each beside its standard error.
+/// Bias, standard deviation and mean squared error of one estimate of the gradient, relative to the
+/// norm of the exact gradient (the error: to its square): bias = |E g - exact|, std = sqrt(E |g - E
+/// g|^2), mse = E |g - exact|^2, and the mean cosine of g and exact (0 where g vanishes); each
+/// beside its standard error.
 struct Measure {
   std::string rule;
   double bias = 0, bias_se = 0;
@@ -33,16 +34,19 @@ struct Measure {
   double backwards = 0;     ///< through the cost, for one estimate
   double solver_calls = 0;  ///< for one estimate
   double microseconds = 0;  ///< for one draw
-  std::string refusal;      ///< what the rule said if it cannot work on this cost; then the rest is 0
+  std::string refusal;  ///< what the rule said if it cannot work on this cost; then the rest is 0
 };
 
-/// The gradient of E f(D) for the logits (K,) or (N, K), by enumeration. Throws what expectation() throws.
+/// The gradient of E f(D) for the logits (K,) or (N, K), by enumeration. Throws what expectation()
+/// throws.
 Tensor exact_gradient(const Cost& f, const Tensor& logits);
 
-/// Measures a rule on the cost f of one choice (K,), or of N choices (N, K) made together. f is called on batches
-/// (..., K) or (..., N, K) and returns (...). Throws std::invalid_argument if there is no draw, if fewer draws than
-/// repeats fit a batch, or if the exact gradient is zero.
-Measure measure(const Rule& rule, const Cost& f, const Tensor& logits, const MeasureOptions& options = {});
+/// Measures a rule on the cost f of one choice (K,), or of N choices (N, K) made together. f is
+/// called on batches
+/// (..., K) or (..., N, K) and returns (...). Throws std::invalid_argument if there is no draw, if
+/// fewer draws than repeats fit a batch, or if the exact gradient is zero.
+Measure measure(const Rule& rule, const Cost& f, const Tensor& logits,
+                const MeasureOptions& options = {});
 
 /// The same for exact enumeration: no error, but a cost.
 Measure measure_exact(const Cost& f, const Tensor& logits);

@@ -12,30 +12,37 @@ void require(bool holds, const char* op, const std::string& given, const char* n
 }
 
 // One zero tensor for each parameter, at the first step; the same parameters later.
-void prepare(const char* op, const std::vector<Tensor>& parameters, const std::vector<Var>& on_tape, std::vector<Tensor>& state) {
+void prepare(const char* op, const std::vector<Tensor>& parameters, const std::vector<Var>& on_tape,
+             std::vector<Tensor>& state) {
   require(parameters.size() == on_tape.size(), op,
-          std::to_string(parameters.size()) + " parameters, " + std::to_string(on_tape.size()) + " of them on the tape",
+          std::to_string(parameters.size()) + " parameters, " + std::to_string(on_tape.size()) +
+              " of them on the tape",
           "as many of each");
   if (state.empty())
     for (const Tensor& p : parameters) state.push_back(zeros(p.shape()));
   require(state.size() == parameters.size(), op,
-          std::to_string(parameters.size()) + " parameters, " + std::to_string(state.size()) + " in the steps before",
+          std::to_string(parameters.size()) + " parameters, " + std::to_string(state.size()) +
+              " in the steps before",
           "the same ones in each step");
   for (std::size_t i = 0; i < parameters.size(); ++i)
-    require(parameters[i].shape() == on_tape[i].shape() && parameters[i].shape() == state[i].shape(), op,
-            "parameter " + std::to_string(i) + " is " + str(parameters[i].shape()) + ", on the tape " +
-                str(on_tape[i].shape()) + ", in the steps before " + str(state[i].shape()),
-            "the same shape");
+    require(
+        parameters[i].shape() == on_tape[i].shape() && parameters[i].shape() == state[i].shape(),
+        op,
+        "parameter " + std::to_string(i) + " is " + str(parameters[i].shape()) + ", on the tape " +
+            str(on_tape[i].shape()) + ", in the steps before " + str(state[i].shape()),
+        "the same shape");
 }
 
 }  // namespace
 
 Sgd::Sgd(double rate, double momentum) : rate(rate), momentum_(momentum) {
   require(rate > 0, "Sgd", "rate is " + std::to_string(rate), "more than 0");
-  require(momentum >= 0 && momentum < 1, "Sgd", "momentum is " + std::to_string(momentum), "0 <= momentum < 1");
+  require(momentum >= 0 && momentum < 1, "Sgd", "momentum is " + std::to_string(momentum),
+          "0 <= momentum < 1");
 }
 
-void Sgd::step(std::vector<Tensor>& parameters, const std::vector<Var>& on_tape, const Gradients& gradients) {
+void Sgd::step(std::vector<Tensor>& parameters, const std::vector<Var>& on_tape,
+               const Gradients& gradients) {
   prepare("Sgd", parameters, on_tape, velocity_);
   const auto m = static_cast<Scalar>(momentum_), r = static_cast<Scalar>(rate);
   for (std::size_t i = 0; i < parameters.size(); ++i) {
@@ -58,7 +65,8 @@ Adam::Adam(double rate, double beta1, double beta2, double epsilon)
   require(beta2 >= 0 && beta2 < 1, "Adam", "beta2 is " + std::to_string(beta2), "0 <= beta2 < 1");
 }
 
-void Adam::step(std::vector<Tensor>& parameters, const std::vector<Var>& on_tape, const Gradients& gradients) {
+void Adam::step(std::vector<Tensor>& parameters, const std::vector<Var>& on_tape,
+                const Gradients& gradients) {
   prepare("Adam", parameters, on_tape, mean_);
   prepare("Adam", parameters, on_tape, square_);
   ++steps_;

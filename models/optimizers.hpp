@@ -15,7 +15,8 @@ class Sgd {
   explicit Sgd(double rate, double momentum = 0);
   /// One step; `on_tape` are the same parameters, in order, on the tape that was swept. Throws
   /// std::invalid_argument if they do not match.
-  void step(std::vector<Tensor>& parameters, const std::vector<Var>& on_tape, const Gradients& gradients);
+  void step(std::vector<Tensor>& parameters, const std::vector<Var>& on_tape,
+            const Gradients& gradients);
   double rate;
 
  private:
@@ -23,13 +24,14 @@ class Sgd {
   std::vector<Tensor> velocity_;
 };
 
-/// Adam (D. Kingma, J. Ba, arXiv 1412.6980, algorithm 1): with the means m of g and v of g^2, both corrected for
-/// their start at 0, p -= rate m / (sqrt(v) + epsilon).
+/// Adam (D. Kingma, J. Ba, arXiv 1412.6980, algorithm 1): with the means m of g and v of g^2, both
+/// corrected for their start at 0, p -= rate m / (sqrt(v) + epsilon).
 class Adam {
  public:
   /// Throws std::invalid_argument unless rate, epsilon > 0 and 0 <= beta1, beta2 < 1.
   explicit Adam(double rate, double beta1 = 0.9, double beta2 = 0.999, double epsilon = 1e-8);
-  void step(std::vector<Tensor>& parameters, const std::vector<Var>& on_tape, const Gradients& gradients);
+  void step(std::vector<Tensor>& parameters, const std::vector<Var>& on_tape,
+            const Gradients& gradients);
   double rate;
 
  private:

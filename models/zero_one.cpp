@@ -27,8 +27,9 @@ std::vector<std::size_t> predictions(const Mlp& network, const Tensor& images) {
   const std::size_t k = choice.shape()[1];
   std::vector<std::size_t> classes(choice.shape()[0]);
   for (std::size_t r = 0; r < classes.size(); ++r)
-    classes[r] = static_cast<std::size_t>(std::max_element(choice.data() + r * k, choice.data() + (r + 1) * k) -
-                                          (choice.data() + r * k));
+    classes[r] = static_cast<std::size_t>(
+        std::max_element(choice.data() + r * k, choice.data() + (r + 1) * k) -
+        (choice.data() + r * k));
   return classes;
 }
 
@@ -39,9 +40,11 @@ double accuracy(const std::vector<std::size_t>& predicted, const std::vector<std
 }
 
 // The cost of one batch, under each method.
-using BatchCost = std::function<Var(Var logits, const std::vector<std::size_t>& labels, std::size_t step, Rng& rng)>;
+using BatchCost = std::function<Var(Var logits, const std::vector<std::size_t>& labels,
+                                    std::size_t step, Rng& rng)>;
 
-BatchCost batch_cost(const std::string& method, const ZeroOneSettings& settings, std::size_t steps) {
+BatchCost batch_cost(const std::string& method, const ZeroOneSettings& settings,
+                     std::size_t steps) {
   if (method == "exact")
     return [](Var logits, const std::vector<std::size_t>& labels, std::size_t, Rng&) {
       return zero_one_loss(softmax(logits), labels);
@@ -54,8 +57,10 @@ BatchCost batch_cost(const std::string& method, const ZeroOneSettings& settings,
     return [](Var logits, const std::vector<std::size_t>& labels, std::size_t, Rng&) {
       return zero_one_loss_squared(argmax(logits, straight_through_identity()), labels);
     };
-  const Rule rule = method == "gumbel-softmax" ? gumbel_softmax(linear_decay(1.0, 0.1, steps)) : rule_named(method);
-  const bool draws = rule.needs_draw || method == "gumbel-softmax" || method == "st-gumbel-softmax" || method == "reinmax";
+  const Rule rule = method == "gumbel-softmax" ? gumbel_softmax(linear_decay(1.0, 0.1, steps))
+                                               : rule_named(method);
+  const bool draws = rule.needs_draw || method == "gumbel-softmax" ||
+                     method == "st-gumbel-softmax" || method == "reinmax";
   const std::size_t repeats = settings.repeats;
   return [=](Var logits, const std::vector<std::size_t>& labels, std::size_t step, Rng& rng) {
     if (!draws) return zero_one_loss(argmax(logits, rule.at(step)), labels);
@@ -92,14 +97,15 @@ std::vector<std::string> zero_one_methods() {
   return methods;
 }
 
-ZeroOneRun train_zero_one(const Split& data, const std::string& method, const ZeroOneSettings& settings,
-                          const std::function<void()>& progress) {
+ZeroOneRun train_zero_one(const Split& data, const std::string& method,
+                          const ZeroOneSettings& settings, const std::function<void()>& progress) {
   Rng rng(settings.seed);
   Mlp network({data.train.images.shape()[1], settings.hidden, data.train.classes}, rng);
   return train_zero_one(data, method, settings, network, progress);
 }
 
-ZeroOneRun train_zero_one(const Split& data, const std::string& method, const ZeroOneSettings& settings, Mlp& network,
+ZeroOneRun train_zero_one(const Split& data, const std::string& method,
+                          const ZeroOneSettings& settings, Mlp& network,
                           const std::function<void()>& progress) {
   // Streams of their own: every method sees the same batches, whatever it draws.
   Rng order(settings.seed + 1), noise(settings.seed + 2);
@@ -119,7 +125,8 @@ ZeroOneRun train_zero_one(const Split& data, const std::string& method, const Ze
       const std::vector<Var> weights = tape.borrow_parameters(network.parameters);
       const Var logits = network(weights, tape.borrow_constant(batch.images, "images"));
       // The mean over the batch, but kept as one cost an example.
-      const Var loss = cost(logits, batch.labels, run.steps, noise) / static_cast<double>(settings.batch);
+      const Var loss =
+          cost(logits, batch.labels, run.steps, noise) / static_cast<double>(settings.batch);
       if (run.steps == 0) run.stop_report = str(stop_report(loss, weights));
       adam.step(network.parameters, weights, backward(loss));
       ++run.steps;
@@ -133,8 +140,10 @@ ZeroOneRun train_zero_one(const Split& data, const std::string& method, const Ze
   run.test_accuracy = accuracy(predicted, data.test.labels);
   run.train_accuracy = accuracy(predictions(network, data.train.images), data.train.labels);
   for (std::size_t c = 0; c < data.test.classes; ++c)
-    if (std::find(predicted.begin(), predicted.end(), c) == predicted.end()) run.never_predicted.push_back(c);
-  for (std::size_t i = 0; i < start.size(); ++i) run.moved = run.moved || !identical(start[i], network.parameters[i]);
+    if (std::find(predicted.begin(), predicted.end(), c) == predicted.end())
+      run.never_predicted.push_back(c);
+  for (std::size_t i = 0; i < start.size(); ++i)
+    run.moved = run.moved || !identical(start[i], network.parameters[i]);
   return run;
 }
 

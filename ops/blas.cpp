@@ -10,16 +10,17 @@ extern "C" void openblas_set_num_threads(int) __attribute__((weak));
 namespace argtape {
 inline namespace ARGTAPE_ABI {
 
-void gemm(bool ta, bool tb, std::size_t n, std::size_t m, std::size_t k, const Scalar* a, const Scalar* b,
-          Scalar beta, Scalar* c) {
+void gemm(bool ta, bool tb, std::size_t n, std::size_t m, std::size_t k, const Scalar* a,
+          const Scalar* b, Scalar beta, Scalar* c) {
   static int blas_threads = 0;
-  if (openblas_set_num_threads && blas_threads != threads()) openblas_set_num_threads(blas_threads = threads());
+  if (openblas_set_num_threads && blas_threads != threads())
+    openblas_set_num_threads(blas_threads = threads());
   if (n == 0 || m == 0) return;
   const auto index = [](std::size_t i) { return static_cast<xt::blas_index_t>(i == 0 ? 1 : i); };
   cxxblas::gemm<xt::blas_index_t>(cxxblas::RowMajor, ta ? cxxblas::Trans : cxxblas::NoTrans,
                                   tb ? cxxblas::Trans : cxxblas::NoTrans, index(n), index(m),
-                                  static_cast<xt::blas_index_t>(k), Scalar{1}, a, index(ta ? n : k), b,
-                                  index(tb ? k : m), beta, c, index(m));
+                                  static_cast<xt::blas_index_t>(k), Scalar{1}, a, index(ta ? n : k),
+                                  b, index(tb ? k : m), beta, c, index(m));
 }
 
 }  // namespace ARGTAPE_ABI

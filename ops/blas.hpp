@@ -8,10 +8,10 @@
 namespace argtape {
 inline namespace ARGTAPE_ABI {
 
-/// c = op(a) op(b) + beta c for row-major matrices: op(a) is (n, k), op(b) is (k, m); `ta` and `tb` say
-/// that a or b is stored transposed.
-void gemm(bool ta, bool tb, std::size_t n, std::size_t m, std::size_t k, const Scalar* a, const Scalar* b,
-          Scalar beta, Scalar* c);
+/// c = op(a) op(b) + beta c for row-major matrices: op(a) is (n, k), op(b) is (k, m); `ta` and `tb`
+/// say that a or b is stored transposed.
+void gemm(bool ta, bool tb, std::size_t n, std::size_t m, std::size_t k, const Scalar* a,
+          const Scalar* b, Scalar beta, Scalar* c);
 
 }  // namespace ARGTAPE_ABI
 }  // namespace argtape

@@ -22,7 +22,8 @@ Tensor one_hot_of_largest(const std::string& op, const Tensor& x, bool drawn) {
     std::size_t best = 0;
     for (std::size_t i = 0; i < k; ++i) {
       if (std::isnan(v[i]))
-        throw std::invalid_argument(op + ": logits have NaN in row " + std::to_string(r) + "; need numbers");
+        throw std::invalid_argument(op + ": logits have NaN in row " + std::to_string(r) +
+                                    "; need numbers");
       if (v[i] > v[best]) best = i;
     }
     if (drawn && v[best] == kLowest)
@@ -38,9 +39,11 @@ Var choose(const std::string& verb, Var logits, const Rule& rule, Var noise) {
   const std::string name = verb + "[" + rule.name + "]";
   const bool drawn = noise.tape != nullptr;
   if (rule.needs_draw && !drawn)
-    throw std::invalid_argument(name + ": a choice that is not drawn has no distribution; use sample()");
+    throw std::invalid_argument(name +
+                                ": a choice that is not drawn has no distribution; use sample()");
   if (rule.scheduled)
-    throw std::invalid_argument(name + ": the temperature is a schedule; say at which step, with rule.at(step)");
+    throw std::invalid_argument(
+        name + ": the temperature is a schedule; say at which step, with rule.at(step)");
 
   Tensor perturbed = logits.value();
   if (drawn) add_to(perturbed, noise.value());
@@ -51,7 +54,9 @@ Var choose(const std::string& verb, Var logits, const Rule& rule, Var noise) {
     const std::size_t k = perturbed.shape()[perturbed.dimension() - 1];
     const auto tau = static_cast<Scalar>(rule.soft_tau);
     value = uninitialised(perturbed.shape());
-    map_lanes(perturbed.size(), perturbed.data(), false, [=](Lane v) { return v / Lane(tau); }, perturbed.data());
+    map_lanes(
+        perturbed.size(), perturbed.data(), false, [=](Lane v) { return v / Lane(tau); },
+        perturbed.data());
     for (std::size_t r = 0; r < perturbed.size() / k; ++r)
       softmax_row(perturbed.data() + r * k, k, value.data() + r * k);
   }
@@ -63,7 +68,8 @@ Var choose(const std::string& verb, Var logits, const Rule& rule, Var noise) {
   const auto backward = [hard, kept = std::make_shared<const Rule>(rule)](Arrival& at) {
     Tape& tape = *at.out().tape;
     const Var logits = at.in(0);
-    const Var noise = at.inputs() == 2 ? at.in(1) : tape.constant(zeros(logits.shape()), "no noise");
+    const Var noise =
+        at.inputs() == 2 ? at.in(1) : tape.constant(zeros(logits.shape()), "no noise");
     const Var d = tape.constant(hard ? *hard : at.out().value(), "choice");
     if (kept->reads == Reads::gradient) {
       const Shape& shape = logits.shape();
@@ -81,15 +87,17 @@ Var along(const char* verb, Var logits, int axis, F f) {
   const Shape& shape = logits.shape();
   const std::size_t a = axis_of(verb, axis, shape), rank = shape.size();
   if (shape[a] == 0)
-    throw std::invalid_argument(std::string(verb) + ": logits are " + str(shape) + "; need at least one category on axis " +
-                                std::to_string(a));
+    throw std::invalid_argument(std::string(verb) + ": logits are " + str(shape) +
+                                "; need at least one category on axis " + std::to_string(a));
   if (a + 1 == rank) return f(logits, [](Var noise) { return noise; });
   Axes there, back(rank);
   for (std::size_t i = 0; i < rank; ++i)
     if (i != a) there.push_back(static_cast<int>(i));
   there.push_back(static_cast<int>(a));
-  for (std::size_t i = 0; i < rank; ++i) back[static_cast<std::size_t>(there[i])] = static_cast<int>(i);
-  return transpose(f(transpose(logits, there), [&](Var noise) { return transpose(noise, there); }), back);
+  for (std::size_t i = 0; i < rank; ++i)
+    back[static_cast<std::size_t>(there[i])] = static_cast<int>(i);
+  return transpose(f(transpose(logits, there), [&](Var noise) { return transpose(noise, there); }),
+                   back);
 }
 
 }  // namespace
@@ -111,15 +119,17 @@ Var sample(Var logits, const Rule& rule, Rng& rng, int axis) {
 Var sample(Var logits, const Rule& rule, Var noise, int axis) {
   tape_of("sample", {logits, noise});
   if (noise.shape() != logits.shape())
-    throw std::invalid_argument("sample: logits are " + str(logits.shape()) + ", noise is " + str(noise.shape()) +
-                                "; need the same shape");
-  return along("sample", logits, axis, [&](Var l, auto moved) { return choose("sample", l, rule, moved(noise)); });
+    throw std::invalid_argument("sample: logits are " + str(logits.shape()) + ", noise is " +
+                                str(noise.shape()) + "; need the same shape");
+  return along("sample", logits, axis,
+               [&](Var l, auto moved) { return choose("sample", l, rule, moved(noise)); });
 }
 
 Var noise_of(Var sampled) {
   const Node& n = sampled.tape->node(sampled.index);
   if (n.op.name.rfind("sample[", 0) != 0)
-    throw std::invalid_argument("noise_of: the Var is " + n.op.name + "; need a sample along the last axis");
+    throw std::invalid_argument("noise_of: the Var is " + n.op.name +
+                                "; need a sample along the last axis");
   return sampled.tape->var(n.inputs[1]);
 }
 

@@ -1,5 +1,5 @@
-// The choices: argmax, argmin and sample, nodes without a derivative. Each takes the rule that stands in for
-// it (ops/rule.hpp), and there is no default: the reader must say what is to happen.
+// The choices: argmax, argmin and sample, nodes without a derivative. Each takes the rule that
+// stands in for it (ops/rule.hpp), and there is no default: the reader must say what is to happen.
 #pragma once
 
 #include "engine/random.hpp"
@@ -9,23 +9,26 @@
 namespace argtape {
 inline namespace ARGTAPE_ABI {
 
-/// One-hot at the largest element along the axis (for a soft rule, its relaxation); on ties the first.
-/// Throws std::invalid_argument for NaN, naming the row, an axis that is empty or out of range, a rule that needs
-/// a drawn choice, or a rule whose temperature is a schedule (say rule.at(step)).
+/// One-hot at the largest element along the axis (for a soft rule, its relaxation); on ties the
+/// first. Throws std::invalid_argument for NaN, naming the row, an axis that is empty or out of
+/// range, a rule that needs a drawn choice, or a rule whose temperature is a schedule (say
+/// rule.at(step)).
 Var argmax(Var logits, const Rule& rule, int axis = -1);
 
 /// One-hot at the smallest element: argmax of the negatives.
 Var argmin(Var costs, const Rule& rule, int axis = -1);
 
-/// One-hot at k with probability softmax(logits)_k: argmax of logits + Gumbel noise (the Gumbel-max trick). The
-/// noise is drawn once and kept on the tape, as the node's second input. Throws as argmax does, and for a row
-/// of -inf alone.
+/// One-hot at k with probability softmax(logits)_k: argmax of logits + Gumbel noise (the Gumbel-max
+/// trick). The noise is drawn once and kept on the tape, as the node's second input. Throws as
+/// argmax does, and for a row of -inf alone.
 Var sample(Var logits, const Rule& rule, Rng& rng, int axis = -1);
 
-/// The same with the noise given, so that several rules see the same draw. `noise` has the logits' shape.
+/// The same with the noise given, so that several rules see the same draw. `noise` has the logits'
+/// shape.
 Var sample(Var logits, const Rule& rule, Var noise, int axis = -1);
 
-/// The noise that a sample along the last axis was drawn with. Throws std::invalid_argument for any other Var.
+/// The noise that a sample along the last axis was drawn with. Throws std::invalid_argument for any
+/// other Var.
 Var noise_of(Var sampled);
 
 }  // namespace ARGTAPE_ABI

@@ -12,11 +12,13 @@ namespace argtape {
 inline namespace ARGTAPE_ABI {
 namespace {
 
-// Where windows stand on images: n images of c planes, h x w pixels; windows of u x v pixels, oh x ow of them.
+// Where windows stand on images: n images of c planes, h x w pixels; windows of u x v pixels, oh x
+// ow of them.
 struct Windows {
   std::size_t n, c, h, w, u, v, stride, padding, oh, ow;
 
-  Windows(const char* op, const Shape& x, std::size_t u, std::size_t v, std::size_t stride, std::size_t padding)
+  Windows(const char* op, const Shape& x, std::size_t u, std::size_t v, std::size_t stride,
+          std::size_t padding)
       : n(0), c(0), h(0), w(0), u(u), v(v), stride(stride), padding(padding), oh(0), ow(0) {
     const auto fail = [&](const std::string& given, const char* needed) {
       throw std::invalid_argument(std::string(op) + ": " + given + "; need " + needed);
@@ -25,23 +27,24 @@ struct Windows {
     if (stride == 0) fail("stride is 0", "at least 1");
     n = x[0], c = x[1], h = x[2], w = x[3];
     if (u == 0 || v == 0 || h + 2 * padding < u || w + 2 * padding < v)
-      fail("x is " + str(x) + " with padding " + std::to_string(padding) + ", the window is (" + std::to_string(u) + ", " +
-               std::to_string(v) + ")",
+      fail("x is " + str(x) + " with padding " + std::to_string(padding) + ", the window is (" +
+               std::to_string(u) + ", " + std::to_string(v) + ")",
            "a window of at least one pixel that fits in");
     oh = (h + 2 * padding - u) / stride + 1;
     ow = (w + 2 * padding - v) / stride + 1;
   }
 
   // For window row i and kernel row a the image row, if it is inside.
-  static bool inside(std::size_t i, std::size_t a, std::size_t stride, std::size_t padding, std::size_t size, std::size_t& at) {
+  static bool inside(std::size_t i, std::size_t a, std::size_t stride, std::size_t padding,
+                     std::size_t size, std::size_t& at) {
     at = i * stride + a;
     if (at < padding || at - padding >= size) return false;
     at -= padding;
     return true;
   }
 
-  // Calls f(place in the image, place in the matrix) for each kernel place (rows) and window (columns) inside image k;
-  // outside(place in the matrix) for the others.
+  // Calls f(place in the image, place in the matrix) for each kernel place (rows) and window
+  // (columns) inside image k; outside(place in the matrix) for the others.
   template <class F, class Outside>
   void unfold(F f, Outside outside) const {
     std::size_t m = 0;
@@ -63,7 +66,8 @@ struct Windows {
   std::size_t places() const { return oh * ow; }
 };
 
-// The three products of a convolution, each the derivative of the others: y from (x, w), x from (y, w), w from (x, y).
+// The three products of a convolution, each the derivative of the others: y from (x, w), x from (y,
+// w), w from (x, y).
 Var conv_y(Var x, Var w, std::size_t stride, std::size_t padding);
 Var conv_x(Var y, Var w, const Shape& x_shape, std::size_t stride, std::size_t padding);
 Var conv_w(Var x, Var y, const Shape& w_shape, std::size_t stride, std::size_t padding);
@@ -80,7 +84,8 @@ Var conv_y(Var x, Var w, std::size_t stride, std::size_t padding) {
     const Scalar* image = x.value().data() + k * s.image();
     s.unfold([&](std::size_t p, std::size_t m) { columns.data()[m] = image[p]; },
              [&](std::size_t m) { columns.data()[m] = 0; });
-    gemm(false, false, o, s.places(), s.kernel(), w.value().data(), columns.data(), 0, y.data() + k * o * s.places());
+    gemm(false, false, o, s.places(), s.kernel(), w.value().data(), columns.data(), 0,
+         y.data() + k * o * s.places());
   }
   return x.tape->record("conv2d", {x, w}, std::move(y), [stride, padding](Arrival& at) {
     if (at.wants(0)) at.give(0, conv_x(at.gradient(), at.in(1), at.in(0).shape(), stride, padding));
@@ -93,9 +98,11 @@ Var conv_x(Var y, Var w, const Shape& x_shape, std::size_t stride, std::size_t p
   const std::size_t o = w.shape()[0];
   Tensor x = zeros(x_shape), columns = uninitialised({s.kernel(), s.places()});
   for (std::size_t k = 0; k < s.n; ++k) {
-    gemm(true, false, s.kernel(), s.places(), o, w.value().data(), y.value().data() + k * o * s.places(), 0, columns.data());
+    gemm(true, false, s.kernel(), s.places(), o, w.value().data(),
+         y.value().data() + k * o * s.places(), 0, columns.data());
     Scalar* image = x.data() + k * s.image();
-    s.unfold([&](std::size_t p, std::size_t m) { image[p] += columns.data()[m]; }, [](std::size_t) {});
+    s.unfold([&](std::size_t p, std::size_t m) { image[p] += columns.data()[m]; },
+             [](std::size_t) {});
   }
   return y.tape->record("conv2d to x", {y, w}, std::move(x), [stride, padding](Arrival& at) {
     if (at.wants(0)) at.give(0, conv_y(at.gradient(), at.in(1), stride, padding));
@@ -111,7 +118,8 @@ Var conv_w(Var x, Var y, const Shape& w_shape, std::size_t stride, std::size_t p
     const Scalar* image = x.value().data() + k * s.image();
     s.unfold([&](std::size_t p, std::size_t m) { columns.data()[m] = image[p]; },
              [&](std::size_t m) { columns.data()[m] = 0; });
-    gemm(false, true, o, s.kernel(), s.places(), y.value().data() + k * o * s.places(), columns.data(), 1, w.data());
+    gemm(false, true, o, s.kernel(), s.places(), y.value().data() + k * o * s.places(),
+         columns.data(), 1, w.data());
   }
   return x.tape->record("conv2d to w", {x, y}, std::move(w), [stride, padding](Arrival& at) {
     if (at.wants(0)) at.give(0, conv_x(at.in(1), at.gradient(), at.in(0).shape(), stride, padding));
@@ -120,11 +128,13 @@ Var conv_w(Var x, Var y, const Shape& w_shape, std::size_t stride, std::size_t p
 }
 
 // Pooling works plane by plane: each plane counts as an image of its own.
-Windows pooling(const char* op, Var x, std::size_t window, std::size_t stride, std::size_t padding) {
+Windows pooling(const char* op, Var x, std::size_t window, std::size_t stride,
+                std::size_t padding) {
   Windows s(op, x.shape(), window, window, stride == 0 ? window : stride, padding);
   if (padding >= window)
-    throw std::invalid_argument(std::string(op) + ": padding is " + std::to_string(padding) + ", the window " +
-                                std::to_string(window) + "; need less padding than window");
+    throw std::invalid_argument(std::string(op) + ": padding is " + std::to_string(padding) +
+                                ", the window " + std::to_string(window) +
+                                "; need less padding than window");
   s.n *= s.c;
   s.c = 1;
   return s;
@@ -140,10 +150,13 @@ Var pool_spread(Var y, const Windows& s, const Shape& shape) {
   for (std::size_t k = 0; k < s.n; ++k) {
     const Scalar* from = y.value().data() + k * s.places();
     Scalar* to = x.data() + k * s.image();
-    s.unfold([&](std::size_t p, std::size_t m) { to[p] += from[m % s.places()] / pixels[m % s.places()]; }, [](std::size_t) {});
+    s.unfold([&](std::size_t p,
+                 std::size_t m) { to[p] += from[m % s.places()] / pixels[m % s.places()]; },
+             [](std::size_t) {});
   }
-  return y.tape->record("avg_pool2d to x", {y}, std::move(x),
-                        [s](Arrival& at) { at.give(0, pool_means(at.gradient(), s, at.in(0).shape())); });
+  return y.tape->record("avg_pool2d to x", {y}, std::move(x), [s](Arrival& at) {
+    at.give(0, pool_means(at.gradient(), s, at.in(0).shape()));
+  });
 }
 
 Var pool_means(Var x, const Windows& s, const Shape& shape) {
@@ -153,11 +166,13 @@ Var pool_means(Var x, const Windows& s, const Shape& shape) {
   for (std::size_t k = 0; k < s.n; ++k) {
     const Scalar* from = x.value().data() + k * s.image();
     Scalar* to = y.data() + k * s.places();
-    s.unfold([&](std::size_t p, std::size_t m) { to[m % s.places()] += from[p]; }, [](std::size_t) {});
+    s.unfold([&](std::size_t p, std::size_t m) { to[m % s.places()] += from[p]; },
+             [](std::size_t) {});
     for (std::size_t i = 0; i < s.places(); ++i) to[i] /= pixels[i];
   }
-  return x.tape->record("avg_pool2d", {x}, std::move(y),
-                        [s](Arrival& at) { at.give(0, pool_spread(at.gradient(), s, at.in(0).shape())); });
+  return x.tape->record("avg_pool2d", {x}, std::move(y), [s](Arrival& at) {
+    at.give(0, pool_spread(at.gradient(), s, at.in(0).shape()));
+  });
 }
 
 }  // namespace

@@ -33,7 +33,8 @@ Var black_box(const std::function<Tensor(const std::vector<Tensor>&)>& f, Inputs
 Var expectation(Var logits, const Cost& f) {
   const Shape& shape = logits.shape();
   if (shape.empty() || shape[shape.size() - 1] == 0)
-    throw std::invalid_argument("expectation: logits are " + str(shape) + "; need (..., K) with at least one category");
+    throw std::invalid_argument("expectation: logits are " + str(shape) +
+                                "; need (..., K) with at least one category");
   const std::size_t rank = shape.size(), k = shape[rank - 1];
   const Var log_p = log_softmax(logits);
 
@@ -48,17 +49,20 @@ Var expectation(Var logits, const Cost& f) {
       d = digits % k;
       digits /= k;
     }
-    for (std::size_t row = 0; row < one_hot.size() / k; ++row) one_hot.data()[row * k + choice[row % variables]] = 1;
+    for (std::size_t row = 0; row < one_hot.size() / k; ++row)
+      one_hot.data()[row * k + choice[row % variables]] = 1;
     const Var z = logits.tape->constant(std::move(one_hot), "choice");
     const Var cost = evaluate(f, z);
     if (c == 0) {
-      // Only now is it known how many variables an example has: then the first choice was all zeros of either.
+      // Only now is it known how many variables an example has: then the first choice was all zeros
+      // of either.
       for (std::size_t a = cost.shape().size(); a + 1 < rank; ++a) variables *= shape[a];
       for (std::size_t v = 0; v < variables; ++v) {
         combinations *= k;
         if (combinations > kMostCombinations)
-          throw std::invalid_argument("expectation: " + std::to_string(k) + " categories in " + std::to_string(variables) +
-                                      " variables; need at most " + std::to_string(kMostCombinations) + " combinations");
+          throw std::invalid_argument("expectation: " + std::to_string(k) + " categories in " +
+                                      std::to_string(variables) + " variables; need at most " +
+                                      std::to_string(kMostCombinations) + " combinations");
       }
     }
     Axes summed;

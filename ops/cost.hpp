@@ -1,4 +1,5 @@
-// Costs as functions of a choice: counted evaluations, black boxes, and the exact expectation by enumeration.
+// Costs as functions of a choice: counted evaluations, black boxes, and the exact expectation by
+// enumeration.
 #pragma once
 
 #include <functional>
@@ -9,23 +10,25 @@
 namespace argtape {
 inline namespace ARGTAPE_ABI {
 
-/// A cost of choices (..., K): one number for each example, so its shape is made of leading axes of the choices'.
+/// A cost of choices (..., K): one number for each example, so its shape is made of leading axes of
+/// the choices'.
 using Cost = std::function<Var(Var choice)>;
 
-/// f(choice), counted on the tape, one evaluation for each number that comes back. Throws std::invalid_argument if
-/// the cost is not one number an example.
+/// f(choice), counted on the tape, one evaluation for each number that comes back. Throws
+/// std::invalid_argument if the cost is not one number an example.
 Var evaluate(const Cost& f, Var choice);
 
-/// A value computed outside the tape: it feeds costs, and passes nothing back. `f` gets the inputs' values in order.
-/// Only rules that read costs (score_function) learn through it.
+/// A value computed outside the tape: it feeds costs, and passes nothing back. `f` gets the inputs'
+/// values in order. Only rules that read costs (score_function) learn through it.
 Var black_box(const std::function<Tensor(const std::vector<Tensor>&)>& f, Inputs inputs);
 
 /// The most combinations that expectation() sums over.
 constexpr std::size_t kMostCombinations = 16384;
 
-/// E f(D), D drawn from softmax(logits), exactly, as a function of the logits (..., K): the sum over all choices, or
-/// over all combinations where an example makes several. Its gradient is what every rule estimates. Evaluates f once
-/// for each. Throws std::invalid_argument for more than kMostCombinations.
+/// E f(D), D drawn from softmax(logits), exactly, as a function of the logits (..., K): the sum
+/// over all choices, or over all combinations where an example makes several. Its gradient is what
+/// every rule estimates. Evaluates f once for each. Throws std::invalid_argument for more than
+/// kMostCombinations.
 Var expectation(Var logits, const Cost& f);
 
 }  // namespace ARGTAPE_ABI

@@ -30,7 +30,8 @@ Scalar scalar(double c) { return static_cast<Scalar>(c); }
 
 Var operator+(Var a, Var b) {
   Tensor y = uninitialised(broadcast_shape("add", a.shape(), b.shape()));
-  map_broadcast(y.shape(), y.data(), false, [](auto p, auto q) { return p + q; }, a.value(), b.value());
+  map_broadcast(
+      y.shape(), y.data(), false, [](auto p, auto q) { return p + q; }, a.value(), b.value());
   return tape_of("add", {a, b}).record("add", {a, b}, std::move(y), [](Arrival& at) {
     at.pass(0);
     at.pass(1);
@@ -39,91 +40,110 @@ Var operator+(Var a, Var b) {
 
 Var operator-(Var a, Var b) {
   return map(
-      "subtract", a, b, [](auto p, auto q) { return p - q; }, [](auto g, auto, auto, auto) { return g; },
-      [](auto g, auto, auto, auto) { return -g; });
+      "subtract", a, b, [](auto p, auto q) { return p - q; },
+      [](auto g, auto, auto, auto) { return g; }, [](auto g, auto, auto, auto) { return -g; });
 }
 
 Var operator*(Var a, Var b) {
   return map(
-      "multiply", a, b, [](auto p, auto q) { return p * q; }, [](auto g, auto, auto q, auto) { return g * q; },
+      "multiply", a, b, [](auto p, auto q) { return p * q; },
+      [](auto g, auto, auto q, auto) { return g * q; },
       [](auto g, auto p, auto, auto) { return g * p; });
 }
 
 Var operator/(Var a, Var b) {
   return map(
-      "divide", a, b, [](auto p, auto q) { return p / q; }, [](auto g, auto, auto q, auto) { return g / q; },
+      "divide", a, b, [](auto p, auto q) { return p / q; },
+      [](auto g, auto, auto q, auto) { return g / q; },
       [](auto g, auto, auto q, auto y) { return -g * y / q; });
 }
 
 Var operator+(Var x, double c) {
-  return map("add number", x, [c = scalar(c)](Lane v) { return v + c; }, [](auto g, auto, auto) { return g; });
+  return map(
+      "add number", x, [c = scalar(c)](Lane v) { return v + c; },
+      [](auto g, auto, auto) { return g; });
 }
 Var operator+(double c, Var x) { return x + c; }
 Var operator-(Var x, double c) { return x + -c; }
 Var operator-(double c, Var x) {
-  return map("number minus", x, [c = scalar(c)](Lane v) { return c - v; }, [](auto g, auto, auto) { return -g; });
+  return map(
+      "number minus", x, [c = scalar(c)](Lane v) { return c - v; },
+      [](auto g, auto, auto) { return -g; });
 }
 Var operator*(Var x, double c) {
-  return map("times number", x, [c = scalar(c)](Lane v) { return v * c; },
-             [c = scalar(c)](auto g, auto, auto) { return g * c; });
+  return map(
+      "times number", x, [c = scalar(c)](Lane v) { return v * c; },
+      [c = scalar(c)](auto g, auto, auto) { return g * c; });
 }
 Var operator*(double c, Var x) { return x * c; }
 Var operator/(Var x, double c) {
-  return map("over number", x, [c = scalar(c)](Lane v) { return v / c; },
-             [c = scalar(c)](auto g, auto, auto) { return g / c; });
+  return map(
+      "over number", x, [c = scalar(c)](Lane v) { return v / c; },
+      [c = scalar(c)](auto g, auto, auto) { return g / c; });
 }
 Var operator/(double c, Var x) {
-  return map("number over", x, [c = scalar(c)](Lane v) { return c / v; },
-             [](auto g, auto v, auto y) { return -g * y / v; });
+  return map(
+      "number over", x, [c = scalar(c)](Lane v) { return c / v; },
+      [](auto g, auto v, auto y) { return -g * y / v; });
 }
 Var operator-(Var x) {
-  return map("negative", x, [](auto v) { return -v; }, [](auto g, auto, auto) { return -g; });
+  return map(
+      "negative", x, [](auto v) { return -v; }, [](auto g, auto, auto) { return -g; });
 }
 
 Var exp(Var x) {
-  return map("exp", x, [](Lane v) { return xsimd::exp(v); }, [](auto g, auto, auto y) { return g * y; });
+  return map(
+      "exp", x, [](Lane v) { return xsimd::exp(v); }, [](auto g, auto, auto y) { return g * y; });
 }
 
 Var log(Var x) {
-  return map("log", x, [](Lane v) { return xsimd::log(v); }, [](auto g, auto v, auto) { return g / v; });
+  return map(
+      "log", x, [](Lane v) { return xsimd::log(v); }, [](auto g, auto v, auto) { return g / v; });
 }
 
 Var tanh(Var x) {
-  return map("tanh", x, [](Lane v) { return xsimd::tanh(v); },
-             [](auto g, auto, auto y) { return g * (1 - y * y); });
+  return map(
+      "tanh", x, [](Lane v) { return xsimd::tanh(v); },
+      [](auto g, auto, auto y) { return g * (1 - y * y); });
 }
 
 Var sigmoid(Var x) {
-  return map("sigmoid", x, [](Lane v) { return sigmoid(v); },
-             [](auto g, auto, auto y) { return g * (y * (1 - y)); });
+  return map(
+      "sigmoid", x, [](Lane v) { return sigmoid(v); },
+      [](auto g, auto, auto y) { return g * (y * (1 - y)); });
 }
 
 Var relu(Var x) {
-  return map("relu", x, [](Lane v) { return keep_unless_positive(-v, v); },
-             [](auto g, auto v, auto) { return keep_positive(v, g); });
+  return map(
+      "relu", x, [](Lane v) { return keep_unless_positive(-v, v); },
+      [](auto g, auto v, auto) { return keep_positive(v, g); });
 }
 
 Var softplus(Var x) {
-  return map("softplus", x,
-             [](Lane v) { return keep_unless_positive(-v, v) + xsimd::log1p(xsimd::exp(-xsimd::abs(v))); },
-             [](auto g, auto v, auto) { return g * sigmoid(v); });
+  return map(
+      "softplus", x,
+      [](Lane v) { return keep_unless_positive(-v, v) + xsimd::log1p(xsimd::exp(-xsimd::abs(v))); },
+      [](auto g, auto v, auto) { return g * sigmoid(v); });
 }
 
 Var sqrt(Var x) {
-  return map("sqrt", x, [](Lane v) { return xsimd::sqrt(v); },
-             [](auto g, auto, auto y) { return g * 0.5f / y; });
+  return map(
+      "sqrt", x, [](Lane v) { return xsimd::sqrt(v); },
+      [](auto g, auto, auto y) { return g * 0.5f / y; });
 }
 
 Var square(Var x) {
-  return map("square", x, [](Lane v) { return v * v; }, [](auto g, auto v, auto) { return g * (v + v); });
+  return map(
+      "square", x, [](Lane v) { return v * v; }, [](auto g, auto v, auto) { return g * (v + v); });
 }
 
 Var pow(Var x, double p) {
   // The formula below would multiply 0 by infinity at x = 0.
   if (p == 0) return x * 0.0 + 1.0;
   if (p == 1) return x * 1.0;
-  return map("pow", x, [p = scalar(p)](Lane v) { return power(v, p); },
-             [p = scalar(p)](auto g, auto v, auto) { return g * p * power(v, p - 1); });
+  return map(
+      "pow", x, [p = scalar(p)](Lane v) { return power(v, p); },
+      [p = scalar(p)](auto g, auto v, auto) { return g * p * power(v, p - 1); });
 }
 
 Var pow(Var a, Var b) {
@@ -135,26 +155,38 @@ Var pow(Var a, Var b) {
 }
 
 Var abs(Var x) {
-  return map("abs", x, [](Lane v) { return xsimd::abs(v); },
-             [](auto g, auto v, auto) { return keep_positive(v, g) - keep_positive(-v, g); });
+  return map(
+      "abs", x, [](Lane v) { return xsimd::abs(v); },
+      [](auto g, auto v, auto) { return keep_positive(v, g) - keep_positive(-v, g); });
 }
 
 Var clip(Var x, double low, double high) {
   if (!(low <= high))
-    throw std::invalid_argument("clip: low is " + std::to_string(low) + ", high is " + std::to_string(high) +
-                                "; need low <= high");
+    throw std::invalid_argument("clip: low is " + std::to_string(low) + ", high is " +
+                                std::to_string(high) + "; need low <= high");
   const Scalar l = scalar(low), h = scalar(high);
-  return map("clip", x,
-             [l, h](Lane v) { return xsimd::select(v < Lane(l), Lane(l), xsimd::select(v > Lane(h), Lane(h), v)); },
-             [l, h](auto g, auto v, auto) { return keep_unless_positive(l - v, keep_unless_positive(v - h, g)); });
+  return map(
+      "clip", x,
+      [l, h](Lane v) {
+        return xsimd::select(v < Lane(l), Lane(l), xsimd::select(v > Lane(h), Lane(h), v));
+      },
+      [l, h](auto g, auto v, auto) {
+        return keep_unless_positive(l - v, keep_unless_positive(v - h, g));
+      });
 }
 
 Var maximum(Var a, Var b) {
   return map(
       "maximum", a, b,
-      [](Lane p, Lane q) { return xsimd::select(p > q, p, xsimd::select(q > p, q, Lane(0.5f) * (p + q))); },
-      [](auto g, auto p, auto q, auto) { return 0.5f * (keep_positive(p - q, g) + keep_unless_positive(q - p, g)); },
-      [](auto g, auto p, auto q, auto) { return 0.5f * (keep_positive(q - p, g) + keep_unless_positive(p - q, g)); });
+      [](Lane p, Lane q) {
+        return xsimd::select(p > q, p, xsimd::select(q > p, q, Lane(0.5f) * (p + q)));
+      },
+      [](auto g, auto p, auto q, auto) {
+        return 0.5f * (keep_positive(p - q, g) + keep_unless_positive(q - p, g));
+      },
+      [](auto g, auto p, auto q, auto) {
+        return 0.5f * (keep_positive(q - p, g) + keep_unless_positive(p - q, g));
+      });
 }
 
 Var minimum(Var a, Var b) { return -maximum(-a, -b); }
@@ -163,8 +195,10 @@ namespace {
 template <class F>
 Var compare(const char* name, Var a, Var b, F holds) {
   Tensor y = uninitialised(broadcast_shape(name, a.shape(), b.shape()));
-  map_broadcast(y.shape(), y.data(), false, [&](Lane p, Lane q) { return xsimd::select(holds(p, q), Lane(1), Lane(0)); },
-                a.value(), b.value());
+  map_broadcast(
+      y.shape(), y.data(), false,
+      [&](Lane p, Lane q) { return xsimd::select(holds(p, q), Lane(1), Lane(0)); }, a.value(),
+      b.value());
   Op op(name, Flow::cut);
   op.why_cut = "A comparison is flat almost everywhere.";
   return tape_of(name, {a, b}).record(std::move(op), {a, b}, std::move(y), {});
@@ -184,9 +218,10 @@ Var equal(Var a, Var b) {
 Var where(Var condition, Var a, Var b) {
   Tensor y = uninitialised(
       broadcast_shape("where", broadcast_shape("where", a.shape(), b.shape()), condition.shape()));
-  map_broadcast(y.shape(), y.data(), false,
-                [](Lane c, Lane p, Lane q) { return xsimd::select(c == Lane(0), q, p); }, condition.value(),
-                a.value(), b.value());
+  map_broadcast(
+      y.shape(), y.data(), false,
+      [](Lane c, Lane p, Lane q) { return xsimd::select(c == Lane(0), q, p); }, condition.value(),
+      a.value(), b.value());
   return tape_of("where", {condition, a, b})
       .record("where", {condition, a, b}, std::move(y), [](Arrival& at) {
         const Var c = at.in(0), zero = c.tape->constant(0.0);

@@ -1,5 +1,5 @@
-// Ops that work number by number. Two operands are brought together as NumPy does: aligned at the last
-// axis, an axis of length 1 stretched; std::invalid_argument if they do not fit.
+// Ops that work number by number. Two operands are brought together as NumPy does: aligned at the
+// last axis, an axis of length 1 stretched; std::invalid_argument if they do not fit.
 #pragma once
 
 #include "engine/tape.hpp"

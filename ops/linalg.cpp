@@ -13,10 +13,12 @@ inline namespace ARGTAPE_ABI {
 namespace {
 
 [[noreturn]] void mismatch(const char* op, Var a, Var b, const char* needed) {
-  throw std::invalid_argument(std::string(op) + ": a is " + str(a.shape()) + ", b is " + str(b.shape()) + "; need " + needed);
+  throw std::invalid_argument(std::string(op) + ": a is " + str(a.shape()) + ", b is " +
+                              str(b.shape()) + "; need " + needed);
 }
 
-// op(a) op(b) of matrices, or of equally many matrices each; its derivatives are such products again.
+// op(a) op(b) of matrices, or of equally many matrices each; its derivatives are such products
+// again.
 Var product(Var a, bool ta, Var b, bool tb) {
   const Shape &p = a.shape(), &q = b.shape();
   const std::size_t r = p.size();
@@ -27,7 +29,8 @@ Var product(Var a, bool ta, Var b, bool tb) {
   Tensor y = uninitialised(shape);
   const std::size_t batch = r == 3 ? p[0] : 1;
   for (std::size_t i = 0; i < batch; ++i)
-    gemm(ta, tb, n, m, k, a.value().data() + i * n * k, b.value().data() + i * k * m, 0, y.data() + i * n * m);
+    gemm(ta, tb, n, m, k, a.value().data() + i * n * k, b.value().data() + i * k * m, 0,
+         y.data() + i * n * m);
   return a.tape->record("matmul", {a, b}, std::move(y), [ta, tb](Arrival& at) {
     const Var a = at.in(0), b = at.in(1);
     if (!at.recorded() && a.shape().size() == 2) {
@@ -62,7 +65,8 @@ Var matmul(Var a, Var b) {
   tape_of("matmul", {a, b});
   const Shape &p = a.shape(), &q = b.shape();
   const std::size_t ra = p.size(), rb = q.size();
-  if (ra < 2 || rb < 2 || p[ra - 1] != q[rb - 2]) mismatch("matmul", a, b, "(..., n, k) and (..., k, m)");
+  if (ra < 2 || rb < 2 || p[ra - 1] != q[rb - 2])
+    mismatch("matmul", a, b, "(..., n, k) and (..., k, m)");
   if (ra == 2 && rb == 2) return product(a, false, b, false);
   const std::size_t n = p[ra - 2], k = p[ra - 1], m = q[rb - 1];
   Shape lead;

@@ -6,8 +6,8 @@
 namespace argtape {
 inline namespace ARGTAPE_ABI {
 
-/// Matrix product of the last two axes: (..., n, k) times (..., k, m) gives (..., n, m); leading axes
-/// broadcast. Throws std::invalid_argument for other shapes.
+/// Matrix product of the last two axes: (..., n, k) times (..., k, m) gives (..., n, m); leading
+/// axes broadcast. Throws std::invalid_argument for other shapes.
 Var matmul(Var a, Var b);
 /// (n,) and (m,) give the matrix a_i b_j.
 Var outer(Var a, Var b);

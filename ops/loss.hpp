@@ -8,10 +8,11 @@
 namespace argtape {
 inline namespace ARGTAPE_ABI {
 
-/// -log softmax(logits)[label]: logits (..., K), one label for each row in row-major order; gives (...).
-/// Throws std::invalid_argument for a wrong number of labels or one out of 0..K-1.
+/// -log softmax(logits)[label]: logits (..., K), one label for each row in row-major order; gives
+/// (...). Throws std::invalid_argument for a wrong number of labels or one out of 0..K-1.
 Var cross_entropy(Var logits, const std::vector<std::size_t>& labels);
-/// -sum_k targets_k log softmax(logits)_k over the last axis; targets are probabilities that broadcast.
+/// -sum_k targets_k log softmax(logits)_k over the last axis; targets are probabilities that
+/// broadcast.
 Var cross_entropy(Var logits, Var targets);
 /// -t log s - (1 - t) log(1 - s), s = sigmoid(logits), without overflow; number by number.
 Var bce_with_logits(Var logits, Var targets);

@@ -1,6 +1,6 @@
-// How the ops that work number by number are made: a value and its derivatives as formulas, generic in
-// the number type. Given Lanes they run over plain arrays in one pass; given Vars the tape records
-// them. For the library's own .cpp files.
+// How the ops that work number by number are made: a value and its derivatives as formulas, generic
+// in the number type. Given Lanes they run over plain arrays in one pass; given Vars the tape
+// records them. For the library's own .cpp files.
 #pragma once
 
 #include <array>
@@ -38,7 +38,8 @@ void map_broadcast(const Shape& shape, Scalar* out, bool add, F f, const T&... i
   for (std::size_t i = 0; i < rank; ++i) {
     if (shape[i] == 1) continue;
     bool joins = axes > 0;
-    for (std::size_t j = 0; j < n && joins; ++j) joins = steps[j][axes - 1] == steps[j][i] * shape[i];
+    for (std::size_t j = 0; j < n && joins; ++j)
+      joins = steps[j][axes - 1] == steps[j][i] * shape[i];
     if (!joins) ++axes;
     length[axes - 1] = joins ? length[axes - 1] * shape[i] : shape[i];
     for (std::size_t j = 0; j < n; ++j) steps[j][axes - 1] = steps[j][i];
@@ -106,7 +107,8 @@ Var map(const char* name, Var a, Var b, F f, A da, B db) {
       if (at.recorded()) return at.give(i, d(at.gradient(), a, b, y));
       if (at.in(i).shape() == y.shape()) {
         const auto [sink, fresh] = at.sink(i);
-        return map_broadcast(y.shape(), sink, !fresh, d, at.numbers(), a.value(), b.value(), y.value());
+        return map_broadcast(y.shape(), sink, !fresh, d, at.numbers(), a.value(), b.value(),
+                             y.value());
       }
       Tensor g = uninitialised(y.shape());
       map_broadcast(y.shape(), g.data(), false, d, at.numbers(), a.value(), b.value(), y.value());

@@ -27,8 +27,8 @@ Shape kept_shape(const char* op, const Shape& shape, const Axes& axes) {
   for (int axis : axes) {
     const std::size_t a = axis_of(op, axis, shape);
     if (seen[a])
-      throw std::invalid_argument(std::string(op) + ": axis " + std::to_string(axis) + " of " + str(shape) +
-                                  " is given twice; need each once");
+      throw std::invalid_argument(std::string(op) + ": axis " + std::to_string(axis) + " of " +
+                                  str(shape) + " is given twice; need each once");
     seen[a] = true;
     kept[a] = 1;
   }
@@ -47,7 +47,8 @@ Var without_axes(Var y, const Axes& axes, bool keep_axes) {
 
 void require_elements(const char* op, const Shape& shape, const Shape& kept) {
   if (size_of(shape) == 0 && size_of(kept) != 0)
-    throw std::invalid_argument(std::string(op) + ": x is " + str(shape) + ", empty along the axes; need at least one element");
+    throw std::invalid_argument(std::string(op) + ": x is " + str(shape) +
+                                ", empty along the axes; need at least one element");
 }
 
 // For each element of `kept` the place in x of the first largest element above it.
@@ -112,9 +113,12 @@ Var logsumexp(Var x, const Axes& axes, bool keep_axes) {
     largest.data()[i] = std::isinf(m) ? 0 : m;  // inf - inf would be NaN
   }
   Tensor e = uninitialised(x.shape());
-  map_broadcast(e.shape(), e.data(), false, [](Lane v, Lane m) { return xsimd::exp(v - m); }, x.value(), largest);
+  map_broadcast(
+      e.shape(), e.data(), false, [](Lane v, Lane m) { return xsimd::exp(v - m); }, x.value(),
+      largest);
   Tensor y = sum_to(e, kept);
-  map_broadcast(kept, y.data(), false, [](Lane s, Lane m) { return xsimd::log(s) + m; }, y, largest);
+  map_broadcast(
+      kept, y.data(), false, [](Lane s, Lane m) { return xsimd::log(s) + m; }, y, largest);
   const Var out = x.tape->record("logsumexp", {x}, std::move(y), [](Arrival& at) {
     at.give(0, at.gradient() * exp(at.in(0) - at.out()));
   });

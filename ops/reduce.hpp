@@ -1,5 +1,5 @@
-// Ops that bring axes down to one number: over the axes given, or all of them. With keep_axes the axes stay,
-// of length 1. All throw std::invalid_argument for an axis out of range or given twice.
+// Ops that bring axes down to one number: over the axes given, or all of them. With keep_axes the
+// axes stay, of length 1. All throw std::invalid_argument for an axis out of range or given twice.
 #pragma once
 
 #include "engine/tape.hpp"
@@ -12,7 +12,8 @@ Var sum(Var x, const Axes& axes, bool keep_axes = false);
 /// Those below throw for axes without elements: they have no mean, largest number, ...
 Var mean(Var x);
 Var mean(Var x, const Axes& axes, bool keep_axes = false);
-/// The largest number; where several are equal the first one gets the gradient, as in argmax. NaN wins.
+/// The largest number; where several are equal the first one gets the gradient, as in argmax. NaN
+/// wins.
 Var max(Var x);
 Var max(Var x, const Axes& axes, bool keep_axes = false);
 Var min(Var x);

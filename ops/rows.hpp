@@ -38,9 +38,12 @@ Scalar row_sum(std::size_t n, F f, const P*... in) {
 /// y = softmax(x) for one row, without overflow. A row of -inf alone has none, and gives NaN.
 inline void softmax_row(const Scalar* x, std::size_t n, Scalar* y) {
   const Lane m(row_max(x, n));
-  map_lanes(n, y, false, [=](Lane v) { return xsimd::exp(v - m); }, x);
-  const Lane scale = Lane(1) / Lane(row_sum(n, [](Lane v) { return v; }, y));
-  map_lanes(n, y, false, [=](Lane v) { return v * scale; }, y);
+  map_lanes(
+      n, y, false, [=](Lane v) { return xsimd::exp(v - m); }, x);
+  const Lane scale = Lane(1) / Lane(row_sum(
+                                   n, [](Lane v) { return v; }, y));
+  map_lanes(
+      n, y, false, [=](Lane v) { return v * scale; }, y);
 }
 
 /// log sum exp(x) for one row, without overflow.
@@ -48,7 +51,8 @@ inline Scalar logsumexp_row(const Scalar* x, std::size_t n) {
   const Scalar largest = row_max(x, n);
   if (std::isinf(largest)) return largest;
   const Lane m(largest);
-  return largest + std::log(row_sum(n, [=](Lane v) { return xsimd::exp(v - m); }, x));
+  return largest + std::log(row_sum(
+                       n, [=](Lane v) { return xsimd::exp(v - m); }, x));
 }
 
 }  // namespace ARGTAPE_ABI

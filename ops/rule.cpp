@@ -19,8 +19,9 @@ template <class Make>
 Rule with(Temperature tau, const char* name, double least, Make make) {
   const auto checked = [=](double t) {
     if (!(t > 0) || std::isinf(t) || t < least)
-      throw std::invalid_argument(std::string(name) + ": tau is " + std::to_string(t) + "; need " +
-                                  (least > 0 ? "at least " + std::to_string(least) : std::string("more than 0")));
+      throw std::invalid_argument(
+          std::string(name) + ": tau is " + std::to_string(t) + "; need " +
+          (least > 0 ? "at least " + std::to_string(least) : std::string("more than 0")));
     Rule rule = make(t);
     rule.name = name;
     return rule;
@@ -61,7 +62,9 @@ Rule gumbel_softmax(Temperature tau) {
   return with(std::move(tau), "gumbel-softmax", 0, [](double t) {
     Rule rule;
     rule.soft_tau = t;
-    rule.backward = [t](const Draw& draw, Arrival& at) { return over(softmax_jacobian(draw.value, at.gradient()), t); };
+    rule.backward = [t](const Draw& draw, Arrival& at) {
+      return over(softmax_jacobian(draw.value, at.gradient()), t);
+    };
     return rule;
   });
 }
@@ -80,7 +83,8 @@ Rule reinmax(Temperature tau) {
   return with(std::move(tau), "reinmax", 1, [](double t) {
     Rule rule;
     rule.backward = [t](const Draw& draw, Arrival& at) {
-      const Var g = at.gradient(), p = softmax(draw.logits), p_tau = t == 1 ? p : softmax(draw.logits / t);
+      const Var g = at.gradient(), p = softmax(draw.logits),
+                p_tau = t == 1 ? p : softmax(draw.logits / t);
       return 2 * softmax_jacobian((p_tau + draw.hard) / 2, g) - softmax_jacobian(p, g) / 2;
     };
     return rule;
@@ -89,16 +93,19 @@ Rule reinmax(Temperature tau) {
 
 Baseline running_mean(double decay) {
   if (!(decay >= 0 && decay < 1))
-    throw std::invalid_argument("running_mean: decay is " + std::to_string(decay) + "; need 0 <= decay < 1");
+    throw std::invalid_argument("running_mean: decay is " + std::to_string(decay) +
+                                "; need 0 <= decay < 1");
   struct State {
     double mean = 0;
     bool started = false;
   };
   const auto state = std::make_shared<State>();
-  return {"mean", [decay, state](const Tensor& costs) {
+  return {"mean",
+          [decay, state](const Tensor& costs) {
             Tensor before = full(costs.shape(), state->mean);
             if (costs.size() == 0) return before;
-            const double now = std::accumulate(costs.begin(), costs.end(), 0.0) / static_cast<double>(costs.size());
+            const double now = std::accumulate(costs.begin(), costs.end(), 0.0) /
+                               static_cast<double>(costs.size());
             state->mean = state->started ? decay * state->mean + (1 - decay) * now : now;
             state->started = true;
             return before;
@@ -107,7 +114,8 @@ Baseline running_mean(double decay) {
 }
 
 Baseline leave_one_out() {
-  return {"leave-one-out", [](const Tensor& costs) {
+  return {"leave-one-out",
+          [](const Tensor& costs) {
             if (costs.dimension() == 0 || costs.shape()[0] < 2)
               throw std::invalid_argument("leave_one_out: the choices are " + str(costs.shape()) +
                                           "; need at least 2 samples along the first axis");
@@ -135,8 +143,8 @@ Rule score_function(Baseline baseline) {
     if (baseline.value) {
       const Tensor less = baseline.value(weight);
       if (less.shape() != weight.shape())
-        throw std::logic_error(at.op() + ": the baseline gave " + str(less.shape()) + " for costs of shape " +
-                               str(weight.shape()));
+        throw std::logic_error(at.op() + ": the baseline gave " + str(less.shape()) +
+                               " for costs of shape " + str(weight.shape()));
       for (std::size_t i = 0; i < weight.size(); ++i) weight.data()[i] -= less.data()[i];
     }
     Shape column = shape;
@@ -148,9 +156,15 @@ Rule score_function(Baseline baseline) {
 }
 
 const std::vector<std::string>& rule_names() {
-  static const std::vector<std::string> names = {
-      "zero", "score-function", "score-function+mean", "score-function+leave-one-out", "straight-through",
-      "straight-through-identity", "gumbel-softmax", "st-gumbel-softmax", "reinmax"};
+  static const std::vector<std::string> names = {"zero",
+                                                 "score-function",
+                                                 "score-function+mean",
+                                                 "score-function+leave-one-out",
+                                                 "straight-through",
+                                                 "straight-through-identity",
+                                                 "gumbel-softmax",
+                                                 "st-gumbel-softmax",
+                                                 "reinmax"};
   return names;
 }
 
@@ -172,7 +186,9 @@ Rule rule_named(const std::string& name, Temperature tau) {
 Rule pathwise_rule(std::string name, std::function<Var(const Draw&, Var)> formula) {
   Rule rule;
   rule.name = std::move(name);
-  rule.backward = [formula = std::move(formula)](const Draw& draw, Arrival& at) { return formula(draw, at.gradient()); };
+  rule.backward = [formula = std::move(formula)](const Draw& draw, Arrival& at) {
+    return formula(draw, at.gradient());
+  };
   return rule;
 }
 

@@ -11,12 +11,13 @@ inline namespace ARGTAPE_ABI {
 
 using Schedule = std::function<double(std::size_t step)>;
 
-/// max(floor, start * exp(-rate * step)), refreshed every `every` steps (Jang, Gu, Poole, arXiv 1611.01144,
-/// section 4.2). Throws std::invalid_argument unless start, floor > 0, rate >= 0 and every >= 1.
+/// max(floor, start * exp(-rate * step)), refreshed every `every` steps (Jang, Gu, Poole, arXiv
+/// 1611.01144, section 4.2). Throws std::invalid_argument unless start, floor > 0, rate >= 0 and
+/// every >= 1.
 Schedule exponential_decay(double start, double rate, double floor, std::size_t every = 1);
 
-/// From `start` at step 0 in a straight line to `end` at step `steps`, and `end` from there on. Throws
-/// std::invalid_argument unless start, end > 0 and steps >= 1.
+/// From `start` at step 0 in a straight line to `end` at step `steps`, and `end` from there on.
+/// Throws std::invalid_argument unless start, end > 0 and steps >= 1.
 Schedule linear_decay(double start, double end, std::size_t steps);
 
 /// What a rule takes for its temperature.

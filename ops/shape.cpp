@@ -22,7 +22,8 @@ struct Around {
 };
 
 // Copies `length` elements of an axis from place `from` of x to place `to` of y.
-void copy_range(const Tensor& x, std::size_t from, Tensor& y, std::size_t to, std::size_t length, std::size_t axis) {
+void copy_range(const Tensor& x, std::size_t from, Tensor& y, std::size_t to, std::size_t length,
+                std::size_t axis) {
   const Around a(x.shape(), axis), b(y.shape(), axis);
   for (std::size_t o = 0; o < a.outer; ++o)
     std::copy_n(x.data() + (o * a.length + from) * a.inner, length * a.inner,
@@ -80,7 +81,8 @@ Var transpose(Var x, const Axes& axes) {
     for (int a : axes) order.push_back(axis_of("transpose", a, x.shape()));
     for (std::size_t o : order) seen[o] = true;
     if (order.size() != rank || std::find(seen.begin(), seen.end(), false) != seen.end())
-      fail("transpose: " + std::to_string(axes.size()) + " axes for " + str(x.shape()) + "; need each axis once");
+      fail("transpose: " + std::to_string(axes.size()) + " axes for " + str(x.shape()) +
+           "; need each axis once");
   }
   if (rank == 0) return reshape(x, {});
   Axes back(rank);
@@ -104,8 +106,9 @@ Var concatenate(const std::vector<Var>& parts, int axis) {
       other[a] = wanted[a] = 0;
     }
     if (other != wanted)
-      fail("concatenate: part " + std::to_string(i) + " is " + str(parts[i].shape()) + ", part 0 is " +
-           str(parts[0].shape()) + "; need equal lengths on all axes but " + std::to_string(a));
+      fail("concatenate: part " + std::to_string(i) + " is " + str(parts[i].shape()) +
+           ", part 0 is " + str(parts[0].shape()) + "; need equal lengths on all axes but " +
+           std::to_string(a));
     ends.push_back(shape[a]);
   }
   Tensor y = uninitialised(shape);
@@ -113,7 +116,8 @@ Var concatenate(const std::vector<Var>& parts, int axis) {
     copy_range(parts[i].value(), 0, y, i ? ends[i - 1] : 0, ends[i] - (i ? ends[i - 1] : 0), a);
   return tape.record("concatenate", parts, std::move(y), [a, ends](Arrival& at) {
     for (std::size_t i = 0; i < ends.size(); ++i)
-      if (at.wants(i)) at.give(i, slice(at.gradient(), static_cast<int>(a), i ? ends[i - 1] : 0, ends[i]));
+      if (at.wants(i))
+        at.give(i, slice(at.gradient(), static_cast<int>(a), i ? ends[i - 1] : 0, ends[i]));
   });
 }
 
@@ -135,8 +139,9 @@ Var stack(const std::vector<Var>& parts, int axis) {
 Var slice(Var x, int axis, std::size_t begin, std::size_t end) {
   const std::size_t a = axis_of("slice", axis, x.shape()), length = x.shape()[a];
   if (begin > end || end > length)
-    fail("slice: " + std::to_string(begin) + ".." + std::to_string(end) + " of axis " + std::to_string(a) + " of " +
-         str(x.shape()) + "; need begin <= end <= " + std::to_string(length));
+    fail("slice: " + std::to_string(begin) + ".." + std::to_string(end) + " of axis " +
+         std::to_string(a) + " of " + str(x.shape()) +
+         "; need begin <= end <= " + std::to_string(length));
   Shape shape = x.shape();
   shape[a] = end - begin;
   Tensor y = uninitialised(shape);
@@ -166,11 +171,12 @@ Var take(Var x, const std::vector<std::size_t>& indices, int axis) {
   flat.reserve(size_of(shape));
   for (std::size_t i : indices)
     if (i >= around.length)
-      fail("take: index " + std::to_string(i) + " on axis " + std::to_string(a) + " of " + str(x.shape()) +
-           "; need less than " + std::to_string(around.length));
+      fail("take: index " + std::to_string(i) + " on axis " + std::to_string(a) + " of " +
+           str(x.shape()) + "; need less than " + std::to_string(around.length));
   for (std::size_t o = 0; o < around.outer; ++o)
     for (std::size_t i : indices)
-      for (std::size_t k = 0; k < around.inner; ++k) flat.push_back((o * around.length + i) * around.inner + k);
+      for (std::size_t k = 0; k < around.inner; ++k)
+        flat.push_back((o * around.length + i) * around.inner + k);
   return gather(x, flat, shape);
 }
 
@@ -196,15 +202,16 @@ Var gather_shared(Var x, const Indices& indices, const Shape& shape) {
   });
 }
 
-void require_indices(const char* op, const std::vector<std::size_t>& indices, const Shape& many, const Shape& into) {
+void require_indices(const char* op, const std::vector<std::size_t>& indices, const Shape& many,
+                     const Shape& into) {
   if (indices.size() != size_of(many))
-    fail(std::string(op) + ": " + std::to_string(indices.size()) + " indices for " + str(many) + "; need " +
-         std::to_string(size_of(many)));
+    fail(std::string(op) + ": " + std::to_string(indices.size()) + " indices for " + str(many) +
+         "; need " + std::to_string(size_of(many)));
   const std::size_t n = size_of(into);
   for (std::size_t i : indices)
     if (i >= n)
-      fail(std::string(op) + ": index " + std::to_string(i) + " into " + str(into) + "; need less than " +
-           std::to_string(n));
+      fail(std::string(op) + ": index " + std::to_string(i) + " into " + str(into) +
+           "; need less than " + std::to_string(n));
 }
 
 }  // namespace
@@ -223,8 +230,8 @@ Tensor one_hot(const std::vector<std::size_t>& labels, std::size_t classes) {
   Tensor t = zeros({labels.size(), classes});
   for (std::size_t i = 0; i < labels.size(); ++i) {
     if (labels[i] >= classes)
-      fail("one_hot: label " + std::to_string(labels[i]) + " at " + std::to_string(i) + "; need less than " +
-           std::to_string(classes));
+      fail("one_hot: label " + std::to_string(labels[i]) + " at " + std::to_string(i) +
+           "; need less than " + std::to_string(classes));
     t.data()[i * classes + labels[i]] = 1;
   }
   return t;

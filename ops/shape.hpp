@@ -1,5 +1,5 @@
-// Ops that move numbers without changing them. All throw std::invalid_argument, in their own name, for
-// shapes and axes that do not fit; a negative axis counts from the last.
+// Ops that move numbers without changing them. All throw std::invalid_argument, in their own name,
+// for shapes and axes that do not fit; a negative axis counts from the last.
 #pragma once
 
 #include <vector>
@@ -27,8 +27,8 @@ Var pad(Var x, int axis, std::size_t before, std::size_t after);
 /// Elements indices[0], indices[1], ... of an axis; an index may occur more than once.
 Var take(Var x, const std::vector<std::size_t>& indices, int axis = 0);
 
-/// y[i] = x[indices[i]], both counted in row-major order; y has `shape`. With scatter, its opposite,
-/// for whoever writes an op that picks numbers.
+/// y[i] = x[indices[i]], both counted in row-major order; y has `shape`. With scatter, its
+/// opposite, for whoever writes an op that picks numbers.
 Var gather(Var x, const std::vector<std::size_t>& indices, const Shape& shape);
 /// y of `shape`, zero but for y[indices[i]] += x[i].
 Var scatter(Var x, const std::vector<std::size_t>& indices, const Shape& shape);

@@ -39,27 +39,32 @@ Var softmax(Var x, int axis) {
     const Rows rows(x.shape());
     for (std::size_t r = 0; r < rows.count; ++r)
       softmax_row(x.value().data() + r * rows.length, rows.length, y.data() + r * rows.length);
-    return x.tape->record("softmax", {x}, std::move(y),
-                          [](Arrival& at) { at.give(0, softmax_jacobian(at.out(), at.gradient())); });
+    return x.tape->record("softmax", {x}, std::move(y), [](Arrival& at) {
+      at.give(0, softmax_jacobian(at.out(), at.gradient()));
+    });
   });
 }
 
 Var softmax_jacobian(Var p, Var g) {
   if (p.shape().empty() || p.shape() != g.shape())
-    throw std::invalid_argument("softmax_jacobian: p is " + str(p.shape()) + ", g is " + str(g.shape()) +
-                                "; need the same shape, (..., K)");
+    throw std::invalid_argument("softmax_jacobian: p is " + str(p.shape()) + ", g is " +
+                                str(g.shape()) + "; need the same shape, (..., K)");
   Tensor y = uninitialised(p.shape());
   const Rows rows(p.shape());
   for (std::size_t r = 0; r < rows.count; ++r) {
     const Scalar *q = p.value().data() + r * rows.length, *h = g.value().data() + r * rows.length;
-    const Lane mean(row_sum(rows.length, [](Lane q, Lane h) { return q * h; }, q, h));
-    map_lanes(rows.length, y.data() + r * rows.length, false, [=](Lane q, Lane h) { return q * (h - mean); }, q, h);
+    const Lane mean(row_sum(
+        rows.length, [](Lane q, Lane h) { return q * h; }, q, h));
+    map_lanes(
+        rows.length, y.data() + r * rows.length, false,
+        [=](Lane q, Lane h) { return q * (h - mean); }, q, h);
   }
-  return tape_of("softmax_jacobian", {p, g}).record("softmax_jacobian", {p, g}, std::move(y), [](Arrival& at) {
-    const Var p = at.in(0), g = at.in(1), u = at.gradient();
-    if (at.wants(0)) at.give(0, u * (g - sum(p * g, {-1}, true)) - sum(u * p, {-1}, true) * g);
-    if (at.wants(1)) at.give(1, softmax_jacobian(p, u));  // J is symmetric
-  });
+  return tape_of("softmax_jacobian", {p, g})
+      .record("softmax_jacobian", {p, g}, std::move(y), [](Arrival& at) {
+        const Var p = at.in(0), g = at.in(1), u = at.gradient();
+        if (at.wants(0)) at.give(0, u * (g - sum(p * g, {-1}, true)) - sum(u * p, {-1}, true) * g);
+        if (at.wants(1)) at.give(1, softmax_jacobian(p, u));  // J is symmetric
+      });
 }
 
 Var log_softmax(Var x, int axis) {
@@ -69,7 +74,8 @@ Var log_softmax(Var x, int axis) {
     for (std::size_t r = 0; r < rows.count; ++r) {
       const Scalar* v = x.value().data() + r * rows.length;
       const Lane total(logsumexp_row(v, rows.length));
-      map_lanes(rows.length, y.data() + r * rows.length, false, [=](Lane v) { return v - total; }, v);
+      map_lanes(
+          rows.length, y.data() + r * rows.length, false, [=](Lane v) { return v - total; }, v);
     }
     return x.tape->record("log_softmax", {x}, std::move(y), [](Arrival& at) {
       const Var y = at.out();
@@ -77,10 +83,13 @@ Var log_softmax(Var x, int axis) {
       const Rows rows(y.shape());
       const auto [to, fresh] = at.sink(0);
       for (std::size_t r = 0; r < rows.count; ++r) {
-        const Scalar *q = y.value().data() + r * rows.length, *g = at.numbers().data() + r * rows.length;
-        const Lane total(row_sum(rows.length, [](Lane g) { return g; }, g));
-        map_lanes(rows.length, to + r * rows.length, !fresh, [=](Lane y, Lane g) { return g - xsimd::exp(y) * total; },
-                  q, g);
+        const Scalar *q = y.value().data() + r * rows.length,
+                     *g = at.numbers().data() + r * rows.length;
+        const Lane total(row_sum(
+            rows.length, [](Lane g) { return g; }, g));
+        map_lanes(
+            rows.length, to + r * rows.length, !fresh,
+            [=](Lane y, Lane g) { return g - xsimd::exp(y) * total; }, q, g);
       }
     });
   });

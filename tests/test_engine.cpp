@@ -113,10 +113,14 @@ TEST_CASE("the gradient of a value on the way is there when asked for") {
   const Var x = tape.parameter(Tensor{2, 3}), a = times(x, x), b = times(a, a);
   const Gradients g = backward(b, a);
   CHECK(at(g[a], 1) == 18);
-  CHECK_THROWS_WITH_AS(backward(b)[a], "gradients: node 1 is neither a parameter of this tape nor among the Vars asked for",
-                       std::invalid_argument);
+  CHECK_THROWS_WITH_AS(
+      backward(b)[a],
+      "gradients: node 1 is neither a parameter of this tape nor among the Vars asked for",
+      std::invalid_argument);
   const Var c = tape.constant(Tensor{1, 1});
-  CHECK_THROWS_WITH_AS(backward(b, c), "backward: constant (node 3) depends on no parameter; make it one with tape.parameter() to get its gradient",
+  CHECK_THROWS_WITH_AS(backward(b, c),
+                       "backward: constant (node 3) depends on no parameter; make it one with "
+                       "tape.parameter() to get its gradient",
                        std::invalid_argument);
 }
 
@@ -133,24 +137,32 @@ TEST_CASE("what nobody wants is not computed") {
   });
   CHECK(at(backward(y)[x], 0) == 2);
   CHECK(asked);
-  const Var d = tape.record("constant op", {c}, Tensor{1.0}, [](Arrival&) { FAIL("nobody upstream wants anything"); });
+  const Var d = tape.record("constant op", {c}, Tensor{1.0},
+                            [](Arrival&) { FAIL("nobody upstream wants anything"); });
   CHECK_FALSE(static_cast<bool>(tape.node(d.index).backward));
   backward(d);
 }
 
-TEST_CASE("a gradient of a shape that broadcasts is summed; any other is an error that names the op") {
+TEST_CASE(
+    "a gradient of a shape that broadcasts is summed; any other is an error that names the op") {
   Tape tape;
-  const Var x = tape.parameter(zeros({2, 1})), wide = tape.record("wide", {x}, zeros({2, 3}), [](Arrival& at) { at.pass(0); });
+  const Var x = tape.parameter(zeros({2, 1})),
+            wide = tape.record("wide", {x}, zeros({2, 3}), [](Arrival&at) { at.pass(0); });
   CHECK(backward(wide)[x] == full({2, 1}, 3));
   CHECK(differentiate(wide, x)[0].value() == full({2, 1}, 3));
-  const Var wrong = tape.record("softmax", {x}, zeros({2, 1}), [](Arrival& at) { at.give(0, zeros({3})); });
+  const Var wrong =
+      tape.record("softmax", {x}, zeros({2, 1}), [](Arrival& at) { at.give(0, zeros({3})); });
   const std::size_t nodes = tape.size();
-  CHECK_THROWS_WITH_AS(backward(wrong), "softmax: backward gave a gradient of shape (3,) for input 0 of shape (2, 1)",
-                       std::logic_error);
+  CHECK_THROWS_WITH_AS(
+      backward(wrong),
+      "softmax: backward gave a gradient of shape (3,) for input 0 of shape (2, 1)",
+      std::logic_error);
   CHECK(tape.size() == nodes);  // also after an error
 }
 
-TEST_CASE("the set of costs a node feeds crosses edges that carry no gradient, and counts each cost once") {
+TEST_CASE(
+    "the set of costs a node feeds crosses edges that carry no gradient, and counts each cost "
+    "once") {
   Tape tape;
   Tensor heard;
   std::size_t how_many = 0;
@@ -185,7 +197,8 @@ TEST_CASE("costs line up with the leading axes of the choices") {
   CHECK(hear({1, 2}, Tensor{{1, 2}, {3, 4}}) == Tensor{{4, 6}});
   CHECK(hear({2}, full({}, 7)) == Tensor{7, 7});
   CHECK_THROWS_WITH_AS(hear({3}, Tensor{1, 2}),
-                       "listener: a cost is (2,), the choices are (3,); need costs lined up with the leading axes of the choices",
+                       "listener: a cost is (2,), the choices are (3,); need costs lined up with "
+                       "the leading axes of the choices",
                        std::invalid_argument);
 }
 
@@ -193,7 +206,8 @@ TEST_CASE("a pathwise choice without a differentiable path to its cost is refuse
   Tape tape;
   const Var x = tape.parameter(Tensor{1, 2}), z = pathwise(x), cost = cut(z);
   CHECK_THROWS_WITH_AS(backward(cost),
-                       "choice[pathwise]: no differentiable path from this choice to the cost; use score_function(), or make "
+                       "choice[pathwise]: no differentiable path from this choice to the cost; use "
+                       "score_function(), or make "
                        "the path differentiable",
                        std::invalid_argument);
   CHECK_NOTHROW(backward(add_same(cut(z), z)));
@@ -204,39 +218,63 @@ TEST_CASE("a pathwise choice without a differentiable path to its cost is refuse
 TEST_CASE("Vars of two tapes, and empty ones, are refused by name") {
   Tape one, two;
   const Var a = one.parameter(Tensor{1.0}), b = two.parameter(Tensor{1.0});
-  CHECK_THROWS_WITH_AS(times(a, b), "times: an input stands on another tape; need all on one tape", std::invalid_argument);
-  CHECK_THROWS_WITH_AS(backward({a, b}), "backward: an input stands on another tape; need all on one tape", std::invalid_argument);
-  CHECK_THROWS_WITH_AS(tape_of("sum", Var{}), "sum: an input is an empty Var; need a value on a tape", std::invalid_argument);
-  CHECK_THROWS_WITH_AS(tape_of("sum", std::vector<Var>{}), "sum: no input given; need at least one", std::invalid_argument);
+  CHECK_THROWS_WITH_AS(times(a, b), "times: an input stands on another tape; need all on one tape",
+                       std::invalid_argument);
+  CHECK_THROWS_WITH_AS(backward({a, b}),
+                       "backward: an input stands on another tape; need all on one tape",
+                       std::invalid_argument);
+  CHECK_THROWS_WITH_AS(tape_of("sum", Var{}),
+                       "sum: an input is an empty Var; need a value on a tape",
+                       std::invalid_argument);
+  CHECK_THROWS_WITH_AS(tape_of("sum", std::vector<Var>{}), "sum: no input given; need at least one",
+                       std::invalid_argument);
   CHECK_THROWS_AS(backward(a)[b], std::invalid_argument);
-  CHECK_THROWS_WITH_AS(Var{}.shape(), "value: the Var is empty; need one that an op or a tape gave", std::invalid_argument);
-  CHECK_THROWS_WITH_AS(backward(a, {}, {a, a}), "backward: 2 weights for 1 costs; need one for each", std::invalid_argument);
+  CHECK_THROWS_WITH_AS(Var{}.shape(), "value: the Var is empty; need one that an op or a tape gave",
+                       std::invalid_argument);
+  CHECK_THROWS_WITH_AS(backward(a, {}, {a, a}),
+                       "backward: 2 weights for 1 costs; need one for each", std::invalid_argument);
   CHECK_THROWS_WITH_AS(backward(a, {}, one.constant(Tensor{1, 2})),
-                       "backward: weight 0 is (2,), its cost is (1,); need the same shape", std::invalid_argument);
+                       "backward: weight 0 is (2,), its cost is (1,); need the same shape",
+                       std::invalid_argument);
 }
 
 TEST_CASE("leaves keep their tensors, unless they are borrowed") {
   const std::vector<Tensor> w = {Tensor{1, 2}};
   Tape tape;
-  const Var borrowed = tape.borrow_parameters(w)[0], kept = tape.parameter(Tensor{3, 4}), expression = tape.constant(w[0] + 1.0);
+  const Var borrowed = tape.borrow_parameters(w)[0], kept = tape.parameter(Tensor{3, 4}),
+            expression = tape.constant(w[0] + 1.0);
   CHECK(&borrowed.value() == &w[0]);
   CHECK(&tape.borrow_constant(w[0]).value() == &w[0]);
   CHECK(&tape.constant(w[0]).value() != &w[0]);
   CHECK(kept.value() == Tensor{3, 4});
   CHECK(expression.value() == Tensor{2, 3});
   CHECK(tape.constant(5).item() == 5);
-  CHECK_THROWS_WITH_AS(borrowed.item(), "item: the value is (2,); need a single number", std::invalid_argument);
+  CHECK_THROWS_WITH_AS(borrowed.item(), "item: the value is (2,); need a single number",
+                       std::invalid_argument);
 }
 
 TEST_CASE("sum_to and broadcast_to against plain loops, and as each other's derivative") {
   Rng rng(3);
-  const std::vector<std::pair<Shape, Shape>> cases = {
-      {{}, {2, 3}}, {{3}, {2, 3}}, {{2, 1}, {2, 3}}, {{1, 3}, {2, 3}}, {{2, 3}, {2, 3}}, {{2, 1, 4}, {2, 3, 4}},
-      {{1, 3, 1}, {2, 3, 4}}, {{3, 1}, {2, 3, 4}}, {{1, 1, 1}, {2, 3, 4}}, {{2, 1, 1}, {2, 3, 1}}, {{}, {}}, {{1}, {1}},
-      {{0}, {2, 0}}, {{1}, {2, 0}}, {{2, 1}, {2, 0}}, {{5, 1}, {4, 5, 1}}, {{4, 1, 1, 2}, {4, 3, 1, 2}}};
-  for (const auto& [small, large] : cases) {
-    CAPTURE(str(small));
-    CAPTURE(str(large));
+  const std::vector<std::pair<Shape, Shape>> cases = {{{}, {2, 3}},
+                                                      {{3}, {2, 3}},
+                                                      {{2, 1}, {2, 3}},
+                                                      {{1, 3}, {2, 3}},
+                                                      {{2, 3}, {2, 3}},
+                                                      {{2, 1, 4}, {2, 3, 4}},
+                                                      {{1, 3, 1}, {2, 3, 4}},
+                                                      {{3, 1}, {2, 3, 4}},
+                                                      {{1, 1, 1}, {2, 3, 4}},
+                                                      {{2, 1, 1}, {2, 3, 1}},
+                                                      {{}, {}},
+                                                      {{1}, {1}},
+                                                      {{0}, {2, 0}},
+                                                      {{1}, {2, 0}},
+                                                      {{2, 1}, {2, 0}},
+                                                      {{5, 1}, {4, 5, 1}},
+                                                      {{4, 1, 1, 2}, {4, 3, 1, 2}}};
+  for (const std::pair<Shape, Shape>& shapes : cases) {
+    const Shape &small = shapes.first, &large = shapes.second;
+    INFO(str(small) << " in " << str(large));
     const Tensor x = rng.normal(large), y = rng.normal(small);
     // Place of each element of the large shape in the small one.
     std::vector<std::size_t> place(size_of(large));
@@ -256,13 +294,16 @@ TEST_CASE("sum_to and broadcast_to against plain loops, and as each other's deri
     const Tensor found = sum_to(x, small), wide = broadcast_to(y, large);
     CHECK(found.shape() == small);
     CHECK(wide.shape() == large);
-    for (std::size_t i = 0; i < sums.size(); ++i) CHECK(found.data()[i] == doctest::Approx(sums.data()[i]));
+    for (std::size_t i = 0; i < sums.size(); ++i)
+      CHECK(found.data()[i] == doctest::Approx(sums.data()[i]));
     for (std::size_t i = 0; i < place.size(); ++i) CHECK(wide.data()[i] == y.data()[place[i]]);
     CHECK(check_gradient([s = small](const auto& v) { return sum_to(v[0], s); }, {x}));
     CHECK(check_gradient([l = large](const auto& v) { return broadcast_to(v[0], l); }, {y}));
   }
-  CHECK_THROWS_WITH_AS(sum_to(zeros({2, 3}), {2}), "sum_to: (2,) does not broadcast to (2, 3)", std::invalid_argument);
-  CHECK_THROWS_WITH_AS(broadcast_to(zeros({2}), {2, 3}), "broadcast_to: (2,) does not broadcast to (2, 3)", std::invalid_argument);
+  CHECK_THROWS_WITH_AS(sum_to(zeros({2, 3}), {2}), "sum_to: (2,) does not broadcast to (2, 3)",
+                       std::invalid_argument);
+  CHECK_THROWS_WITH_AS(broadcast_to(zeros({2}), {2, 3}),
+                       "broadcast_to: (2,) does not broadcast to (2, 3)", std::invalid_argument);
 }
 
 TEST_CASE("the checker accepts a right derivative and rejects one that is off by 0.05 %") {
@@ -272,13 +313,16 @@ TEST_CASE("the checker accepts a right derivative and rejects one that is off by
     options.seed = seed;
     const std::vector<Tensor> x = {rng.normal({3, 4})};
     CHECK(check_gradient([](const auto& v) { return squared(v[0]); }, x, options));
-    const CheckResult off = check_gradient([](const auto& v) { return squared(v[0], 1.0005); }, x, options);
+    const CheckResult off =
+        check_gradient([](const auto& v) { return squared(v[0], 1.0005); }, x, options);
     CHECK_FALSE(off.ok);
     CHECK(off.report.find("order 1") != std::string::npos);
   }
 }
 
-TEST_CASE("the checker rejects a recorded backward that differs from the one in numbers, and a wrong second order") {
+TEST_CASE(
+    "the checker rejects a recorded backward that differs from the one in numbers, and a wrong "
+    "second order") {
   const auto split = [](const std::vector<Var>& v) {
     const Var x = v[0];
     return x.tape->record("split", {x}, product(x.value(), x.value()), [](Arrival& at) {
@@ -303,7 +347,8 @@ TEST_CASE("the checker rejects a recorded backward that differs from the one in 
   const CheckResult second = check_gradient(flat, {Tensor{1, 2, 3}});
   CHECK_FALSE(second.ok);
   CHECK(second.report.find("order 1") == std::string::npos);
-  CHECK_THROWS_WITH_AS(check_gradient(flat, {Tensor{1, 2, 3}}, {1, 3}), "check_gradient: order is 3; need 1 or 2", std::invalid_argument);
+  CHECK_THROWS_WITH_AS(check_gradient(flat, {Tensor{1, 2, 3}}, {1, 3}),
+                       "check_gradient: order is 3; need 1 or 2", std::invalid_argument);
 }
 
 TEST_CASE("a zero gradient where the true one is not zero does not pass") {
@@ -317,8 +362,9 @@ TEST_CASE("a zero gradient where the true one is not zero does not pass") {
 
 TEST_CASE("the stop report tells cut, unconnected, zero and reached apart") {
   Tape tape;
-  const Var w = tape.parameter(Tensor{2, 3}, "w"), v = tape.parameter(Tensor{1, 1}, "v"), u = tape.parameter(Tensor{1, 1}, "u"),
-            c = tape.constant(Tensor{1, 1}, "c"), dead = tape.parameter(Tensor{4, 4}, "dead");
+  const Var w = tape.parameter(Tensor{2, 3}, "w"), v = tape.parameter(Tensor{1, 1}, "v"),
+            u = tape.parameter(Tensor{1, 1}, "u"), c = tape.constant(Tensor{1, 1}, "c"),
+            dead = tape.parameter(Tensor{4, 4}, "dead");
   const Var nothing = tape.constant(zeros({2}));
   const Var saturated = times(dead, nothing);
   const Var cost = add_same(add_same(times(cut(times(v, v)), w), saturated), c);
@@ -330,20 +376,27 @@ TEST_CASE("the stop report tells cut, unconnected, zero and reached apart") {
   CHECK(report[1].reason == Stop::cut);
   REQUIRE(report[1].nodes.size() == 1);
   CHECK(tape.node(report[1].nodes[0].index).op.name == "cut");
-  CHECK(report[1].words == "v: no gradient. It was cut at cut (node 8), which passes nothing back. By request.");
+  CHECK(report[1].words ==
+        "v: no gradient. It was cut at cut (node 8), which passes nothing back. By request.");
   CHECK(report[2].reason == Stop::unconnected);
-  CHECK(report[2].words == "u: no gradient. The cost was not computed from it: no operations lead from one to the other.");
-  CHECK(report[3].words == "c: no gradient. It is a constant on this tape; tape.parameter() makes it one to learn.");
+  CHECK(report[2].words ==
+        "u: no gradient. The cost was not computed from it: no operations lead from one to the "
+        "other.");
+  CHECK(report[3].words ==
+        "c: no gradient. It is a constant on this tape; tape.parameter() makes it one to learn.");
   CHECK(report[4].reason == Stop::zero);
   REQUIRE(report[4].nodes.size() == 1);
   CHECK(report[4].nodes[0].index == saturated.index);
-  CHECK(report[4].words == "dead: a gradient arrives, but it is zero. Nothing is cut; at times (node 6) a gradient came in and "
-                           "only zeros went on: it is saturated there.");
+  CHECK(report[4].words ==
+        "dead: a gradient arrives, but it is zero. Nothing is cut; at times (node 6) a gradient "
+        "came in and "
+        "only zeros went on: it is saturated there.");
   const Var blocked = cut(pathwise(w));
   CHECK(stop_report(blocked, w)[0].reason == Stop::refused);
   CHECK(str(report).find("u: no gradient") != std::string::npos);
   CHECK(str(stop_report(cost, {u, tape.parameter(Tensor{1.0}, "t")})) ==
-        "u, t: no gradient. The cost was not computed from it: no operations lead from one to the other.\n");
+        "u, t: no gradient. The cost was not computed from it: no operations lead from one to the "
+        "other.\n");
 }
 
 TEST_CASE("a tape as text and as a graph tells exact, surrogate and cut apart") {
@@ -353,7 +406,8 @@ TEST_CASE("a tape as text and as a graph tells exact, surrogate and cut apart") 
   times(blocked, tape.constant(Tensor{1, 1}));
   const std::string text = to_text(tape), dot = to_dot(tape);
   CHECK(text ==
-        "#0 w \"quoted\" (2,)  (parameter)\n#1 choice[pathwise] (2,) <- #0  ~ passes back a surrogate\n"
+        "#0 w \"quoted\" (2,)  (parameter)\n#1 choice[pathwise] (2,) <- #0  ~ passes back a "
+        "surrogate\n"
         "#2 cut (2,) <- #1  x passes nothing back\n#3 constant (2,)\n#4 times (2,) <- #2, #3\n");
   CHECK(dot.find("n0 [label=\"w \\\"quoted\\\" (2,)\"") != std::string::npos);
   CHECK(dot.find("n0 -> n1 [style=dashed") != std::string::npos);
@@ -376,8 +430,9 @@ TEST_CASE("a tape of a million nodes is swept in a loop, and its memory is hande
 }
 
 TEST_CASE("memory: blocks are used again, on 64-byte boundaries") {
-  for (std::size_t bytes : {std::size_t{1}, std::size_t{64}, std::size_t{1024}, std::size_t{1025}, std::size_t{1280}, std::size_t{1281},
-                            std::size_t{5000}, std::size_t{1} << 20, (std::size_t{1} << 20) + 1}) {
+  for (std::size_t bytes :
+       {std::size_t{1}, std::size_t{64}, std::size_t{1024}, std::size_t{1025}, std::size_t{1280},
+        std::size_t{1281}, std::size_t{5000}, std::size_t{1} << 20, (std::size_t{1} << 20) + 1}) {
     void* block = take_block(bytes);
     CHECK(reinterpret_cast<std::uintptr_t>(block) % 64 == 0);
     std::fill_n(static_cast<char*>(block), bytes, 'x');
@@ -397,12 +452,19 @@ TEST_CASE("shapes: printing, axes, broadcasting, and their errors") {
   CHECK(str(Tensor{{1, 0.25}, {-0.0, 1.0 / 3}}) == "{{1, 0.25}, {0, 0.3333}}");
   CHECK(str(full({}, 2)) == "2");
   CHECK(axis_of("sum", -1, {2, 3}) == 1);
-  CHECK_THROWS_WITH_AS(axis_of("sum", 2, {2, 3}), "sum: axis 2 of (2, 3); need -2..1", std::invalid_argument);
-  CHECK_THROWS_WITH_AS(axis_of("sum", 0, {}), "sum: axis 0 of (); a single number has no axes", std::invalid_argument);
+  CHECK_THROWS_WITH_AS(axis_of("sum", 2, {2, 3}), "sum: axis 2 of (2, 3); need -2..1",
+                       std::invalid_argument);
+  CHECK_THROWS_WITH_AS(axis_of("sum", 0, {}), "sum: axis 0 of (); a single number has no axes",
+                       std::invalid_argument);
   CHECK(broadcast_shape("add", {2, 1, 4}, {3, 1}) == Shape{2, 3, 4});
-  CHECK_THROWS_WITH_AS(broadcast_shape("add", {2, 3}, {2}),
-                       "add: a is (2, 3), b is (2,); need equal lengths, or 1, on each axis, counted from the last", std::invalid_argument);
-  CHECK_THROWS_WITH_AS(tensor({2, 2}, {1, 2, 3}), "tensor: 3 values for shape (2, 2); need 4", std::invalid_argument);
-  CHECK_THROWS_WITH_AS(reshaped(zeros({2, 3}), {5}), "reshape: x is (2, 3); cannot become (5,)", std::invalid_argument);
-  CHECK_THROWS_WITH_AS(set_threads(0), "set_threads: n is 0; need at least 1", std::invalid_argument);
+  CHECK_THROWS_WITH_AS(
+      broadcast_shape("add", {2, 3}, {2}),
+      "add: a is (2, 3), b is (2,); need equal lengths, or 1, on each axis, counted from the last",
+      std::invalid_argument);
+  CHECK_THROWS_WITH_AS(tensor({2, 2}, {1, 2, 3}), "tensor: 3 values for shape (2, 2); need 4",
+                       std::invalid_argument);
+  CHECK_THROWS_WITH_AS(reshaped(zeros({2, 3}), {5}), "reshape: x is (2, 3); cannot become (5,)",
+                       std::invalid_argument);
+  CHECK_THROWS_WITH_AS(set_threads(0), "set_threads: n is 0; need at least 1",
+                       std::invalid_argument);
 }

@@ -14,7 +14,8 @@ static_assert(std::is_same_v<Scalar, float>);
 namespace {
 constexpr double kInf = std::numeric_limits<double>::infinity();
 
-void check_against(const char* name, Var (*f)(Var), double (*expected)(double), double low, double high) {
+void check_against(const char* name, Var (*f)(Var), double (*expected)(double), double low,
+                   double high) {
   for (std::size_t n : {std::size_t{1}, std::size_t{10}, std::size_t{16}, std::size_t{1000}}) {
     CAPTURE(name);
     CAPTURE(n);
@@ -29,21 +30,29 @@ void check_against(const char* name, Var (*f)(Var), double (*expected)(double), 
 }  // namespace
 
 TEST_CASE("functions are within 1e-5 of double arithmetic, over the whole range") {
-  check_against("exp", exp, [](double x) { return std::exp(x); }, -80, 80);
-  check_against("log", log, [](double x) { return std::log(x); }, 1e-30, 1e30);
-  check_against("tanh", tanh, [](double x) { return std::tanh(x); }, -20, 20);
-  check_against("sigmoid", sigmoid, [](double x) { return 1 / (1 + std::exp(-x)); }, -80, 80);
-  check_against("softplus", softplus, [](double x) { return std::log1p(std::exp(x)); }, -80, 80);
-  check_against("sqrt", sqrt, [](double x) { return std::sqrt(x); }, 0, 1e10);
+  check_against(
+      "exp", exp, [](double x) { return std::exp(x); }, -80, 80);
+  check_against(
+      "log", log, [](double x) { return std::log(x); }, 1e-30, 1e30);
+  check_against(
+      "tanh", tanh, [](double x) { return std::tanh(x); }, -20, 20);
+  check_against(
+      "sigmoid", sigmoid, [](double x) { return 1 / (1 + std::exp(-x)); }, -80, 80);
+  check_against(
+      "softplus", softplus, [](double x) { return std::log1p(std::exp(x)); }, -80, 80);
+  check_against(
+      "sqrt", sqrt, [](double x) { return std::sqrt(x); }, 0, 1e10);
 }
 
 TEST_CASE("softmax and log_softmax, also of extreme logits") {
   Rng rng(1);
-  for (std::size_t k : {std::size_t{1}, std::size_t{2}, std::size_t{10}, std::size_t{16}, std::size_t{100}, std::size_t{1000}}) {
+  for (std::size_t k : {std::size_t{1}, std::size_t{2}, std::size_t{10}, std::size_t{16},
+                        std::size_t{100}, std::size_t{1000}}) {
     CAPTURE(k);
     Tape tape;
     Tensor x = rng.uniform({3, k}, -5, 5);
-    if (k > 2) x.data()[1] = 90, x.data()[k + 1] = -1e30f, x.data()[2 * k] = static_cast<Scalar>(-kInf);
+    if (k > 2)
+      x.data()[1] = 90, x.data()[k + 1] = -1e30f, x.data()[2 * k] = static_cast<Scalar>(-kInf);
     const Tensor p = softmax(tape.constant(x)).value(), l = log_softmax(tape.constant(x)).value();
     for (std::size_t r = 0; r < 3; ++r) {
       double largest = -kInf, total = 0;
@@ -52,7 +61,8 @@ TEST_CASE("softmax and log_softmax, also of extreme logits") {
       for (std::size_t i = 0; i < k; ++i) {
         const double e = static_cast<double>(x(r, i)) - largest - std::log(total);
         CHECK(std::abs(static_cast<double>(p(r, i)) - std::exp(e)) <= 1e-5 * std::exp(e) + 1e-37);
-        if (std::isfinite(e)) CHECK(static_cast<double>(l(r, i)) == doctest::Approx(e).epsilon(1e-5));
+        if (std::isfinite(e))
+          CHECK(static_cast<double>(l(r, i)) == doctest::Approx(e).epsilon(1e-5));
       }
     }
   }
@@ -61,7 +71,10 @@ TEST_CASE("softmax and log_softmax, also of extreme logits") {
 TEST_CASE("gradients in float, to float's own precision") {
   const std::vector<std::pair<Function, std::vector<Shape>>> cases = {
       {[](const Vars& v) { return tanh(matmul(v[0], v[1]) + v[2]); }, {{3, 4}, {4, 5}, {5}}},
-      {[](const Vars& v) { return cross_entropy(v[0], {1, 0}); }, {{2, 20}}},
+      {[](const Vars& v) {
+         return cross_entropy(v[0], {1, 0});
+       },
+       {{2, 20}}},
       {[](const Vars& v) { return softmax(v[0]) * v[0]; }, {{2, 20}}},
       {[](const Vars& v) { return layer_norm(v[0], v[1], v[2]); }, {{2, 5}, {5}, {5}}},
       {[](const Vars& v) { return conv2d(v[0], v[1], 1, 1); }, {{2, 2, 4, 4}, {3, 2, 3, 3}}}};

@@ -53,8 +53,11 @@ TEST_CASE("SGD with momentum and Adam against their definitions") {
   std::vector<Tensor> other = {Tensor{1, 2, 3}};
   const std::vector<Var> x = tape.borrow_parameters(other);
   const Gradients gradients = backward(x[0]);
-  refuses([&] { adam.step(other, x, gradients); }, "Adam: parameter 0 is (3,), on the tape (3,), in the steps before (2,); need the same shape");
-  refuses([&] { adam.step(a, {}, gradients); }, "Adam: 1 parameters, 0 of them on the tape; need as many of each");
+  refuses(
+      [&] { adam.step(other, x, gradients); },
+      "Adam: parameter 0 is (3,), on the tape (3,), in the steps before (2,); need the same shape");
+  refuses([&] { adam.step(a, {}, gradients); },
+          "Adam: 1 parameters, 0 of them on the tape; need as many of each");
 }
 
 TEST_CASE("layers: a dense stack against plain loops, initialisers within their bounds") {
@@ -69,7 +72,8 @@ TEST_CASE("layers: a dense stack against plain loops, initialisers within their 
       double out = net.parameters[3].data()[o];
       for (std::size_t h = 0; h < 4; ++h) {
         double hidden = net.parameters[1].data()[h];
-        for (std::size_t i = 0; i < 3; ++i) hidden += static_cast<double>(x(r, i)) * net.parameters[0](i, h);
+        for (std::size_t i = 0; i < 3; ++i)
+          hidden += static_cast<double>(x(r, i)) * net.parameters[0](i, h);
         out += std::max(hidden, 0.0) * net.parameters[2](h, o);
       }
       CHECK(static_cast<double>(y(r, o)) == doctest::Approx(out).epsilon(1e-5));
@@ -89,7 +93,8 @@ TEST_CASE("the 0/1 loss is 1 where the choice is wrong, in both forms") {
   CHECK(zero_one_loss_squared(z, {1, 2}).value() == Tensor{0, 1});
   CHECK(backward(zero_one_loss(z, {1, 2}))[z] == Tensor{{0, -1, 0}, {0, 0, -1}});
   CHECK(backward(zero_one_loss_squared(z, {1, 2}))[z] == Tensor{{0, 0, 0}, {1, 0, -1}});
-  refuses([&] { zero_one_loss(z, {1}); }, "zero_one_loss: choices are (2, 3), labels are 1; need (..., n, K) and n labels");
+  refuses([&] { zero_one_loss(z, {1}); },
+          "zero_one_loss: choices are (2, 3), labels are 1; need (..., n, K) and n labels");
 }
 
 TEST_CASE("zero_one: the zero rule leaves every weight bit-identical, and says why") {
@@ -111,11 +116,13 @@ TEST_CASE("zero_one: straight-through and the exact expected loss are the same r
   Rng rng(1);
   const Mlp start({64, 32, 10}, rng);
   ZeroOneSettings settings;
-  for (std::size_t epochs : {1, 2, 10}) {
+  for (std::size_t epochs : {std::size_t{1}, std::size_t{2}, std::size_t{10}}) {
     settings.epochs = epochs;
     Mlp a = start, b = start;
-    const ZeroOneRun st = train_zero_one(data, "straight-through", settings, a), exact = train_zero_one(data, "exact", settings, b);
-    for (std::size_t i = 0; i < a.parameters.size(); ++i) CHECK(identical(a.parameters[i], b.parameters[i]));
+    const ZeroOneRun st = train_zero_one(data, "straight-through", settings, a),
+                     exact = train_zero_one(data, "exact", settings, b);
+    for (std::size_t i = 0; i < a.parameters.size(); ++i)
+      CHECK(identical(a.parameters[i], b.parameters[i]));
     CHECK(st.by_epoch == exact.by_epoch);
     CHECK(st.moved);
   }
@@ -155,7 +162,8 @@ TEST_CASE("a training step in its steady state asks the system for no memory") {
     adam.step(net.parameters, weights, backward(zero_one_loss(z, batch.labels)));
     if (step == 1) after_two = memory_use().system_requests;
   }
-  if (memory_use().cached_bytes > 0) CHECK(memory_use().system_requests == after_two);  // the address sanitizer wants no recycling
+  if (memory_use().cached_bytes > 0)
+    CHECK(memory_use().system_requests == after_two);  // the address sanitizer wants no recycling
 }
 
 TEST_CASE("the same seed gives the same run") {
@@ -163,5 +171,6 @@ TEST_CASE("the same seed gives the same run") {
   ZeroOneSettings settings;
   settings.epochs = 2;
   for (const char* method : {"gumbel-softmax", "score-function+leave-one-out"})
-    CHECK(train_zero_one(data, method, settings).by_epoch == train_zero_one(data, method, settings).by_epoch);
+    CHECK(train_zero_one(data, method, settings).by_epoch ==
+          train_zero_one(data, method, settings).by_epoch);
 }

@@ -1,4 +1,5 @@
-// Every op: its gradient at first and second order, its value against a plain definition, its errors.
+// Every op: its gradient at first and second order, its value against a plain definition, its
+// errors.
 #include <doctest/doctest.h>
 
 #include <algorithm>
@@ -23,7 +24,8 @@ using Vars = std::vector<Var>;
 
 namespace {
 
-constexpr double kInf = std::numeric_limits<double>::infinity(), kNan = std::numeric_limits<double>::quiet_NaN();
+constexpr double kInf = std::numeric_limits<double>::infinity(),
+                 kNan = std::numeric_limits<double>::quiet_NaN();
 
 struct Row {
   const char* name;
@@ -34,7 +36,8 @@ struct Row {
 
 const Axes none;
 
-// Axes of length 1 and 0, broadcasting, the same input twice, unused inputs and diamonds are among them.
+// Axes of length 1 and 0, broadcasting, the same input twice, unused inputs and diamonds are among
+// them.
 const std::vector<Row>& rows() {
   static const std::vector<Row> all = {
       {"add", [](const Vars& v) { return v[0] + v[1]; }, {{2, 3}, {2, 3}}},
@@ -211,13 +214,14 @@ TEST_CASE("number by number, against the standard library, also where a register
       {"tanh", tanh, [](double x) { return std::tanh(x); }, -30, 30},
       {"sigmoid", sigmoid, [](double x) { return 1 / (1 + std::exp(-x)); }, -700, 700},
       {"relu", relu, [](double x) { return x > 0 ? x : 0; }, -5, 5},
-      {"softplus", softplus, [](double x) { return x > 30 ? x : std::log1p(std::exp(x)); }, -50, 800},
+      {"softplus", softplus, [](double x) { return x > 30 ? x : std::log1p(std::exp(x)); }, -50,
+       800},
       {"sqrt", sqrt, [](double x) { return std::sqrt(x); }, 0, 1e6},
       {"square", square, [](double x) { return x * x; }, -5, 5},
       {"abs", abs, [](double x) { return std::abs(x); }, -5, 5},
   };
   for (const Unary& u : unary)
-    for (std::size_t n : {1, 7, 8, 9, 40}) {
+    for (std::size_t n : std::vector<std::size_t>{1, 7, 8, 9, 40}) {
       CAPTURE(u.name);
       CAPTURE(n);
       const Tensor x = Rng(n).uniform({n}, u.low, u.high);
@@ -226,18 +230,29 @@ TEST_CASE("number by number, against the standard library, also where a register
       check_close(value([&](const Vars& v) { return u.f(v[0]); }, {x}), expected, 1e-14);
     }
   check_close(value([](const Vars& v) { return pow(v[0], 3.0); }, {Tensor{-2, 3}}), Tensor{-8, 27});
-  check_close(value([](const Vars& v) { return clip(v[0], -1, 1); }, {Tensor{-2, 0.5, 3}}), Tensor{-1, 0.5, 1});
-  check_close(value([](const Vars& v) { return maximum(v[0], v[1]); }, {Tensor{1, 5}, Tensor{2, 4}}), Tensor{2, 5});
-  check_close(value([](const Vars& v) { return minimum(v[0], v[1]); }, {Tensor{1, 5}, Tensor{2, 4}}), Tensor{1, 4});
-  check_close(value([](const Vars& v) { return greater(v[0], v[1]) + 10 * less(v[0], v[1]) + 100 * equal(v[0], v[1]); },
-                    {Tensor{1, 5, 3}, Tensor{2, 4, 3}}), Tensor{10, 1, 100});
+  check_close(value([](const Vars& v) { return clip(v[0], -1, 1); }, {Tensor{-2, 0.5, 3}}),
+              Tensor{-1, 0.5, 1});
+  check_close(
+      value([](const Vars& v) { return maximum(v[0], v[1]); }, {Tensor{1, 5}, Tensor{2, 4}}),
+      Tensor{2, 5});
+  check_close(
+      value([](const Vars& v) { return minimum(v[0], v[1]); }, {Tensor{1, 5}, Tensor{2, 4}}),
+      Tensor{1, 4});
+  check_close(value(
+                  [](const Vars& v) {
+                    return greater(v[0], v[1]) + 10 * less(v[0], v[1]) + 100 * equal(v[0], v[1]);
+                  },
+                  {Tensor{1, 5, 3}, Tensor{2, 4, 3}}),
+              Tensor{10, 1, 100});
 }
 
 TEST_CASE("NaN and infinity come through") {
   const Tensor odd{kNan, kInf, -kInf};
-  for (const auto& f : std::vector<Function>{[](const Vars& v) { return relu(v[0]); }, [](const Vars& v) { return softplus(v[0]); },
-                                             [](const Vars& v) { return clip(v[0], -1, 1); }, [](const Vars& v) { return abs(v[0]); },
-                                             [](const Vars& v) { return max(v[0]); }, [](const Vars& v) { return maximum(v[0], v[0]); }})
+  for (const auto& f : std::vector<Function>{
+           [](const Vars& v) { return relu(v[0]); }, [](const Vars& v) { return softplus(v[0]); },
+           [](const Vars& v) { return clip(v[0], -1, 1); }, [](const Vars& v) { return abs(v[0]); },
+           [](const Vars& v) { return max(v[0]); },
+           [](const Vars& v) { return maximum(v[0], v[0]); }})
     CHECK(std::isnan(value(f, {odd}).data()[0]));
   CHECK(value([](const Vars& v) { return relu(v[0]); }, {odd}).data()[1] == kInf);
   CHECK(value([](const Vars& v) { return relu(v[0]); }, {odd}).data()[2] == 0);
@@ -260,7 +275,8 @@ TEST_CASE("ties and kinks follow the stated rules") {
 
 TEST_CASE("reductions against plain loops") {
   const Tensor x = Rng(4).normal({3, 4, 5});
-  Tensor sums = zeros({4}), largest = full({4}, -kInf), logs = zeros({4}), means = zeros({4}), var = zeros({4});
+  Tensor sums = zeros({4}), largest = full({4}, -kInf), logs = zeros({4}), means = zeros({4}),
+         var = zeros({4});
   const auto each = [&](auto f) {
     for (std::size_t i = 0; i < 60; ++i) f(i / 5 % 4, x.data()[i]);
   };
@@ -268,7 +284,9 @@ TEST_CASE("reductions against plain loops") {
   each([&](std::size_t k, double v) { largest.data()[k] = std::max(largest.data()[k], v); });
   each([&](std::size_t k, double v) { logs.data()[k] += std::exp(v); });
   for (std::size_t k = 0; k < 4; ++k) means.data()[k] = sums.data()[k] / 15;
-  each([&](std::size_t k, double v) { var.data()[k] += (v - means.data()[k]) * (v - means.data()[k]) / 15; });
+  each([&](std::size_t k, double v) {
+    var.data()[k] += (v - means.data()[k]) * (v - means.data()[k]) / 15;
+  });
   for (Scalar& v : logs) v = std::log(v);
   check_close(value([](const Vars& v) { return sum(v[0], {0, 2}); }, {x}), sums);
   check_close(value([](const Vars& v) { return mean(v[0], {0, -1}); }, {x}), means);
@@ -277,15 +295,19 @@ TEST_CASE("reductions against plain loops") {
   check_close(value([](const Vars& v) { return logsumexp(v[0], {0, 2}); }, {x}), logs);
   check_close(value([](const Vars& v) { return variance(v[0], {0, 2}); }, {x}), var);
   CHECK(value([](const Vars& v) { return sum(v[0], {1}); }, {zeros({2, 0})}) == Tensor{0, 0});
-  check_close(value([](const Vars& v) { return logsumexp(v[0]); }, {Tensor{1000, 1000}}), full({}, 1000 + std::log(2.0)));
-  CHECK(value([](const Vars& v) { return logsumexp(v[0]); }, {Tensor{-kInf, -kInf}}).data()[0] == -kInf);
+  check_close(value([](const Vars& v) { return logsumexp(v[0]); }, {Tensor{1000, 1000}}),
+              full({}, 1000 + std::log(2.0)));
+  CHECK(value([](const Vars& v) { return logsumexp(v[0]); }, {Tensor{-kInf, -kInf}}).data()[0] ==
+        -kInf);
 }
 
 TEST_CASE("softmax does not overflow, and -inf is a category of probability 0") {
   check_close(value([](const Vars& v) { return softmax(v[0]); }, {Tensor{1000, 1001, -kInf}}),
               Tensor{1 / (1 + std::exp(1.0)), 1 / (1 + std::exp(-1.0)), 0});
-  check_close(value([](const Vars& v) { return log_softmax(v[0]); }, {Tensor{-1000, 0}}), Tensor{-1000, 0});
-  check_close(value([](const Vars& v) { return bce_with_logits(v[0], v[1]); }, {Tensor{1000, -1000, 0}, Tensor{1, 0, 0.5}}),
+  check_close(value([](const Vars& v) { return log_softmax(v[0]); }, {Tensor{-1000, 0}}),
+              Tensor{-1000, 0});
+  check_close(value([](const Vars& v) { return bce_with_logits(v[0], v[1]); },
+                    {Tensor{1000, -1000, 0}, Tensor{1, 0, 0.5}}),
               Tensor{0, 0, std::log(2.0)});
 }
 
@@ -307,16 +329,20 @@ TEST_CASE("losses against their definitions") {
     }
   }
   check_close(value([&](const Vars& v) { return cross_entropy(v[0], labels); }, {l}), ce);
-  check_close(value([&](const Vars& v) { return cross_entropy(v[0], softmax(v[1])); }, {l, m}), soft);
+  check_close(value([&](const Vars& v) { return cross_entropy(v[0], softmax(v[1])); }, {l, m}),
+              soft);
   check_close(value([](const Vars& v) { return kl_categorical(v[0], v[1]); }, {l, m}), kl);
   check_close(value([](const Vars& v) { return kl_categorical_uniform(v[0]); }, {l}), uniform);
-  // KL(N(1, 4) || N(0, 1)) = (4 + 1 - 1 - log 4) / 2; KL(N(1, 4) || N(3, 9)) = log(3/2) + (4 + 4) / 18 - 1/2.
-  check_close(value([](const Vars& v) { return kl_gaussian(v[0], v[1]); }, {Tensor{1.0}, Tensor{std::log(4.0)}}),
+  // KL(N(1, 4) || N(0, 1)) = (4 + 1 - 1 - log 4) / 2; KL(N(1, 4) || N(3, 9)) = log(3/2) + (4 + 4) /
+  // 18 - 1/2.
+  check_close(value([](const Vars& v) { return kl_gaussian(v[0], v[1]); },
+                    {Tensor{1.0}, Tensor{std::log(4.0)}}),
               full({}, (4 - std::log(4.0)) / 2));
   check_close(value([](const Vars& v) { return kl_gaussian(v[0], v[1], v[2], v[3]); },
                     {Tensor{1.0}, Tensor{std::log(4.0)}, Tensor{3.0}, Tensor{std::log(9.0)}}),
               full({}, std::log(1.5) + 8.0 / 18 - 0.5));
-  const Tensor n = value([](const Vars& v) { return layer_norm(v[0], v[1], v[2], 1e-12); }, {l, full({4}, 2), full({4}, 3)});
+  const Tensor n = value([](const Vars& v) { return layer_norm(v[0], v[1], v[2], 1e-12); },
+                         {l, full({4}, 2), full({4}, 3)});
   double mean = 0, squares = 0;
   for (std::size_t k = 0; k < 4; ++k) mean += n.data()[k] / 4;
   for (std::size_t k = 0; k < 4; ++k) squares += (n.data()[k] - 3) * (n.data()[k] - 3) / 4;
@@ -326,14 +352,16 @@ TEST_CASE("losses against their definitions") {
 
 TEST_CASE("convolution and pooling against plain loops") {
   Rng rng(7);
-  for (std::size_t stride : {1, 2})
-    for (std::size_t padding : {0, 1, 2}) {
+  for (std::size_t stride = 1; stride <= 2; ++stride)
+    for (std::size_t padding = 0; padding <= 2; ++padding) {
       CAPTURE(stride);
       CAPTURE(padding);
       const std::size_t n = 2, c = 3, h = 6, w = 5, o = 4, u = 3, s = 3;
       const Tensor x = rng.normal({n, c, h, w}), k = rng.normal({o, c, u, s});
-      const std::size_t oh = (h + 2 * padding - u) / stride + 1, ow = (w + 2 * padding - s) / stride + 1;
-      Tensor y = zeros({n, o, oh, ow}), largest = full({n, c, oh, ow}, -kInf), means = zeros({n, c, oh, ow});
+      const std::size_t oh = (h + 2 * padding - u) / stride + 1,
+                        ow = (w + 2 * padding - s) / stride + 1;
+      Tensor y = zeros({n, o, oh, ow}), largest = full({n, c, oh, ow}, -kInf),
+             means = zeros({n, c, oh, ow});
       for (std::size_t b = 0; b < n; ++b)
         for (std::size_t i = 0; i < oh; ++i)
           for (std::size_t j = 0; j < ow; ++j)
@@ -341,10 +369,15 @@ TEST_CASE("convolution and pooling against plain loops") {
               double total = 0, pixels = 0;
               for (std::size_t p = 0; p < u; ++p)
                 for (std::size_t q = 0; q < s; ++q) {
-                  const std::ptrdiff_t r = static_cast<std::ptrdiff_t>(i * stride + p) - static_cast<std::ptrdiff_t>(padding);
-                  const std::ptrdiff_t t = static_cast<std::ptrdiff_t>(j * stride + q) - static_cast<std::ptrdiff_t>(padding);
-                  if (r < 0 || t < 0 || r >= static_cast<std::ptrdiff_t>(h) || t >= static_cast<std::ptrdiff_t>(w)) continue;
-                  const double v = x(b, d, static_cast<std::size_t>(r), static_cast<std::size_t>(t));
+                  const std::ptrdiff_t r = static_cast<std::ptrdiff_t>(i * stride + p) -
+                                           static_cast<std::ptrdiff_t>(padding);
+                  const std::ptrdiff_t t = static_cast<std::ptrdiff_t>(j * stride + q) -
+                                           static_cast<std::ptrdiff_t>(padding);
+                  if (r < 0 || t < 0 || r >= static_cast<std::ptrdiff_t>(h) ||
+                      t >= static_cast<std::ptrdiff_t>(w))
+                    continue;
+                  const double v =
+                      x(b, d, static_cast<std::size_t>(r), static_cast<std::size_t>(t));
                   for (std::size_t e = 0; e < o; ++e) y(b, e, i, j) += v * k(e, d, p, q);
                   largest(b, d, i, j) = std::max(largest(b, d, i, j), v);
                   total += v;
@@ -352,9 +385,12 @@ TEST_CASE("convolution and pooling against plain loops") {
                 }
               means(b, d, i, j) = total / pixels;
             }
-      check_close(value([&](const Vars& v) { return conv2d(v[0], v[1], stride, padding); }, {x, k}), y);
-      check_close(value([&](const Vars& v) { return max_pool2d(v[0], 3, stride, padding); }, {x}), largest);
-      check_close(value([&](const Vars& v) { return avg_pool2d(v[0], 3, stride, padding); }, {x}), means);
+      check_close(value([&](const Vars& v) { return conv2d(v[0], v[1], stride, padding); }, {x, k}),
+                  y);
+      check_close(value([&](const Vars& v) { return max_pool2d(v[0], 3, stride, padding); }, {x}),
+                  largest);
+      check_close(value([&](const Vars& v) { return avg_pool2d(v[0], 3, stride, padding); }, {x}),
+                  means);
     }
 }
 
@@ -368,8 +404,10 @@ TEST_CASE("matrix products and moves against plain loops") {
         for (std::size_t j = 0; j < 2; ++j)
           for (std::size_t k = 0; k < 4; ++k) y(p, q, i, j) += a(p, 0, i, k) * b(q, k, j);
   check_close(value([](const Vars& v) { return matmul(v[0], v[1]); }, {a, b}), y);
-  CHECK(value([](const Vars& v) { return dot(v[0], v[1]); }, {Tensor{1, 2, 3}, Tensor{4, 5, 6}}).data()[0] == 32);
-  CHECK(value([](const Vars& v) { return outer(v[0], v[1]); }, {Tensor{1, 2}, Tensor{4, 5, 6}}) == Tensor{{4, 5, 6}, {8, 10, 12}});
+  CHECK(value([](const Vars& v) { return dot(v[0], v[1]); }, {Tensor{1, 2, 3}, Tensor{4, 5, 6}})
+            .data()[0] == 32);
+  CHECK(value([](const Vars& v) { return outer(v[0], v[1]); }, {Tensor{1, 2}, Tensor{4, 5, 6}}) ==
+        Tensor{{4, 5, 6}, {8, 10, 12}});
 
   const Tensor x = rng.normal({2, 3, 4});
   const Tensor t = value([](const Vars& v) { return transpose(v[0], {2, 0, 1}); }, {x});
@@ -377,31 +415,56 @@ TEST_CASE("matrix products and moves against plain loops") {
     for (std::size_t j = 0; j < 3; ++j)
       for (std::size_t k = 0; k < 4; ++k) CHECK(t(k, i, j) == x(i, j, k));
   const Tensor m{{1, 2}, {3, 4}};
-  CHECK(value([](const Vars& v) { return concatenate({v[0], v[0]}, 1); }, {m}) == Tensor{{1, 2, 1, 2}, {3, 4, 3, 4}});
-  CHECK(value([](const Vars& v) { return stack({v[0], v[0]}, 1); }, {Tensor{1, 2}}) == Tensor{{1, 1}, {2, 2}});
+  CHECK(value(
+            [](const Vars& v) {
+              return concatenate({v[0], v[0]}, 1);
+            },
+            {m}) == Tensor{{1, 2, 1, 2}, {3, 4, 3, 4}});
+  CHECK(value(
+            [](const Vars& v) {
+              return stack({v[0], v[0]}, 1);
+            },
+            {Tensor{1, 2}}) == Tensor{{1, 1}, {2, 2}});
   CHECK(value([](const Vars& v) { return slice(v[0], 1, 1, 2); }, {m}) == tensor({2, 1}, {2, 4}));
-  CHECK(value([](const Vars& v) { return pad(v[0], 1, 1, 0); }, {m}) == Tensor{{0, 1, 2}, {0, 3, 4}});
-  CHECK(value([](const Vars& v) { return take(v[0], {1, 1, 0}); }, {m}) == Tensor{{3, 4}, {3, 4}, {1, 2}});
+  CHECK(value([](const Vars& v) { return pad(v[0], 1, 1, 0); }, {m}) ==
+        Tensor{{0, 1, 2}, {0, 3, 4}});
+  CHECK(value(
+            [](const Vars& v) {
+              return take(v[0], {1, 1, 0});
+            },
+            {m}) == Tensor{{3, 4}, {3, 4}, {1, 2}});
   CHECK(one_hot({2, 0}, 3) == Tensor{{0, 0, 1}, {1, 0, 0}});
 }
 
 TEST_CASE("each op refuses shapes, axes and numbers that do not fit, in its own name") {
   Tape tape;
-  const Var m = tape.constant(zeros({2, 3})), v = tape.constant(zeros({3})), e = tape.constant(zeros({2, 0})),
-            n = tape.constant(1.0), x = tape.constant(zeros({1, 2, 4, 4})), w = tape.constant(zeros({1, 3, 3, 3}));
-  refuses([&] { m * tape.constant(zeros({2})); }, "multiply: a is (2, 3), b is (2,); need equal lengths, or 1, on each axis, counted from the last");
-  refuses([&] { m + tape.constant(zeros({2})); }, "add: a is (2, 3), b is (2,); need equal lengths, or 1, on each axis, counted from the last");
+  const Var m = tape.constant(zeros({2, 3})), v = tape.constant(zeros({3})),
+            e = tape.constant(zeros({2, 0})), n = tape.constant(1.0),
+            x = tape.constant(zeros({1, 2, 4, 4})), w = tape.constant(zeros({1, 3, 3, 3}));
+  refuses([&] { m* tape.constant(zeros({2})); },
+          "multiply: a is (2, 3), b is (2,); need equal lengths, or 1, on each axis, counted from "
+          "the last");
+  refuses(
+      [&] { m + tape.constant(zeros({2})); },
+      "add: a is (2, 3), b is (2,); need equal lengths, or 1, on each axis, counted from the last");
   refuses([&] { clip(m, 1, 0); }, "clip: low is 1.000000, high is 0.000000; need low <= high");
   refuses([&] { sum(m, {2}); }, "sum: axis 2 of (2, 3); need -2..1");
   refuses([&] { sum(m, {0, -2}); }, "sum: axis -2 of (2, 3) is given twice; need each once");
-  refuses([&] { mean(e, {1}); }, "mean: x is (2, 0), empty along the axes; need at least one element");
-  refuses([&] { max(e, {1}); }, "max: x is (2, 0), empty along the axes; need at least one element");
-  refuses([&] { logsumexp(e); }, "logsumexp: x is (2, 0), empty along the axes; need at least one element");
+  refuses([&] { mean(e, {1}); },
+          "mean: x is (2, 0), empty along the axes; need at least one element");
+  refuses([&] { max(e, {1}); },
+          "max: x is (2, 0), empty along the axes; need at least one element");
+  refuses([&] { logsumexp(e); },
+          "logsumexp: x is (2, 0), empty along the axes; need at least one element");
   refuses([&] { reshape(m, {4}); }, "reshape: x is (2, 3); cannot become (4,)");
   refuses([&] { transpose(m, {0}); }, "transpose: 1 axes for (2, 3); need each axis once");
   refuses([&] { transpose(m, {0, 0}); }, "transpose: 2 axes for (2, 3); need each axis once");
   refuses([&] { broadcast(m, {3, 3}); }, "broadcast_to: (2, 3) does not broadcast to (3, 3)");
-  refuses([&] { concatenate({m, v}); }, "concatenate: part 1 is (3,), part 0 is (2, 3); need equal lengths on all axes but 0");
+  refuses(
+      [&] {
+        concatenate({m, v});
+      },
+      "concatenate: part 1 is (3,), part 0 is (2, 3); need equal lengths on all axes but 0");
   refuses([&] { stack({m, v}); }, "stack: part 1 is (3,), part 0 is (2, 3); need equal shapes");
   refuses([&] { concatenate({}); }, "concatenate: no input given; need at least one");
   refuses([&] { slice(m, 1, 2, 4); }, "slice: 2..4 of axis 1 of (2, 3); need begin <= end <= 3");
@@ -409,24 +472,47 @@ TEST_CASE("each op refuses shapes, axes and numbers that do not fit, in its own 
   refuses([&] { gather(m, {6}, {1}); }, "gather: index 6 into (2, 3); need less than 6");
   refuses([&] { scatter(v, {0}, {2}); }, "scatter: 1 indices for (3,); need 3");
   refuses([&] { one_hot({3}, 3); }, "one_hot: label 3 at 0; need less than 3");
-  refuses([&] { matmul(m, m); }, "matmul: a is (2, 3), b is (2, 3); need (..., n, k) and (..., k, m)");
-  refuses([&] { matmul(m, v); }, "matmul: a is (2, 3), b is (3,); need (..., n, k) and (..., k, m)");
+  refuses([&] { matmul(m, m); },
+          "matmul: a is (2, 3), b is (2, 3); need (..., n, k) and (..., k, m)");
+  refuses([&] { matmul(m, v); },
+          "matmul: a is (2, 3), b is (3,); need (..., n, k) and (..., k, m)");
   refuses([&] { outer(m, v); }, "outer: a is (2, 3), b is (3,); need (n,) and (m,)");
   refuses([&] { dot(m, m); }, "dot: a is (2, 3), b is (2, 3); need (n,) and (n,)");
   refuses([&] { softmax(n); }, "softmax: axis -1 of (); a single number has no axes");
-  refuses([&] { softmax_jacobian(m, v); }, "softmax_jacobian: p is (2, 3), g is (3,); need the same shape, (..., K)");
-  refuses([&] { cross_entropy(m, {0}); }, "cross_entropy: logits are (2, 3), labels are 1; need one label for each row");
+  refuses([&] { softmax_jacobian(m, v); },
+          "softmax_jacobian: p is (2, 3), g is (3,); need the same shape, (..., K)");
+  refuses([&] { cross_entropy(m, {0}); },
+          "cross_entropy: logits are (2, 3), labels are 1; need one label for each row");
   refuses([&] { cross_entropy(m, {0, 3}); }, "cross_entropy: label 3 in row 1; need 0..3 - 1");
   refuses([&] { cross_entropy(n, {0}); }, "cross_entropy: logits are (); need (..., K)");
   refuses([&] { layer_norm(m, v, v, 0); }, "layer_norm: epsilon is 0.000000; need more than 0");
-  refuses([&] { layer_norm(e, n, n); }, "layer_norm: x is (2, 0); need at least one number on the last axis");
-  refuses([&] { conv2d(x, w); }, "conv2d: x is (1, 2, 4, 4), w is (1, 3, 3, 3); need (N, C, H, W) and (O, C, h, w)");
-  refuses([&] { conv2d(x, tape.constant(zeros({1, 2, 5, 5}))); },
-          "conv2d: x is (1, 2, 4, 4) with padding 0, the window is (5, 5); need a window of at least one pixel that fits in");
-  refuses([&] { conv2d(x, tape.constant(zeros({1, 2, 3, 3})), 0); }, "conv2d: stride is 0; need at least 1");
+  refuses([&] { layer_norm(e, n, n); },
+          "layer_norm: x is (2, 0); need at least one number on the last axis");
+  refuses([&] { conv2d(x, w); },
+          "conv2d: x is (1, 2, 4, 4), w is (1, 3, 3, 3); need (N, C, H, W) and (O, C, h, w)");
+  refuses(
+      [&] {
+        conv2d(x, tape.constant(zeros({1, 2, 5, 5})));
+      },
+      "conv2d: x is (1, 2, 4, 4) with padding 0, the window is (5, 5); need a window of at least "
+      "one pixel that fits in");
+  refuses(
+      [&] {
+        conv2d(x, tape.constant(zeros({1, 2, 3, 3})), 0);
+      },
+      "conv2d: stride is 0; need at least 1");
   refuses([&] { max_pool2d(m, 2); }, "max_pool2d: x is (2, 3); need (N, C, H, W)");
-  refuses([&] { avg_pool2d(x, 2, 1, 2); }, "avg_pool2d: padding is 2, the window 2; need less padding than window");
+  refuses([&] { avg_pool2d(x, 2, 1, 2); },
+          "avg_pool2d: padding is 2, the window 2; need less padding than window");
   Tape other;
-  refuses([&] { m * other.constant(zeros({2, 3})); }, "multiply: an input stands on another tape; need all on one tape");
-  refuses([&] { where(m, other.constant(zeros({2, 3})), m); }, "where: an input stands on another tape; need all on one tape");
+  refuses(
+      [&] {
+        m* other.constant(zeros({2, 3}));
+      },
+      "multiply: an input stands on another tape; need all on one tape");
+  refuses(
+      [&] {
+        where(m, other.constant(zeros({2, 3})), m);
+      },
+      "where: an input stands on another tape; need all on one tape");
 }

@@ -15,11 +15,13 @@ struct Moments {
   explicit Moments(const Tensor& t) {
     const double n = static_cast<double>(t.size());
     for (Scalar x : t) mean += static_cast<double>(x) / n;
-    for (Scalar x : t) variance += (static_cast<double>(x) - mean) * (static_cast<double>(x) - mean) / n;
+    for (Scalar x : t)
+      variance += (static_cast<double>(x) - mean) * (static_cast<double>(x) - mean) / n;
   }
 };
 
-// Largest distance between the empirical distribution and the true one, times sqrt(n): above 1.95 with probability 0.001.
+// Largest distance between the empirical distribution and the true one, times sqrt(n): above 1.95
+// with probability 0.001.
 template <class F>
 double kolmogorov_smirnov(Tensor t, F cdf) {
   std::sort(t.begin(), t.end());
@@ -40,7 +42,8 @@ TEST_CASE("philox gives the published words") {
   using Words = std::array<std::uint32_t, 4>;
   constexpr std::uint32_t all = 0xffffffffu;
   CHECK(philox({0, 0, 0, 0}, {0, 0}) == Words{0x6627e8d5u, 0xe169c58du, 0xbc57ac4cu, 0x9b00dbd8u});
-  CHECK(philox({all, all, all, all}, {all, all}) == Words{0x408f276du, 0x41c83b0eu, 0xa20bc7c6u, 0x6d5451fdu});
+  CHECK(philox({all, all, all, all}, {all, all}) ==
+        Words{0x408f276du, 0x41c83b0eu, 0xa20bc7c6u, 0x6d5451fdu});
   CHECK(philox({0x243f6a88u, 0x85a308d3u, 0x13198a2eu, 0x03707344u}, {0xa4093822u, 0x299f31d0u}) ==
         Words{0xd16cfe09u, 0x94fdccebu, 0x5001e420u, 0x24126ea1u});
 }
@@ -73,18 +76,22 @@ TEST_CASE("uniforms lie in the open interval and are uniform") {
   const Tensor v = Rng(1).uniform({1000}, -3, -1);
   CHECK(*std::min_element(v.begin(), v.end()) > -3);
   CHECK(*std::max_element(v.begin(), v.end()) < -1);
-  CHECK_THROWS_WITH_AS(Rng(1).uniform({2}, 1, 1), "uniform: the interval is 1.000000..1.000000; need low < high", std::invalid_argument);
+  CHECK_THROWS_WITH_AS(Rng(1).uniform({2}, 1, 1),
+                       "uniform: the interval is 1.000000..1.000000; need low < high",
+                       std::invalid_argument);
 }
 
 TEST_CASE("normals are normal, and neighbours are uncorrelated") {
   const Tensor x = Rng(2).normal({kMany});
-  CHECK(kolmogorov_smirnov(x, [](double v) { return 0.5 * std::erfc(-v / std::sqrt(2.0)); }) < 1.95);
+  CHECK(kolmogorov_smirnov(x, [](double v) { return 0.5 * std::erfc(-v / std::sqrt(2.0)); }) <
+        1.95);
   const Moments m(x);
   CHECK(std::abs(m.mean) < 4 / std::sqrt(kMany));
   CHECK(std::abs(m.variance - 1) < 4 * std::sqrt(2.0 / kMany));
   for (std::size_t lag : {std::size_t{1}, std::size_t{16}, std::size_t{32}, std::size_t{64}}) {
     double sum = 0;
-    for (std::size_t i = lag; i < x.size(); ++i) sum += static_cast<double>(x.data()[i]) * static_cast<double>(x.data()[i - lag]);
+    for (std::size_t i = lag; i < x.size(); ++i)
+      sum += static_cast<double>(x.data()[i]) * static_cast<double>(x.data()[i - lag]);
     CAPTURE(lag);
     CHECK(std::abs(sum / static_cast<double>(x.size())) < 4 / std::sqrt(kMany));
   }
@@ -97,8 +104,8 @@ TEST_CASE("Gumbel numbers have Gumbel's distribution, also in the tail") {
   CHECK(std::abs(m.mean - 0.5772156649) < 4 * 1.2825 / std::sqrt(kMany));
   CHECK(std::abs(m.variance - 1.6449340668) < 4 * std::sqrt(4.4 * 1.645 * 1.645 / kMany));
   for (Scalar x : g) REQUIRE(std::isfinite(x));
-  // 20 million draws: beyond 12 lie 20e6 (1 - exp(-e^-12)) = 122.9 on average, beyond 14.5 lie 10.1. Noise patched with an
-  // epsilon, or cut at 24 bits, misses these or makes far too many.
+  // 20 million draws: beyond 12 lie 20e6 (1 - exp(-e^-12)) = 122.9 on average, beyond 14.5
+  // lie 10.1. Noise patched with an epsilon, or cut at 24 bits, misses these or makes far too many.
   Rng rng(4);
   double beyond_12 = 0, beyond_14 = 0, largest = 0;
   for (int i = 0; i < 20; ++i)
@@ -115,7 +122,8 @@ TEST_CASE("Gumbel numbers have Gumbel's distribution, also in the tail") {
 TEST_CASE("categorical draws come with the softmax's frequencies (chi-square)") {
   const std::vector<double> p = {0.05, 0.1, 0.15, 0.3, 0.4};
   Tensor logits = zeros({kMany, 5});
-  for (std::size_t i = 0; i < logits.size(); ++i) logits.data()[i] = static_cast<Scalar>(std::log(p[i % 5]) + 3);
+  for (std::size_t i = 0; i < logits.size(); ++i)
+    logits.data()[i] = static_cast<Scalar>(std::log(p[i % 5]) + 3);
   std::vector<double> count(5);
   for (std::size_t k : Rng(5).categorical(logits)) ++count[k];
   double chi = 0;
@@ -125,9 +133,13 @@ TEST_CASE("categorical draws come with the softmax's frequencies (chi-square)") 
   }
   CHECK(chi < 18.47);  // exceeded with probability 0.001, 4 degrees of freedom
   const Scalar nan = std::numeric_limits<Scalar>::quiet_NaN();
-  CHECK_THROWS_WITH_AS(Rng(1).categorical(Tensor{{1, 2}, {1, nan}}), "categorical: logits have NaN in row 1; need numbers", std::invalid_argument);
-  CHECK_THROWS_WITH_AS(Rng(1).categorical(zeros({2, 0})), "categorical: logits are (2, 0); need at least one category on the last axis",
+  CHECK_THROWS_WITH_AS(Rng(1).categorical(Tensor{{1, 2}, {1, nan}}),
+                       "categorical: logits have NaN in row 1; need numbers",
                        std::invalid_argument);
+  CHECK_THROWS_WITH_AS(
+      Rng(1).categorical(zeros({2, 0})),
+      "categorical: logits are (2, 0); need at least one category on the last axis",
+      std::invalid_argument);
 }
 
 TEST_CASE("permutations are permutations, each order equally likely") {

@@ -19,18 +19,21 @@ using namespace argtape;
 
 namespace {
 
-constexpr double kInf = std::numeric_limits<double>::infinity(), kNan = std::numeric_limits<double>::quiet_NaN();
+constexpr double kInf = std::numeric_limits<double>::infinity(),
+                 kNan = std::numeric_limits<double>::quiet_NaN();
 constexpr std::size_t kCategories = 5;
 
-const std::vector<std::string> kPathwise = {"straight-through", "straight-through-identity", "gumbel-softmax", "st-gumbel-softmax",
-                                            "reinmax"};
+const std::vector<std::string> kPathwise = {"straight-through", "straight-through-identity",
+                                            "gumbel-softmax", "st-gumbel-softmax", "reinmax"};
 
 // Costs of polynomial order 1 and 2, and one that is no polynomial, with random coefficients.
 Cost linear(std::uint64_t seed) {
-  return [b = Rng(seed).normal({kCategories})](Var z) { return sum(z.tape->constant(b) * z, {-1}); };
+  return
+      [b = Rng(seed).normal({kCategories})](Var z) { return sum(z.tape->constant(b) * z, {-1}); };
 }
 Cost quadratic(std::uint64_t seed) {
-  return [a = Rng(seed).normal({kCategories, kCategories}), b = Rng(seed + 1).normal({kCategories})](Var z) {
+  return [a = Rng(seed).normal({kCategories, kCategories}),
+          b = Rng(seed + 1).normal({kCategories})](Var z) {
     return sum(z * (matmul(z, z.tape->constant(a)) + z.tape->constant(b)), {-1});
   };
 }
@@ -57,7 +60,8 @@ Tensor mean_gradient(const Rule& rule, const Cost& f, const Tensor& logits) {
   Tape tape;
   const Tensor p = softmax(tape.constant(logits)).value();
   Tensor mean = zeros({1, kCategories});
-  for (std::size_t k = 0; k < kCategories; ++k) mean += p.data()[k] * gradient(rule, f, reshaped(logits, {1, kCategories}), noise_for(k));
+  for (std::size_t k = 0; k < kCategories; ++k)
+    mean += p.data()[k] * gradient(rule, f, reshaped(logits, {1, kCategories}), noise_for(k));
   return reshaped(mean, {kCategories});
 }
 
@@ -77,11 +81,15 @@ void refuses(F f, const char* message) {
 
 }  // namespace
 
-TEST_CASE("polynomial order: straight-through is exact for linear costs, ReinMax for quadratic ones, the score function for all") {
+TEST_CASE(
+    "polynomial order: straight-through is exact for linear costs, ReinMax for quadratic ones, the "
+    "score function for all") {
   for (std::uint64_t seed = 1; seed <= 20; ++seed) {
     CAPTURE(seed);
     const Tensor l = Rng(100 + seed).normal({kCategories});
-    const auto bias = [&](const Rule& rule, const Cost& f) { return relative_distance(mean_gradient(rule, f, l), exact_gradient(f, l)); };
+    const auto bias = [&](const Rule& rule, const Cost& f) {
+      return relative_distance(mean_gradient(rule, f, l), exact_gradient(f, l));
+    };
     CHECK(bias(straight_through(), linear(seed)) < 1e-12);
     CHECK(bias(straight_through(), quadratic(seed)) > 1e-3);
     CHECK(bias(reinmax(), linear(seed)) < 1e-12);
@@ -100,19 +108,22 @@ TEST_CASE("ReinMax at temperature 1 is ZGR, draw by draw") {
   Rng rng(2);
   for (int i = 0; i < 200; ++i) {
     const Tensor l = rng.normal({1, kCategories}), noise = rng.gumbel({1, kCategories});
-    CHECK(relative_distance(gradient(reinmax(), wild(3), l, noise), gradient(zgr, wild(3), l, noise)) < 1e-12);
+    CHECK(relative_distance(gradient(reinmax(), wild(3), l, noise),
+                            gradient(zgr, wild(3), l, noise)) < 1e-12);
   }
 }
 
 TEST_CASE("each rule against its formula in plain loops") {
   Rng rng(3);
-  const Tensor l = rng.normal({1, kCategories}), noise = rng.gumbel({1, kCategories}), b = Rng(9).normal({kCategories});
+  const Tensor l = rng.normal({1, kCategories}), noise = rng.gumbel({1, kCategories}),
+               b = Rng(9).normal({kCategories});
   const Cost f = [&](Var z) { return sum(square(z - z.tape->constant(b)), {-1}); };
   const double tau = 1.7;
   const auto softmax_of = [&](double g, double t) {
     std::vector<double> p(kCategories);
     double z = 0;
-    for (std::size_t k = 0; k < kCategories; ++k) z += p[k] = std::exp((l.data()[k] + g * noise.data()[k]) / t);
+    for (std::size_t k = 0; k < kCategories; ++k)
+      z += p[k] = std::exp((l.data()[k] + g * noise.data()[k]) / t);
     for (double& v : p) v /= z;
     return p;
   };
@@ -126,7 +137,8 @@ TEST_CASE("each rule against its formula in plain loops") {
     for (std::size_t k = 0; k < kCategories; ++k) g[k] = 2 * (z[k] - b.data()[k]);
     return g;
   };
-  const auto jacobian = [](const std::vector<double>& p, const std::vector<double>& g, double scale) {
+  const auto jacobian = [](const std::vector<double>& p, const std::vector<double>& g,
+                           double scale) {
     std::vector<double> y(kCategories);
     double mean = 0;
     for (std::size_t k = 0; k < kCategories; ++k) mean += p[k] * g[k];
@@ -136,9 +148,11 @@ TEST_CASE("each rule against its formula in plain loops") {
   const auto expect = [&](const Rule& rule, const std::vector<double>& expected) {
     CAPTURE(rule.name);
     const Tensor g = gradient(rule, f, l, noise);
-    for (std::size_t k = 0; k < kCategories; ++k) CHECK(g.data()[k] == doctest::Approx(expected[k]).epsilon(1e-12));
+    for (std::size_t k = 0; k < kCategories; ++k)
+      CHECK(g.data()[k] == doctest::Approx(expected[k]).epsilon(1e-12));
   };
-  const std::vector<double> p = softmax_of(0, 1), p_tau = softmax_of(0, tau), y = softmax_of(1, tau);
+  const std::vector<double> p = softmax_of(0, 1), p_tau = softmax_of(0, tau),
+                            y = softmax_of(1, tau);
   expect(zero(), std::vector<double>(kCategories, 0));
   expect(straight_through(), jacobian(p, slope(d), 1));
   expect(straight_through(tau), jacobian(p_tau, slope(d), 1 / tau));
@@ -157,21 +171,25 @@ TEST_CASE("each rule against its formula in plain loops") {
   expect(score_function(), score);
 }
 
-TEST_CASE("gradients sum to zero over the categories, and do not change when all logits are shifted") {
+TEST_CASE(
+    "gradients sum to zero over the categories, and do not change when all logits are shifted") {
   Rng rng(4);
   for (const std::string& name : rule_names()) {
     if (name == "score-function+leave-one-out") continue;  // the same formula with another weight
     CAPTURE(name);
     for (int i = 0; i < 20; ++i) {
-      const Tensor l = rng.normal({1, kCategories}), noise = rng.gumbel({1, kCategories}), up = l + 3.0;
-      const Tensor g = gradient(rule_named(name), wild(5), l, noise), h = gradient(rule_named(name), wild(5), up, noise);
+      const Tensor l = rng.normal({1, kCategories}), noise = rng.gumbel({1, kCategories}),
+                   up = l + 3.0;
+      const Tensor g = gradient(rule_named(name), wild(5), l, noise),
+                   h = gradient(rule_named(name), wild(5), up, noise);
       double total = 0, size = 0;
       for (double v : g) total += v, size += std::abs(v);
       if (name == "straight-through-identity")
         CHECK(std::abs(total) > 1e-9 * size);
       else
         CHECK(std::abs(total) <= 1e-12 * size);
-      for (std::size_t k = 0; k < kCategories; ++k) CHECK(g.data()[k] == doctest::Approx(h.data()[k]).epsilon(1e-11));
+      for (std::size_t k = 0; k < kCategories; ++k)
+        CHECK(g.data()[k] == doctest::Approx(h.data()[k]).epsilon(1e-11));
     }
   }
 }
@@ -181,13 +199,17 @@ TEST_CASE("recorded gradients are the ones in numbers, for every rule") {
   for (const std::string& name : rule_names()) {
     CAPTURE(name);
     Tape tape;
-    const Var l = tape.parameter(rng.normal({3, 2, kCategories})), noise = tape.constant(rng.gumbel({3, 2, kCategories}));
+    const Var l = tape.parameter(rng.normal({3, 2, kCategories})),
+              noise = tape.constant(rng.gumbel({3, 2, kCategories}));
     const Var cost = evaluate(wild(7), sample(l, rule_named(name), noise));
     const Tensor numbers = backward(cost)[l];
-    if (name.rfind("score-function+mean", 0) == 0) continue;  // its baseline moves on with each sweep
+    if (name.rfind("score-function+mean", 0) == 0)
+      continue;  // its baseline moves on with each sweep
     const Var recorded = differentiate(cost, l)[0];
-    for (std::size_t i = 0; i < numbers.size(); ++i) CHECK(recorded.value().data()[i] == doctest::Approx(numbers.data()[i]).epsilon(1e-12));
-    if (name != "zero" && name != "straight-through-identity") CHECK(tape.node(recorded.index).wants_gradient);
+    for (std::size_t i = 0; i < numbers.size(); ++i)
+      CHECK(recorded.value().data()[i] == doctest::Approx(numbers.data()[i]).epsilon(1e-12));
+    if (name != "zero" && name != "straight-through-identity")
+      CHECK(tape.node(recorded.index).wants_gradient);
   }
 }
 
@@ -199,7 +221,8 @@ TEST_CASE("unbiased rules: the mean of 100,000 draws is within 4 standard errors
     CAPTURE(seed);
     options.seed = seed;
     const Tensor l = Rng(200 + seed).normal({kCategories});
-    for (const char* name : {"score-function", "score-function+mean", "score-function+leave-one-out"}) {
+    for (const char* name :
+         {"score-function", "score-function+mean", "score-function+leave-one-out"}) {
       CAPTURE(name);
       const Measure m = measure(rule_named(name), wild(seed), l, options);
       CHECK(m.bias < 4 * m.bias_se);
@@ -258,12 +281,16 @@ TEST_CASE("behind a black box the score function is unchanged, and the pathwise 
         },
         z);
   };
-  CHECK(identical(gradient(score_function(), f, l, noise), gradient(score_function(), hidden, l, noise)));
+  CHECK(identical(gradient(score_function(), f, l, noise),
+                  gradient(score_function(), hidden, l, noise)));
   CHECK(identical(gradient(zero(), hidden, l, noise), zeros({4, kCategories})));
   for (const std::string& name : kPathwise)
     CHECK_THROWS_WITH_AS(gradient(rule_named(name), hidden, l, noise),
-                         ("sample[" + name + "]: no differentiable path from this choice to the cost; use score_function(), or make the "
-                          "path differentiable").c_str(),
+                         ("sample[" + name +
+                          "]: no differentiable path from this choice to the cost; use "
+                          "score_function(), or make the "
+                          "path differentiable")
+                             .c_str(),
                          std::invalid_argument);
 }
 
@@ -273,7 +300,8 @@ TEST_CASE("decisions in a row: each is credited with the costs it feeds") {
   const Var a = tape.parameter(first), b = tape.parameter(second);
   Rng rng(3);
   const Var za = sample(a, score_function(), rng), zb = sample(b + 0.0 * za, score_function(), rng);
-  const Var early = tape.constant(Tensor{1, 2}) * sum(za, {-1}), late = tape.constant(Tensor{10, 20}) * sum(zb, {-1});
+  const Var early = tape.constant(Tensor{1, 2}) * sum(za, {-1}),
+            late = tape.constant(Tensor{10, 20}) * sum(zb, {-1});
   const Gradients g = backward({early, late});
   const Tensor pa = softmax(a).value(), pb = softmax(b).value();
   for (std::size_t r = 0; r < 2; ++r)
@@ -284,7 +312,9 @@ TEST_CASE("decisions in a row: each is credited with the costs it feeds") {
     }
 }
 
-TEST_CASE("sample has the softmax's frequencies (chi-square), and every rule makes the same choice on the same noise") {
+TEST_CASE(
+    "sample has the softmax's frequencies (chi-square), and every rule makes the same choice on "
+    "the same noise") {
   const std::size_t draws = 100000;
   const std::vector<double> p = {0.05, 0.1, 0.15, 0.3, 0.4};
   Tensor l = zeros({draws, kCategories});
@@ -294,7 +324,8 @@ TEST_CASE("sample has the softmax's frequencies (chi-square), and every rule mak
   const Var v = tape.parameter(l), z = sample(v, zero(), rng);
   double chi = 0;
   const Tensor counts = sum(z, {0}).value();
-  for (std::size_t k = 0; k < kCategories; ++k) chi += std::pow(counts.data()[k] - p[k] * draws, 2) / (p[k] * draws);
+  for (std::size_t k = 0; k < kCategories; ++k)
+    chi += std::pow(counts.data()[k] - p[k] * draws, 2) / (p[k] * draws);
   CHECK(chi < 18.47);  // exceeded with probability 0.001
   for (double x : z.value()) REQUIRE((x == 0 || x == 1));
   for (const std::string& name : rule_names()) {
@@ -346,8 +377,10 @@ TEST_CASE("rules along another axis give the transposed gradient") {
     Tape tape;
     const Var a = tape.parameter(x), target = tape.constant(t), b = transpose(a);
     const Tensor noise = Rng(15).gumbel({4, 3});
-    const Var over_rows = sample(a, rule_named(name), transpose(tape.constant(noise)), 0), over_columns = sample(b, rule_named(name), tape.constant(noise));
-    const Tensor g = backward(sum(square(over_rows - target)))[a], h = backward(sum(square(transpose(over_columns) - target)))[a];
+    const Var over_rows = sample(a, rule_named(name), transpose(tape.constant(noise)), 0),
+              over_columns = sample(b, rule_named(name), tape.constant(noise));
+    const Tensor g = backward(sum(square(over_rows - target)))[a],
+                 h = backward(sum(square(transpose(over_columns) - target)))[a];
     CHECK(identical(g, h));
   }
 }
@@ -355,7 +388,8 @@ TEST_CASE("rules along another axis give the transposed gradient") {
 TEST_CASE("argmin passes on what argmax of the negatives does") {
   Tape tape;
   const Var d = tape.parameter(Tensor{3, 1, 2}), t = tape.constant(Tensor{1, 2, 4});
-  CHECK(identical(backward(sum(t * argmin(d, straight_through())))[d], backward(sum(t * argmax(-d, straight_through())))[d]));
+  CHECK(identical(backward(sum(t * argmin(d, straight_through())))[d],
+                  backward(sum(t * argmax(-d, straight_through())))[d]));
   CHECK(argmin(d, zero()).value() == Tensor{0, 1, 0});
 }
 
@@ -365,12 +399,18 @@ TEST_CASE("baselines: running mean and leave-one-out against their definitions")
   CHECK(mean.value(Tensor{7, 7}) == Tensor{3, 3});
   CHECK(mean.value(Tensor{0, 0}) == Tensor{5, 5});
   CHECK(running_mean(0.5).value(Tensor{1.0}) == Tensor{0.0});  // a state of its own
-  CHECK(leave_one_out().value(Tensor{{1, 10}, {2, 20}, {6, 60}}) == Tensor{{4, 40}, {3.5, 35}, {1.5, 15}});
-  refuses([] { leave_one_out().value(Tensor{{1, 2}}); }, "leave_one_out: the choices are (1, 2); need at least 2 samples along the first axis");
+  CHECK(leave_one_out().value(Tensor{{1, 10}, {2, 20}, {6, 60}}) ==
+        Tensor{{4, 40}, {3.5, 35}, {1.5, 15}});
+  refuses(
+      [] {
+        leave_one_out().value(Tensor{{1, 2}});
+      },
+      "leave_one_out: the choices are (1, 2); need at least 2 samples along the first axis");
   refuses([] { running_mean(1); }, "running_mean: decay is 1.000000; need 0 <= decay < 1");
   Rule wrong = score_function({"odd", [](const Tensor&) { return zeros({7}); }});
   CHECK_THROWS_WITH_AS(gradient(wrong, linear(1), zeros({1, kCategories}), noise_for(0)),
-                       "sample[score-function+odd]: the baseline gave (7,) for costs of shape (1,)", std::logic_error);
+                       "sample[score-function+odd]: the baseline gave (7,) for costs of shape (1,)",
+                       std::logic_error);
 }
 
 TEST_CASE("the expectation is the enumerated one, for one and for several variables") {
@@ -396,12 +436,19 @@ TEST_CASE("the expectation is the enumerated one, for one and for several variab
     }
     CHECK(e.value().data()[r] == doctest::Approx(expected).epsilon(1e-12));
   }
-  refuses([&] { expectation(tape.constant(zeros({1, 15, 2})), [](Var z) { return sum(z, {-2, -1}); }); },
-          "expectation: 2 categories in 15 variables; need at most 16384 combinations");
-  refuses([&] { expectation(tape.constant(zeros({3, 0})), linear(1)); },
-          "expectation: logits are (3, 0); need (..., K) with at least one category");
+  refuses(
+      [&] {
+        expectation(tape.constant(zeros({1, 15, 2})), [](Var z) { return sum(z, {-2, -1}); });
+      },
+      "expectation: 2 categories in 15 variables; need at most 16384 combinations");
+  refuses(
+      [&] {
+        expectation(tape.constant(zeros({3, 0})), linear(1));
+      },
+      "expectation: logits are (3, 0); need (..., K) with at least one category");
   refuses([&] { evaluate([](Var z) { return z * 2; }, v); },
-          "evaluate: the choices are (2, 3, 4), the cost is (2, 3, 4); need one number an example, lined up with the leading axes");
+          "evaluate: the choices are (2, 3, 4), the cost is (2, 3, 4); need one number an example, "
+          "lined up with the leading axes");
 }
 
 TEST_CASE("the tape counts evaluations and backward passes") {
@@ -416,7 +463,8 @@ TEST_CASE("the tape counts evaluations and backward passes") {
     CAPTURE(name);
     const Counts c = count(rule_named(name));
     CHECK(c.evaluations == 24);
-    CHECK(c.backwards == (std::find(kPathwise.begin(), kPathwise.end(), name) == kPathwise.end() ? 0 : 24));
+    CHECK(c.backwards ==
+          (std::find(kPathwise.begin(), kPathwise.end(), name) == kPathwise.end() ? 0 : 24));
     CHECK(c.solver_calls == 0);
   }
 }
@@ -426,12 +474,14 @@ TEST_CASE("the instrument measures a rule of known bias and spread") {
   const Cost f = quadratic(4);
   const Tensor exact = exact_gradient(f, l);
   const double size = std::sqrt(xt::sum(exact * exact)());
-  // Always the exact gradient, plus 3 units of its norm on the first logit, plus or minus 2 on the second by the draw.
+  // Always the exact gradient, plus 3 units of its norm on the first logit, plus or minus 2 on the
+  // second by the draw.
   const Rule known = pathwise_rule("known", [=](const Draw& draw, Var g) {
     Tensor t = broadcast_to(exact, g.shape());
     for (std::size_t r = 0; r < t.shape()[0]; ++r) {
       t(r, 0) += 3 * size;
-      t(r, 1) += draw.noise.value()(r, 0) > -std::log(std::log(2.0)) ? 2 * size : -2 * size;  // the median
+      t(r, 1) +=
+          draw.noise.value()(r, 0) > -std::log(std::log(2.0)) ? 2 * size : -2 * size;  // the median
     }
     return g.tape->constant(t);
   });
@@ -445,9 +495,15 @@ TEST_CASE("the instrument measures a rule of known bias and spread") {
   CHECK(measure(score_function(leave_one_out()), f, l).evaluations == 4);
   CHECK(measure_exact(f, l).evaluations == kCategories);
   CHECK(measure(zero(), f, l).bias == doctest::Approx(1));
-  refuses([&] { measure(zero(), [](Var z) { return sum(z, {-1}); }, l); },
-          "measure: the exact gradient is zero; need one to measure against");
-  refuses([&] { measure(zero(), f, l, {0}); }, "measure: draws are 0, in batches of 100, repeats 1; need at least one estimate in a batch");
+  refuses(
+      [&] {
+        measure(
+            zero(), [](Var z) { return sum(z, {-1}); }, l);
+      },
+      "measure: the exact gradient is zero; need one to measure against");
+  refuses(
+      [&] { measure(zero(), f, l, {0}); },
+      "measure: draws are 0, in batches of 100, repeats 1; need at least one estimate in a batch");
 }
 
 TEST_CASE("temperatures: numbers and schedules") {
@@ -463,43 +519,69 @@ TEST_CASE("temperatures: numbers and schedules") {
   Tape tape;
   const Var l = tape.parameter(Tensor{0.3, -0.2, 0.1}), noise = tape.constant(Rng(1).gumbel({3}));
   const Rule annealed = gumbel_softmax(decay);
-  CHECK(identical(sample(l, annealed.at(10), noise).value(), sample(l, gumbel_softmax(std::exp(-0.1)), noise).value()));
+  CHECK(identical(sample(l, annealed.at(10), noise).value(),
+                  sample(l, gumbel_softmax(std::exp(-0.1)), noise).value()));
   CHECK(straight_through().at(5).name == "straight-through");
   refuses([&] { sample(l, annealed, noise); },
-          "sample[gumbel-softmax]: the temperature is a schedule; say at which step, with rule.at(step)");
+          "sample[gumbel-softmax]: the temperature is a schedule; say at which step, with "
+          "rule.at(step)");
   refuses([] { gumbel_softmax(0); }, "gumbel-softmax: tau is 0.000000; need more than 0");
   refuses([] { straight_through(-1); }, "straight-through: tau is -1.000000; need more than 0");
   refuses([] { st_gumbel_softmax(kNan); }, "st-gumbel-softmax: tau is nan; need more than 0");
   refuses([] { reinmax(0.5); }, "reinmax: tau is 0.500000; need at least 1.000000");
-  refuses([] { gumbel_softmax(Schedule([](std::size_t step) { return 1.0 - static_cast<double>(step); })).at(1); },
-          "gumbel-softmax: tau is 0.000000; need more than 0");
-  refuses([] { exponential_decay(1, -1, 0.5); }, "exponential_decay: rate is -1.000000; need at least 0");
-  refuses([] { exponential_decay(1, 1, 0); }, "exponential_decay: floor is 0.000000; need more than 0");
+  refuses(
+      [] {
+        gumbel_softmax(Schedule([](std::size_t step) {
+          return 1.0 - static_cast<double>(step);
+        })).at(1);
+      },
+      "gumbel-softmax: tau is 0.000000; need more than 0");
+  refuses([] { exponential_decay(1, -1, 0.5); },
+          "exponential_decay: rate is -1.000000; need at least 0");
+  refuses([] { exponential_decay(1, 1, 0); },
+          "exponential_decay: floor is 0.000000; need more than 0");
   refuses([] { linear_decay(1, 0.5, 0); }, "linear_decay: steps is 0; need at least 1");
 }
 
 TEST_CASE("choices refuse what they cannot choose from, at the call") {
   Tape tape;
   Rng rng(1);
-  const Var bad = tape.parameter(Tensor{{1, 2}, {1, kNan}}), none = tape.parameter(zeros({2, 0})), l = tape.parameter(zeros({2, 3}));
+  const Var bad = tape.parameter(Tensor{{1, 2}, {1, kNan}}), none = tape.parameter(zeros({2, 0})),
+            l = tape.parameter(zeros({2, 3}));
   refuses([&] { argmax(bad, zero()); }, "argmax[zero]: logits have NaN in row 1; need numbers");
-  refuses([&] { argmin(bad, straight_through()); }, "argmin[straight-through]: logits have NaN in row 1; need numbers");
-  refuses([&] { sample(bad, reinmax(), rng); }, "sample[reinmax]: logits have NaN in row 1; need numbers");
-  refuses([&] { argmax(none, zero()); }, "argmax: logits are (2, 0); need at least one category on axis 1");
+  refuses([&] { argmin(bad, straight_through()); },
+          "argmin[straight-through]: logits have NaN in row 1; need numbers");
+  refuses([&] { sample(bad, reinmax(), rng); },
+          "sample[reinmax]: logits have NaN in row 1; need numbers");
+  refuses([&] { argmax(none, zero()); },
+          "argmax: logits are (2, 0); need at least one category on axis 1");
   refuses([&] { argmax(l, zero(), 2); }, "argmax: axis 2 of (2, 3); need -2..1");
-  refuses([&] { argmax(tape.constant(1), zero()); }, "argmax: axis -1 of (); a single number has no axes");
-  refuses([&] { argmax(l, score_function()); }, "argmax[score-function]: a choice that is not drawn has no distribution; use sample()");
-  refuses([&] { sample(l, zero(), tape.constant(zeros({3}))); }, "sample: logits are (2, 3), noise is (3,); need the same shape");
-  refuses([&] { sample(tape.parameter(full({2, 2}, -kInf)), zero(), rng); },
-          "sample[zero]: logits are all -inf in row 0; need at least one possible category");
-  refuses([&] { noise_of(argmax(l, zero())); }, "noise_of: the Var is argmax[zero]; need a sample along the last axis");
+  refuses([&] { argmax(tape.constant(1), zero()); },
+          "argmax: axis -1 of (); a single number has no axes");
+  refuses([&] { argmax(l, score_function()); },
+          "argmax[score-function]: a choice that is not drawn has no distribution; use sample()");
+  refuses([&] { sample(l, zero(), tape.constant(zeros({3}))); },
+          "sample: logits are (2, 3), noise is (3,); need the same shape");
+  refuses(
+      [&] {
+        sample(tape.parameter(full({2, 2}, -kInf)), zero(), rng);
+      },
+      "sample[zero]: logits are all -inf in row 0; need at least one possible category");
+  refuses([&] { noise_of(argmax(l, zero())); },
+          "noise_of: the Var is argmax[zero]; need a sample along the last axis");
   refuses([] { rule_named("gumble"); },
-          "rule_named: 'gumble'; need one of zero, score-function, score-function+mean, score-function+leave-one-out, straight-through, "
+          "rule_named: 'gumble'; need one of zero, score-function, score-function+mean, "
+          "score-function+leave-one-out, straight-through, "
           "straight-through-identity, gumbel-softmax, st-gumbel-softmax, reinmax");
   Tape other;
-  refuses([&] { sample(l, zero(), other.constant(zeros({2, 3}))); }, "sample: an input stands on another tape; need all on one tape");
-  refuses([&] { backward(sum(sample(slice(l, 0, 0, 1), score_function(leave_one_out()), rng), {-1})); },
-          "leave_one_out: the choices are (1,); need at least 2 samples along the first axis");
+  refuses(
+      [&] {
+        sample(l, zero(), other.constant(zeros({2, 3})));
+      },
+      "sample: an input stands on another tape; need all on one tape");
+  refuses(
+      [&] { backward(sum(sample(slice(l, 0, 0, 1), score_function(leave_one_out()), rng), {-1})); },
+      "leave_one_out: the choices are (1,); need at least 2 samples along the first axis");
 }
 
 TEST_CASE("the stop report names the argmax that cut a gradient, and what to do") {
@@ -508,11 +590,15 @@ TEST_CASE("the stop report names the argmax that cut a gradient, and what to do"
   const std::vector<StopLine> report = stop_report(sum(argmax(w * 2, zero()) * 3), w);
   CHECK(report[0].reason == Stop::cut);
   CHECK(report[0].words ==
-        "w: no gradient. It was cut at argmax[zero] (node 2), which passes nothing back. Its rule is the zero gradient; another rule "
+        "w: no gradient. It was cut at argmax[zero] (node 2), which passes nothing back. Its rule "
+        "is the zero gradient; another rule "
         "passes something on.");
   Rng rng(1);
   CHECK(stop_report(sum(sample(w, score_function(), rng) * 3), w)[0].reason == Stop::reached);
-  CHECK(stop_report(black_box([](const std::vector<Tensor>& v) { return v[0]; }, sample(w, reinmax(), rng)), w)[0].reason == Stop::refused);
+  CHECK(stop_report(
+            black_box([](const std::vector<Tensor>& v) { return v[0]; }, sample(w, reinmax(), rng)),
+            w)[0]
+            .reason == Stop::refused);
   const Var saturated = relu(w * -1);
   const StopLine line = stop_report(sum(saturated), w)[0];
   CHECK(line.reason == Stop::zero);

@@ -32,7 +32,8 @@ namespace {
 // Okabe and Ito's colours, told apart by colour-blind readers; yellow is too faint for thin lines.
 constexpr std::array<const char*, 7> palette = {"#0072b2", "#d55e00", "#009e73", "#cc79a7",
                                                 "#e69f00", "#56b4e9", "#000000"};
-constexpr std::array<int, 7> point_types = {7, 5, 9, 13, 11, 6, 4};
+// As many as are no multiple of the colours, so that the second round pairs them anew.
+constexpr std::array<int, 12> point_types = {7, 5, 9, 13, 11, 6, 4, 8, 12, 10, 3, 2};
 constexpr int canvas_width = 900;
 constexpr int canvas_height = 600;
 constexpr std::size_t legend_above_up_to = 6;

@@ -81,9 +81,10 @@ inline std::string number(double x, int digits = 4) {
   return text;
 }
 
-/// "0.041 ± 0.055": the error to two digits, and x as far as those reach.
+/// "0.041 ± 0.055": the error to two digits, and x as far as those reach; x alone where the error
+/// is but rounding.
 inline std::string with_error(double x, double error) {
-  if (!(error > 0)) return number(x);
+  if (!(error > 1e-7)) return number(x);
   const int decimals = std::max(0, 1 - static_cast<int>(std::floor(std::log10(error))));
   char text[96];
   std::snprintf(text, sizeof text, "%.*f ± %.*f", decimals, x, decimals, error);

@@ -1,0 +1,106 @@
+#!/usr/bin/env python3
+"""What a user gets: the installed library with its pkg-config files, its use as a meson subproject, and the errors for a
+mix of the two scalar types.
+
+  tests/install.py --build FOLDER --source FOLDER --cxx COMMAND
+"""
+import argparse, glob, os, shlex, subprocess, sys, tempfile
+
+PROGRAM = """
+#include <iostream>
+#include "models/argtape.hpp"
+int main() {
+  argtape::Rng rng(1);
+  argtape::Tape tape;
+  argtape::Var x = tape.parameter(argtape::Tensor{1.0, 2.0});
+  std::cout << sizeof(argtape::Scalar) << " " << argtape::str(argtape::backward(argtape::sum(argtape::square(x)))[x]) << "\\n";
+}
+"""
+SECOND_SCALAR = """
+#include "models/argtape.hpp"
+int main() {
+  xt::xarray<double> other = {1.0, 2.0};
+  argtape::Tape tape;
+  tape.parameter(other);
+}
+"""
+MESON = """project('user', 'cpp', default_options: ['cpp_std=c++17'])
+argtape = dependency('argtape', fallback: ['argtape', 'argtape_dep'])
+executable('user', 'user.cpp', dependencies: argtape)
+"""
+counts = {"passed": 0, "failed": 0}
+
+
+def check(holds, what):
+    counts["passed" if holds else "failed"] += 1
+    if not holds:
+        print("FAIL  " + what)
+
+
+def run(*command, **more):
+    r = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, universal_newlines=True, **more)
+    return r.returncode, r.stdout
+
+
+def main():
+    ap = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    ap.add_argument("--build", required=True)
+    ap.add_argument("--source", required=True)
+    ap.add_argument("--cxx", required=True)
+    o = ap.parse_args()
+    cxx = shlex.split(o.cxx)
+    with tempfile.TemporaryDirectory() as folder:
+        def write(name, text):
+            path = os.path.join(folder, name)
+            os.makedirs(os.path.dirname(path), exist_ok=True)
+            with open(path, "w") as f:
+                f.write(text)
+            return path
+
+        status, out = run("meson", "install", "-C", o.build, "--no-rebuild", "--quiet", "--destdir", folder)
+        check(status == 0, "meson install: " + out)
+        pc = glob.glob(folder + "/**/pkgconfig", recursive=True)[0]
+        env = dict(os.environ, PKG_CONFIG_PATH=pc, PKG_CONFIG_SYSROOT_DIR=folder)
+        lib = os.path.dirname(pc)
+        include = glob.glob(folder + "/**/include/argtape", recursive=True)[0]
+        program = write("user.cpp", PROGRAM)
+
+        def flags(name, what):
+            status, text = run("pkg-config", what, name, env=env)
+            check(status == 0, "pkg-config %s %s: %s" % (what, name, text))
+            # The sysroot is put before the system's own folders too; xtensor stands in those.
+            return [f for f in shlex.split(text) if "argtape" in f or not f.startswith(("-I", "-L"))]
+
+        for name, size in [("argtape", 4), ("argtape-double", 8)]:
+            exe = os.path.join(folder, name + "-user")
+            status, out = run(*cxx, "-std=c++17", *flags(name, "--cflags"), "-I" + include, program, "-L" + lib,
+                              *flags(name, "--libs"), "-o", exe)
+            check(status == 0, name + ", compiled with pkg-config's flags: " + out)
+            status, out = run(exe, env=dict(os.environ, LD_LIBRARY_PATH=lib))
+            check(out == "%d {2, 4}\n" % size, "%s, run: %s" % (name, out))
+
+        status, out = run(*cxx, "-std=c++17", "-I" + include, program, "-L" + lib, "-largtape-double", "-o", os.path.join(folder, "mix"))
+        check(status != 0 and "argtape::f32::" in out, "headers for float, library for double: the linker says so: " + out)
+        second = write("second.cpp", SECOND_SCALAR)
+        status, out = run(*cxx, "-std=c++17", "-I" + include, "-c", second, "-o", os.path.join(folder, "second.o"))
+        check(status != 0 and "argtape: the array's numbers are not the library's Scalar" in out,
+              "an array of another scalar type is refused in words: " + out)
+
+        write("project/meson.build", MESON)
+        write("project/user.cpp", PROGRAM)
+        os.makedirs(folder + "/project/subprojects")
+        os.symlink(o.source, folder + "/project/subprojects/argtape")
+        build = folder + "/project/build"
+        status, out = run("meson", "setup", build, folder + "/project", "-Dargtape:tests=false", "-Dargtape:examples=false",
+                          "--force-fallback-for=argtape", env=dict(os.environ, CXX=o.cxx))
+        check(status == 0, "as a subproject, setup: " + out)
+        status, out = run("ninja", "-C", build, "user")
+        check(status == 0, "as a subproject, build: " + out[-2000:])
+        status, out = run(os.path.join(build, "user"))
+        check(out == "4 {2, 4}\n", "as a subproject, run: " + out)
+    print("%(passed)d passed, %(failed)d failed" % counts)
+    sys.exit(1 if counts["failed"] else 0)
+
+
+if __name__ == "__main__":
+    main()
