@@ -2,7 +2,7 @@
 // is the derivative of another, so gradients that went through them can be differentiated again.
 #pragma once
 
-#include "engine/tape.hpp"
+#include "tape.hpp"
 
 namespace argtape {
 inline namespace ARGTAPE_ABI {

@@ -7,7 +7,7 @@
 #include <string>
 #include <vector>
 
-#include "engine/tape.hpp"
+#include "tape.hpp"
 
 namespace argtape {
 inline namespace ARGTAPE_ABI {

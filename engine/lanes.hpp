@@ -6,7 +6,7 @@
 #include <cstddef>
 #include <xsimd/xsimd.hpp>
 
-#include "engine/scalar.hpp"
+#include "scalar.hpp"
 
 namespace argtape {
 inline namespace ARGTAPE_ABI {

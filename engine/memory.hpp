@@ -4,7 +4,7 @@
 
 #include <cstddef>
 
-#include "engine/scalar.hpp"
+#include "scalar.hpp"
 
 namespace argtape {
 inline namespace ARGTAPE_ABI {

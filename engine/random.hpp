@@ -7,7 +7,7 @@
 #include <cstdint>
 #include <vector>
 
-#include "engine/tensor.hpp"
+#include "tensor.hpp"
 
 namespace argtape {
 inline namespace ARGTAPE_ABI {

@@ -3,7 +3,7 @@
 
 #include <string>
 
-#include "engine/tape.hpp"
+#include "tape.hpp"
 
 namespace argtape {
 inline namespace ARGTAPE_ABI {

@@ -4,7 +4,7 @@
 #include <string>
 #include <vector>
 
-#include "engine/tape.hpp"
+#include "tape.hpp"
 
 namespace argtape {
 inline namespace ARGTAPE_ABI {

@@ -11,7 +11,7 @@
 #include <type_traits>
 #include <vector>
 
-#include "engine/tensor.hpp"
+#include "tensor.hpp"
 
 namespace argtape {
 inline namespace ARGTAPE_ABI {

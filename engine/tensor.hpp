@@ -12,8 +12,8 @@
 #include <string>
 #include <vector>
 
-#include "engine/memory.hpp"
-#include "engine/scalar.hpp"
+#include "memory.hpp"
+#include "scalar.hpp"
 
 namespace argtape {
 inline namespace ARGTAPE_ABI {

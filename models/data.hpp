@@ -5,8 +5,8 @@
 #include <string>
 #include <vector>
 
-#include "engine/random.hpp"
-#include "engine/tensor.hpp"
+#include "../engine/random.hpp"
+#include "../engine/tensor.hpp"
 
 namespace argtape {
 inline namespace ARGTAPE_ABI {

@@ -5,8 +5,8 @@
 #include <functional>
 #include <vector>
 
-#include "engine/random.hpp"
-#include "engine/tape.hpp"
+#include "../engine/random.hpp"
+#include "../engine/tape.hpp"
 
 namespace argtape {
 inline namespace ARGTAPE_ABI {

@@ -4,8 +4,8 @@
 #include <cstdint>
 #include <string>
 
-#include "ops/cost.hpp"
-#include "ops/rule.hpp"
+#include "../ops/cost.hpp"
+#include "../ops/rule.hpp"
 
 namespace argtape {
 inline namespace ARGTAPE_ABI {

@@ -3,7 +3,7 @@
 
 #include <vector>
 
-#include "engine/sweep.hpp"
+#include "../engine/sweep.hpp"
 
 namespace argtape {
 inline namespace ARGTAPE_ABI {

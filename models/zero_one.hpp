@@ -6,9 +6,9 @@
 #include <string>
 #include <vector>
 
-#include "models/data.hpp"
-#include "models/layers.hpp"
-#include "ops/rule.hpp"
+#include "../ops/rule.hpp"
+#include "data.hpp"
+#include "layers.hpp"
 
 namespace argtape {
 inline namespace ARGTAPE_ABI {

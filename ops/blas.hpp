@@ -1,7 +1,7 @@
 // BLAS as the library calls it. For the library's own .cpp files.
 #pragma once
 
-#include "engine/scalar.hpp"
+#include "../engine/scalar.hpp"
 
 #include <cstddef>
 

@@ -2,9 +2,9 @@
 // stands in for it (ops/rule.hpp), and there is no default: the reader must say what is to happen.
 #pragma once
 
-#include "engine/random.hpp"
-#include "engine/tape.hpp"
-#include "ops/rule.hpp"
+#include "../engine/random.hpp"
+#include "../engine/tape.hpp"
+#include "rule.hpp"
 
 namespace argtape {
 inline namespace ARGTAPE_ABI {

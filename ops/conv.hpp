@@ -1,7 +1,7 @@
 // Images: convolution and pooling over (N, C, H, W), through matrix products.
 #pragma once
 
-#include "engine/tape.hpp"
+#include "../engine/tape.hpp"
 
 namespace argtape {
 inline namespace ARGTAPE_ABI {

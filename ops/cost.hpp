@@ -5,7 +5,7 @@
 #include <functional>
 #include <vector>
 
-#include "engine/tape.hpp"
+#include "../engine/tape.hpp"
 
 namespace argtape {
 inline namespace ARGTAPE_ABI {

@@ -2,7 +2,7 @@
 // last axis, an axis of length 1 stretched; std::invalid_argument if they do not fit.
 #pragma once
 
-#include "engine/tape.hpp"
+#include "../engine/tape.hpp"
 
 namespace argtape {
 inline namespace ARGTAPE_ABI {

@@ -1,7 +1,7 @@
 // Layer normalisation (J. Ba, J. Kiros, G. Hinton, arXiv 1607.06450).
 #pragma once
 
-#include "engine/tape.hpp"
+#include "../engine/tape.hpp"
 
 namespace argtape {
 inline namespace ARGTAPE_ABI {

@@ -1,7 +1,7 @@
 // Matrix products, through BLAS.
 #pragma once
 
-#include "engine/tape.hpp"
+#include "../engine/tape.hpp"
 
 namespace argtape {
 inline namespace ARGTAPE_ABI {

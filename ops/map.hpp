@@ -7,9 +7,9 @@
 #include <numeric>
 #include <tuple>
 
-#include "engine/broadcast.hpp"
-#include "engine/lanes.hpp"
-#include "engine/sweep.hpp"
+#include "../engine/broadcast.hpp"
+#include "../engine/lanes.hpp"
+#include "../engine/sweep.hpp"
 
 namespace argtape {
 inline namespace ARGTAPE_ABI {

@@ -2,7 +2,7 @@
 // axes stay, of length 1. All throw std::invalid_argument for an axis out of range or given twice.
 #pragma once
 
-#include "engine/tape.hpp"
+#include "../engine/tape.hpp"
 
 namespace argtape {
 inline namespace ARGTAPE_ABI {

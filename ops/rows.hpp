@@ -4,7 +4,7 @@
 #include <cmath>
 #include <limits>
 
-#include "engine/lanes.hpp"
+#include "../engine/lanes.hpp"
 
 namespace argtape {
 inline namespace ARGTAPE_ABI {

@@ -7,8 +7,8 @@
 #include <string>
 #include <vector>
 
-#include "engine/sweep.hpp"
-#include "ops/schedule.hpp"
+#include "../engine/sweep.hpp"
+#include "schedule.hpp"
 
 namespace argtape {
 inline namespace ARGTAPE_ABI {

@@ -4,7 +4,7 @@
 #include <cstddef>
 #include <functional>
 
-#include "engine/scalar.hpp"
+#include "../engine/scalar.hpp"
 
 namespace argtape {
 inline namespace ARGTAPE_ABI {

@@ -4,8 +4,8 @@
 
 #include <vector>
 
-#include "engine/broadcast.hpp"
-#include "engine/tape.hpp"
+#include "../engine/broadcast.hpp"
+#include "../engine/tape.hpp"
 
 namespace argtape {
 inline namespace ARGTAPE_ABI {

@@ -1,7 +1,7 @@
 // The softmax family, along one axis (the last, unless another is given).
 #pragma once
 
-#include "engine/tape.hpp"
+#include "../engine/tape.hpp"
 
 namespace argtape {
 inline namespace ARGTAPE_ABI {

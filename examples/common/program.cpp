@@ -12,7 +12,6 @@
 #include <nlohmann/json.hpp>
 #include <set>
 #include <sstream>
-#include <thread>
 
 namespace argtape_examples {
 
@@ -306,16 +305,15 @@ int Program::State::complain(int status, const std::string& message) const {
 }
 
 Program::Program(std::string name, std::string description)
-    : state_(std::make_unique<State>(name, description)),
-      threads(static_cast<int>(std::max(1u, std::thread::hardware_concurrency()))),
-      app(state_->app),
-      json(state_->json) {
+    : state_(std::make_unique<State>(name, description)), app(state_->app), json(state_->json) {
   const std::string group = "Every program's options";
   app.add_option("--seed", seed, "The same seed gives the same run")
       ->check(whole_number<std::uint64_t>(0))
       ->capture_default_str()
       ->group(group);
-  app.add_option("--threads", threads, "Default: one for each core")
+  app.add_option(
+         "--threads", threads,
+         "Threads the library may use; more than one pays for large networks on an idle machine")
       ->check(whole_number(1))
       ->group(group);
   app.add_option("--json", state_->json_file, "Write every figure to this file")

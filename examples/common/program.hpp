@@ -147,7 +147,7 @@ class Program {
   void figure(const std::string& name, const Cell& value);
 
   std::uint64_t seed = 1;
-  int threads;
+  int threads = 1;
   bool quick = false;
   std::string data;  // empty: the digits in examples/data
   std::string out;   // empty: no pictures and no CSV
