@@ -1,6 +1,8 @@
 #include "engine/broadcast.hpp"
 
+#include <algorithm>
 #include <stdexcept>
+#include <vector>
 
 #include "engine/sweep.hpp"
 
@@ -9,12 +11,7 @@ inline namespace ARGTAPE_ABI {
 namespace {
 
 void require_fits(const char* op, const Shape& small, const Shape& large) {
-  bool fits = small.size() <= large.size();
-  for (std::size_t i = 0; fits && i < small.size(); ++i) {
-    const std::size_t d = small[i], e = large[large.size() - small.size() + i];
-    fits = d == e || d == 1;
-  }
-  if (!fits)
+  if (!broadcasts_to(small, large))
     throw std::invalid_argument(std::string(op) + ": " + str(small) + " does not broadcast to " +
                                 str(large));
 }
@@ -64,22 +61,44 @@ void along_rows(const Shape& small, const Shape& large, Inner inner) {
 
 }  // namespace
 
-Tensor sum_to(const Tensor& x, const Shape& shape) {
-  require_fits("sum_to", shape, x.shape());
-  Tensor out = zeros(shape);
-  Scalar* o = out.data();
+namespace {
+
+// Above so many terms a sum is gathered in double: one of ever more floats stops growing.
+constexpr std::size_t kManyTerms = 4096;
+
+// out[i] += x's numbers above it.
+template <class Sum>
+void gather_sums(const Tensor& x, const Shape& shape, Sum* out) {
   const Scalar* p = x.data();
   along_rows(shape, x.shape(), [&](std::size_t s, std::size_t l, std::size_t n, bool moving) {
     if (moving) {
 #pragma omp simd
-      for (std::size_t i = 0; i < n; ++i) o[s + i] += p[l + i];
-    } else {
+      for (std::size_t i = 0; i < n; ++i) out[s + i] += p[l + i];
+      return;
+    }
+    for (std::size_t begin = 0; begin < n; begin += kManyTerms) {
+      const std::size_t end = std::min(n, begin + kManyTerms);
       Scalar total = 0;
 #pragma omp simd reduction(+ : total)
-      for (std::size_t i = 0; i < n; ++i) total += p[l + i];
-      o[s] += total;
+      for (std::size_t i = begin; i < end; ++i) total += p[l + i];
+      out[s] += total;
     }
   });
+}
+
+}  // namespace
+
+Tensor sum_to(const Tensor& x, const Shape& shape) {
+  require_fits("sum_to", shape, x.shape());
+  Tensor out = zeros(shape);
+  if (out.size() == 0 || x.size() / out.size() <= kManyTerms) {
+    gather_sums(x, shape, out.data());
+    return out;
+  }
+  std::vector<double> sums(out.size(), 0);
+  gather_sums(x, shape, sums.data());
+  std::transform(sums.begin(), sums.end(), out.data(),
+                 [](double v) { return static_cast<Scalar>(v); });
   return out;
 }
 

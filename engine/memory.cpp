@@ -78,6 +78,7 @@ thread_local AtThreadExit at_thread_exit;
 }  // namespace
 
 void* take_block(std::size_t bytes) {
+  if (bytes >= kMostBytes) throw std::bad_alloc();
   const Class c = class_of(bytes);
   if (Block* block = cache.free[c.index]) {
     cache.free[c.index] = block->next;

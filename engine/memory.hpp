@@ -9,6 +9,9 @@
 namespace argtape {
 inline namespace ARGTAPE_ABI {
 
+/// No block is as large as this.
+constexpr std::size_t kMostBytes = std::size_t{1} << 46;
+
 /// At least `bytes` of memory on a 64-byte boundary. Throws std::bad_alloc.
 void* take_block(std::size_t bytes);
 
@@ -34,7 +37,9 @@ struct Recycler {
   Recycler() = default;
   template <class U>
   Recycler(const Recycler<U>&) noexcept {}
-  T* allocate(std::size_t n) { return static_cast<T*>(take_block(n * sizeof(T))); }
+  T* allocate(std::size_t n) {
+    return static_cast<T*>(take_block(n < kMostBytes / sizeof(T) ? n * sizeof(T) : kMostBytes));
+  }
   void deallocate(T* p, std::size_t n) noexcept { give_block(p, n * sizeof(T)); }
   friend bool operator==(const Recycler&, const Recycler&) noexcept { return true; }
   friend bool operator!=(const Recycler&, const Recycler&) noexcept { return false; }

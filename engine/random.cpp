@@ -87,7 +87,8 @@ void Rng::next_group(std::uint32_t* words) {
   for (std::size_t i = 0; i < n; ++i) {
     c[0][i] = static_cast<std::uint32_t>(first + i);
     c[1][i] = static_cast<std::uint32_t>((first + i) >> 32);
-    c[2][i] = c[3][i] = 0;
+    c[2][i] = static_cast<std::uint32_t>(stream_);
+    c[3][i] = static_cast<std::uint32_t>(stream_ >> 32);
   }
   philox_rounds(c, static_cast<std::uint32_t>(seed_), static_cast<std::uint32_t>(seed_ >> 32));
   for (std::size_t w = 0; w < 4; ++w) std::copy(c[w], c[w] + n, words + w * n);
@@ -121,13 +122,19 @@ Tensor Rng::uniform(const Shape& shape) {
 }
 
 Tensor Rng::uniform(const Shape& shape, double low, double high) {
-  if (!(low < high))
+  if (!(low < high) || std::isinf(low) || std::isinf(high))
     throw std::invalid_argument("uniform: the interval is " + std::to_string(low) + ".." +
-                                std::to_string(high) + "; need low < high");
+                                std::to_string(high) + "; need low < high, both finite");
   Tensor u = uniform(shape);
-  const auto a = static_cast<Scalar>(low), width = static_cast<Scalar>(high - low);
+  const auto a = static_cast<Scalar>(low), b = static_cast<Scalar>(high);
+  // Rounding may reach the ends, which are not in the interval.
+  const Lane least(std::nextafter(a, b)), most(std::nextafter(b, a));
   map_lanes(
-      u.size(), u.data(), false, [=](Lane x) { return Lane(a) + Lane(width) * x; }, u.data());
+      u.size(), u.data(), false,
+      [=](Lane x) {
+        return xsimd::min(xsimd::max(Lane(a) + (Lane(b) - Lane(a)) * x, least), most);
+      },
+      u.data());
   return u;
 }
 
@@ -175,6 +182,9 @@ std::vector<std::size_t> Rng::categorical(const Tensor& logits) {
                                     "; need numbers");
       if (l[i] + g[i] > l[drawn[r]] + g[drawn[r]]) drawn[r] = i;
     }
+    if (l[drawn[r]] == -std::numeric_limits<Scalar>::infinity())
+      throw std::invalid_argument("categorical: logits are all -inf in row " + std::to_string(r) +
+                                  "; need at least one possible category");
   }
   return drawn;
 }

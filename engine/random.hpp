@@ -17,14 +17,16 @@ inline namespace ARGTAPE_ABI {
 std::array<std::uint32_t, 4> philox(std::array<std::uint32_t, 4> counter,
                                     std::array<std::uint32_t, 2> key);
 
-/// A stream of random numbers. Its whole state is two integers, for a checkpoint to keep.
+/// A stream of random numbers. Its whole state is the seed and the position, for a checkpoint to
+/// keep; streams of the same seed and another number are independent.
 class Rng {
  public:
-  explicit Rng(std::uint64_t seed, std::uint64_t position = 0) : seed_(seed), position_(position) {}
+  explicit Rng(std::uint64_t seed, std::uint64_t position = 0, std::uint64_t stream = 0)
+      : seed_(seed), position_(position), stream_(stream) {}
 
   /// Uniform in the open interval (0, 1).
   Tensor uniform(const Shape& shape);
-  /// Uniform in (low, high). Throws std::invalid_argument unless low < high.
+  /// Uniform in (low, high). Throws std::invalid_argument unless low < high, both finite.
   Tensor uniform(const Shape& shape, double low, double high);
   /// Normal with mean 0 and variance 1 (Box-Muller).
   Tensor normal(const Shape& shape);
@@ -47,7 +49,7 @@ class Rng {
   static constexpr std::size_t kGroup = 64;
   void next_group(std::uint32_t* words);
 
-  std::uint64_t seed_, position_;
+  std::uint64_t seed_, position_, stream_;
 };
 
 }  // namespace ARGTAPE_ABI

@@ -68,10 +68,11 @@ std::vector<StopLine> stop_report(Var cost, Inputs parameters) {
   std::string refusal;
   Gradients gradients;
   try {
-    gradients = backward(cost, wanting);
-  } catch (const std::invalid_argument& e) {
+    gradients = look(cost, wanting);
+  } catch (const NoPath& e) {
     refusal = e.what();
   }
+  const auto size = [&](std::uint32_t i) { return norm(gradients[tape.var(i)]); };
 
   std::vector<StopLine> report;
   for (const Var& p : parameters) {
@@ -80,48 +81,64 @@ std::vector<StopLine> stop_report(Var cost, Inputs parameters) {
     const std::vector<bool> below = computed_from(tape, p.index, cost.index);
     if (!below[cost.index]) {
       line.words = name +
-                   ": no gradient. The cost was not computed from it: no operations lead from one "
-                   "to the other.";
-    } else if (!tape.node(p.index).wants_gradient) {
-      line.words =
-          name +
-          ": no gradient. It is a constant on this tape; tape.parameter() makes it one to learn.";
+                   ": no gradient. The cost was not computed from it: no operations lead from "
+                   "one to the other.";
+      report.push_back(std::move(line));
+      continue;
+    }
+    // On the ways from p to the cost: where a gradient arrives and is cut, where it would be cut if
+    // it came so far, and where one comes in that is not zero and nothing else goes on.
+    std::vector<Var> cuts, further, zeros, ends;
+    std::string why;
+    for (std::uint32_t i = p.index + 1; i <= cost.index; ++i) {
+      if (!below[i] || !feeds[i]) continue;
+      const Node& n = tape.node(i);
+      if (n.op.flow == Flow::cut) {
+        (arrives[i] ? cuts : further).push_back(tape.var(i));
+        if (arrives[i] && !n.op.why_cut.empty() && why.find(n.op.why_cut) == std::string::npos)
+          why += " " + n.op.why_cut;
+      } else if (refusal.empty() && n.wants_gradient && gradients.reached(tape.var(i))) {
+        bool none = true, dead = true;
+        for (std::uint32_t in : n.inputs) {
+          if (!below[in] || !tape.node(in).wants_gradient) continue;
+          none = none && !gradients.reached(tape.var(in));
+          dead = dead && size(in) == 0;
+        }
+        if (none) ends.push_back(tape.var(i));
+        if (!none && dead && size(i) != 0) zeros.push_back(tape.var(i));
+      }
+    }
+    const auto cut_words = [&](const char* what) {
+      return std::string(what) + list(cuts) +
+             (cuts.size() == 1 ? ", which passes" : ", which pass") + " nothing back." + why;
+    };
+    if (!tape.node(p.index).wants_gradient) {
+      line.words = name +
+                   ": no gradient. It is a constant on this tape; tape.parameter() makes it one to "
+                   "learn.";
     } else if (!refusal.empty()) {
       line.reason = Stop::refused;
       line.words = name + ": no gradient. The sweep stops with an error: " + refusal;
     } else if (!gradients.reached(p)) {
       line.reason = Stop::cut;
-      std::string why;
-      for (std::uint32_t i = p.index; i <= cost.index; ++i) {
-        const Op& op = tape.node(i).op;
-        if (!below[i] || !arrives[i] || op.flow != Flow::cut) continue;
-        line.nodes.push_back(tape.var(i));
-        if (!op.why_cut.empty() && why.find(op.why_cut) == std::string::npos)
-          why += " " + op.why_cut;
-      }
-      line.words = name + ": no gradient. It was cut at " + list(line.nodes) +
-                   (line.nodes.size() == 1 ? ", which passes" : ", which pass") + " nothing back." +
-                   why;
+      if (cuts.empty()) cuts = ends;
+      line.nodes = cuts;
+      line.words = name + cut_words(": no gradient. It was cut at ");
+      if (!further.empty()) line.words += " Before that, " + list(further) + " would cut it too.";
     } else if ((line.norm = norm(gradients[p])) > 0 || std::isnan(line.norm)) {
       line.reason = Stop::reached;
       line.words = name + ": a gradient arrives, of norm " + short_number(line.norm) + ".";
+      if (!cuts.empty()) line.words += cut_words(" Another part of it was cut at ");
     } else {
       line.reason = Stop::zero;
-      // Where a gradient came in that was not zero, and nothing but zeros went on towards p.
-      for (std::uint32_t i = p.index + 1; i <= cost.index; ++i) {
-        const Node& n = tape.node(i);
-        if (!below[i] || !feeds[i] || !n.wants_gradient || norm(gradients[tape.var(i)]) == 0)
-          continue;
-        const bool died = std::all_of(n.inputs.begin(), n.inputs.end(), [&](std::uint32_t in) {
-          return !below[in] || norm(gradients[tape.var(in)]) == 0;
-        });
-        if (died) line.nodes.push_back(tape.var(i));
-      }
-      line.words = name + ": a gradient arrives, but it is zero. Nothing is cut";
-      if (!line.nodes.empty())
-        line.words += "; at " + list(line.nodes) +
-                      " a gradient came in and only zeros went on: it is saturated there";
+      line.nodes = zeros;
+      line.words = name + ": a gradient arrives, but it is zero";
+      if (!zeros.empty())
+        line.words += ": at " + list(zeros) +
+                      " one came in that is not, and nothing but zeros went on (saturated, or "
+                      "contributions that cancel)";
       line.words += ".";
+      if (!cuts.empty()) line.words += cut_words(" Another part of it was cut at ");
     }
     report.push_back(std::move(line));
   }

@@ -12,7 +12,8 @@ inline namespace ARGTAPE_ABI {
 class Sweep {
  public:
   // A sweep in numbers; or, if `recorded`, in Vars, restricted to what depends on `keep`.
-  Sweep(const char* name, Inputs costs, Inputs keep, Inputs weights, bool recorded);
+  Sweep(const char* name, Inputs costs, Inputs keep, Inputs weights, bool recorded,
+        bool looking = false);
   ~Sweep();
   Sweep(const Sweep&) = delete;
   Sweep& operator=(const Sweep&) = delete;
@@ -42,13 +43,20 @@ class Sweep {
   void add_copy(std::uint32_t i, const Tensor& g);
   void add_var(std::uint32_t i, Var g);
   void settle(Arrival& at);
+  // Notes that input i of the node has a gradient of the costs that the node's own came from.
+  void mark_path(const Arrival& at, std::size_t i) {
+    const auto& from = at.node_->op.reads_costs ? feeds_ : paths_;
+    for (std::size_t w = 0; w < words_; ++w)
+      paths_[at.node_->inputs[i] * words_ + w] |= from[at.index_ * words_ + w];
+  }
   void truncate() {
     while (tape_.nodes_.size() > mark_) tape_.nodes_.pop_back();
   }
   [[noreturn]] void wrong_shape(const Arrival& at, std::size_t i, const Shape& given) const;
 
   Tape& tape_;
-  const bool recorded_;
+  const bool recorded_, looking_, was_recording_;
+  const Counts counts_;
   const std::size_t mark_;     // what stands above was made by this sweep
   const std::uint32_t count_;  // nodes up to the last cost
   std::vector<Var> costs_, weights_;
@@ -58,6 +66,7 @@ class Sweep {
 
   const std::size_t words_;           // of 64 costs each
   std::vector<std::uint64_t> feeds_;  // for each node the set of costs it feeds
+  std::vector<std::uint64_t> paths_;  // those among them that a gradient came back from
 
   std::vector<Var> var_;             // if recorded
   std::vector<std::uint32_t> slot_;  // otherwise: which tensor of the pool
@@ -79,9 +88,13 @@ std::uint32_t nodes_up_to(Inputs costs) {
 }
 }  // namespace
 
-Sweep::Sweep(const char* name, Inputs costs, Inputs keep, Inputs weights, bool recorded)
+Sweep::Sweep(const char* name, Inputs costs, Inputs keep, Inputs weights, bool recorded,
+             bool looking)
     : tape_(tape_of(name, costs)),
       recorded_(recorded),
+      looking_(looking),
+      was_recording_(tape_.recording_),
+      counts_(tape_.counts),
       mark_(tape_.nodes_.size()),
       count_(nodes_up_to(costs)),
       costs_(costs.begin(), costs.end()),
@@ -91,8 +104,12 @@ Sweep::Sweep(const char* name, Inputs costs, Inputs keep, Inputs weights, bool r
     throw std::invalid_argument(std::string(name) + ": " + std::to_string(weights.size()) +
                                 " weights for " + std::to_string(costs.size()) +
                                 " costs; need one for each");
+  if (weights.size() != 0) tape_of(name, weights_);
   for (std::size_t c = 0; c < weights.size(); ++c)
-    if (weights[c].shape() != costs[c].shape())
+    if (weights[c].tape != &tape_)
+      throw std::invalid_argument(std::string(name) + ": weight " + std::to_string(c) +
+                                  " stands on another tape than the costs");
+    else if (weights[c].shape() != costs[c].shape())
       throw std::invalid_argument(std::string(name) + ": weight " + std::to_string(c) + " is " +
                                   str(weights[c].shape()) + ", its cost is " +
                                   str(costs[c].shape()) + "; need the same shape");
@@ -123,18 +140,18 @@ Sweep::Sweep(const char* name, Inputs costs, Inputs keep, Inputs weights, bool r
       for (std::uint32_t k : kept_) keeps_[k] = true;
     }
     slot_.assign(count_, kNone);
-    tape_.recording_ = false;
+    tape_.recording_ = false;  // until the end of this sweep
   }
   std::sort(kept_.begin(), kept_.end());
   kept_.erase(std::unique(kept_.begin(), kept_.end()), kept_.end());
   feeds_.assign(count_ * words_, 0);
+  paths_ = feeds_;
 }
 
 Sweep::~Sweep() {
-  if (!recorded_) {
-    tape_.recording_ = true;
-    truncate();
-  }
+  tape_.recording_ = was_recording_;
+  if (looking_) tape_.counts = counts_;
+  if (!recorded_) truncate();
 }
 
 void Sweep::run() {
@@ -142,6 +159,7 @@ void Sweep::run() {
     const std::uint32_t i = costs_[c].index;
     feeds_[i * words_ + c / 64] |= std::uint64_t{1} << (c % 64);
     if (!wants(i)) continue;
+    paths_[i * words_ + c / 64] |= std::uint64_t{1} << (c % 64);
     if (recorded_)
       add_var(i, weights_.empty() ? tape_.constant(ones(costs_[c].shape()), "one") : weights_[c]);
     else
@@ -159,10 +177,10 @@ void Sweep::run() {
       for (std::size_t w = 0; w < words_; ++w) feeds_[in * words_ + w] |= feeds[w];
     const bool here = arrived(i);
     if (n.backward) {
-      if (n.op.refuses_no_path && !here)
-        throw std::invalid_argument(n.op.name +
-                                    ": no differentiable path from this choice to the cost; use "
-                                    "score_function(), or make the path differentiable");
+      if (n.op.refuses_no_path && !std::equal(feeds, feeds + words_, &paths_[i * words_]))
+        throw NoPath(n.op.name +
+                     ": no differentiable path from this choice to the cost; use "
+                     "score_function(), or make the path differentiable");
       if (here || n.op.reads_costs) {
         at.node_ = &n;
         at.index_ = i;
@@ -218,20 +236,14 @@ void Sweep::settle(Arrival& at) {
     const Shape& shape = tape_.nodes_[in].value->shape();
     if (recorded_) {
       const Var v = g.tape ? g : at.gradient();
-      if (v.shape() != shape && broadcast_shape("", shape, v.shape()) != v.shape())
-        wrong_shape(at, given_[k].input, v.shape());
+      if (!broadcasts_to(shape, v.shape())) wrong_shape(at, given_[k].input, v.shape());
       add_var(in, v.shape() == shape ? v : sum_to(v, shape));
       continue;
     }
     const bool own_gradient = !g.tape || g.index == at.gradient_.index;
     const Tensor& value = g.tape ? g.value() : pool_[slot_[at.index_]];
     if (value.shape() != shape) {
-      bool fits = shape.size() <= value.dimension();
-      for (std::size_t a = 0; fits && a < shape.size(); ++a) {
-        const std::size_t d = shape[a], e = value.shape()[value.dimension() - shape.size() + a];
-        fits = d == e || d == 1;
-      }
-      if (!fits) wrong_shape(at, given_[k].input, value.shape());
+      if (!broadcasts_to(shape, value.shape())) wrong_shape(at, given_[k].input, value.shape());
       add_numbers(in, sum_to(value, shape));
       continue;
     }
@@ -266,7 +278,11 @@ Var Arrival::gradient() {
 const Tensor& Arrival::numbers() const { return sweep_->pool_[sweep_->slot_[index_]]; }
 
 void Arrival::give(std::size_t i, Var gradient) {
-  if (wants(i)) sweep_->given_.push_back({static_cast<std::uint32_t>(i), gradient});
+  if (!wants(i)) return;
+  if (gradient.tape != tape_)
+    throw std::logic_error(op() + ": backward gave a gradient that stands on another tape");
+  sweep_->given_.push_back({static_cast<std::uint32_t>(i), gradient});
+  sweep_->mark_path(*this, i);
 }
 
 void Arrival::give(std::size_t i, Tensor&& gradient) {
@@ -274,30 +290,34 @@ void Arrival::give(std::size_t i, Tensor&& gradient) {
 }
 
 void Arrival::pass(std::size_t i) {
-  if (wants(i)) sweep_->given_.push_back({static_cast<std::uint32_t>(i), Var{}});
+  if (!wants(i)) return;
+  sweep_->given_.push_back({static_cast<std::uint32_t>(i), Var{}});
+  sweep_->mark_path(*this, i);
 }
 
 Arrival::Sink Arrival::sink(std::size_t i) {
+  sweep_->mark_path(*this, i);
   bool fresh;
   Tensor& t = sweep_->open_slot(node_->inputs[i], fresh);
   return {t.data(), fresh};
 }
 
-std::size_t Arrival::cost_count() const {
+bool Arrival::looking() const { return sweep_->looking_; }
+
+std::vector<Arrival::Fed> Arrival::costs_fed() const {
   const std::uint64_t* feeds = &sweep_->feeds_[index_ * sweep_->words_];
-  std::size_t n = 0;
-  for (std::size_t w = 0; w < sweep_->words_; ++w)
-    n += static_cast<std::size_t>(__builtin_popcountll(feeds[w]));
-  return n;
+  std::vector<Fed> fed;
+  for (std::size_t c = 0; c < sweep_->costs_.size(); ++c)
+    if (feeds[c / 64] >> (c % 64) & 1)
+      fed.push_back({sweep_->costs_[c], sweep_->weights_.empty() ? Var{} : sweep_->weights_[c]});
+  return fed;
 }
 
 Tensor Arrival::costs(const Shape& rows) const {
-  const std::uint64_t* feeds = &sweep_->feeds_[index_ * sweep_->words_];
   Tensor total = zeros(rows);
-  for (std::size_t c = 0; c < sweep_->costs_.size(); ++c) {
-    if (!(feeds[c / 64] >> (c % 64) & 1)) continue;
-    Tensor cost = sweep_->costs_[c].value();
-    if (!sweep_->weights_.empty()) cost *= sweep_->weights_[c].value();
+  for (const Fed& fed : costs_fed()) {
+    Tensor cost = fed.cost.value();
+    if (fed.weight.tape) cost *= fed.weight.value();
     // Sum what the choices do not tell apart, then hand the rest to every choice below.
     Shape summed = cost.shape(), lined_up = rows;
     for (std::size_t a = 0; a < summed.size(); ++a) {
@@ -349,6 +369,12 @@ bool Gradients::reached(Var v) const { return entry(v).reached; }
 
 Gradients backward(Inputs costs, Inputs also, Inputs weights) {
   Sweep sweep("backward", costs, also, weights, false);
+  sweep.run();
+  return sweep.numbers();
+}
+
+Gradients look(Inputs costs, Inputs also) {
+  Sweep sweep("look", costs, also, {}, false, true);
   sweep.run();
   return sweep.numbers();
 }

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstdint>
+#include <stdexcept>
 #include <utility>
 #include <vector>
 
@@ -13,6 +14,12 @@ namespace argtape {
 inline namespace ARGTAPE_ABI {
 
 class Sweep;
+
+/// A pathwise choice feeds a cost to which no differentiable path leads.
+class NoPath : public std::invalid_argument {
+ public:
+  using std::invalid_argument::invalid_argument;
+};
 
 /// What the sweep knows when it reaches a node. A backward gives one gradient for each input that
 /// wants one, written in Vars: then it can be differentiated again, and serves for numbers too. A
@@ -54,9 +61,13 @@ class Arrival {
   /// has length 1, or no axis, costs are summed; a cost with fewer axes counts for each choice
   /// below it. Throws std::invalid_argument if a cost does not line up.
   Tensor costs(const Shape& rows) const;
-  /// How many costs the node feeds.
-  std::size_t cost_count() const;
-
+  /// The costs this node feeds, one by one; `weight` is empty where all count alike.
+  struct Fed {
+    Var cost, weight;
+  };
+  std::vector<Fed> costs_fed() const;
+  /// Whether the sweep is just looking, for a report: what learns from costs must not learn now.
+  bool looking() const;
   const std::string& op() const { return node_->op.name; }
   Counts& counts() const { return tape_->counts; }
 
@@ -93,9 +104,13 @@ class Gradients {
 /// The gradient of the sum of all costs for every parameter of their tape, and for `also`. Costs
 /// are best left one number an example, of shape (B,): averaging first credits each choice with
 /// everybody's cost. `weights`, one for each cost and of its shape, make it the gradient of
-/// sum(weight * cost) instead. Throws std::invalid_argument for costs on two tapes, or a pathwise
-/// choice with no differentiable path to a cost. The tape is left as it was; it may be swept again.
+/// sum(weight * cost) instead. Throws std::invalid_argument for costs on two
+/// tapes, and NoPath, which is one, for a pathwise choice with no differentiable path to a cost.
+/// The tape is left as it was; it may be swept again.
 Gradients backward(Inputs costs, Inputs also = {}, Inputs weights = {});
+
+/// The same without leaving a trace: nothing is counted, and no baseline learns.
+Gradients look(Inputs costs, Inputs also = {});
 
 /// The same for `wrt`, recorded on the tape, so that the gradients can be differentiated again, to
 /// any order. Draws and rules count as they stand: the gradient of an estimate is the derivative of

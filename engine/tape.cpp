@@ -17,6 +17,11 @@ void refuse_empty_var() {
 }
 
 Var Tape::leaf(Node&& node, bool parameter) {
+  if (parameter && !recording_)
+    throw std::logic_error(
+        "parameter: a sweep is running on this tape; need a tape of its own for a gradient inside "
+        "a "
+        "backward");
   const std::size_t index = nodes_.size();
   nodes_.push_back(std::move(node));
   Node& n = nodes_.back();
@@ -62,10 +67,10 @@ Var Tape::record(Op op, Inputs inputs, Tensor value, Backward backward) {
   const std::size_t index = nodes_.size();
   if (index > std::numeric_limits<std::uint32_t>::max())
     throw std::length_error(op.name + ": the tape is full; need fewer than 2^32 nodes");
-  for (const Var& v : inputs)
-    if (v.tape != this || v.index >= index)
-      throw std::invalid_argument(op.name +
-                                  ": an input stands on another tape; need all on one tape");
+  for (std::size_t i = 0; i < inputs.size(); ++i)
+    if (inputs[i].tape != this || inputs[i].index >= index)
+      throw std::invalid_argument(op.name + ": input " + std::to_string(i) +
+                                  " stands on another tape; need all on one tape");
   Node& n = nodes_.emplace_back(std::move(op));
   n.own = std::move(value);
   n.value = &n.own;
@@ -89,11 +94,13 @@ Var Tape::record(Op op, Inputs inputs, Tensor value, Backward backward) {
 Tape& tape_of(const std::string& op, Inputs vars) {
   if (vars.size() == 0) throw std::invalid_argument(op + ": no input given; need at least one");
   Tape* tape = vars[0].tape;
-  for (const Var& v : vars) {
-    if (!v.tape)
-      throw std::invalid_argument(op + ": an input is an empty Var; need a value on a tape");
-    if (v.tape != tape)
-      throw std::invalid_argument(op + ": an input stands on another tape; need all on one tape");
+  for (std::size_t i = 0; i < vars.size(); ++i) {
+    if (!vars[i].tape)
+      throw std::invalid_argument(op + ": input " + std::to_string(i) +
+                                  " is an empty Var; need a value on a tape");
+    if (vars[i].tape != tape)
+      throw std::invalid_argument(op + ": input " + std::to_string(i) +
+                                  " stands on another tape; need all on one tape");
   }
   return *tape;
 }

@@ -97,7 +97,8 @@ class Tape {
   Tape(const Tape&) = delete;
   Tape& operator=(const Tape&) = delete;
 
-  /// A leaf whose gradient is wanted. The name shows in reports.
+  /// A leaf whose gradient is wanted. The name shows in reports. Throws std::logic_error from
+  /// inside a backward.
   Var parameter(Tensor value, std::string name = "parameter");
   /// A leaf that wants no gradient.
   Var constant(Tensor value, std::string name = "constant");

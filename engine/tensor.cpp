@@ -10,7 +10,10 @@ inline namespace ARGTAPE_ABI {
 
 std::size_t size_of(const Shape& shape) {
   std::size_t n = 1;
-  for (std::size_t d : shape) n *= d;
+  for (std::size_t d : shape)
+    if (__builtin_mul_overflow(n, d, &n) || n > kMostBytes)
+      throw std::length_error("size_of: the shape is " + str(shape) +
+                              "; need fewer elements than memory holds");
   return n;
 }
 
@@ -46,9 +49,15 @@ std::string str(const Tensor& t, int digits) {
   return s;
 }
 
-Tensor uninitialised(const Shape& shape) { return Tensor(shape); }
+Tensor uninitialised(const Shape& shape) {
+  size_of(shape);  // refuses what is too large, where xtensor's own product would wrap around
+  return Tensor(shape);
+}
 
-Tensor full(const Shape& shape, double value) { return Tensor(shape, static_cast<Scalar>(value)); }
+Tensor full(const Shape& shape, double value) {
+  size_of(shape);
+  return Tensor(shape, static_cast<Scalar>(value));
+}
 Tensor zeros(const Shape& shape) { return full(shape, 0); }
 Tensor ones(const Shape& shape) { return full(shape, 1); }
 
@@ -95,6 +104,13 @@ Shape broadcast_shape(const char* op, const Shape& a, const Shape& b) {
     d = shorter[i];
   }
   return out;
+}
+
+bool broadcasts_to(const Shape& small, const Shape& large) {
+  if (small.size() > large.size()) return false;
+  for (std::size_t i = 0; i < small.size(); ++i)
+    if (small[i] != 1 && small[i] != large[large.size() - small.size() + i]) return false;
+  return true;
 }
 
 bool identical(const Tensor& a, const Tensor& b) {

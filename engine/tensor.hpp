@@ -29,7 +29,8 @@ using Shape = Tensor::shape_type;
 /// Integers that name axes; a negative one counts from the last axis, as in Python.
 using Axes = std::vector<int>;
 
-/// The number of elements of a shape: the product of its lengths, 1 for {}.
+/// The number of elements of a shape: the product of its lengths, 1 for {}. Throws
+/// std::length_error if that is more than a computer can hold, as a negative length would be.
 std::size_t size_of(const Shape& shape);
 
 /// A shape as Python prints it: "(2, 3)", "(4,)", "()".
@@ -57,6 +58,9 @@ std::size_t axis_of(const char* op, int axis, const Shape& shape);
 /// The shape of two operands brought together as NumPy does: aligned at the last axis, an axis of
 /// length 1 stretched. Throws std::invalid_argument, in the name of `op`, if they do not fit.
 Shape broadcast_shape(const char* op, const Shape& a, const Shape& b);
+
+/// Whether a tensor of shape `small` stretches to `large` as NumPy broadcasts.
+bool broadcasts_to(const Shape& small, const Shape& large);
 
 /// True if all elements agree bit for bit and the shapes do too.
 bool identical(const Tensor& a, const Tensor& b);

@@ -82,7 +82,7 @@ Measure measure(const Rule& rule, const Cost& f, const Tensor& logits,
 
   Measure m;
   m.rule = rule.name;
-  Rng rng(options.seed);
+  Rng rng(options.seed, 0, 1);  // not the stream that the caller may have made the problem with
   std::vector<std::vector<double>> estimates;
   Counts counts;
   double elapsed = 0;
@@ -114,7 +114,7 @@ Measure measure(const Rule& rule, const Cost& f, const Tensor& logits,
         estimates.push_back(std::move(estimate));
       }
     }
-  } catch (const std::invalid_argument& refusal) {
+  } catch (const NoPath& refusal) {
     m.refusal = refusal.what();
     return m;
   }

@@ -108,7 +108,7 @@ ZeroOneRun train_zero_one(const Split& data, const std::string& method,
                           const ZeroOneSettings& settings, Mlp& network,
                           const std::function<void()>& progress) {
   // Streams of their own: every method sees the same batches, whatever it draws.
-  Rng order(settings.seed + 1), noise(settings.seed + 2);
+  Rng order(settings.seed, 0, 1), noise(settings.seed, 0, 2);
   const std::size_t steps = settings.epochs * (data.train.size() / settings.batch);
   const BatchCost cost = batch_cost(method, settings, steps);
   const std::vector<Tensor> start = network.parameters;

@@ -1,5 +1,9 @@
 #include "ops/blas.hpp"
 
+#include <atomic>
+#include <limits>
+#include <stdexcept>
+#include <string>
 #include <xtensor-blas/xblas.hpp>
 
 #include "engine/threads.hpp"
@@ -12,9 +16,14 @@ inline namespace ARGTAPE_ABI {
 
 void gemm(bool ta, bool tb, std::size_t n, std::size_t m, std::size_t k, const Scalar* a,
           const Scalar* b, Scalar beta, Scalar* c) {
-  static int blas_threads = 0;
-  if (openblas_set_num_threads && blas_threads != threads())
-    openblas_set_num_threads(blas_threads = threads());
+  static std::atomic<int> blas_threads{0};
+  if (openblas_set_num_threads && blas_threads.exchange(threads()) != threads())
+    openblas_set_num_threads(threads());
+  constexpr auto most = static_cast<std::size_t>(std::numeric_limits<xt::blas_index_t>::max());
+  if (n > most || m > most || k > most)
+    throw std::length_error("matmul: (" + std::to_string(n) + ", " + std::to_string(k) +
+                            ") times (" + std::to_string(k) + ", " + std::to_string(m) +
+                            "); need lengths that BLAS can count");
   if (n == 0 || m == 0) return;
   const auto index = [](std::size_t i) { return static_cast<xt::blas_index_t>(i == 0 ? 1 : i); };
   cxxblas::gemm<xt::blas_index_t>(cxxblas::RowMajor, ta ? cxxblas::Trans : cxxblas::NoTrans,

@@ -5,9 +5,9 @@
 #include <stdexcept>
 
 #include "engine/sweep.hpp"
+#include "ops/axis.hpp"
 #include "ops/elementwise.hpp"
 #include "ops/rows.hpp"
-#include "ops/shape.hpp"
 
 namespace argtape {
 inline namespace ARGTAPE_ABI {
@@ -41,6 +41,8 @@ Var choose(const std::string& verb, Var logits, const Rule& rule, Var noise) {
   if (rule.needs_draw && !drawn)
     throw std::invalid_argument(name +
                                 ": a choice that is not drawn has no distribution; use sample()");
+  if (rule.reads != Reads::nothing && !rule.backward && !rule.scheduled)
+    throw std::invalid_argument(name + ": the rule has no backward; give it one, or read nothing");
   if (rule.scheduled)
     throw std::invalid_argument(
         name + ": the temperature is a schedule; say at which step, with rule.at(step)");
@@ -81,37 +83,29 @@ Var choose(const std::string& verb, Var logits, const Rule& rule, Var noise) {
                : logits.tape->record(std::move(op), {logits}, std::move(value), backward);
 }
 
-// Checks the axis and calls f(logits) with it moved to the end; moves it back.
-template <class F>
-Var along(const char* verb, Var logits, int axis, F f) {
-  const Shape& shape = logits.shape();
-  const std::size_t a = axis_of(verb, axis, shape), rank = shape.size();
+// Throws, in the name of `verb`, unless there is something to choose from along the axis.
+void require_categories(const char* verb, const Shape& shape, int axis) {
+  const std::size_t a = axis_of(verb, axis, shape);
   if (shape[a] == 0)
     throw std::invalid_argument(std::string(verb) + ": logits are " + str(shape) +
                                 "; need at least one category on axis " + std::to_string(a));
-  if (a + 1 == rank) return f(logits, [](Var noise) { return noise; });
-  Axes there, back(rank);
-  for (std::size_t i = 0; i < rank; ++i)
-    if (i != a) there.push_back(static_cast<int>(i));
-  there.push_back(static_cast<int>(a));
-  for (std::size_t i = 0; i < rank; ++i)
-    back[static_cast<std::size_t>(there[i])] = static_cast<int>(i);
-  return transpose(f(transpose(logits, there), [&](Var noise) { return transpose(noise, there); }),
-                   back);
 }
 
 }  // namespace
 
 Var argmax(Var logits, const Rule& rule, int axis) {
-  return along("argmax", logits, axis, [&](Var l, auto) { return choose("argmax", l, rule, {}); });
+  require_categories("argmax", logits.shape(), axis);
+  return along_axis("argmax", logits, axis, [&](Var l) { return choose("argmax", l, rule, {}); });
 }
 
 Var argmin(Var costs, const Rule& rule, int axis) {
-  return along("argmin", costs, axis, [&](Var c, auto) { return choose("argmin", -c, rule, {}); });
+  require_categories("argmin", costs.shape(), axis);
+  return along_axis("argmin", costs, axis, [&](Var c) { return choose("argmin", -c, rule, {}); });
 }
 
 Var sample(Var logits, const Rule& rule, Rng& rng, int axis) {
-  return along("sample", logits, axis, [&](Var l, auto) {
+  require_categories("sample", logits.shape(), axis);
+  return along_axis("sample", logits, axis, [&](Var l) {
     return choose("sample", l, rule, l.tape->constant(rng.gumbel(l.shape()), "gumbel noise"));
   });
 }
@@ -121,11 +115,15 @@ Var sample(Var logits, const Rule& rule, Var noise, int axis) {
   if (noise.shape() != logits.shape())
     throw std::invalid_argument("sample: logits are " + str(logits.shape()) + ", noise is " +
                                 str(noise.shape()) + "; need the same shape");
-  return along("sample", logits, axis,
-               [&](Var l, auto moved) { return choose("sample", l, rule, moved(noise)); });
+  require_categories("sample", logits.shape(), axis);
+  const Axes order = axis_last(axis_of("sample", axis, logits.shape()), logits.shape().size());
+  if (!order.empty()) noise = transpose(noise, order);
+  return along_axis("sample", logits, axis,
+                    [&](Var l) { return choose("sample", l, rule, noise); });
 }
 
 Var noise_of(Var sampled) {
+  tape_of("noise_of", sampled);
   const Node& n = sampled.tape->node(sampled.index);
   if (n.op.name.rfind("sample[", 0) != 0)
     throw std::invalid_argument("noise_of: the Var is " + n.op.name +

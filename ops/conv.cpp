@@ -1,6 +1,7 @@
 #include "ops/conv.hpp"
 
 #include <algorithm>
+#include <cmath>
 #include <limits>
 #include <stdexcept>
 
@@ -131,6 +132,9 @@ Var conv_w(Var x, Var y, const Shape& w_shape, std::size_t stride, std::size_t p
 Windows pooling(const char* op, Var x, std::size_t window, std::size_t stride,
                 std::size_t padding) {
   Windows s(op, x.shape(), window, window, stride == 0 ? window : stride, padding);
+  if (s.h == 0 || s.w == 0)
+    throw std::invalid_argument(std::string(op) + ": x is " + str(x.shape()) +
+                                "; need images of at least one pixel");
   if (padding >= window)
     throw std::invalid_argument(std::string(op) + ": padding is " + std::to_string(padding) +
                                 ", the window " + std::to_string(window) +
@@ -194,7 +198,9 @@ Var max_pool2d(Var x, std::size_t window, std::size_t stride, std::size_t paddin
     s.unfold(
         [&](std::size_t p, std::size_t m) {
           std::size_t& b = best[k * s.places() + m % s.places()];
-          if (b == none || v[p] > v[b - k * s.image()]) b = k * s.image() + p;
+          const Scalar best_yet = b == none ? 0 : v[b - k * s.image()];
+          if (b == none || v[p] > best_yet || (std::isnan(v[p]) && !std::isnan(best_yet)))
+            b = k * s.image() + p;
         },
         [](std::size_t) {});
   }

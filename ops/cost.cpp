@@ -37,6 +37,7 @@ Var expectation(Var logits, const Cost& f) {
                                 "; need (..., K) with at least one category");
   const std::size_t rank = shape.size(), k = shape[rank - 1];
   const Var log_p = log_softmax(logits);
+  const Var zero = logits.tape->constant(0.0);  // where 0 * log p would be NaN for p = 0
 
   std::size_t variables = 1, combinations = 1;
   Var total;
@@ -67,7 +68,7 @@ Var expectation(Var logits, const Cost& f) {
     }
     Axes summed;
     for (std::size_t a = cost.shape().size(); a < rank; ++a) summed.push_back(static_cast<int>(a));
-    const Var term = exp(sum(log_p * z, summed)) * cost;
+    const Var term = exp(sum(where(z, log_p, zero), summed)) * cost;
     total = total.tape ? total + term : term;
   }
   return total;

@@ -11,8 +11,8 @@ namespace {
 // The words beyond arithmetic that derivatives are written in: for Lanes here, for Vars below.
 Lane keep_positive(Lane c, Lane x) { return xsimd::select(c > Lane(0), x, Lane(0)); }
 Lane keep_unless_positive(Lane c, Lane x) { return xsimd::select(c > Lane(0), Lane(0), x); }
-Lane sigmoid(Lane x) { return Lane(1) / (Lane(1) + xsimd::exp(-x)); }
-Lane power(Lane x, Scalar p) { return xsimd::pow(x, Lane(p)); }
+// xsimd's own gives 0 for 0^0.
+Lane power(Lane x, Lane p) { return xsimd::select(p == Lane(0), Lane(1), xsimd::pow(x, p)); }
 
 Var keep_positive(Var c, Var x) {
   const Var zero = c.tape->constant(0.0);
@@ -23,6 +23,7 @@ Var keep_unless_positive(Var c, Var x) {
   return where(greater(c, zero), zero, x);
 }
 Var power(Var x, double p) { return pow(x, p); }
+Var power(Var x, Var p) { return pow(x, p); }
 
 Scalar scalar(double c) { return static_cast<Scalar>(c); }
 
@@ -147,10 +148,9 @@ Var pow(Var x, double p) {
 }
 
 Var pow(Var a, Var b) {
-  using xsimd::pow;
   return map(
-      "pow", a, b, [](Lane p, Lane q) { return xsimd::pow(p, q); },
-      [](auto g, auto p, auto q, auto) { return g * q * pow(p, q - 1); },
+      "pow", a, b, [](Lane p, Lane q) { return power(p, q); },
+      [](auto g, auto p, auto q, auto) { return g * q * power(p, q - 1); },
       [](auto g, auto p, auto, auto y) { return g * y * log(p); });
 }
 
@@ -175,21 +175,27 @@ Var clip(Var x, double low, double high) {
       });
 }
 
-Var maximum(Var a, Var b) {
+namespace {
+// The larger of a and b, or of -a and -b with `sign` -1.
+template <int sign>
+Var extreme(const char* name, Var a, Var b) {
   return map(
-      "maximum", a, b,
+      name, a, b,
       [](Lane p, Lane q) {
-        return xsimd::select(p > q, p, xsimd::select(q > p, q, Lane(0.5f) * (p + q)));
+        const Lane d = Lane(sign) * (p - q);
+        return xsimd::select(d > Lane(0), p, xsimd::select(d < Lane(0), q, Lane(0.5f) * (p + q)));
       },
       [](auto g, auto p, auto q, auto) {
-        return 0.5f * (keep_positive(p - q, g) + keep_unless_positive(q - p, g));
+        return 0.5f * (keep_positive(sign * (p - q), g) + keep_unless_positive(sign * (q - p), g));
       },
       [](auto g, auto p, auto q, auto) {
-        return 0.5f * (keep_positive(q - p, g) + keep_unless_positive(p - q, g));
+        return 0.5f * (keep_positive(sign * (q - p), g) + keep_unless_positive(sign * (p - q), g));
       });
 }
+}  // namespace
 
-Var minimum(Var a, Var b) { return -maximum(-a, -b); }
+Var maximum(Var a, Var b) { return extreme<1>("maximum", a, b); }
+Var minimum(Var a, Var b) { return extreme<-1>("minimum", a, b); }
 
 namespace {
 template <class F>
@@ -216,18 +222,27 @@ Var equal(Var a, Var b) {
 }
 
 Var where(Var condition, Var a, Var b) {
-  Tensor y = uninitialised(
-      broadcast_shape("where", broadcast_shape("where", a.shape(), b.shape()), condition.shape()));
+  Tape& tape = tape_of("where", {condition, a, b});
+  const Shape between = broadcast_shape("where", a.shape(), b.shape());
+  if (!broadcasts_to(condition.shape(), between) && !broadcasts_to(between, condition.shape()))
+    throw std::invalid_argument("where: condition is " + str(condition.shape()) + ", a is " +
+                                str(a.shape()) + ", b is " + str(b.shape()) +
+                                "; need shapes that broadcast");
+  if (tape.node(condition.index).wants_gradient) {
+    Op op("condition", Flow::cut);
+    op.why_cut = "A condition is flat almost everywhere.";
+    condition = tape.record(std::move(op), {condition}, condition.value(), {});
+  }
+  Tensor y = uninitialised(broadcast_shape("where", between, condition.shape()));
   map_broadcast(
       y.shape(), y.data(), false,
       [](Lane c, Lane p, Lane q) { return xsimd::select(c == Lane(0), q, p); }, condition.value(),
       a.value(), b.value());
-  return tape_of("where", {condition, a, b})
-      .record("where", {condition, a, b}, std::move(y), [](Arrival& at) {
-        const Var c = at.in(0), zero = c.tape->constant(0.0);
-        if (at.wants(1)) at.give(1, where(c, at.gradient(), zero));
-        if (at.wants(2)) at.give(2, where(c, zero, at.gradient()));
-      });
+  return tape.record("where", {condition, a, b}, std::move(y), [](Arrival& at) {
+    const Var c = at.in(0), zero = c.tape->constant(0.0);
+    if (at.wants(1)) at.give(1, where(c, at.gradient(), zero));
+    if (at.wants(2)) at.give(2, where(c, zero, at.gradient()));
+  });
 }
 
 Var stop_gradient(Var x) {

@@ -15,6 +15,11 @@ Var layer_norm(Var x, Var gain, Var bias, double epsilon) {
   if (x.shape().empty() || x.shape()[x.shape().size() - 1] == 0)
     throw std::invalid_argument("layer_norm: x is " + str(x.shape()) +
                                 "; need at least one number on the last axis");
+  for (const Var& v : {gain, bias})
+    if (!broadcasts_to(v.shape(), x.shape()))
+      throw std::invalid_argument("layer_norm: x is " + str(x.shape()) + ", gain is " +
+                                  str(gain.shape()) + ", bias is " + str(bias.shape()) +
+                                  "; need gain and bias that broadcast to x");
   const Var centred = x - mean(x, {-1}, true);
   return centred / sqrt(mean(square(centred), {-1}, true) + epsilon) * gain + bias;
 }

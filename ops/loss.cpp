@@ -1,5 +1,6 @@
 #include "ops/loss.hpp"
 
+#include <algorithm>
 #include <cmath>
 #include <memory>
 #include <stdexcept>
@@ -51,7 +52,31 @@ Var cross_entropy(Var logits, const std::vector<std::size_t>& labels) {
   });
 }
 
-Var cross_entropy(Var logits, Var targets) { return -sum(targets * log_softmax(logits), {-1}); }
+namespace {
+
+// weight * log_p, where 0 * -inf is 0: an impossible category of no weight costs nothing.
+Var weighted(Var weight, Var log_p) {
+  const Tensor& l = log_p.value();
+  if (std::find(l.begin(), l.end(), kLowest) == l.end()) return weight * log_p;
+  Tape& tape = *log_p.tape;
+  const Var zero = tape.constant(0.0), never = tape.constant(full({}, kLowest));
+  const Var both = equal(weight, zero) * equal(log_p, never);
+  return weight * where(both, zero, log_p);
+}
+
+// Checks, in the op's own name, that its operands go together and have a last axis to sum over.
+void require_together(const char* op, Var a, Var b) {
+  tape_of(op, {a, b});
+  if (broadcast_shape(op, a.shape(), b.shape()).empty())
+    throw std::invalid_argument(std::string(op) + ": a is (), b is (); need at least one axis");
+}
+
+}  // namespace
+
+Var cross_entropy(Var logits, Var targets) {
+  require_together("cross_entropy", logits, targets);
+  return -sum(weighted(targets, log_softmax(logits)), {-1});
+}
 
 Var bce_with_logits(Var logits, Var targets) {
   return map(
@@ -59,7 +84,7 @@ Var bce_with_logits(Var logits, Var targets) {
       [](Lane x, Lane t) {
         return xsimd::max(x, Lane(0)) - x * t + xsimd::log1p(xsimd::exp(-xsimd::abs(x)));
       },
-      [](auto g, auto x, auto t, auto) { return g * (1 / (1 + exp(-x)) - t); },
+      [](auto g, auto x, auto t, auto) { return g * (sigmoid(x) - t); },
       [](auto g, auto x, auto, auto) { return -g * x; });
 }
 
@@ -71,21 +96,27 @@ Var squared_error(Var a, Var b) {
 }
 
 Var kl_categorical(Var q_logits, Var p_logits) {
-  const Var log_q = log_softmax(q_logits);
-  return sum(exp(log_q) * (log_q - log_softmax(p_logits)), {-1});
+  require_together("kl_categorical", q_logits, p_logits);
+  const Var log_q = log_softmax(q_logits), q = exp(log_q);
+  return sum(weighted(q, log_q) - weighted(q, log_softmax(p_logits)), {-1});
 }
 
 Var kl_categorical_uniform(Var q_logits) {
+  require_together("kl_categorical_uniform", q_logits, q_logits);
   const Var log_q = log_softmax(q_logits);
   const Shape& shape = q_logits.shape();
-  return sum(exp(log_q) * log_q, {-1}) + std::log(static_cast<double>(shape[shape.size() - 1]));
+  return sum(weighted(exp(log_q), log_q), {-1}) +
+         std::log(static_cast<double>(shape[shape.size() - 1]));
 }
 
 Var kl_gaussian(Var mean, Var log_variance) {
+  require_together("kl_gaussian", mean, log_variance);
   return 0.5 * sum(square(mean) + exp(log_variance) - log_variance - 1, {-1});
 }
 
 Var kl_gaussian(Var mean_q, Var log_variance_q, Var mean_p, Var log_variance_p) {
+  for (const Var& v : {log_variance_q, mean_p, log_variance_p})
+    require_together("kl_gaussian", mean_q, v);
   const Var ratio = exp(log_variance_q - log_variance_p);
   const Var distance = square(mean_q - mean_p) / exp(log_variance_p);
   return 0.5 * sum(ratio + distance - 1 - log_variance_q + log_variance_p, {-1});

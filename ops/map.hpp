@@ -14,6 +14,8 @@
 namespace argtape {
 inline namespace ARGTAPE_ABI {
 
+inline Lane sigmoid(Lane x) { return Lane(1) / (Lane(1) + xsimd::exp(-x)); }
+
 /// out = f(in...), or out += f(in...) with `add`; each input broadcasts to `shape`, out's own.
 template <class F, class... T>
 void map_broadcast(const Shape& shape, Scalar* out, bool add, F f, const T&... in) {

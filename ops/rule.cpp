@@ -14,11 +14,14 @@ namespace argtape {
 inline namespace ARGTAPE_ABI {
 namespace {
 
+// Below, logits / tau would leave float's range; so cold a softmax is an argmax anyway.
+constexpr double kLeastTau = 1e-20;
+
 // A rule for a temperature: at once for a number, at each step for a schedule.
 template <class Make>
 Rule with(Temperature tau, const char* name, double least, Make make) {
   const auto checked = [=](double t) {
-    if (!(t > 0) || std::isinf(t) || t < least)
+    if (!(t >= kLeastTau) || std::isinf(t) || t < least)
       throw std::invalid_argument(
           std::string(name) + ": tau is " + std::to_string(t) + "; need " +
           (least > 0 ? "at least " + std::to_string(least) : std::string("more than 0")));
@@ -100,15 +103,13 @@ Baseline running_mean(double decay) {
     bool started = false;
   };
   const auto state = std::make_shared<State>();
-  return {"mean",
+  return {"mean", [state](const Tensor& costs) { return full(costs.shape(), state->mean); },
           [decay, state](const Tensor& costs) {
-            Tensor before = full(costs.shape(), state->mean);
-            if (costs.size() == 0) return before;
+            if (costs.size() == 0) return;
             const double now = std::accumulate(costs.begin(), costs.end(), 0.0) /
                                static_cast<double>(costs.size());
             state->mean = state->started ? decay * state->mean + (1 - decay) * now : now;
             state->started = true;
-            return before;
           },
           false};
 }
@@ -128,8 +129,31 @@ Baseline leave_one_out() {
               mean.data()[i] = (total.data()[i] - costs.data()[i]) / others;
             return mean;
           },
+          {},
           true};
 }
+
+namespace {
+
+// The cost as one number for each choice, as Arrival::costs() has it, recorded.
+Var lined_up(Var cost, const Shape& rows) {
+  Shape summed = cost.shape(), aligned = rows;
+  for (std::size_t a = 0; a < summed.size(); ++a)
+    if (a >= rows.size() || rows[a] == 1) summed[a] = 1;
+  for (std::size_t a = 0; a < rows.size(); ++a) aligned[a] = a < summed.size() ? summed[a] : 1;
+  return broadcast(reshape(sum_to(cost, summed), aligned), rows);
+}
+
+void require_one_cost_a_sample(const Arrival& at, const Shape& rows) {
+  for (const Arrival::Fed& fed : at.costs_fed()) {
+    const Shape& cost = fed.cost.shape();
+    if (!rows.empty() && (cost.empty() || cost[0] != rows[0]))
+      throw std::invalid_argument(at.op() + ": a cost is " + str(cost) + ", the choices are " +
+                                  str(rows) + "; need one cost a sample, so do not average first");
+  }
+}
+
+}  // namespace
 
 Rule score_function(Baseline baseline) {
   Rule rule;
@@ -139,18 +163,27 @@ Rule score_function(Baseline baseline) {
   rule.needs_repeats = baseline.needs_repeats;
   rule.backward = [baseline](const Draw& draw, Arrival& at) {
     const Shape& shape = draw.logits.shape();
-    Tensor weight = at.costs(Shape(shape.begin(), shape.end() - 1));
-    if (baseline.value) {
-      const Tensor less = baseline.value(weight);
-      if (less.shape() != weight.shape())
-        throw std::logic_error(at.op() + ": the baseline gave " + str(less.shape()) +
-                               " for costs of shape " + str(weight.shape()));
-      for (std::size_t i = 0; i < weight.size(); ++i) weight.data()[i] -= less.data()[i];
+    const Shape rows(shape.begin(), shape.end() - 1);
+    Tape& tape = *draw.logits.tape;
+    Tensor costs = at.costs(rows), less = zeros(rows);
+    if (baseline.needs_repeats) require_one_cost_a_sample(at, rows);
+    if (baseline.value) less = baseline.value(costs);
+    if (less.shape() != costs.shape())
+      throw std::logic_error(at.op() + ": the baseline gave " + str(less.shape()) +
+                             " for costs of shape " + str(costs.shape()));
+    if (baseline.learn && !at.looking()) baseline.learn(costs);
+    Var weight;
+    if (at.recorded()) {  // the costs are functions of the parameters, and so is the estimate
+      weight = -tape.constant(std::move(less), "baseline");
+      for (const Arrival::Fed& fed : at.costs_fed())
+        weight = weight + lined_up(fed.weight.tape ? fed.cost * fed.weight : fed.cost, rows);
+    } else {
+      for (std::size_t i = 0; i < costs.size(); ++i) costs.data()[i] -= less.data()[i];
+      weight = tape.constant(std::move(costs), "cost");
     }
     Shape column = shape;
     column[column.size() - 1] = 1;
-    const Var w = draw.logits.tape->constant(reshaped(std::move(weight), column), "cost");
-    return w * (draw.hard - softmax(draw.logits));
+    return reshape(weight, column) * (draw.hard - softmax(draw.logits));
   };
   return rule;
 }

@@ -75,10 +75,11 @@ Rule reinmax(Temperature tau = 1.0);
 
 /// What a score function subtracts from the costs. `value` gets the costs, one for each choice, and
 /// returns as many numbers; it must not depend on the same choice's own cost, or the estimate is
-/// biased.
+/// biased. `learn`, if there is one, is told of the costs after that, once in each sweep.
 struct Baseline {
   std::string name;
   std::function<Tensor(const Tensor& costs)> value;
+  std::function<void(const Tensor& costs)> learn;
   bool needs_repeats = false;  ///< see Rule
 };
 
@@ -87,8 +88,9 @@ struct Baseline {
 Baseline running_mean(double decay = 0.9);
 
 /// The mean cost of the other samples: logits must be (M, ...), the same logits M times along the
-/// first axis (ops/shape.hpp, broadcast). Throws std::invalid_argument, in the sweep, for fewer
-/// than two samples.
+/// first axis (ops/shape.hpp, broadcast), and each cost one number a sample: averaged over the
+/// samples it would be its own baseline. Throws std::invalid_argument, in the sweep, for fewer than
+/// two samples and for a cost without their axis.
 Baseline leave_one_out();
 
 /// (f(D) - baseline) (D - p), unbiased, and needs no path: f may be a black box (Glynn 1990;

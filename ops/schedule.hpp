@@ -3,6 +3,8 @@
 
 #include <cstddef>
 #include <functional>
+#include <type_traits>
+#include <utility>
 
 #include "../engine/scalar.hpp"
 
@@ -24,7 +26,9 @@ Schedule linear_decay(double start, double end, std::size_t steps);
 class Temperature {
  public:
   Temperature(double tau) : tau_(tau) {}
-  Temperature(Schedule schedule) : schedule_(std::move(schedule)) {}
+  /// Any function of the step.
+  template <class F, class = std::enable_if_t<std::is_invocable_r_v<double, F, std::size_t>>>
+  Temperature(F schedule) : schedule_(std::move(schedule)) {}
   bool scheduled() const { return static_cast<bool>(schedule_); }
   double at(std::size_t step) const { return schedule_ ? schedule_(step) : tau_; }
 

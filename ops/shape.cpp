@@ -91,7 +91,11 @@ Var transpose(Var x, const Axes& axes) {
                         [back](Arrival& at) { at.give(0, transpose(at.gradient(), back)); });
 }
 
-Var broadcast(Var x, const Shape& shape) { return broadcast_to(x, shape); }
+Var broadcast(Var x, const Shape& shape) {
+  if (!broadcasts_to(x.shape(), shape))
+    fail("broadcast: x is " + str(x.shape()) + "; does not stretch to " + str(shape));
+  return broadcast_to(x, shape);
+}
 
 Var concatenate(const std::vector<Var>& parts, int axis) {
   Tape& tape = tape_of("concatenate", parts);
@@ -154,6 +158,9 @@ Var slice(Var x, int axis, std::size_t begin, std::size_t end) {
 Var pad(Var x, int axis, std::size_t before, std::size_t after) {
   const std::size_t a = axis_of("pad", axis, x.shape()), length = x.shape()[a];
   Shape shape = x.shape();
+  if (before > kMostBytes || after > kMostBytes)
+    fail("pad: before is " + std::to_string(before) + ", after is " + std::to_string(after) +
+         "; need numbers of elements");
   shape[a] += before + after;
   Tensor y = zeros(shape);
   copy_range(x.value(), 0, y, before, length, a);

@@ -4,25 +4,14 @@
 #include <stdexcept>
 
 #include "engine/sweep.hpp"
+#include "ops/axis.hpp"
 #include "ops/elementwise.hpp"
 #include "ops/reduce.hpp"
 #include "ops/rows.hpp"
-#include "ops/shape.hpp"
 
 namespace argtape {
 inline namespace ARGTAPE_ABI {
 namespace {
-
-// Calls f(x) with the axis moved to the end, and moves it back.
-template <class F>
-Var along(const char* op, Var x, int axis, F f) {
-  const std::size_t a = axis_of(op, axis, x.shape()), rank = x.shape().size();
-  if (a + 1 == rank) return f(x);
-  Axes order;
-  for (std::size_t i = 0; i < rank; ++i) order.push_back(static_cast<int>(i));
-  std::swap(order[a], order[rank - 1]);  // its own inverse
-  return transpose(f(transpose(x, order)), order);
-}
 
 struct Rows {
   std::size_t count, length;
@@ -34,7 +23,7 @@ struct Rows {
 }  // namespace
 
 Var softmax(Var x, int axis) {
-  return along("softmax", x, axis, [](Var x) {
+  return along_axis("softmax", x, axis, [](Var x) {
     Tensor y = uninitialised(x.shape());
     const Rows rows(x.shape());
     for (std::size_t r = 0; r < rows.count; ++r)
@@ -68,7 +57,7 @@ Var softmax_jacobian(Var p, Var g) {
 }
 
 Var log_softmax(Var x, int axis) {
-  return along("log_softmax", x, axis, [](Var x) {
+  return along_axis("log_softmax", x, axis, [](Var x) {
     Tensor y = uninitialised(x.shape());
     const Rows rows(x.shape());
     for (std::size_t r = 0; r < rows.count; ++r) {

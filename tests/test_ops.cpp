@@ -155,7 +155,7 @@ const std::vector<Row>& rows() {
       {"max_pool2d overlapping", [](const Vars& v) { const Var y = max_pool2d(v[0], 3, 1, 1); return y * y; }, {{1, 2, 4, 4}}},
       {"avg_pool2d", [](const Vars& v) { return avg_pool2d(v[0] * v[0], 2); }, {{2, 2, 4, 4}}},
       {"avg_pool2d overlapping", [](const Vars& v) { return avg_pool2d(v[0] * v[0], 3, 1, 1); }, {{1, 2, 4, 3}}},
-      {"stop_gradient", [](const Vars& v) { return v[0] * v[0] + 0.0 * stop_gradient(v[0]); }, {{2, 3}}},
+      {"stop_gradient", [](const Vars& v) { return v[0] * v[0] + stop_gradient(v[1]) * 0.0; }, {{2, 3}, {2, 3}}},
       {"expectation", [](const Vars& v) {
          const Var t = v[1];
          return expectation(v[0], [t](Var z) { return sum(square(z - t), {-1}); });
@@ -257,6 +257,39 @@ TEST_CASE("NaN and infinity come through") {
   CHECK(value([](const Vars& v) { return relu(v[0]); }, {odd}).data()[1] == kInf);
   CHECK(value([](const Vars& v) { return relu(v[0]); }, {odd}).data()[2] == 0);
   CHECK(value([](const Vars& v) { return maximum(v[0], v[0]); }, {odd}).data()[1] == kInf);
+}
+
+TEST_CASE("stop_gradient passes the value on, and nothing back") {
+  Tape tape;
+  const Var x = tape.parameter(Tensor{2, 3});
+  CHECK(backward(x * stop_gradient(x))[x] == Tensor{2, 3});
+  CHECK(stop_gradient(x).value() == Tensor{2, 3});
+}
+
+TEST_CASE("impossible categories, 0 to the 0, and far logits give no NaN") {
+  Tape tape;
+  const Var l = tape.parameter(Tensor{0, -kInf, 1}), m = tape.parameter(Tensor{1, -kInf, 1});
+  const Var t = tape.constant(Tensor{1, 0, 0}), b = tape.constant(Tensor{1, 2, 3});
+  const auto clean = [&](Var cost) {
+    const Gradients g = backward(cost);
+    for (Scalar v : g[l]) CHECK(std::isfinite(v));
+    CHECK(std::isfinite(cost.item()));
+  };
+  clean(cross_entropy(l, t));
+  CHECK(cross_entropy(l, t).item() == doctest::Approx(cross_entropy(l, {0}).item()));
+  clean(kl_categorical(l, m));
+  clean(kl_categorical_uniform(l));
+  clean(expectation(l, [&](Var z) { return sum(z * b, {-1}); }));
+  CHECK(kl_categorical(m, tape.constant(Tensor{-kInf, 1, 1})).item() == kInf);
+  CHECK(pow(tape.constant(Tensor{0, 2}), tape.constant(Tensor{0, 0})).value() == Tensor{1, 1});
+  const Var zero = tape.parameter(Tensor{0.0});
+  CHECK(backward(pow(zero, tape.constant(Tensor{1.0})))[zero] == Tensor{1.0});
+  for (double far : {-800.0, 800.0}) {
+    const Var x = tape.parameter(Tensor{far});
+    const Var slope = differentiate(bce_with_logits(x, zero), x)[0];
+    CHECK(backward(slope)[x] == Tensor{0.0});
+  }
+  CHECK(std::isnan(max_pool2d(tape.constant(tensor({1, 1, 2, 2}, {1, kNan, 0, 0})), 2).item()));
 }
 
 TEST_CASE("ties and kinks follow the stated rules") {
@@ -459,7 +492,7 @@ TEST_CASE("each op refuses shapes, axes and numbers that do not fit, in its own 
   refuses([&] { reshape(m, {4}); }, "reshape: x is (2, 3); cannot become (4,)");
   refuses([&] { transpose(m, {0}); }, "transpose: 1 axes for (2, 3); need each axis once");
   refuses([&] { transpose(m, {0, 0}); }, "transpose: 2 axes for (2, 3); need each axis once");
-  refuses([&] { broadcast(m, {3, 3}); }, "broadcast_to: (2, 3) does not broadcast to (3, 3)");
+  refuses([&] { broadcast(m, {3, 3}); }, "broadcast: x is (2, 3); does not stretch to (3, 3)");
   refuses(
       [&] {
         concatenate({m, v});
@@ -509,10 +542,10 @@ TEST_CASE("each op refuses shapes, axes and numbers that do not fit, in its own 
       [&] {
         m* other.constant(zeros({2, 3}));
       },
-      "multiply: an input stands on another tape; need all on one tape");
+      "multiply: input 1 stands on another tape; need all on one tape");
   refuses(
       [&] {
         where(m, other.constant(zeros({2, 3})), m);
       },
-      "where: an input stands on another tape; need all on one tape");
+      "where: input 1 stands on another tape; need all on one tape");
 }

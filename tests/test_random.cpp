@@ -68,16 +68,23 @@ TEST_CASE("a seed and a position give the stream back; other seeds give others")
   CHECK(std::equal(few.begin(), few.end(), many.begin()));
 }
 
+TEST_CASE("streams of one seed differ") {
+  CHECK_FALSE(identical(Rng(7).uniform({100}), Rng(7, 0, 1).uniform({100})));
+}
+
 TEST_CASE("uniforms lie in the open interval and are uniform") {
   const Tensor u = Rng(1).uniform({kMany});
   CHECK(*std::min_element(u.begin(), u.end()) > 0);
   CHECK(*std::max_element(u.begin(), u.end()) < 1);
   CHECK(kolmogorov_smirnov(u, [](double x) { return x; }) < 1.95);
   const Tensor v = Rng(1).uniform({1000}, -3, -1);
+  const Tensor narrow = Rng(1).uniform({1000000}, 1, 1.001);
+  CHECK(*std::min_element(narrow.begin(), narrow.end()) > 1);
+  CHECK(*std::max_element(narrow.begin(), narrow.end()) < 1.001f);
   CHECK(*std::min_element(v.begin(), v.end()) > -3);
   CHECK(*std::max_element(v.begin(), v.end()) < -1);
   CHECK_THROWS_WITH_AS(Rng(1).uniform({2}, 1, 1),
-                       "uniform: the interval is 1.000000..1.000000; need low < high",
+                       "uniform: the interval is 1.000000..1.000000; need low < high, both finite",
                        std::invalid_argument);
 }
 
@@ -136,6 +143,10 @@ TEST_CASE("categorical draws come with the softmax's frequencies (chi-square)") 
   CHECK_THROWS_WITH_AS(Rng(1).categorical(Tensor{{1, 2}, {1, nan}}),
                        "categorical: logits have NaN in row 1; need numbers",
                        std::invalid_argument);
+  CHECK_THROWS_WITH_AS(
+      Rng(1).categorical(full({2, 2}, -std::numeric_limits<double>::infinity())),
+      "categorical: logits are all -inf in row 0; need at least one possible category",
+      std::invalid_argument);
   CHECK_THROWS_WITH_AS(
       Rng(1).categorical(zeros({2, 0})),
       "categorical: logits are (2, 0); need at least one category on the last axis",

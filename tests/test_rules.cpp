@@ -395,10 +395,15 @@ TEST_CASE("argmin passes on what argmax of the negatives does") {
 
 TEST_CASE("baselines: running mean and leave-one-out against their definitions") {
   const Baseline mean = running_mean(0.5);
-  CHECK(mean.value(Tensor{2, 4}) == Tensor{0, 0});
-  CHECK(mean.value(Tensor{7, 7}) == Tensor{3, 3});
-  CHECK(mean.value(Tensor{0, 0}) == Tensor{5, 5});
-  CHECK(running_mean(0.5).value(Tensor{1.0}) == Tensor{0.0});  // a state of its own
+  const auto next = [](const Baseline& b, const Tensor& costs) {
+    const Tensor value = b.value(costs);
+    b.learn(costs);
+    return value;
+  };
+  CHECK(next(mean, Tensor{2, 4}) == Tensor{0, 0});
+  CHECK(next(mean, Tensor{7, 7}) == Tensor{3, 3});
+  CHECK(next(mean, Tensor{0, 0}) == Tensor{5, 5});
+  CHECK(next(running_mean(0.5), Tensor{1.0}) == Tensor{0.0});  // a state of its own
   CHECK(leave_one_out().value(Tensor{{1, 10}, {2, 20}, {6, 60}}) ==
         Tensor{{4, 40}, {3.5, 35}, {1.5, 15}});
   refuses(
@@ -407,7 +412,7 @@ TEST_CASE("baselines: running mean and leave-one-out against their definitions")
       },
       "leave_one_out: the choices are (1, 2); need at least 2 samples along the first axis");
   refuses([] { running_mean(1); }, "running_mean: decay is 1.000000; need 0 <= decay < 1");
-  Rule wrong = score_function({"odd", [](const Tensor&) { return zeros({7}); }});
+  Rule wrong = score_function({"odd", [](const Tensor&) { return zeros({7}); }, {}});
   CHECK_THROWS_WITH_AS(gradient(wrong, linear(1), zeros({1, kCategories}), noise_for(0)),
                        "sample[score-function+odd]: the baseline gave (7,) for costs of shape (1,)",
                        std::logic_error);
@@ -506,6 +511,47 @@ TEST_CASE("the instrument measures a rule of known bias and spread") {
       "measure: draws are 0, in batches of 100, repeats 1; need at least one estimate in a batch");
 }
 
+TEST_CASE("a stop report teaches no baseline") {
+  const Rule rule = score_function(running_mean());
+  Tape tape;
+  const Var l = tape.parameter(Tensor{0.3, -0.2, 0.1});
+  const Var cost = sum(sample(l, rule, tape.constant(Rng(1).gumbel({3}))) * 3);
+  stop_report(cost, l);
+  const Tensor first = backward(cost)[l], second = backward(cost)[l];
+  CHECK(first.data()[0] != 0);
+  CHECK(second.data()[0] == doctest::Approx(0).epsilon(1e-12));
+}
+
+TEST_CASE("leave-one-out refuses a cost that was averaged over the samples") {
+  Tape tape;
+  Rng rng(1);
+  const Var l = tape.parameter(zeros({4, 3}));
+  const Var cost = evaluate(
+      [](Var z) {
+        return sum(z * z.tape->constant(Tensor{1, 2, 3}), {-1});
+      },
+      sample(l, score_function(leave_one_out()), rng));
+  CHECK_NOTHROW(backward(cost / 4));
+  refuses(
+      [&] { backward(mean(cost)); },
+      "sample[score-function+leave-one-out]: a cost is (), the choices are (4,); need one cost a "
+      "sample, so do not average first");
+}
+
+TEST_CASE("the recorded score function is a function of the cost's parameters") {
+  // g = f(D, theta) (D - p) with f = sum(D theta): the derivative of <g, v> for theta is D <D - p,
+  // v>.
+  Tape tape;
+  Rng rng(2);
+  const Var l = tape.parameter(Tensor{0.3, -0.2, 0.1}), theta = tape.parameter(Tensor{1, 2, 3});
+  const Var z = sample(l, score_function(), rng);
+  const Var g = differentiate(sum(z * theta), l)[0], v = tape.constant(Tensor{1, -1, 0.5});
+  const Tensor slope = backward(sum(g * v))[theta], p = softmax(l).value();
+  double along = 0;
+  for (std::size_t k = 0; k < 3; ++k) along += (z.value()(k) - p(k)) * v.value()(k);
+  for (std::size_t k = 0; k < 3; ++k) CHECK(slope(k) == doctest::Approx(z.value()(k) * along));
+}
+
 TEST_CASE("temperatures: numbers and schedules") {
   const Schedule decay = exponential_decay(1, 0.01, 0.5, 10), line = linear_decay(2, 1, 4);
   CHECK(decay(0) == 1);
@@ -540,6 +586,12 @@ TEST_CASE("temperatures: numbers and schedules") {
           "exponential_decay: rate is -1.000000; need at least 0");
   refuses([] { exponential_decay(1, 1, 0); },
           "exponential_decay: floor is 0.000000; need more than 0");
+  refuses([] { exponential_decay(0, 1, 0.5); },
+          "exponential_decay: start is 0.000000; need more than 0");
+  refuses([] { exponential_decay(1, 1, 0.5, 0); },
+          "exponential_decay: every is 0; need at least 1");
+  refuses([] { linear_decay(0, 1, 2); }, "linear_decay: start is 0.000000; need more than 0");
+  refuses([] { linear_decay(1, 0, 2); }, "linear_decay: end is 0.000000; need more than 0");
   refuses([] { linear_decay(1, 0.5, 0); }, "linear_decay: steps is 0; need at least 1");
 }
 
@@ -578,7 +630,7 @@ TEST_CASE("choices refuse what they cannot choose from, at the call") {
       [&] {
         sample(l, zero(), other.constant(zeros({2, 3})));
       },
-      "sample: an input stands on another tape; need all on one tape");
+      "sample: input 1 stands on another tape; need all on one tape");
   refuses(
       [&] { backward(sum(sample(slice(l, 0, 0, 1), score_function(leave_one_out()), rng), {-1})); },
       "leave_one_out: the choices are (1,); need at least 2 samples along the first axis");
