@@ -64,7 +64,7 @@ void along_rows(const Shape& small, const Shape& large, Inner inner) {
 namespace {
 
 // Above so many terms a sum is gathered in double: one of ever more floats stops growing.
-constexpr std::size_t kManyTerms = 4096;
+constexpr std::size_t kManyTerms = 256;
 
 // out[i] += x's numbers above it.
 template <class Sum>

@@ -158,6 +158,7 @@ CheckResult check_gradient(const Function& f, const std::vector<Tensor>& points,
   if (options.order != 1 && options.order != 2)
     throw std::invalid_argument("check_gradient: order is " + std::to_string(options.order) +
                                 "; need 1 or 2");
+  if (points.empty()) throw std::invalid_argument("check_gradient: no points; need at least one");
   CheckResult result;
   Checker checker(options, result);
   const std::size_t n = points.size();

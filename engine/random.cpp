@@ -162,7 +162,7 @@ Tensor Rng::gumbel(const Shape& shape) {
         // u and 1 - u are distributed alike; the second is fine where the Gumbel number is large.
         fine_uniforms(words, n, out);
         map_lanes(
-            n, out, false, [](Lane u) { return -xsimd::log(-xsimd::log1p(-u)); }, out);
+            n, out, false, lane_gumbel, out);
       });
 }
 

@@ -39,7 +39,7 @@ class Arrival {
   bool has_gradient() const;
   /// The gradient of the summed costs with respect to the node's value. Only if has_gradient().
   Var gradient();
-  /// The same as numbers; only if !recorded().
+  /// The same as numbers; only if !recorded(). Both throw std::logic_error otherwise.
   const Tensor& numbers() const;
 
   /// The gradient for input i: of the input's shape, or of a shape that it broadcasts to. Throws
@@ -73,6 +73,7 @@ class Arrival {
 
  private:
   friend class Sweep;
+  void require_gradient() const;
   Sweep* sweep_ = nullptr;
   Tape* tape_ = nullptr;
   const Node* node_ = nullptr;

@@ -48,10 +48,11 @@ int main(int argc, char** argv) {
   program.option(
       "--cost", cost,
       "linear, quadratic, zero-one (1 unless the first category is chosen) or black-box");
-  program.option("--temperature", tau, "of the rules that have one");
+  program.option("--temperature", tau, "of the rules that have one; reinmax takes at least 1");
   program.option("--repeats", repeats,
                  "samples in one leave-one-out estimate, counted among the draws", 2);
   return program.run(argc, argv, [&] {
+    if (!(tau > 0)) throw WrongCall("--temperature must be more than 0");
     set_threads(program.threads);
     Rng rng(program.seed);
     const auto k = static_cast<std::size_t>(categories);
@@ -67,7 +68,8 @@ int main(int argc, char** argv) {
     std::vector<Measure> measures = {measure_exact(f, logits)};
     Progress progress("measuring", rule_names().size());
     for (const std::string& name : rule_names()) {
-      measures.push_back(measure(rule_named(name, tau), f, logits, options));
+      const double own = name == "reinmax" ? std::max(tau, 1.0) : tau;
+      measures.push_back(measure(rule_named(name, own), f, logits, options));
       progress.step();
     }
     progress.finish();
@@ -94,7 +96,7 @@ int main(int argc, char** argv) {
       }
       table.row({m.rule, with_bar(m.bias, m.bias_se), with_bar(m.std, m.std_se),
                  with_bar(m.mse, m.mse_se), with_bar(m.cosine, m.cosine_se), m.evaluations,
-                 m.backwards, m.microseconds});
+                 m.backwards, m.rule == "exact" ? Cell("") : Cell(m.microseconds)});
       json["rules"].push_back({{"rule", m.rule},
                                {"bias", m.bias},
                                {"bias_se", m.bias_se},

@@ -21,6 +21,7 @@ int main(int argc, char** argv) {
   program.option("--rate", rate, "Adam's");
   program.option("--rule", only, "just this rule");
   return program.run(argc, argv, [&] {
+    if (!(rate > 0)) throw WrongCall("--rate must be more than 0");
     set_threads(program.threads);
     std::vector<std::string> methods = zero_one_methods();
     if (!only.empty()) {
@@ -47,8 +48,16 @@ int main(int argc, char** argv) {
 
     Progress progress("training", methods.size() * settings.epochs * steps);
     std::vector<ZeroOneRun> runs;
-    for (const std::string& m : methods)
-      runs.push_back(train_zero_one(data, m, settings, [&] { progress.step(); }));
+    for (const std::string& m : methods) {
+      std::size_t step = 0;
+      try {
+        runs.push_back(train_zero_one(data, m, settings, [&] { progress.step(), ++step; }));
+      } catch (const std::invalid_argument& e) {
+        throw std::runtime_error(std::string(e.what()) + "; training diverged at step " +
+                                 std::to_string(step) + ", so lower --rate");
+      }
+    }
+
     progress.finish();
 
     std::cout << digits.name << ": " << data.train.size() << " digits to train on, "
@@ -87,10 +96,11 @@ int main(int argc, char** argv) {
       if (run.rule == "zero" || run.never_predicted.empty()) continue;
       std::string classes;
       for (std::size_t c : run.never_predicted) classes += " " + std::to_string(c);
-      std::cout << "\n"
-                << run.rule << " never predicts" << classes
-                << ". The loss does that, not the rule: it happens with the exact gradient too, "
-                   "for about one seed in five.\n";
+      std::cout << "\n" << run.rule << " never predicts" << classes << ".\n";
+      if (run.rule != "cross-entropy")
+        std::cout
+            << "The 0/1 loss has such traps, whatever the rule: with the exact gradient too about "
+               "one seed in five\nends in one, and a longer run may still leave it.\n";
     }
     if (program.out.empty()) return;
     table.write_csv(program.out + "/zero_one_loss.csv");

@@ -31,12 +31,14 @@ int main(int argc, char** argv) {
     Rng rng(program.seed);
     CheckResult op =
         check_gradient([](const std::vector<Var>& v) { return sine(v[0]); }, {rng.normal({2, 3})});
+    program.figure("sine error", op.error);
     std::cout << "sine: " << (op ? "right, to second order" : op.report) << "\n";
 
     Tensor logits{0.5, 1.0, -0.5}, target{0.25, 0.875, 0.375};
     Cost quadratic = [&](Var z) { return sum(square(z - z.tape->constant(target)), {-1}); };
     for (const Rule& rule : {straight_through(), zgr()}) {
       Measure m = measure(rule, quadratic, logits);
+      program.figure(rule.name + " bias", {m.bias, m.bias_se});
       std::cout << rule.name << ": bias " << argtape_examples::with_error(m.bias, m.bias_se)
                 << "\n";
     }

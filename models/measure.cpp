@@ -98,7 +98,14 @@ Measure measure(const Rule& rule, const Cost& f, const Tensor& logits,
       Tape tape;
       const Var l = tape.parameter(std::move(many)),
                 z = sample(l, rule, tape.constant(std::move(noise)));
-      const Gradients gradients = backward(evaluate(f, z));
+      const Var cost = evaluate(f, z);
+      const Shape each = with_leading(rule.needs_repeats ? std::vector<std::size_t>{repeats, batch}
+                                                         : std::vector<std::size_t>{batch},
+                                      {});
+      if (cost.shape() != each)
+        throw std::invalid_argument("measure: the choices are " + str(z.shape()) + ", the cost is " +
+                                    str(cost.shape()) + "; need one number an example, " + str(each));
+      const Gradients gradients = backward(cost);
       const Tensor& g = gradients[l];
       elapsed += microseconds_since(start);
       counts.evaluations += tape.counts.evaluations;

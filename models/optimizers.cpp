@@ -1,7 +1,10 @@
 #include "models/optimizers.hpp"
 
+#include <array>
 #include <cmath>
 #include <stdexcept>
+
+#include "engine/lanes.hpp"
 
 namespace argtape {
 inline namespace ARGTAPE_ABI {
@@ -72,20 +75,35 @@ void Adam::step(std::vector<Tensor>& parameters, const std::vector<Var>& on_tape
   ++steps_;
   const double t = static_cast<double>(steps_);
   const double unbiased = std::sqrt(1 - std::pow(beta2_, t));
-  const auto r = static_cast<Scalar>(rate / (1 - std::pow(beta1_, t)));
-  const auto root = static_cast<Scalar>(1 / unbiased), e = static_cast<Scalar>(epsilon_);
-  const auto b1 = static_cast<Scalar>(beta1_), c1 = static_cast<Scalar>(1 - beta1_);
-  const auto b2 = static_cast<Scalar>(beta2_), c2 = static_cast<Scalar>(1 - beta2_);
+  const Lane r = static_cast<Scalar>(rate / (1 - std::pow(beta1_, t)));
+  const Lane root = static_cast<Scalar>(1 / unbiased), e = static_cast<Scalar>(epsilon_);
+  const Lane b1 = static_cast<Scalar>(beta1_), c1 = static_cast<Scalar>(1 - beta1_);
+  const Lane b2 = static_cast<Scalar>(beta2_), c2 = static_cast<Scalar>(1 - beta2_);
   for (std::size_t i = 0; i < parameters.size(); ++i) {
     Scalar *p = parameters[i].data(), *m = mean_[i].data(), *v = square_[i].data();
     const Scalar* g = gradients[on_tape[i]].data();
     const std::size_t n = parameters[i].size();
-#pragma omp simd
-    for (std::size_t k = 0; k < n; ++k) {
-      m[k] = b1 * m[k] + c1 * g[k];
-      v[k] = b2 * v[k] + c2 * (g[k] * g[k]);
-      p[k] -= r * m[k] / (std::sqrt(v[k]) * root + e);
+    const auto update = [&](Lane slope, Lane mean, Lane square, Lane weight) {
+      mean = b1 * mean + c1 * slope;
+      square = b2 * square + c2 * (slope * slope);
+      return std::array<Lane, 3>{mean, square,
+                                 weight - r * mean / (xsimd::sqrt(square) * root + e)};
+    };
+    std::size_t k = 0;
+    for (; k + kLane <= n; k += kLane) {
+      const auto [mean, square, weight] =
+          update(Lane::load_unaligned(g + k), Lane::load_unaligned(m + k),
+                 Lane::load_unaligned(v + k), Lane::load_unaligned(p + k));
+      mean.store_unaligned(m + k);
+      square.store_unaligned(v + k);
+      weight.store_unaligned(p + k);
     }
+    if (k == n) continue;
+    const auto [mean, square, weight] = update(load_some(g + k, n - k), load_some(m + k, n - k),
+                                               load_some(v + k, n - k), load_some(p + k, n - k));
+    store_some(mean, m + k, n - k);
+    store_some(square, v + k, n - k);
+    store_some(weight, p + k, n - k);
   }
 }
 

@@ -13,23 +13,30 @@ namespace argtape {
 inline namespace ARGTAPE_ABI {
 namespace {
 
-// One-hot at the first largest of each row of x.
-Tensor one_hot_of_largest(const std::string& op, const Tensor& x, bool drawn) {
-  const std::size_t k = x.shape()[x.dimension() - 1], rows = x.size() / k;
-  Tensor y = zeros(x.shape());
+// One-hot at the first largest of each row of logits + noise, or for tau > 0 the row's softmax at
+// that temperature. `noise` may be null.
+Tensor chosen(const std::string& op, const Tensor& logits, const Scalar* noise, Scalar tau) {
+  const std::size_t k = logits.shape()[logits.dimension() - 1], rows = logits.size() / k;
+  Tensor y = tau > 0 ? uninitialised(logits.shape()) : zeros(logits.shape());
+  Tensor sum = uninitialised({noise ? k : 0});
   for (std::size_t r = 0; r < rows; ++r) {
-    const Scalar* v = x.data() + r * k;
-    std::size_t best = 0;
-    for (std::size_t i = 0; i < k; ++i) {
-      if (std::isnan(v[i]))
-        throw std::invalid_argument(op + ": logits have NaN in row " + std::to_string(r) +
-                                    "; need numbers");
-      if (v[i] > v[best]) best = i;
+    const Scalar* x = logits.data() + r * k;
+    if (noise) {
+      map_lanes(
+          k, sum.data(), false, [](Lane l, Lane g) { return l + g; }, x, noise + r * k);
+      x = sum.data();
     }
-    if (drawn && v[best] == kLowest)
+    const std::size_t best = row_argmax(x, k);
+    if (best == k)
+      throw std::invalid_argument(op + ": logits have NaN in row " + std::to_string(r) +
+                                  "; need numbers");
+    if (noise && x[best] == kLowest)
       throw std::invalid_argument(op + ": logits are all -inf in row " + std::to_string(r) +
                                   "; need at least one possible category");
-    y.data()[r * k + best] = 1;
+    if (tau > 0)
+      softmax_row(x, k, y.data() + r * k, tau);
+    else
+      y.data()[r * k + best] = 1;
   }
   return y;
 }
@@ -47,36 +54,26 @@ Var choose(const std::string& verb, Var logits, const Rule& rule, Var noise) {
     throw std::invalid_argument(
         name + ": the temperature is a schedule; say at which step, with rule.at(step)");
 
-  Tensor perturbed = logits.value();
-  if (drawn) add_to(perturbed, noise.value());
-  Tensor value = one_hot_of_largest(name, perturbed, drawn);
-  std::shared_ptr<const Tensor> hard;  // D, where the value itself is a relaxation
-  if (rule.soft_tau > 0) {
-    hard = std::make_shared<const Tensor>(std::move(value));
-    const std::size_t k = perturbed.shape()[perturbed.dimension() - 1];
-    const auto tau = static_cast<Scalar>(rule.soft_tau);
-    value = uninitialised(perturbed.shape());
-    map_lanes(
-        perturbed.size(), perturbed.data(), false, [=](Lane v) { return v / Lane(tau); },
-        perturbed.data());
-    for (std::size_t r = 0; r < perturbed.size() / k; ++r)
-      softmax_row(perturbed.data() + r * k, k, value.data() + r * k);
-  }
-
+  Tensor value = chosen(name, logits.value(), drawn ? noise.value().data() : nullptr,
+                        static_cast<Scalar>(rule.soft_tau));
   Op op(name, rule.reads == Reads::nothing ? Flow::cut : Flow::surrogate);
   op.reads_costs = rule.reads == Reads::costs;
   op.refuses_no_path = rule.reads == Reads::gradient;
   op.why_cut = "Its rule is the zero gradient; another rule passes something on.";
-  const auto backward = [hard, kept = std::make_shared<const Rule>(rule)](Arrival& at) {
+  const auto backward = [kept = std::make_shared<const Rule>(rule)](Arrival& at) {
     Tape& tape = *at.out().tape;
     const Var logits = at.in(0);
-    const Var noise =
-        at.inputs() == 2 ? at.in(1) : tape.constant(zeros(logits.shape()), "no noise");
-    const Var d = tape.constant(hard ? *hard : at.out().value(), "choice");
     if (kept->reads == Reads::gradient) {
       const Shape& shape = logits.shape();
       at.counts().backwards += logits.value().size() / shape[shape.size() - 1];
     }
+    if (kept->shortcut && !at.recorded()) return kept->shortcut(at);
+    const Var noise = at.inputs() == 2 ? at.in(1) : tape.constant(0.0);
+    const bool soft = kept->soft_tau > 0;
+    const Var d = soft ? tape.constant(chosen(at.op(), logits.value(),
+                                              at.inputs() == 2 ? noise.value().data() : nullptr, 0),
+                                       "choice")
+                       : tape.borrow_constant(at.out().value(), "choice");
     at.give(0, kept->backward({logits, noise, at.out(), d}, at));
   };
   return drawn ? logits.tape->record(std::move(op), {logits, noise}, std::move(value), backward)

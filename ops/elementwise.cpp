@@ -94,7 +94,7 @@ Var operator-(Var x) {
 
 Var exp(Var x) {
   return map(
-      "exp", x, [](Lane v) { return xsimd::exp(v); }, [](auto g, auto, auto y) { return g * y; });
+      "exp", x, [](Lane v) { return lane_exp(v); }, [](auto g, auto, auto y) { return g * y; });
 }
 
 Var log(Var x) {
@@ -123,7 +123,7 @@ Var relu(Var x) {
 Var softplus(Var x) {
   return map(
       "softplus", x,
-      [](Lane v) { return keep_unless_positive(-v, v) + xsimd::log1p(xsimd::exp(-xsimd::abs(v))); },
+      [](Lane v) { return keep_unless_positive(-v, v) + xsimd::log1p(lane_exp(-xsimd::abs(v))); },
       [](auto g, auto v, auto) { return g * sigmoid(v); });
 }
 

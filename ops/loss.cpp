@@ -28,7 +28,7 @@ Var cross_entropy(Var logits, const std::vector<std::size_t>& labels) {
   for (std::size_t r = 0; r < labels.size(); ++r) {
     if (labels[r] >= k)
       throw std::invalid_argument("cross_entropy: label " + std::to_string(labels[r]) + " in row " +
-                                  std::to_string(r) + "; need 0.." + std::to_string(k) + " - 1");
+                                  std::to_string(r) + "; need less than " + std::to_string(k));
     const Scalar* x = logits.value().data() + r * k;
     y.data()[r] = logsumexp_row(x, k) - x[labels[r]];
   }
@@ -46,7 +46,7 @@ Var cross_entropy(Var logits, const std::vector<std::size_t>& labels) {
       const Scalar *row = x.value().data() + r * k, g = at.numbers().data()[r];
       const Lane total(logsumexp_row(row, k)), scale(g);
       map_lanes(
-          k, to + r * k, !fresh, [=](Lane v) { return scale * xsimd::exp(v - total); }, row);
+          k, to + r * k, !fresh, [=](Lane v) { return scale * lane_exp(v - total); }, row);
       to[r * k + (*kept)[r]] -= g;
     }
   });
@@ -82,7 +82,7 @@ Var bce_with_logits(Var logits, Var targets) {
   return map(
       "bce_with_logits", logits, targets,
       [](Lane x, Lane t) {
-        return xsimd::max(x, Lane(0)) - x * t + xsimd::log1p(xsimd::exp(-xsimd::abs(x)));
+        return xsimd::max(x, Lane(0)) - x * t + xsimd::log1p(lane_exp(-xsimd::abs(x)));
       },
       [](auto g, auto x, auto t, auto) { return g * (sigmoid(x) - t); },
       [](auto g, auto x, auto, auto) { return -g * x; });

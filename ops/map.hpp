@@ -14,7 +14,7 @@
 namespace argtape {
 inline namespace ARGTAPE_ABI {
 
-inline Lane sigmoid(Lane x) { return Lane(1) / (Lane(1) + xsimd::exp(-x)); }
+inline Lane sigmoid(Lane x) { return Lane(1) / (Lane(1) + lane_exp(-x)); }
 
 /// out = f(in...), or out += f(in...) with `add`; each input broadcasts to `shape`, out's own.
 template <class F, class... T>

@@ -114,7 +114,7 @@ Var logsumexp(Var x, const Axes& axes, bool keep_axes) {
   }
   Tensor e = uninitialised(x.shape());
   map_broadcast(
-      e.shape(), e.data(), false, [](Lane v, Lane m) { return xsimd::exp(v - m); }, x.value(),
+      e.shape(), e.data(), false, [](Lane v, Lane m) { return lane_exp(v - m); }, x.value(),
       largest);
   Tensor y = sum_to(e, kept);
   map_broadcast(

@@ -7,6 +7,7 @@
 
 #include "ops/elementwise.hpp"
 #include "ops/reduce.hpp"
+#include "ops/rows.hpp"
 #include "ops/shape.hpp"
 #include "ops/softmax.hpp"
 
@@ -38,6 +39,24 @@ Rule with(Temperature tau, const char* name, double least, Make make) {
 
 Var over(Var x, double tau) { return tau == 1 ? x : x / tau; }
 
+// A shortcut that works row by row: f(row of the logits, row of the noise or null, row of the
+// choice's value, row of f', how many, scratch for as many, where to put the gradient, whether to
+// add it).
+template <class F>
+std::function<void(Arrival&)> by_rows(F f) {
+  return [f](Arrival& at) {
+    const Tensor &logits = at.in(0).value(), &value = at.out().value();
+    const std::size_t k = logits.shape()[logits.dimension() - 1];
+    const Scalar* noise = at.inputs() == 2 ? at.in(1).value().data() : nullptr;
+    const Scalar* slope = at.numbers().data();
+    Tensor scratch = uninitialised({k});
+    const auto [to, fresh] = at.sink(0);
+    for (std::size_t i = 0; i < logits.size(); i += k)
+      f(logits.data() + i, noise ? noise + i : nullptr, value.data() + i, slope + i, k,
+        scratch.data(), to + i, !fresh);
+  };
+}
+
 }  // namespace
 
 Rule zero() {
@@ -53,6 +72,12 @@ Rule straight_through(Temperature tau) {
     rule.backward = [t](const Draw& draw, Arrival& at) {
       return over(softmax_jacobian(softmax(over(draw.logits, t)), at.gradient()), t);
     };
+    rule.shortcut = by_rows([tau = static_cast<Scalar>(t)](
+                                const Scalar* l, const Scalar*, const Scalar*, const Scalar* g,
+                                std::size_t k, Scalar* p, Scalar* to, bool add) {
+      softmax_row(l, k, p, tau);
+      jacobian_row(p, g, k, 1 / tau, to, add);
+    });
     return rule;
   });
 }
@@ -68,6 +93,10 @@ Rule gumbel_softmax(Temperature tau) {
     rule.backward = [t](const Draw& draw, Arrival& at) {
       return over(softmax_jacobian(draw.value, at.gradient()), t);
     };
+    rule.shortcut =
+        by_rows([tau = static_cast<Scalar>(t)](
+                    const Scalar*, const Scalar*, const Scalar* y, const Scalar* g, std::size_t k,
+                    Scalar*, Scalar* to, bool add) { jacobian_row(y, g, k, 1 / tau, to, add); });
     return rule;
   });
 }
@@ -78,6 +107,15 @@ Rule st_gumbel_softmax(Temperature tau) {
     rule.backward = [t](const Draw& draw, Arrival& at) {
       return over(softmax_jacobian(softmax(over(draw.logits + draw.noise, t)), at.gradient()), t);
     };
+    rule.shortcut = by_rows([tau = static_cast<Scalar>(t)](
+                                const Scalar* l, const Scalar* noise, const Scalar*,
+                                const Scalar* g, std::size_t k, Scalar* p, Scalar* to, bool add) {
+      if (noise)
+        map_lanes(
+            k, p, false, [](Lane a, Lane b) { return a + b; }, l, noise);
+      softmax_row(noise ? p : l, k, p, tau);
+      jacobian_row(p, g, k, 1 / tau, to, add);
+    });
     return rule;
   });
 }

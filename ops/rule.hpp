@@ -16,7 +16,7 @@ inline namespace ARGTAPE_ABI {
 /// One choice, as its rule sees it when the sweep arrives. The last axis is the one chosen along.
 struct Draw {
   Var logits;
-  Var noise;  ///< Gumbel noise of the logits' shape; zeros for argmax, which draws none
+  Var noise;  ///< Gumbel noise of the logits' shape; the number 0 for argmax, which draws none
   Var value;  ///< what went forward: D, or the relaxation of a soft rule
   Var hard;   ///< D, a constant
 };
@@ -41,6 +41,8 @@ struct Rule {
   /// The gradient for the logits, in Vars. arrival.gradient() is f'; arrival.costs(rows) are the
   /// costs.
   std::function<Var(const Draw& draw, Arrival& arrival)> backward;
+  /// The same where only numbers are asked for, straight into at.sink(0); optional, for speed.
+  std::function<void(Arrival& at)> shortcut;
   /// For a scheduled temperature: the rule at a step.
   std::function<Rule(std::size_t step)> scheduled;
 

@@ -41,12 +41,9 @@ Var softmax_jacobian(Var p, Var g) {
   Tensor y = uninitialised(p.shape());
   const Rows rows(p.shape());
   for (std::size_t r = 0; r < rows.count; ++r) {
-    const Scalar *q = p.value().data() + r * rows.length, *h = g.value().data() + r * rows.length;
-    const Lane mean(row_sum(
-        rows.length, [](Lane q, Lane h) { return q * h; }, q, h));
-    map_lanes(
-        rows.length, y.data() + r * rows.length, false,
-        [=](Lane q, Lane h) { return q * (h - mean); }, q, h);
+    const std::size_t at = r * rows.length;
+    jacobian_row(p.value().data() + at, g.value().data() + at, rows.length, 1, y.data() + at,
+                 false);
   }
   return tape_of("softmax_jacobian", {p, g})
       .record("softmax_jacobian", {p, g}, std::move(y), [](Arrival& at) {
@@ -78,7 +75,7 @@ Var log_softmax(Var x, int axis) {
             rows.length, [](Lane g) { return g; }, g));
         map_lanes(
             rows.length, to + r * rows.length, !fresh,
-            [=](Lane y, Lane g) { return g - xsimd::exp(y) * total; }, q, g);
+            [=](Lane y, Lane g) { return g - lane_exp(y) * total; }, q, g);
       }
     });
   });

@@ -102,7 +102,8 @@ def argmax_gradients():
         check(status == 0 and "argmax_gradients.csv" in files and "argmax_gradients_bias_variance.csv" in files, "02 writes its CSV")
     refused(2, "--cost is 'cubic'; need linear, quadratic, zero-one or black-box", "02_argmax_gradients", "--cost", "cubic")
     refused(2, "--categories", "02_argmax_gradients", "--categories", "1")
-    refused(1, "tau is 0.000000; need more than 0", "02_argmax_gradients", "--temperature", "0")
+    refused(2, "--temperature must be more than 0", "02_argmax_gradients", "--temperature", "0")
+    run_json("02_argmax_gradients", "--temperature", "0.5", "--quick")
 
 
 def readme_table(readme):
@@ -134,6 +135,8 @@ def zero_one_loss():
     refused(2, "--rule is 'gumble'", "03_zero_one_loss", "--rule", "gumble")
     refused(2, "no/such/folder", "03_zero_one_loss", "--data", "no/such/folder")
     refused(2, "--batch", "03_zero_one_loss", "--batch", "100000")
+    refused(2, "--rate", "03_zero_one_loss", "--rate", "0")
+    refused(1, "lower --rate", "03_zero_one_loss", "--quick", "--rule", "straight-through", "--rate", "1e30")
     with tempfile.TemporaryDirectory() as folder:
         with open(os.path.join(folder, "digits.csv"), "w") as f:
             f.write("1,2,3\n")

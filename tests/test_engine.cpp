@@ -146,6 +146,20 @@ TEST_CASE("a parameter made inside a backward is refused, and the tape survives"
                        std::invalid_argument);
 }
 
+TEST_CASE("a backward that knows numbers alone says so when it is recorded") {
+  const auto plain = [](const std::vector<Var>& v) {
+    return v[0].tape->record("plain", {v[0]}, product(v[0].value(), v[0].value()), [](Arrival& at) {
+      at.give(0, product(product(at.numbers(), at.in(0).value()), full(at.in(0).shape(), 2)));
+    });
+  };
+  CHECK_THROWS_WITH_AS(check_gradient(plain, {Tensor{1, 2}}),
+                       "plain: backward asked for numbers() in a recorded sweep; write the gradient in "
+                       "Vars with gradient(), or ask recorded() first",
+                       std::logic_error);
+  CHECK_THROWS_WITH_AS(check_gradient(plain, {}), "check_gradient: no points; need at least one",
+                       std::invalid_argument);
+}
+
 TEST_CASE("sizes beyond memory are errors, not crashes") {
   CHECK_THROWS_AS(zeros({std::size_t{1} << 57}), std::exception);
   CHECK_THROWS_AS(zeros({std::size_t{1} << 62}), std::exception);

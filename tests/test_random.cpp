@@ -104,6 +104,18 @@ TEST_CASE("normals are normal, and neighbours are uncorrelated") {
   }
 }
 
+TEST_CASE("Gumbel numbers are those of the stream's words, to float's precision") {
+  const Tensor g = Rng(11).gumbel({64});
+  for (std::uint32_t block = 0; block < 16; ++block) {
+    const auto words = philox({block, 0, 0, 0}, {11, 0});
+    for (std::size_t w = 0; w < 4; ++w) {
+      const double u = (static_cast<double>(words[w]) + 0.5) * std::ldexp(1.0, -32);
+      const double expected = -std::log(-std::log1p(-u)), found = static_cast<double>(g(w * 16 + block));
+      CHECK(std::abs(found - expected) <= 1e-6 * (1 + std::abs(expected)) + 2e-7 / (1 - u));
+    }
+  }
+}
+
 TEST_CASE("Gumbel numbers have Gumbel's distribution, also in the tail") {
   const Tensor g = Rng(3).gumbel({kMany});
   CHECK(kolmogorov_smirnov(g, [](double v) { return std::exp(-std::exp(-v)); }) < 1.95);

@@ -506,6 +506,8 @@ TEST_CASE("the instrument measures a rule of known bias and spread") {
             zero(), [](Var z) { return sum(z, {-1}); }, l);
       },
       "measure: the exact gradient is zero; need one to measure against");
+  refuses([&] { measure(score_function(), [](Var z) { return sum(square(z) * z.tape->constant(Tensor{1, 2, 3, 4, 5})); }, l); },
+          "measure: the choices are (100, 5), the cost is (); need one number an example, (100,)");
   refuses(
       [&] { measure(zero(), f, l, {0}); },
       "measure: draws are 0, in batches of 100, repeats 1; need at least one estimate in a batch");
