@@ -136,8 +136,8 @@ inline __m512 mantissa(__m512 x) {
 }  // namespace lanes
 #endif
 
-/// -log(-log(1 - u)) for 0 < u < 1: the Gumbel number of a uniform one, fine where u is small and the
-/// result large.
+/// -log(-log(1 - u)) for 0 < u < 1: the Gumbel number of a uniform one, fine where u is small and
+/// the result large.
 inline Lane lane_gumbel(Lane u) {
 #if defined(__AVX512F__) && !defined(ARGTAPE_DOUBLE)
   const __m512 w = _mm512_sub_ps(_mm512_set1_ps(1), u);

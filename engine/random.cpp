@@ -123,8 +123,8 @@ Tensor Rng::uniform(const Shape& shape) {
 
 Tensor Rng::uniform(const Shape& shape, double low, double high) {
   if (!(low < high) || std::isinf(low) || std::isinf(high))
-    throw std::invalid_argument("uniform: the interval is " + std::to_string(low) + ".." +
-                                std::to_string(high) + "; need low < high, both finite");
+    throw std::invalid_argument("uniform: the interval is " + str(low) + ".." + str(high) +
+                                "; need low < high, both finite");
   Tensor u = uniform(shape);
   const auto a = static_cast<Scalar>(low), b = static_cast<Scalar>(high);
   // Rounding may reach the ends, which are not in the interval.
@@ -161,8 +161,7 @@ Tensor Rng::gumbel(const Shape& shape) {
       [](const std::uint32_t* words, std::size_t n, Scalar* out) {
         // u and 1 - u are distributed alike; the second is fine where the Gumbel number is large.
         fine_uniforms(words, n, out);
-        map_lanes(
-            n, out, false, lane_gumbel, out);
+        map_lanes(n, out, false, lane_gumbel, out);
       });
 }
 

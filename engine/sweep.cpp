@@ -278,16 +278,18 @@ Var Arrival::gradient() {
 
 const Tensor& Arrival::numbers() const {
   if (recorded())
-    throw std::logic_error(op() +
-                           ": backward asked for numbers() in a recorded sweep; write the gradient in "
-                           "Vars with gradient(), or ask recorded() first");
+    throw std::logic_error(
+        op() +
+        ": backward asked for numbers() in a recorded sweep; write the gradient in "
+        "Vars with gradient(), or ask recorded() first");
   require_gradient();
   return sweep_->pool_[sweep_->slot_[index_]];
 }
 
 void Arrival::require_gradient() const {
   if (!has_gradient())
-    throw std::logic_error(op() + ": backward asked for a gradient, but none arrived; ask has_gradient() first");
+    throw std::logic_error(
+        op() + ": backward asked for a gradient, but none arrived; ask has_gradient() first");
 }
 
 void Arrival::give(std::size_t i, Var gradient) {
@@ -310,7 +312,8 @@ void Arrival::pass(std::size_t i) {
 
 Arrival::Sink Arrival::sink(std::size_t i) {
   if (recorded())
-    throw std::logic_error(op() + ": backward asked for sink() in a recorded sweep; ask recorded() first");
+    throw std::logic_error(op() +
+                           ": backward asked for sink() in a recorded sweep; ask recorded() first");
   sweep_->mark_path(*this, i);
   bool fresh;
   Tensor& t = sweep_->open_slot(node_->inputs[i], fresh);

@@ -23,6 +23,12 @@ std::string str(const Shape& shape) {
   return s + (shape.size() == 1 ? ",)" : ")");
 }
 
+std::string str(double x) {
+  char number[32];
+  std::snprintf(number, sizeof number, "%g", x);
+  return number;
+}
+
 namespace {
 void write_axis(std::string& s, const Tensor& t, std::size_t axis, std::size_t& next, int digits) {
   if (axis == t.dimension()) {

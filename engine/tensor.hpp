@@ -19,7 +19,8 @@ namespace argtape {
 inline namespace ARGTAPE_ABI {
 
 /// A dense array of Scalar, row-major, of any rank. Tensor{2, 3} is the vector (2, 3);
-/// zeros({2, 3}) is a matrix.
+/// zeros({2, 3}) is a matrix. All of xtensor works on it; for
+/// its views include <xtensor/xview.hpp>.
 using Tensor = xt::xarray_container<xt::uvector<Scalar, Recycler<Scalar>>,
                                     xt::layout_type::row_major, xt::svector<std::size_t, 4>>;
 
@@ -35,6 +36,9 @@ std::size_t size_of(const Shape& shape);
 
 /// A shape as Python prints it: "(2, 3)", "(4,)", "()".
 std::string str(const Shape& shape);
+
+/// A number for a message, to six significant digits: "0.5", "1e-09".
+std::string str(double x);
 
 /// A tensor's numbers as they are written in C++, to `digits` significant ones: "{{1, 0.25}, {0,
 /// 3}}".

@@ -103,8 +103,9 @@ Measure measure(const Rule& rule, const Cost& f, const Tensor& logits,
                                                          : std::vector<std::size_t>{batch},
                                       {});
       if (cost.shape() != each)
-        throw std::invalid_argument("measure: the choices are " + str(z.shape()) + ", the cost is " +
-                                    str(cost.shape()) + "; need one number an example, " + str(each));
+        throw std::invalid_argument("measure: the choices are " + str(z.shape()) +
+                                    ", the cost is " + str(cost.shape()) +
+                                    "; need one number an example, " + str(each));
       const Gradients gradients = backward(cost);
       const Tensor& g = gradients[l];
       elapsed += microseconds_since(start);

@@ -39,8 +39,8 @@ void prepare(const char* op, const std::vector<Tensor>& parameters, const std::v
 }  // namespace
 
 Sgd::Sgd(double rate, double momentum) : rate(rate), momentum_(momentum) {
-  require(rate > 0, "Sgd", "rate is " + std::to_string(rate), "more than 0");
-  require(momentum >= 0 && momentum < 1, "Sgd", "momentum is " + std::to_string(momentum),
+  require(rate > 0, "Sgd", "rate is " + str(rate), "more than 0");
+  require(momentum >= 0 && momentum < 1, "Sgd", "momentum is " + str(momentum),
           "0 <= momentum < 1");
 }
 
@@ -62,10 +62,10 @@ void Sgd::step(std::vector<Tensor>& parameters, const std::vector<Var>& on_tape,
 
 Adam::Adam(double rate, double beta1, double beta2, double epsilon)
     : rate(rate), beta1_(beta1), beta2_(beta2), epsilon_(epsilon) {
-  require(rate > 0, "Adam", "rate is " + std::to_string(rate), "more than 0");
-  require(epsilon > 0, "Adam", "epsilon is " + std::to_string(epsilon), "more than 0");
-  require(beta1 >= 0 && beta1 < 1, "Adam", "beta1 is " + std::to_string(beta1), "0 <= beta1 < 1");
-  require(beta2 >= 0 && beta2 < 1, "Adam", "beta2 is " + std::to_string(beta2), "0 <= beta2 < 1");
+  require(rate > 0, "Adam", "rate is " + str(rate), "more than 0");
+  require(epsilon > 0, "Adam", "epsilon is " + str(epsilon), "more than 0");
+  require(beta1 >= 0 && beta1 < 1, "Adam", "beta1 is " + str(beta1), "0 <= beta1 < 1");
+  require(beta2 >= 0 && beta2 < 1, "Adam", "beta2 is " + str(beta2), "0 <= beta2 < 1");
 }
 
 void Adam::step(std::vector<Tensor>& parameters, const std::vector<Var>& on_tape,

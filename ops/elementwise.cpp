@@ -162,8 +162,8 @@ Var abs(Var x) {
 
 Var clip(Var x, double low, double high) {
   if (!(low <= high))
-    throw std::invalid_argument("clip: low is " + std::to_string(low) + ", high is " +
-                                std::to_string(high) + "; need low <= high");
+    throw std::invalid_argument("clip: low is " + str(low) + ", high is " + str(high) +
+                                "; need low <= high");
   const Scalar l = scalar(low), h = scalar(high);
   return map(
       "clip", x,

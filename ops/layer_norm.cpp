@@ -10,8 +10,7 @@ inline namespace ARGTAPE_ABI {
 
 Var layer_norm(Var x, Var gain, Var bias, double epsilon) {
   if (!(epsilon > 0))
-    throw std::invalid_argument("layer_norm: epsilon is " + std::to_string(epsilon) +
-                                "; need more than 0");
+    throw std::invalid_argument("layer_norm: epsilon is " + str(epsilon) + "; need more than 0");
   if (x.shape().empty() || x.shape()[x.shape().size() - 1] == 0)
     throw std::invalid_argument("layer_norm: x is " + str(x.shape()) +
                                 "; need at least one number on the last axis");

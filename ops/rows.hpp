@@ -48,7 +48,9 @@ inline std::size_t row_argmax(const Scalar* x, std::size_t n) {
   return best;
 #else
   // NaN may be lost in a maximum; a sum keeps it.
-  if (row_sum(n, [](Lane v) { return xsimd::select(v == v, Lane(0), Lane(1)); }, x) != 0) return n;
+  if (row_sum(
+          n, [](Lane v) { return xsimd::select(v == v, Lane(0), Lane(1)); }, x) != 0)
+    return n;
   std::size_t i = 0;
   while (x[i] != largest) ++i;
   return i;

@@ -24,8 +24,8 @@ Rule with(Temperature tau, const char* name, double least, Make make) {
   const auto checked = [=](double t) {
     if (!(t >= kLeastTau) || std::isinf(t) || t < least)
       throw std::invalid_argument(
-          std::string(name) + ": tau is " + std::to_string(t) + "; need " +
-          (least > 0 ? "at least " + std::to_string(least) : std::string("more than 0")));
+          std::string(name) + ": tau is " + str(t) + "; need " +
+          (least > 0 ? "at least " + str(least) : std::string("more than 0")));
     Rule rule = make(t);
     rule.name = name;
     return rule;
@@ -134,8 +134,7 @@ Rule reinmax(Temperature tau) {
 
 Baseline running_mean(double decay) {
   if (!(decay >= 0 && decay < 1))
-    throw std::invalid_argument("running_mean: decay is " + std::to_string(decay) +
-                                "; need 0 <= decay < 1");
+    throw std::invalid_argument("running_mean: decay is " + str(decay) + "; need 0 <= decay < 1");
   struct State {
     double mean = 0;
     bool started = false;

@@ -5,12 +5,14 @@
 #include <stdexcept>
 #include <string>
 
+#include "engine/tensor.hpp"
+
 namespace argtape {
 inline namespace ARGTAPE_ABI {
 namespace {
 void require_positive(const char* op, const char* name, double x) {
   if (!(x > 0) || std::isinf(x))
-    throw std::invalid_argument(std::string(op) + ": " + name + " is " + std::to_string(x) +
+    throw std::invalid_argument(std::string(op) + ": " + name + " is " + str(x) +
                                 "; need more than 0");
 }
 }  // namespace
@@ -19,8 +21,7 @@ Schedule exponential_decay(double start, double rate, double floor, std::size_t 
   require_positive("exponential_decay", "start", start);
   require_positive("exponential_decay", "floor", floor);
   if (!(rate >= 0))
-    throw std::invalid_argument("exponential_decay: rate is " + std::to_string(rate) +
-                                "; need at least 0");
+    throw std::invalid_argument("exponential_decay: rate is " + str(rate) + "; need at least 0");
   if (every == 0) throw std::invalid_argument("exponential_decay: every is 0; need at least 1");
   return [=](std::size_t step) {
     return std::max(floor, start * std::exp(-rate * static_cast<double>(step / every * every)));

@@ -134,6 +134,7 @@ def zero_one_loss():
     check("argmax[zero]" in out and "passes nothing back" in out, "03 prints the stop report")
     refused(2, "--rule is 'gumble'", "03_zero_one_loss", "--rule", "gumble")
     refused(2, "no/such/folder", "03_zero_one_loss", "--data", "no/such/folder")
+    refused(2, "empty", "03_zero_one_loss", "--data", "")
     refused(2, "--batch", "03_zero_one_loss", "--batch", "100000")
     refused(2, "--rate", "03_zero_one_loss", "--rate", "0")
     refused(1, "lower --rate", "03_zero_one_loss", "--quick", "--rule", "straight-through", "--rate", "1e30")

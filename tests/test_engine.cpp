@@ -152,10 +152,11 @@ TEST_CASE("a backward that knows numbers alone says so when it is recorded") {
       at.give(0, product(product(at.numbers(), at.in(0).value()), full(at.in(0).shape(), 2)));
     });
   };
-  CHECK_THROWS_WITH_AS(check_gradient(plain, {Tensor{1, 2}}),
-                       "plain: backward asked for numbers() in a recorded sweep; write the gradient in "
-                       "Vars with gradient(), or ask recorded() first",
-                       std::logic_error);
+  CHECK_THROWS_WITH_AS(
+      check_gradient(plain, {Tensor{1, 2}}),
+      "plain: backward asked for numbers() in a recorded sweep; write the gradient in "
+      "Vars with gradient(), or ask recorded() first",
+      std::logic_error);
   CHECK_THROWS_WITH_AS(check_gradient(plain, {}), "check_gradient: no points; need at least one",
                        std::invalid_argument);
 }

@@ -480,7 +480,7 @@ TEST_CASE("each op refuses shapes, axes and numbers that do not fit, in its own 
   refuses(
       [&] { m + tape.constant(zeros({2})); },
       "add: a is (2, 3), b is (2,); need equal lengths, or 1, on each axis, counted from the last");
-  refuses([&] { clip(m, 1, 0); }, "clip: low is 1.000000, high is 0.000000; need low <= high");
+  refuses([&] { clip(m, 1, 0); }, "clip: low is 1, high is 0; need low <= high");
   refuses([&] { sum(m, {2}); }, "sum: axis 2 of (2, 3); need -2..1");
   refuses([&] { sum(m, {0, -2}); }, "sum: axis -2 of (2, 3) is given twice; need each once");
   refuses([&] { mean(e, {1}); },
@@ -518,7 +518,7 @@ TEST_CASE("each op refuses shapes, axes and numbers that do not fit, in its own 
           "cross_entropy: logits are (2, 3), labels are 1; need one label for each row");
   refuses([&] { cross_entropy(m, {0, 3}); }, "cross_entropy: label 3 in row 1; need less than 3");
   refuses([&] { cross_entropy(n, {0}); }, "cross_entropy: logits are (); need (..., K)");
-  refuses([&] { layer_norm(m, v, v, 0); }, "layer_norm: epsilon is 0.000000; need more than 0");
+  refuses([&] { layer_norm(m, v, v, 0); }, "layer_norm: epsilon is 0; need more than 0");
   refuses([&] { layer_norm(e, n, n); },
           "layer_norm: x is (2, 0); need at least one number on the last axis");
   refuses([&] { conv2d(x, w); },

@@ -411,7 +411,7 @@ TEST_CASE("baselines: running mean and leave-one-out against their definitions")
         leave_one_out().value(Tensor{{1, 2}});
       },
       "leave_one_out: the choices are (1, 2); need at least 2 samples along the first axis");
-  refuses([] { running_mean(1); }, "running_mean: decay is 1.000000; need 0 <= decay < 1");
+  refuses([] { running_mean(1); }, "running_mean: decay is 1; need 0 <= decay < 1");
   Rule wrong = score_function({"odd", [](const Tensor&) { return zeros({7}); }, {}});
   CHECK_THROWS_WITH_AS(gradient(wrong, linear(1), zeros({1, kCategories}), noise_for(0)),
                        "sample[score-function+odd]: the baseline gave (7,) for costs of shape (1,)",
@@ -506,8 +506,16 @@ TEST_CASE("the instrument measures a rule of known bias and spread") {
             zero(), [](Var z) { return sum(z, {-1}); }, l);
       },
       "measure: the exact gradient is zero; need one to measure against");
-  refuses([&] { measure(score_function(), [](Var z) { return sum(square(z) * z.tape->constant(Tensor{1, 2, 3, 4, 5})); }, l); },
-          "measure: the choices are (100, 5), the cost is (); need one number an example, (100,)");
+  refuses(
+      [&] {
+        measure(
+            score_function(),
+            [](Var z) {
+              return sum(square(z) * z.tape->constant(Tensor{1, 2, 3, 4, 5}));
+            },
+            l);
+      },
+      "measure: the choices are (100, 5), the cost is (); need one number an example, (100,)");
   refuses(
       [&] { measure(zero(), f, l, {0}); },
       "measure: draws are 0, in batches of 100, repeats 1; need at least one estimate in a batch");
@@ -573,27 +581,24 @@ TEST_CASE("temperatures: numbers and schedules") {
   refuses([&] { sample(l, annealed, noise); },
           "sample[gumbel-softmax]: the temperature is a schedule; say at which step, with "
           "rule.at(step)");
-  refuses([] { gumbel_softmax(0); }, "gumbel-softmax: tau is 0.000000; need more than 0");
-  refuses([] { straight_through(-1); }, "straight-through: tau is -1.000000; need more than 0");
+  refuses([] { gumbel_softmax(0); }, "gumbel-softmax: tau is 0; need more than 0");
+  refuses([] { straight_through(-1); }, "straight-through: tau is -1; need more than 0");
   refuses([] { st_gumbel_softmax(kNan); }, "st-gumbel-softmax: tau is nan; need more than 0");
-  refuses([] { reinmax(0.5); }, "reinmax: tau is 0.500000; need at least 1.000000");
+  refuses([] { reinmax(0.5); }, "reinmax: tau is 0.5; need at least 1");
   refuses(
       [] {
         gumbel_softmax(Schedule([](std::size_t step) {
           return 1.0 - static_cast<double>(step);
         })).at(1);
       },
-      "gumbel-softmax: tau is 0.000000; need more than 0");
-  refuses([] { exponential_decay(1, -1, 0.5); },
-          "exponential_decay: rate is -1.000000; need at least 0");
-  refuses([] { exponential_decay(1, 1, 0); },
-          "exponential_decay: floor is 0.000000; need more than 0");
-  refuses([] { exponential_decay(0, 1, 0.5); },
-          "exponential_decay: start is 0.000000; need more than 0");
+      "gumbel-softmax: tau is 0; need more than 0");
+  refuses([] { exponential_decay(1, -1, 0.5); }, "exponential_decay: rate is -1; need at least 0");
+  refuses([] { exponential_decay(1, 1, 0); }, "exponential_decay: floor is 0; need more than 0");
+  refuses([] { exponential_decay(0, 1, 0.5); }, "exponential_decay: start is 0; need more than 0");
   refuses([] { exponential_decay(1, 1, 0.5, 0); },
           "exponential_decay: every is 0; need at least 1");
-  refuses([] { linear_decay(0, 1, 2); }, "linear_decay: start is 0.000000; need more than 0");
-  refuses([] { linear_decay(1, 0, 2); }, "linear_decay: end is 0.000000; need more than 0");
+  refuses([] { linear_decay(0, 1, 2); }, "linear_decay: start is 0; need more than 0");
+  refuses([] { linear_decay(1, 0, 2); }, "linear_decay: end is 0; need more than 0");
   refuses([] { linear_decay(1, 0.5, 0); }, "linear_decay: steps is 0; need at least 1");
 }
 

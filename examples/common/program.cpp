@@ -345,6 +345,9 @@ void Program::option(const std::string& flag, bool& value, const std::string& he
 
 void Program::takes_digits() {
   app.add_option("--data", data, "A folder with MNIST's IDX files; default: the UCI digits")
+      ->check([](const std::string& folder) {
+        return folder.empty() ? std::string("the folder's name is empty") : std::string();
+      })
       ->type_name("DIR")
       ->group("Every program's options");
 }
