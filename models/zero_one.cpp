@@ -23,14 +23,7 @@ std::vector<std::size_t> predictions(const Mlp& network, const Tensor& images) {
   Tape tape;
   std::vector<Var> weights;
   for (const Tensor& p : network.parameters) weights.push_back(tape.borrow_constant(p));
-  const Tensor& choice = argmax(network(weights, tape.borrow_constant(images)), zero()).value();
-  const std::size_t k = choice.shape()[1];
-  std::vector<std::size_t> classes(choice.shape()[0]);
-  for (std::size_t r = 0; r < classes.size(); ++r)
-    classes[r] = static_cast<std::size_t>(
-        std::max_element(choice.data() + r * k, choice.data() + (r + 1) * k) -
-        (choice.data() + r * k));
-  return classes;
+  return indices_of(argmax(network(weights, tape.borrow_constant(images)), zero()));
 }
 
 double accuracy(const std::vector<std::size_t>& predicted, const std::vector<std::size_t>& labels) {

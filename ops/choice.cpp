@@ -119,6 +119,25 @@ Var sample(Var logits, const Rule& rule, Var noise, int axis) {
                     [&](Var l) { return choose("sample", l, rule, noise); });
 }
 
+std::vector<std::size_t> indices_of(Var choice) {
+  const Shape& shape = choice.shape();
+  const std::size_t k = shape.empty() ? 0 : shape[shape.size() - 1];
+  if (k == 0)
+    throw std::invalid_argument("indices_of: the choice is " + str(shape) +
+                                "; need (..., K) with at least one category");
+  std::vector<std::size_t> indices(choice.value().size() / k);
+  for (std::size_t r = 0; r < indices.size(); ++r) {
+    const Scalar* row = choice.value().data() + r * k;
+    indices[r] = row_argmax(row, k);
+    if (indices[r] == k || row[indices[r]] != 1 ||
+        row_sum(
+            k, [](Lane v) { return v * v; }, row) != 1)
+      throw std::invalid_argument("indices_of: row " + std::to_string(r) +
+                                  " of the choice is not one-hot");
+  }
+  return indices;
+}
+
 Var noise_of(Var sampled) {
   tape_of("noise_of", sampled);
   const Node& n = sampled.tape->node(sampled.index);

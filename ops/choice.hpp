@@ -27,6 +27,10 @@ Var sample(Var logits, const Rule& rule, Rng& rng, int axis = -1);
 /// shape.
 Var sample(Var logits, const Rule& rule, Var noise, int axis = -1);
 
+/// The index of the 1 in each row of a hard choice (..., K): a choice as labels, for take() or a
+/// table. Throws std::invalid_argument for a row that is not one-hot.
+std::vector<std::size_t> indices_of(Var choice);
+
 /// The noise that a sample along the last axis was drawn with. Throws std::invalid_argument for any
 /// other Var.
 Var noise_of(Var sampled);

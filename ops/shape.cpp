@@ -169,27 +169,44 @@ Var pad(Var x, int axis, std::size_t before, std::size_t after) {
   });
 }
 
-Var take(Var x, const std::vector<std::size_t>& indices, int axis) {
-  const std::size_t a = axis_of("take", axis, x.shape());
-  const Around around(x.shape(), a);
-  Shape shape = x.shape();
-  shape[a] = indices.size();
-  std::vector<std::size_t> flat;
-  flat.reserve(size_of(shape));
-  for (std::size_t i : indices)
-    if (i >= around.length)
-      fail("take: index " + std::to_string(i) + " on axis " + std::to_string(a) + " of " +
-           str(x.shape()) + "; need less than " + std::to_string(around.length));
-  for (std::size_t o = 0; o < around.outer; ++o)
-    for (std::size_t i : indices)
-      for (std::size_t k = 0; k < around.inner; ++k)
-        flat.push_back((o * around.length + i) * around.inner + k);
-  return gather(x, flat, shape);
-}
-
 namespace {
 
 using Indices = std::shared_ptr<const std::vector<std::size_t>>;
+
+Var take_shared(Var x, const Indices& indices, std::size_t axis);
+
+// The transpose of take: element k of an axis of x is added to element indices[k] of one of
+// `length`.
+Var put_shared(Var x, const Indices& indices, std::size_t axis, std::size_t length) {
+  Shape shape = x.shape();
+  shape[axis] = length;
+  Tensor y = zeros(shape);
+  const Around from(x.shape(), axis), to(shape, axis);
+  for (std::size_t o = 0; o < from.outer; ++o)
+    for (std::size_t k = 0; k < from.length; ++k) {
+      const Scalar* source = x.value().data() + (o * from.length + k) * from.inner;
+      Scalar* target = y.data() + (o * to.length + (*indices)[k]) * to.inner;
+#pragma omp simd
+      for (std::size_t i = 0; i < from.inner; ++i) target[i] += source[i];
+    }
+  return x.tape->record("put", {x}, std::move(y), [indices, axis](Arrival& at) {
+    at.give(0, take_shared(at.gradient(), indices, axis));
+  });
+}
+
+Var take_shared(Var x, const Indices& indices, std::size_t axis) {
+  Shape shape = x.shape();
+  shape[axis] = indices->size();
+  Tensor y = uninitialised(shape);
+  const Around from(x.shape(), axis), to(shape, axis);
+  for (std::size_t o = 0; o < to.outer; ++o)
+    for (std::size_t k = 0; k < to.length; ++k)
+      std::copy_n(x.value().data() + (o * from.length + (*indices)[k]) * from.inner, from.inner,
+                  y.data() + (o * to.length + k) * to.inner);
+  return x.tape->record("take", {x}, std::move(y), [indices, axis](Arrival& at) {
+    at.give(0, put_shared(at.gradient(), indices, axis, at.in(0).shape()[axis]));
+  });
+}
 
 Var gather_shared(Var x, const Indices& indices, const Shape& shape);
 
@@ -222,6 +239,15 @@ void require_indices(const char* op, const std::vector<std::size_t>& indices, co
 }
 
 }  // namespace
+
+Var take(Var x, const std::vector<std::size_t>& indices, int axis) {
+  const std::size_t a = axis_of("take", axis, x.shape()), length = x.shape()[a];
+  for (std::size_t i : indices)
+    if (i >= length)
+      fail("take: index " + std::to_string(i) + " on axis " + std::to_string(a) + " of " +
+           str(x.shape()) + "; need less than " + std::to_string(length));
+  return take_shared(x, std::make_shared<const std::vector<std::size_t>>(indices), a);
+}
 
 Var gather(Var x, const std::vector<std::size_t>& indices, const Shape& shape) {
   require_indices("gather", indices, shape, x.shape());

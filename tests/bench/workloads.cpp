@@ -167,7 +167,7 @@ Workload kmeans() {
               fixed = tape.borrow_constant(s->centroids[0]);
     s->at = (s->at + 1) % 10;
     const Var distances = sum(square(fixed), {1}) - 2 * matmul(x, transpose(fixed));
-    const Var loss = sum(squared_error(x, matmul(argmin(distances, zero()), c)));
+    const Var loss = sum(squared_error(x, take(c, indices_of(argmin(distances, zero())))));
     s->sgd.step(s->centroids, p, backward(loss));
     return noise.checking ? static_cast<double>(loss.item()) : 0;
   });
