@@ -240,19 +240,23 @@ void Sweep::settle(Arrival& at) {
       add_var(in, v.shape() == shape ? v : sum_to(v, shape));
       continue;
     }
-    const bool own_gradient = !g.tape || g.index == at.gradient_.index;
+    const auto is_own = [&](const Given& o) {
+      return !o.gradient.tape || (at.gradient_.tape && o.gradient.index == at.gradient_.index);
+    };
     const Tensor& value = g.tape ? g.value() : pool_[slot_[at.index_]];
     if (value.shape() != shape) {
       if (!broadcasts_to(shape, value.shape())) wrong_shape(at, given_[k].input, value.shape());
       add_numbers(in, sum_to(value, shape));
       continue;
     }
-    const bool last = std::none_of(
-        given_.begin() + static_cast<std::ptrdiff_t>(k) + 1, given_.end(),
-        [&](const Given& o) { return o.gradient.index == g.index && o.gradient.tape == g.tape; });
+    const bool own = is_own(given_[k]);
+    const bool last =
+        std::none_of(given_.begin() + static_cast<std::ptrdiff_t>(k) + 1, given_.end(),
+                     [&](const Given& o) { return own ? is_own(o) : o.gradient.index == g.index; });
     Node* temporary = g.tape && g.index >= mark_ ? &tape_.nodes_[g.index] : nullptr;
-    if (last && !own_gradient && temporary && temporary->value == &temporary->own &&
-        slot_[in] == kNone)
+    if (last && own && slot_[in] == kNone && (keeps_.empty() || !keeps_[at.index_]))
+      std::swap(slot_[in], slot_[at.index_]);  // nobody else will ask for it
+    else if (last && !own && temporary && temporary->value == &temporary->own && slot_[in] == kNone)
       add_numbers(in, std::move(temporary->own));
     else
       add_copy(in, value);

@@ -77,6 +77,34 @@ TEST_CASE("a diamond, the same input twice and an unused one each count right") 
   CHECK_FALSE(g.reached(unused));
 }
 
+TEST_CASE("a gradient handed on, kept and used again is the same each time") {
+  // Both ways of handing on a node's own gradient, in either order, to the same and to other
+  // inputs.
+  const auto both = [](Var a, Var b, bool var_first) {
+    Tensor sum = a.value();
+    add_to(sum, b.value());
+    return a.tape->record("both", {a, b}, sum, [var_first](Arrival& at) {
+      if (var_first) at.give(0, at.gradient());
+      if (!var_first) at.pass(0);
+      if (var_first) at.pass(1);
+      if (!var_first) at.give(1, at.gradient());
+    });
+  };
+  for (bool var_first : {false, true}) {
+    Tape tape;
+    const Var x = tape.parameter(Tensor{2, 3}), y = tape.parameter(Tensor{5, 7});
+    const Var s = both(times(x, x), y, var_first), d = both(s, s, var_first);
+    const Gradients g = backward(times(d, d), {s, d});  // d = 2 (x^2 + y)
+    CHECK(at(g[d], 0) == 36);
+    CHECK(at(g[s], 0) == 72);
+    CHECK(at(g[y], 0) == 72);
+    CHECK(at(g[x], 0) == 72 * 4);
+    const Gradients h = backward(times(d, d));
+    CHECK(identical(h[x], g[x]));
+    CHECK(identical(h[y], g[y]));
+  }
+}
+
 TEST_CASE("gradients are returned: sweeping twice gives the same, and leaves the tape as it was") {
   Tape tape;
   const Var x = tape.parameter(Tensor{2, 3}), y = times(times(x, x), x);
