@@ -1,5 +1,6 @@
 #include "ops/choice.hpp"
 
+#include <algorithm>
 #include <cmath>
 #include <memory>
 #include <stdexcept>
@@ -12,6 +13,17 @@
 namespace argtape {
 inline namespace ARGTAPE_ABI {
 namespace {
+
+[[noreturn]] void refuse_row(const std::string& op, const Scalar* x, std::size_t k, std::size_t r) {
+  const bool nan = std::any_of(x, x + k, [](Scalar v) { return std::isnan(v); });
+  const bool none = std::all_of(x, x + k, [](Scalar v) { return v == kLowest; });
+  throw std::invalid_argument(op + ": logits " +
+                              (nan    ? "have NaN"
+                               : none ? "are all -inf"
+                                      : "have +inf") +
+                              " in row " + std::to_string(r) + "; need " +
+                              (none ? "at least one possible category" : "numbers"));
+}
 
 // One-hot at the first largest of each row of logits + noise, or for tau > 0 the row's softmax at
 // that temperature. `noise` may be null.
@@ -26,17 +38,13 @@ Tensor chosen(const std::string& op, const Tensor& logits, const Scalar* noise, 
           k, sum.data(), false, [](Lane l, Lane g) { return l + g; }, x, noise + r * k);
       x = sum.data();
     }
+    if (tau > 0) {
+      if (!(softmax_row(x, k, y.data() + r * k, tau) > 0)) refuse_row(op, x, k, r);
+      continue;
+    }
     const std::size_t best = row_argmax(x, k);
-    if (best == k)
-      throw std::invalid_argument(op + ": logits have NaN in row " + std::to_string(r) +
-                                  "; need numbers");
-    if (noise && x[best] == kLowest)
-      throw std::invalid_argument(op + ": logits are all -inf in row " + std::to_string(r) +
-                                  "; need at least one possible category");
-    if (tau > 0)
-      softmax_row(x, k, y.data() + r * k, tau);
-    else
-      y.data()[r * k + best] = 1;
+    if (best == k || (noise && x[best] == kLowest)) refuse_row(op, x, k, r);
+    y.data()[r * k + best] = 1;
   }
   return y;
 }

@@ -44,7 +44,8 @@ Var cross_entropy(Var logits, const std::vector<std::size_t>& labels) {
     const auto [to, fresh] = at.sink(0);
     for (std::size_t r = 0; r < kept->size(); ++r) {
       const Scalar *row = x.value().data() + r * k, g = at.numbers().data()[r];
-      const Lane total(logsumexp_row(row, k)), scale(g);
+      // The loss is the row's logsumexp less the label's logit.
+      const Lane total(at.out().value().data()[r] + row[(*kept)[r]]), scale(g);
       map_lanes(
           k, to + r * k, !fresh, [=](Lane v) { return scale * lane_exp(v - total); }, row);
       to[r * k + (*kept)[r]] -= g;

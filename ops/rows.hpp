@@ -57,8 +57,9 @@ inline std::size_t row_argmax(const Scalar* x, std::size_t n) {
 #endif
 }
 
-/// y = softmax(x / tau) for one row, without overflow. A row of -inf alone has none, and gives NaN.
-inline void softmax_row(const Scalar* x, std::size_t n, Scalar* y, Scalar tau = 1) {
+/// y = softmax(x / tau) for one row, without overflow; returns sum_i e^{(x_i - max) / tau}, which
+/// is NaN for a row without a softmax: one with NaN, +inf, or -inf alone.
+inline Scalar softmax_row(const Scalar* x, std::size_t n, Scalar* y, Scalar tau = 1) {
   const Lane m(row_max(x, n)), slope(1 / tau);
   Lane total(0);
   std::size_t i = 0;
@@ -73,9 +74,11 @@ inline void softmax_row(const Scalar* x, std::size_t n, Scalar* y, Scalar tau = 
     store_some(e, y + i, n - i);
     total += e;
   }
-  const Lane scale = Lane(1) / Lane(lane_sum(total));
+  const Scalar sum = lane_sum(total);
+  const Lane scale(1 / sum);
   map_lanes(
       n, y, false, [=](Lane v) { return v * scale; }, y);
+  return sum;
 }
 
 /// to = scale p * (g - <p, g>) for one row, or added to it: J(p) g.

@@ -4,6 +4,7 @@
 #include <memory>
 #include <numeric>
 #include <stdexcept>
+#include <utility>
 
 #include "ops/elementwise.hpp"
 #include "ops/reduce.hpp"
@@ -198,10 +199,8 @@ Rule score_function(Baseline baseline) {
   rule.reads = Reads::costs;
   rule.needs_draw = true;
   rule.needs_repeats = baseline.needs_repeats;
-  rule.backward = [baseline](const Draw& draw, Arrival& at) {
-    const Shape& shape = draw.logits.shape();
-    const Shape rows(shape.begin(), shape.end() - 1);
-    Tape& tape = *draw.logits.tape;
+  // The costs of the rows, less the baseline, which comes second.
+  const auto weigh = [baseline](Arrival& at, const Shape& rows) {
     Tensor costs = at.costs(rows), less = zeros(rows);
     if (baseline.needs_repeats) require_one_cost_a_sample(at, rows);
     if (baseline.value) less = baseline.value(costs);
@@ -209,18 +208,34 @@ Rule score_function(Baseline baseline) {
       throw std::logic_error(at.op() + ": the baseline gave " + str(less.shape()) +
                              " for costs of shape " + str(costs.shape()));
     if (baseline.learn && !at.looking()) baseline.learn(costs);
-    Var weight;
-    if (at.recorded()) {  // the costs are functions of the parameters, and so is the estimate
-      weight = -tape.constant(std::move(less), "baseline");
-      for (const Arrival::Fed& fed : at.costs_fed())
-        weight = weight + lined_up(fed.weight.tape ? fed.cost * fed.weight : fed.cost, rows);
-    } else {
-      for (std::size_t i = 0; i < costs.size(); ++i) costs.data()[i] -= less.data()[i];
-      weight = tape.constant(std::move(costs), "cost");
-    }
+    for (std::size_t i = 0; i < costs.size(); ++i) costs.data()[i] -= less.data()[i];
+    return std::make_pair(std::move(costs), std::move(less));
+  };
+  rule.backward = [weigh](const Draw& draw, Arrival& at) {
+    const Shape& shape = draw.logits.shape();
+    const Shape rows(shape.begin(), shape.end() - 1);
+    // The costs are functions of the parameters, and so is the estimate.
+    Var weight = -draw.logits.tape->constant(weigh(at, rows).second, "baseline");
+    for (const Arrival::Fed& fed : at.costs_fed())
+      weight = weight + lined_up(fed.weight.tape ? fed.cost * fed.weight : fed.cost, rows);
     Shape column = shape;
     column[column.size() - 1] = 1;
     return reshape(weight, column) * (draw.hard - softmax(draw.logits));
+  };
+  rule.shortcut = [weigh](Arrival& at) {
+    const Tensor &logits = at.in(0).value(), &hard = at.out().value();
+    const Shape& shape = logits.shape();
+    const std::size_t k = shape[shape.size() - 1];
+    const Tensor weights = weigh(at, Shape(shape.begin(), shape.end() - 1)).first;
+    Tensor p = uninitialised({k});
+    const auto [to, fresh] = at.sink(0);
+    for (std::size_t r = 0; r < weights.size(); ++r) {
+      softmax_row(logits.data() + r * k, k, p.data());
+      const Lane weight(weights.data()[r]);
+      map_lanes(
+          k, to + r * k, !fresh, [=](Lane d, Lane q) { return weight * (d - q); },
+          hard.data() + r * k, p.data());
+    }
   };
   return rule;
 }

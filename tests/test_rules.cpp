@@ -615,6 +615,13 @@ TEST_CASE("choices refuse what they cannot choose from, at the call") {
   const Var bad = tape.parameter(Tensor{{1, 2}, {1, kNan}}), none = tape.parameter(zeros({2, 0})),
             l = tape.parameter(zeros({2, 3}));
   refuses([&] { argmax(bad, zero()); }, "argmax[zero]: logits have NaN in row 1; need numbers");
+  refuses([&] { argmax(bad, gumbel_softmax(1)); },
+          "argmax[gumbel-softmax]: logits have NaN in row 1; need numbers");
+  refuses(
+      [&] {
+        argmax(tape.parameter(Tensor{kInf, 0}), gumbel_softmax(1));
+      },
+      "argmax[gumbel-softmax]: logits have +inf in row 0; need numbers");
   refuses([&] { argmin(bad, straight_through()); },
           "argmin[straight-through]: logits have NaN in row 1; need numbers");
   refuses([&] { sample(bad, reinmax(), rng); },
