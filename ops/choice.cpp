@@ -32,19 +32,34 @@ Tensor chosen(const std::string& op, const Tensor& logits, const Scalar* noise, 
   Tensor y = tau > 0 ? uninitialised(logits.shape()) : zeros(logits.shape());
   Tensor sum = uninitialised({noise ? k : 0});
   for (std::size_t r = 0; r < rows; ++r) {
-    const Scalar* x = logits.data() + r * k;
+    const Scalar *x = logits.data() + r * k, *g = noise + (noise ? r * k : 0);
+    Scalar* to = y.data() + r * k;
+    if (k <= kLane) {  // a short row stays in a register
+      Lane v = load_some(x, k, kLowest);
+      if (noise) v += load_some(g, k);
+      Scalar total = 1;
+      if (tau > 0) {
+        store_some(softmax_lane(v, 1 / tau, total), to, k);
+      } else {
+        const std::size_t best = lane_argmax(v);
+        if (best == kLane || (noise && x[best] == kLowest)) refuse_row(op, x, k, r);
+        to[best] = 1;
+      }
+      if (!(total > 0)) refuse_row(op, x, k, r);
+      continue;
+    }
     if (noise) {
       map_lanes(
-          k, sum.data(), false, [](Lane l, Lane g) { return l + g; }, x, noise + r * k);
+          k, sum.data(), false, [](Lane l, Lane n) { return l + n; }, x, g);
       x = sum.data();
     }
     if (tau > 0) {
-      if (!(softmax_row(x, k, y.data() + r * k, tau) > 0)) refuse_row(op, x, k, r);
+      if (!(softmax_row(x, k, to, tau) > 0)) refuse_row(op, x, k, r);
       continue;
     }
     const std::size_t best = row_argmax(x, k);
     if (best == k || (noise && x[best] == kLowest)) refuse_row(op, x, k, r);
-    y.data()[r * k + best] = 1;
+    to[best] = 1;
   }
   return y;
 }

@@ -33,33 +33,52 @@ Scalar row_sum(std::size_t n, F f, const P*... in) {
   return lane_sum(s);
 }
 
-/// The place of the first largest of n > 0 numbers; n if one of them is NaN.
-inline std::size_t row_argmax(const Scalar* x, std::size_t n) {
-  const Scalar largest = row_max(x, n);
+/// The place of the first largest of a lane's numbers, whose rest stands at -inf; kLane if there is
+/// NaN among them.
+inline std::size_t lane_argmax(Lane x) {
 #if defined(__AVX512F__)
-  std::size_t best = n;
-  for (std::size_t i = 0; i < n; i += kLane) {
-    const Lane v = i + kLane <= n ? Lane::load_unaligned(x + i) : load_some(x + i, n - i, kLowest);
-    const unsigned in_row = i + kLane <= n ? (1u << kLane) - 1 : (1u << (n - i)) - 1;
-    if (lanes::unordered(v)) return n;
-    const unsigned hits = lanes::equal(v, Lane(largest)) & in_row;
-    if (hits && best == n) best = i + static_cast<std::size_t>(__builtin_ctz(hits));
+  if (lanes::unordered(x)) return kLane;
+  return static_cast<std::size_t>(__builtin_ctz(lanes::equal(x, Lane(lane_max(x)))));
+#else
+  alignas(64) Scalar each[kLane];
+  x.store_aligned(each);
+  std::size_t best = 0;
+  for (std::size_t i = 0; i < kLane; ++i) {
+    if (std::isnan(each[i])) return kLane;
+    if (each[i] > each[best]) best = i;
   }
   return best;
-#else
-  // NaN may be lost in a maximum; a sum keeps it.
-  if (row_sum(
-          n, [](Lane v) { return xsimd::select(v == v, Lane(0), Lane(1)); }, x) != 0)
-    return n;
-  std::size_t i = 0;
-  while (x[i] != largest) ++i;
-  return i;
 #endif
 }
 
-/// y = softmax(x / tau) for one row, without overflow; returns sum_i e^{(x_i - max) / tau}, which
-/// is NaN for a row without a softmax: one with NaN, +inf, or -inf alone.
+/// The place of the first largest of n > 0 numbers; n if one of them is NaN.
+inline std::size_t row_argmax(const Scalar* x, std::size_t n) {
+  std::size_t best = 0;
+  for (std::size_t i = 0; i < n; i += kLane) {
+    const std::size_t left = n - i;
+    const std::size_t at =
+        lane_argmax(left < kLane ? load_some(x + i, left, kLowest) : Lane::load_unaligned(x + i));
+    if (at == kLane) return n;
+    if (x[i + at] > x[best]) best = i + at;
+  }
+  return best;
+}
+
+/// softmax(slope x) of a lane whose rest stands at -inf, and sum_i e^{slope (x_i - max)}, which is
+/// NaN for numbers without a softmax: among them NaN or +inf, or nothing but -inf.
+inline Lane softmax_lane(Lane x, Scalar slope, Scalar& sum) {
+  const Lane e = lane_exp((x - Lane(lane_max(x))) * Lane(slope));
+  sum = lane_sum(e);
+  return e * Lane(1 / sum);
+}
+
+/// y = softmax(x / tau) for one row, without overflow; returns the sum, as softmax_lane() does.
 inline Scalar softmax_row(const Scalar* x, std::size_t n, Scalar* y, Scalar tau = 1) {
+  Scalar sum;
+  if (n <= kLane) {
+    store_some(softmax_lane(load_some(x, n, kLowest), 1 / tau, sum), y, n);
+    return sum;
+  }
   const Lane m(row_max(x, n)), slope(1 / tau);
   Lane total(0);
   std::size_t i = 0;
@@ -69,26 +88,52 @@ inline Scalar softmax_row(const Scalar* x, std::size_t n, Scalar* y, Scalar tau 
     total += e;
   }
   if (i < n) {
-    // The rest of the lane stands at -inf, and adds nothing.
     const Lane e = lane_exp((load_some(x + i, n - i, kLowest) - m) * slope);
     store_some(e, y + i, n - i);
     total += e;
   }
-  const Scalar sum = lane_sum(total);
+  sum = lane_sum(total);
   const Lane scale(1 / sum);
   map_lanes(
       n, y, false, [=](Lane v) { return v * scale; }, y);
   return sum;
 }
 
-/// to = scale p * (g - <p, g>) for one row, or added to it: J(p) g.
+/// scale J(p) g of lanes whose rest stands at 0.
+inline Lane jacobian_lane(Lane p, Lane g, Scalar scale) {
+  return Lane(scale) * p * (g - Lane(lane_sum(p * g)));
+}
+
+/// to = scale J(p) g = scale p * (g - <p, g>) for one row, or added to it.
 inline void jacobian_row(const Scalar* p, const Scalar* g, std::size_t n, Scalar scale, Scalar* to,
                          bool add) {
+  if (n <= kLane) {
+    const Lane y = jacobian_lane(load_some(p, n), load_some(g, n), scale);
+    return store_some(add ? load_some(to, n) + y : y, to, n);
+  }
   const Lane mean(row_sum(
-      n, [](Lane a, Lane b) { return a * b; }, p, g)),
-      s(scale);
+      n, [](Lane a, Lane b) { return a * b; }, p, g));
+  const Lane s(scale);
   map_lanes(
       n, to, add, [=](Lane a, Lane b) { return s * a * (b - mean); }, p, g);
+}
+
+/// to = J(softmax((x + noise) / tau)) g / tau for one row, or added to it. `noise` may be null;
+/// scratch holds n numbers.
+inline void relaxed_jacobian_row(const Scalar* x, const Scalar* noise, const Scalar* g,
+                                 std::size_t n, Scalar tau, Scalar* scratch, Scalar* to, bool add) {
+  if (n <= kLane) {
+    Scalar sum;
+    const Lane l = load_some(x, n, kLowest);
+    const Lane p = softmax_lane(noise ? l + load_some(noise, n) : l, 1 / tau, sum);
+    const Lane y = jacobian_lane(p, load_some(g, n), 1 / tau);
+    return store_some(add ? load_some(to, n) + y : y, to, n);
+  }
+  if (noise)
+    map_lanes(
+        n, scratch, false, [](Lane a, Lane b) { return a + b; }, x, noise);
+  softmax_row(noise ? scratch : x, n, scratch, tau);
+  jacobian_row(scratch, g, n, 1 / tau, to, add);
 }
 
 /// log sum exp(x) for one row, without overflow.

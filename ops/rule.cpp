@@ -76,8 +76,7 @@ Rule straight_through(Temperature tau) {
     rule.shortcut = by_rows([tau = static_cast<Scalar>(t)](
                                 const Scalar* l, const Scalar*, const Scalar*, const Scalar* g,
                                 std::size_t k, Scalar* p, Scalar* to, bool add) {
-      softmax_row(l, k, p, tau);
-      jacobian_row(p, g, k, 1 / tau, to, add);
+      relaxed_jacobian_row(l, nullptr, g, k, tau, p, to, add);
     });
     return rule;
   });
@@ -111,11 +110,7 @@ Rule st_gumbel_softmax(Temperature tau) {
     rule.shortcut = by_rows([tau = static_cast<Scalar>(t)](
                                 const Scalar* l, const Scalar* noise, const Scalar*,
                                 const Scalar* g, std::size_t k, Scalar* p, Scalar* to, bool add) {
-      if (noise)
-        map_lanes(
-            k, p, false, [](Lane a, Lane b) { return a + b; }, l, noise);
-      softmax_row(noise ? p : l, k, p, tau);
-      jacobian_row(p, g, k, 1 / tau, to, add);
+      relaxed_jacobian_row(l, noise, g, k, tau, p, to, add);
     });
     return rule;
   });
