@@ -14,13 +14,14 @@ namespace argtape {
 inline namespace ARGTAPE_ABI {
 namespace {
 
+// Says what is wrong with a row that has no largest element, or no softmax.
 [[noreturn]] void refuse_row(const std::string& op, const Scalar* x, std::size_t k, std::size_t r) {
   const bool nan = std::any_of(x, x + k, [](Scalar v) { return std::isnan(v); });
   const bool none = std::all_of(x, x + k, [](Scalar v) { return v == kLowest; });
   throw std::invalid_argument(op + ": logits " +
                               (nan    ? "have NaN"
                                : none ? "are all -inf"
-                                      : "have +inf") +
+                                      : "or their noise are not finite") +
                               " in row " + std::to_string(r) + "; need " +
                               (none ? "at least one possible category" : "numbers"));
 }

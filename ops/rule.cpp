@@ -1,5 +1,6 @@
 #include "ops/rule.hpp"
 
+#include <algorithm>
 #include <cmath>
 #include <memory>
 #include <numeric>
@@ -26,7 +27,7 @@ Rule with(Temperature tau, const char* name, double least, Make make) {
     if (!(t >= kLeastTau) || std::isinf(t) || t < least)
       throw std::invalid_argument(
           std::string(name) + ": tau is " + str(t) + "; need " +
-          (least > 0 ? "at least " + str(least) : std::string("more than 0")));
+          (least > 0 || t > 0 ? "at least " + str(std::max(least, kLeastTau)) : "more than 0"));
     Rule rule = make(t);
     rule.name = name;
     return rule;

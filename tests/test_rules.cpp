@@ -588,6 +588,7 @@ TEST_CASE("temperatures: numbers and schedules") {
   refuses([&] { sample(l, annealed, noise); },
           "sample[gumbel-softmax]: the temperature is a schedule; say at which step, with "
           "rule.at(step)");
+  refuses([] { gumbel_softmax(1e-25); }, "gumbel-softmax: tau is 1e-25; need at least 1e-20");
   refuses([] { gumbel_softmax(0); }, "gumbel-softmax: tau is 0; need more than 0");
   refuses([] { straight_through(-1); }, "straight-through: tau is -1; need more than 0");
   refuses([] { st_gumbel_softmax(kNan); }, "st-gumbel-softmax: tau is nan; need more than 0");
@@ -621,7 +622,7 @@ TEST_CASE("choices refuse what they cannot choose from, at the call") {
       [&] {
         argmax(tape.parameter(Tensor{kInf, 0}), gumbel_softmax(1));
       },
-      "argmax[gumbel-softmax]: logits have +inf in row 0; need numbers");
+      "argmax[gumbel-softmax]: logits or their noise are not finite in row 0; need numbers");
   refuses([&] { argmin(bad, straight_through()); },
           "argmin[straight-through]: logits have NaN in row 1; need numbers");
   refuses([&] { sample(bad, reinmax(), rng); },
