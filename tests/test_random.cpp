@@ -5,6 +5,7 @@
 #include <limits>
 
 #include "engine/random.hpp"
+#include "engine/threads.hpp"
 
 using namespace argtape;
 
@@ -66,6 +67,19 @@ TEST_CASE("a seed and a position give the stream back; other seeds give others")
   // The beginning of a long draw is that of a short one.
   const Tensor many = Rng(7).gumbel({1000}), few = Rng(7).gumbel({130});
   CHECK(std::equal(few.begin(), few.end(), many.begin()));
+}
+
+TEST_CASE("the thread count changes no number") {
+  const auto draw = [](int n) {
+    set_threads(n);
+    Rng rng(7);
+    const std::vector<Tensor> all = {rng.uniform({100003}), rng.normal({100003}),
+                                     rng.gumbel({100003})};
+    set_threads(1);
+    return all;
+  };
+  const std::vector<Tensor> one = draw(1), two = draw(2);
+  for (std::size_t i = 0; i < one.size(); ++i) CHECK(identical(one[i], two[i]));
 }
 
 TEST_CASE("streams of one seed differ") {
