@@ -125,9 +125,8 @@ void add_to(Tensor& a, const Tensor& b) {
 }
 
 Var sum_to(Var x, const Shape& shape) {
-  return x.tape->record("sum", {x}, sum_to(x.value(), shape), [](Arrival& at) {
-    at.give(0, broadcast_to(at.gradient(), at.in(0).shape()));
-  });
+  return x.tape->record("sum", {x}, sum_to(x.value(), shape),
+                        [](Arrival& at) { at.pass_spread(0); });
 }
 
 Var broadcast_to(Var x, const Shape& shape) {

@@ -23,7 +23,10 @@ namespace {
 
 constexpr std::size_t kLine = 64;                // a cache line, and the widest vector register
 constexpr std::size_t kSmall = 1024;             // up to here one class for each cache line
-constexpr std::size_t kMostCached = 512u << 20;  // bytes a thread keeps; the rest goes back at once
+// Bytes a thread keeps, in blocks up to kSmall and above; the rest goes back at once. Small ones
+// cost little to ask for again, and a tape of a million small nodes should not leave its memory
+// behind.
+constexpr std::size_t kMostSmall = 32u << 20, kMostLarge = 512u << 20;
 constexpr std::size_t kClasses = kSmall / kLine + 1 + 4 * 48;
 
 struct Block {
@@ -49,41 +52,55 @@ Class class_of(std::size_t bytes) {
 
 std::atomic<std::size_t> system_requests{0};
 
-// Plain data, so that tensors destroyed after the thread's own clean-up may still be given back.
 struct Cache {
-  Block* free[kClasses];
-  std::size_t bytes;
-  bool closed;
-};
-thread_local Cache cache;
-
-void empty_cache() noexcept {
-  for (Block*& head : cache.free)
-    while (head) {
-      Block* next = head->next;
-      std::free(head);
-      head = next;
-    }
-  cache.bytes = 0;
-}
-
-struct AtThreadExit {
-  ~AtThreadExit() {
-    empty_cache();
-    cache.closed = true;
+  Block* free[kClasses] = {};
+  std::size_t small = 0, large = 0;  // bytes
+  std::size_t& of(const Class& c) { return c.bytes <= kSmall ? small : large; }
+  ~Cache() { empty(); }
+  void empty() noexcept {
+    for (Block*& head : free)
+      while (head) {
+        Block* next = head->next;
+        std::free(head);
+        head = next;
+      }
+    small = large = 0;
   }
 };
-thread_local AtThreadExit at_thread_exit;
+
+// A bare pointer, found without a call even in a shared library that is loaded late; plain data, so
+// that tensors destroyed after the thread's own clean-up may still be given back.
+#if defined(__ELF__)
+__attribute__((tls_model("initial-exec")))
+#endif
+thread_local Cache* cache = nullptr;
+thread_local bool closed = false;
+
+Cache* open_cache() noexcept {
+  struct Owner {
+    Cache own;
+    Owner() { cache = &own; }
+    ~Owner() {
+      cache = nullptr;
+      closed = true;
+    }
+  };
+  if (closed) return nullptr;
+  static thread_local Owner owner;
+  return cache;
+}
 
 }  // namespace
 
 void* take_block(std::size_t bytes) {
   if (bytes >= kMostBytes) throw std::bad_alloc();
   const Class c = class_of(bytes);
-  if (Block* block = cache.free[c.index]) {
-    cache.free[c.index] = block->next;
-    cache.bytes -= c.bytes;
-    return block;
+  if (cache) {
+    if (Block* block = cache->free[c.index]) {
+      cache->free[c.index] = block->next;
+      cache->of(c) -= c.bytes;
+      return block;
+    }
   }
   system_requests.fetch_add(1, std::memory_order_relaxed);
   void* fresh = std::aligned_alloc(kLine, c.bytes);
@@ -94,20 +111,24 @@ void* take_block(std::size_t bytes) {
 void give_block(void* block, std::size_t bytes) noexcept {
   if (!block) return;
   const Class c = class_of(bytes);
-  if (!ARGTAPE_RECYCLE || cache.closed || cache.bytes + c.bytes > kMostCached) {
+  Cache* kept = ARGTAPE_RECYCLE ? (cache ? cache : open_cache()) : nullptr;
+  if (!kept || kept->of(c) + c.bytes > (c.bytes <= kSmall ? kMostSmall : kMostLarge)) {
     std::free(block);
     return;
   }
-  static_cast<void>(&at_thread_exit);  // names it, so that this thread's clean-up is registered
   auto* b = static_cast<Block*>(block);
-  b->next = cache.free[c.index];
-  cache.free[c.index] = b;
-  cache.bytes += c.bytes;
+  b->next = kept->free[c.index];
+  kept->free[c.index] = b;
+  kept->of(c) += c.bytes;
 }
 
-MemoryUse memory_use() { return {system_requests.load(std::memory_order_relaxed), cache.bytes}; }
+MemoryUse memory_use() {
+  return {system_requests.load(std::memory_order_relaxed), cache ? cache->small + cache->large : 0};
+}
 
-void release_cached_memory() noexcept { empty_cache(); }
+void release_cached_memory() noexcept {
+  if (cache) cache->empty();
+}
 
 }  // namespace ARGTAPE_ABI
 }  // namespace argtape

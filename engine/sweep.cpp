@@ -24,6 +24,7 @@ class Sweep {
 
  private:
   friend class Arrival;
+  enum class Way : std::uint8_t { same, spread, reshaped };
   static constexpr std::uint32_t kNone = ~std::uint32_t{0};
 
   bool visits(std::uint32_t i) const {
@@ -39,8 +40,16 @@ class Sweep {
 
   // The tensor that gathers node i's gradient; a fresh one has the node's shape and no values yet.
   Tensor& open_slot(std::uint32_t i, bool& fresh);
+  // Node i's gradient in the node's own shape: where it is the same along an axis, it may be kept
+  // once.
+  Tensor& whole(std::uint32_t i);
+  void free_slot(std::uint32_t i) {
+    idle_.push_back(slot_[i]);
+    slot_[i] = kNone;
+  }
   void add_numbers(std::uint32_t i, Tensor&& g);
   void add_copy(std::uint32_t i, const Tensor& g);
+  void hand_on(const Arrival& at, std::uint32_t in, Way way, bool last);
   void add_var(std::uint32_t i, Var g);
   void settle(Arrival& at);
   // Notes that input i of the node has a gradient of the costs that the node's own came from.
@@ -52,7 +61,7 @@ class Sweep {
   void truncate() {
     while (tape_.nodes_.size() > mark_) tape_.nodes_.pop_back();
   }
-  [[noreturn]] void wrong_shape(const Arrival& at, std::size_t i, const Shape& given) const;
+  [[noreturn]] void wrong_shape(const Arrival& at, std::uint32_t in, const Shape& given) const;
 
   Tape& tape_;
   const bool recorded_, looking_, was_recording_;
@@ -76,6 +85,7 @@ class Sweep {
   struct Given {
     std::uint32_t input;
     Var gradient;  // empty: the node's own, passed on
+    Way way = Way::same;
   };
   std::vector<Given> given_;  // by the backward that is running
 };
@@ -189,10 +199,8 @@ void Sweep::run() {
         settle(at);
       }
     }
-    if (!recorded_ && here && slot_[i] != kNone && !n.parameter && (keeps_.empty() || !keeps_[i])) {
-      idle_.push_back(slot_[i]);
-      slot_[i] = kNone;
-    }
+    if (!recorded_ && here && slot_[i] != kNone && !n.parameter && (keeps_.empty() || !keeps_[i]))
+      free_slot(i);
   }
 }
 
@@ -206,12 +214,20 @@ Tensor& Sweep::open_slot(std::uint32_t i, bool& fresh) {
     slot_[i] = idle_.back();
     idle_.pop_back();
     pool_[slot_[i]].resize(tape_.nodes_[i].value->shape());
+    return pool_[slot_[i]];
   }
-  return pool_[slot_[i]];
+  return whole(i);
+}
+
+Tensor& Sweep::whole(std::uint32_t i) {
+  Tensor& t = pool_[slot_[i]];
+  const Shape& shape = tape_.nodes_[i].value->shape();
+  if (t.shape() != shape) t = broadcast_to(t, shape);
+  return t;
 }
 
 void Sweep::add_numbers(std::uint32_t i, Tensor&& g) {
-  if (slot_[i] != kNone) return add_to(pool_[slot_[i]], g);
+  if (slot_[i] != kNone) return add_to(whole(i), g);
   bool fresh;
   open_slot(i, fresh) = std::move(g);
 }
@@ -219,10 +235,26 @@ void Sweep::add_numbers(std::uint32_t i, Tensor&& g) {
 void Sweep::add_copy(std::uint32_t i, const Tensor& g) {
   bool fresh;
   Tensor& t = open_slot(i, fresh);
-  if (fresh)
-    std::copy(g.data(), g.data() + g.size(), t.data());
-  else
-    add_to(t, g);
+  if (!fresh) return add_to(t, g.size() == t.size() ? g : broadcast_to(g, t.shape()));
+  if (g.size() != t.size()) t.resize(g.shape());
+  std::copy(g.data(), g.data() + g.size(), t.data());
+}
+
+// The node's own gradient, on to an input.
+void Sweep::hand_on(const Arrival& at, std::uint32_t in, Way way, bool last) {
+  const Shape& shape = tape_.nodes_[in].value->shape();
+  const bool alike = way == Way::spread || (way == Way::same && shape == at.out().shape());
+  const Tensor& own = alike ? pool_[slot_[at.index_]] : whole(at.index_);
+  if (!alike && way == Way::same) {
+    if (!broadcasts_to(shape, own.shape())) wrong_shape(at, in, own.shape());
+    return add_numbers(in, sum_to(own, shape));
+  }
+  if (last && slot_[in] == kNone && (keeps_.empty() || !keeps_[at.index_])) {
+    std::swap(slot_[in], slot_[at.index_]);  // nobody else will ask for it
+    if (way == Way::reshaped) pool_[slot_[in]].reshape(shape);
+    return;
+  }
+  add_copy(in, own);
 }
 
 void Sweep::add_var(std::uint32_t i, Var g) { var_[i] = arrived(i) ? add_same(var_[i], g) : g; }
@@ -235,39 +267,44 @@ void Sweep::settle(Arrival& at) {
     const Var g = given_[k].gradient;
     const Shape& shape = tape_.nodes_[in].value->shape();
     if (recorded_) {
-      const Var v = g.tape ? g : at.gradient();
-      if (!broadcasts_to(shape, v.shape())) wrong_shape(at, given_[k].input, v.shape());
+      Var v = g.tape ? g : at.gradient();
+      if (given_[k].way == Way::spread) v = broadcast_to(v, shape);
+      if (!broadcasts_to(shape, v.shape())) wrong_shape(at, in, v.shape());
       add_var(in, v.shape() == shape ? v : sum_to(v, shape));
       continue;
     }
     const auto is_own = [&](const Given& o) {
       return !o.gradient.tape || (at.gradient_.tape && o.gradient.index == at.gradient_.index);
     };
-    const Tensor& value = g.tape ? g.value() : pool_[slot_[at.index_]];
-    if (value.shape() != shape) {
-      if (!broadcasts_to(shape, value.shape())) wrong_shape(at, given_[k].input, value.shape());
-      add_numbers(in, sum_to(value, shape));
-      continue;
-    }
     const bool own = is_own(given_[k]);
     const bool last =
         std::none_of(given_.begin() + static_cast<std::ptrdiff_t>(k) + 1, given_.end(),
                      [&](const Given& o) { return own ? is_own(o) : o.gradient.index == g.index; });
-    Node* temporary = g.tape && g.index >= mark_ ? &tape_.nodes_[g.index] : nullptr;
-    if (last && own && slot_[in] == kNone && (keeps_.empty() || !keeps_[at.index_]))
-      std::swap(slot_[in], slot_[at.index_]);  // nobody else will ask for it
-    else if (last && !own && temporary && temporary->value == &temporary->own && slot_[in] == kNone)
+    if (own) {
+      hand_on(at, in, given_[k].way, last);
+      continue;
+    }
+    if (g.shape() != shape) {
+      if (!broadcasts_to(shape, g.shape())) wrong_shape(at, in, g.shape());
+      add_numbers(in, sum_to(g.value(), shape));
+      continue;
+    }
+    Node* temporary = g.index >= mark_ ? &tape_.nodes_[g.index] : nullptr;
+    if (last && temporary && temporary->value == &temporary->own && slot_[in] == kNone)
       add_numbers(in, std::move(temporary->own));
     else
-      add_copy(in, value);
+      add_copy(in, g.value());
   }
   given_.clear();
   if (!recorded_) truncate();
 }
 
-void Sweep::wrong_shape(const Arrival& at, std::size_t i, const Shape& given) const {
+void Sweep::wrong_shape(const Arrival& at, std::uint32_t in, const Shape& given) const {
+  const auto& inputs = at.node_->inputs;
+  const auto i = std::find(inputs.begin(), inputs.end(), in) - inputs.begin();
   throw std::logic_error(at.op() + ": backward gave a gradient of shape " + str(given) +
-                         " for input " + std::to_string(i) + " of shape " + str(at.in(i).shape()));
+                         " for input " + std::to_string(i) + " of shape " +
+                         str(tape_.nodes_[in].value->shape()));
 }
 
 bool Arrival::wants(std::size_t i) const { return sweep_->wants(node_->inputs[i]); }
@@ -286,6 +323,12 @@ const Tensor& Arrival::numbers() const {
         op() +
         ": backward asked for numbers() in a recorded sweep; write the gradient in "
         "Vars with gradient(), or ask recorded() first");
+  require_gradient();
+  return sweep_->whole(index_);
+}
+
+const Tensor& Arrival::compact() const {
+  if (recorded()) return numbers();  // which says what is wrong
   require_gradient();
   return sweep_->pool_[sweep_->slot_[index_]];
 }
@@ -312,6 +355,19 @@ void Arrival::pass(std::size_t i) {
   if (!wants(i)) return;
   sweep_->given_.push_back({static_cast<std::uint32_t>(i), Var{}});
   sweep_->mark_path(*this, i);
+}
+
+void Arrival::pass_spread(std::size_t i) {
+  pass(i);
+  if (wants(i)) sweep_->given_.back().way = Sweep::Way::spread;
+}
+
+void Arrival::pass_reshaped(std::size_t i) {
+  if (recorded())
+    throw std::logic_error(
+        op() + ": backward asked for pass_reshaped() in a recorded sweep; ask recorded() first");
+  pass(i);
+  if (wants(i)) sweep_->given_.back().way = Sweep::Way::reshaped;
 }
 
 Arrival::Sink Arrival::sink(std::size_t i) {
@@ -362,7 +418,7 @@ Gradients Sweep::numbers() {
   for (std::uint32_t k : kept_) {
     const bool reached = k < count_ && slot_[k] != kNone;
     g.entries_.push_back(
-        {k, reached, reached ? std::move(pool_[slot_[k]]) : zeros(tape_.nodes_[k].value->shape())});
+        {k, reached, reached ? std::move(whole(k)) : zeros(tape_.nodes_[k].value->shape())});
   }
   return g;
 }

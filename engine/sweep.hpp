@@ -41,13 +41,19 @@ class Arrival {
   Var gradient();
   /// The same as numbers; only if !recorded(). Both throw std::logic_error otherwise.
   const Tensor& numbers() const;
+  /// The same in a shape that broadcasts to the node's: where the gradient is the same all along an
+  /// axis, as below a sum, it may be kept once. For shortcuts that broadcast.
+  const Tensor& compact() const;
 
   /// The gradient for input i: of the input's shape, or of a shape that it broadcasts to. Throws
   /// std::logic_error, naming the op, for any other shape. Does nothing if it is not wanted.
   void give(std::size_t i, Var gradient);
   void give(std::size_t i, Tensor&& gradient);
-  /// The node's own gradient, unchanged.
+  /// The node's own gradient: unchanged; stretched over the input, as below a sum (it is kept small
+  /// until somebody asks for all of it); its numbers in the input's shape (only if !recorded()).
   void pass(std::size_t i);
+  void pass_spread(std::size_t i);
+  void pass_reshaped(std::size_t i);
   /// For shortcuts: where input i's gradient is gathered, of the input's shape, and whether it is
   /// still `fresh`, i.e. to be written rather than added to.
   struct Sink {

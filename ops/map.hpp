@@ -92,8 +92,8 @@ Var map(const char* name, Var x, F f, D df) {
   return x.tape->record(name, {x}, std::move(y), [df](Arrival& at) {
     if (at.recorded()) return at.give(0, df(at.gradient(), at.in(0), at.out()));
     const auto [to, fresh] = at.sink(0);
-    map_lanes(at.numbers().size(), to, !fresh, df, at.numbers().data(), at.in(0).value().data(),
-              at.out().value().data());
+    const Tensor &x = at.in(0).value(), &y = at.out().value();
+    map_broadcast(y.shape(), to, !fresh, df, at.compact(), x, y);
   });
 }
 
@@ -109,11 +109,11 @@ Var map(const char* name, Var a, Var b, F f, A da, B db) {
       if (at.recorded()) return at.give(i, d(at.gradient(), a, b, y));
       if (at.in(i).shape() == y.shape()) {
         const auto [sink, fresh] = at.sink(i);
-        return map_broadcast(y.shape(), sink, !fresh, d, at.numbers(), a.value(), b.value(),
+        return map_broadcast(y.shape(), sink, !fresh, d, at.compact(), a.value(), b.value(),
                              y.value());
       }
       Tensor g = uninitialised(y.shape());
-      map_broadcast(y.shape(), g.data(), false, d, at.numbers(), a.value(), b.value(), y.value());
+      map_broadcast(y.shape(), g.data(), false, d, at.compact(), a.value(), b.value(), y.value());
       at.give(i, std::move(g));
     };
     to(0, da);

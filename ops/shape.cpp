@@ -67,8 +67,10 @@ Tensor transposed(const Tensor& x, const std::vector<std::size_t>& axes) {
 }  // namespace
 
 Var reshape(Var x, const Shape& shape) {
-  return x.tape->record("reshape", {x}, reshaped(x.value(), shape),
-                        [](Arrival& at) { at.give(0, reshape(at.gradient(), at.in(0).shape())); });
+  return x.tape->record("reshape", {x}, reshaped(x.value(), shape), [](Arrival& at) {
+    if (!at.recorded()) return at.pass_reshaped(0);
+    at.give(0, reshape(at.gradient(), at.in(0).shape()));
+  });
 }
 
 Var transpose(Var x, const Axes& axes) {
