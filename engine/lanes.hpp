@@ -7,6 +7,7 @@
 #include <xsimd/xsimd.hpp>
 
 #include "scalar.hpp"
+#include "vector_math.hpp"
 
 namespace argtape {
 inline namespace ARGTAPE_ABI {
@@ -84,72 +85,42 @@ inline Scalar lane_max(Lane x) {
 #endif
 }
 
-/// e^x. For float with AVX-512 written out, since xsimd 8 takes twice the instructions: within 2
-/// units in the last place; e^-inf is 0, and NaN comes through.
-inline Lane lane_exp(Lane x) {
-#if defined(__AVX512F__) && !defined(ARGTAPE_DOUBLE)
-  // Clamped where the result is 0 or infinite anyway; with y second, NaN passes both.
-  const __m512 y = _mm512_min_ps(_mm512_set1_ps(89), _mm512_max_ps(_mm512_set1_ps(-110), x));
-  const __m512 n = _mm512_roundscale_ps(_mm512_mul_ps(y, _mm512_set1_ps(1.44269504f)),
-                                        _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
-  __m512 r = _mm512_fnmadd_ps(n, _mm512_set1_ps(0.693359375f), y);
-  r = _mm512_fnmadd_ps(n, _mm512_set1_ps(-2.12194440e-4f), r);
-  // The polynomial of S. Moshier's Cephes library for e^r, |r| <= log(2) / 2.
-  __m512 p = _mm512_set1_ps(1.9875691500e-4f);
-  p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(1.3981999507e-3f));
-  p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(8.3334519073e-3f));
-  p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(4.1665795894e-2f));
-  p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(1.6666665459e-1f));
-  p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(5.0000001201e-1f));
-  p = _mm512_fmadd_ps(_mm512_mul_ps(r, r), p, _mm512_add_ps(r, _mm512_set1_ps(1)));
-  return _mm512_scalef_ps(p, n);
+/// e^x, log x, tanh x and log(1 + x) for 0 <= x <= 1. xsimd's own serve double; for float they take
+/// up to twice the instructions.
+#ifdef ARGTAPE_DOUBLE
+inline Lane lane_exp(Lane x) { return xsimd::exp(x); }
+inline Lane lane_log(Lane x) { return xsimd::log(x); }
+inline Lane lane_tanh(Lane x) { return xsimd::tanh(x); }
+inline Lane lane_log1p_of_unit(Lane x) { return xsimd::log1p(x); }
 #else
-  return xsimd::exp(x);
-#endif
-}
-
-#if defined(__AVX512F__) && !defined(ARGTAPE_DOUBLE)
 namespace lanes {
-// log(2^e (1 + r)) for -0.25 <= r < 0.5, with the Cephes library's polynomial for log(1 + r).
-inline __m512 log_of(__m512 e, __m512 r) {
-  __m512 p = _mm512_set1_ps(7.0376836292e-2f);
-  p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(-1.1514610310e-1f));
-  p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(1.1676998740e-1f));
-  p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(-1.2420140846e-1f));
-  p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(1.4249322787e-1f));
-  p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(-1.6668057665e-1f));
-  p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(2.0000714765e-1f));
-  p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(-2.4999993993e-1f));
-  p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(3.3333331174e-1f));
-  const __m512 square = _mm512_mul_ps(r, r);
-  const __m512 y = _mm512_fmadd_ps(_mm512_mul_ps(square, r), p,
-                                   _mm512_fmadd_ps(square, _mm512_set1_ps(-0.5f), r));
-  return _mm512_fmadd_ps(e, _mm512_set1_ps(0.693147181f), y);
-}
-inline __m512 exponent(__m512 x) {
-  return _mm512_getexp_ps(_mm512_mul_ps(x, _mm512_set1_ps(4.0f / 3)));
-}
-inline __m512 mantissa(__m512 x) {
-  return _mm512_sub_ps(_mm512_getmant_ps(x, _MM_MANT_NORM_p75_1p5, _MM_MANT_SIGN_nan),
-                       _mm512_set1_ps(1));
+typedef float Register __attribute__((vector_size(sizeof(Lane::register_type))));
+template <class F>
+Lane through(Lane x, F f) {
+  return Lane((Lane::register_type)f((Register)(Lane::register_type)x));
 }
 }  // namespace lanes
+inline Lane lane_exp(Lane x) {
+  return lanes::through(x, [](lanes::Register v) { return vector_math::exp(v); });
+}
+inline Lane lane_log(Lane x) {
+  return lanes::through(x, [](lanes::Register v) { return vector_math::log(v); });
+}
+inline Lane lane_tanh(Lane x) {
+  return lanes::through(x, [](lanes::Register v) { return vector_math::tanh(v); });
+}
+inline Lane lane_log1p_of_unit(Lane x) {
+  return lanes::through(x, [](lanes::Register v) { return vector_math::log1p_of_unit(v); });
+}
 #endif
 
 /// -log(-log(1 - u)) for 0 < u < 1: the Gumbel number of a uniform one, fine where u is small and
 /// the result large.
 inline Lane lane_gumbel(Lane u) {
-#if defined(__AVX512F__) && !defined(ARGTAPE_DOUBLE)
-  const __m512 w = _mm512_sub_ps(_mm512_set1_ps(1), u);
-  // Below a quarter r is -u itself, so that no digit is lost in 1 - u.
-  const __mmask16 small = _mm512_cmp_ps_mask(u, _mm512_set1_ps(0.25f), _CMP_LE_OQ);
-  const __m512 e = _mm512_maskz_mov_ps(static_cast<__mmask16>(~small), lanes::exponent(w));
-  const __m512 r = _mm512_mask_sub_ps(lanes::mantissa(w), small, _mm512_setzero_ps(), u);
-  const __m512 exponential = _mm512_sub_ps(_mm512_setzero_ps(), lanes::log_of(e, r));
-  return _mm512_sub_ps(_mm512_setzero_ps(),
-                       lanes::log_of(lanes::exponent(exponential), lanes::mantissa(exponential)));
-#else
+#ifdef ARGTAPE_DOUBLE
   return -xsimd::log(-xsimd::log1p(-u));
+#else
+  return lanes::through(u, [](lanes::Register v) { return vector_math::gumbel(v); });
 #endif
 }
 

@@ -21,8 +21,8 @@ namespace argtape {
 inline namespace ARGTAPE_ABI {
 namespace {
 
-constexpr std::size_t kLine = 64;                // a cache line, and the widest vector register
-constexpr std::size_t kSmall = 1024;             // up to here one class for each cache line
+constexpr std::size_t kLine = 64;     // a cache line, and the widest vector register
+constexpr std::size_t kSmall = 1024;  // up to here one class for each cache line
 // Bytes a thread keeps, in blocks up to kSmall and above; the rest goes back at once. Small ones
 // cost little to ask for again, and a tape of a million small nodes should not leave its memory
 // behind.

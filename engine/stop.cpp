@@ -95,8 +95,8 @@ std::vector<StopLine> stop_report(Var cost, Inputs parameters) {
       const Node& n = tape.node(i);
       if (n.op.flow == Flow::cut) {
         (arrives[i] ? cuts : further).push_back(tape.var(i));
-        if (arrives[i] && !n.op.why_cut.empty() && why.find(n.op.why_cut) == std::string::npos)
-          why += " " + n.op.why_cut;
+        if (arrives[i] && *n.op.why_cut && why.find(n.op.why_cut) == std::string::npos)
+          why += std::string(" ") + n.op.why_cut;
       } else if (refusal.empty() && n.wants_gradient && gradients.reached(tape.var(i))) {
         bool none = true, dead = true;
         for (std::uint32_t in : n.inputs) {

@@ -16,39 +16,24 @@ void refuse_empty_var() {
   throw std::invalid_argument("value: the Var is empty; need one that an op or a tape gave");
 }
 
-Var Tape::leaf(Node&& node, bool parameter) {
+template <class Value>
+Var Tape::leaf(Value&& value, std::string name, bool parameter) {
   if (parameter && !recording_)
     throw std::logic_error(
         "parameter: a sweep is running on this tape; need a tape of its own for a gradient inside "
-        "a "
-        "backward");
+        "a backward");
   const std::size_t index = nodes_.size();
-  nodes_.push_back(std::move(node));
-  Node& n = nodes_.back();
-  if (!n.value) n.value = &n.own;
+  Node& n = nodes_.emplace_back(Op(std::move(name)), std::forward<Value>(value));
   n.parameter = n.wants_gradient = parameter;
   if (parameter) parameters_.push_back(static_cast<std::uint32_t>(index));
   return var(index);
 }
 
-namespace {
-Node borrowed(const Tensor& value, std::string name) {
-  Node n{Op(std::move(name))};
-  n.value = &value;
-  return n;
-}
-Node owned(Tensor&& value, std::string name) {
-  Node n{Op(std::move(name))};
-  n.own = std::move(value);
-  return n;
-}
-}  // namespace
-
 Var Tape::parameter(Tensor value, std::string name) {
-  return leaf(owned(std::move(value), std::move(name)), true);
+  return leaf(std::move(value), std::move(name), true);
 }
 Var Tape::constant(Tensor value, std::string name) {
-  return leaf(owned(std::move(value), std::move(name)), false);
+  return leaf(std::move(value), std::move(name), false);
 }
 Var Tape::constant(double value) { return constant(full({}, value)); }
 
@@ -56,11 +41,11 @@ std::vector<Var> Tape::borrow_parameters(const std::vector<Tensor>& values) {
   std::vector<Var> vars;
   vars.reserve(values.size());
   for (std::size_t i = 0; i < values.size(); ++i)
-    vars.push_back(leaf(borrowed(values[i], "parameter " + std::to_string(i)), true));
+    vars.push_back(leaf(&values[i], "parameter " + std::to_string(i), true));
   return vars;
 }
 Var Tape::borrow_constant(const Tensor& value, std::string name) {
-  return leaf(borrowed(value, std::move(name)), false);
+  return leaf(&value, std::move(name), false);
 }
 
 Var Tape::record(Op op, Inputs inputs, Tensor value, Backward backward) {
@@ -71,9 +56,7 @@ Var Tape::record(Op op, Inputs inputs, Tensor value, Backward backward) {
     if (inputs[i].tape != this || inputs[i].index >= index)
       throw std::invalid_argument(op.name + ": input " + std::to_string(i) +
                                   " stands on another tape; need all on one tape");
-  Node& n = nodes_.emplace_back(std::move(op));
-  n.own = std::move(value);
-  n.value = &n.own;
+  Node& n = nodes_.emplace_back(std::move(op), std::move(value));
   n.inputs.reserve(inputs.size());
   bool gradient = false, costs = false;
   for (const Var& v : inputs) {

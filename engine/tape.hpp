@@ -4,13 +4,13 @@
 #pragma once
 
 #include <cstdint>
-#include <deque>
 #include <functional>
 #include <initializer_list>
 #include <string>
 #include <type_traits>
 #include <vector>
 
+#include "chunked.hpp"
 #include "tensor.hpp"
 
 namespace argtape {
@@ -61,7 +61,7 @@ struct Op {
   bool reads_costs = false;  ///< its backward asks for the costs the node feeds, not for a gradient
   bool refuses_no_path = false;  ///< feeding a cost without a differentiable path to it is an error
 
-  std::string why_cut;  ///< for Flow::cut, in words for the stop report
+  const char* why_cut = "";  ///< for Flow::cut, in words for the stop report
 
   Op(const char* name) : name(name) {}
   explicit Op(std::string name, Flow flow = Flow::exact) : name(std::move(name)), flow(flow) {}
@@ -78,7 +78,10 @@ struct Counts {
 };
 
 struct Node {
-  explicit Node(Op op) : op(std::move(op)) {}
+  Node(Op&& op, Tensor&& value) : op(std::move(op)), own(std::move(value)), value(&own) {}
+  Node(Op&& op, const Tensor* value) : op(std::move(op)), value(value) {}
+  Node(const Node&) = delete;
+  Node& operator=(const Node&) = delete;
   Op op;
   xt::svector<std::uint32_t, 4> inputs;
   Tensor own;                     // unused where `value` points at a tensor of the caller's
@@ -136,7 +139,8 @@ class Tape {
 
  private:
   friend class Sweep;
-  Var leaf(Node&& node, bool parameter);
+  template <class Value>
+  Var leaf(Value&& value, std::string name, bool parameter);
   template <class E>
   static Tensor evaluated(const xt::xexpression<E>& value) {
     static_assert(std::is_same_v<typename E::value_type, Scalar>,
@@ -145,8 +149,7 @@ class Tape {
     return Tensor(value);
   }
 
-  // A deque: references to values stay good while the tape grows.
-  std::deque<Node, Recycler<Node>> nodes_;
+  Chunked<Node> nodes_;
   std::vector<std::uint32_t> parameters_;
   bool recording_ = true;  // false while a sweep computes gradients as plain numbers
 };

@@ -12,6 +12,7 @@
 #include "../ops/conv.hpp"
 #include "../ops/cost.hpp"
 #include "../ops/elementwise.hpp"
+#include "../ops/fused.hpp"
 #include "../ops/layer_norm.hpp"
 #include "../ops/linalg.hpp"
 #include "../ops/loss.hpp"

@@ -99,12 +99,12 @@ Var exp(Var x) {
 
 Var log(Var x) {
   return map(
-      "log", x, [](Lane v) { return xsimd::log(v); }, [](auto g, auto v, auto) { return g / v; });
+      "log", x, [](Lane v) { return lane_log(v); }, [](auto g, auto v, auto) { return g / v; });
 }
 
 Var tanh(Var x) {
   return map(
-      "tanh", x, [](Lane v) { return xsimd::tanh(v); },
+      "tanh", x, [](Lane v) { return lane_tanh(v); },
       [](auto g, auto, auto y) { return g * (1 - y * y); });
 }
 
@@ -123,7 +123,9 @@ Var relu(Var x) {
 Var softplus(Var x) {
   return map(
       "softplus", x,
-      [](Lane v) { return keep_unless_positive(-v, v) + xsimd::log1p(lane_exp(-xsimd::abs(v))); },
+      [](Lane v) {
+        return keep_unless_positive(-v, v) + lane_log1p_of_unit(lane_exp(-xsimd::abs(v)));
+      },
       [](auto g, auto v, auto) { return g * sigmoid(v); });
 }
 

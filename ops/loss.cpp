@@ -83,7 +83,7 @@ Var bce_with_logits(Var logits, Var targets) {
   return map(
       "bce_with_logits", logits, targets,
       [](Lane x, Lane t) {
-        return xsimd::max(x, Lane(0)) - x * t + xsimd::log1p(lane_exp(-xsimd::abs(x)));
+        return xsimd::max(x, Lane(0)) - x * t + lane_log1p_of_unit(lane_exp(-xsimd::abs(x)));
       },
       [](auto g, auto x, auto t, auto) { return g * (sigmoid(x) - t); },
       [](auto g, auto x, auto, auto) { return -g * x; });

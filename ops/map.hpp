@@ -9,91 +9,72 @@
 
 #include "../engine/broadcast.hpp"
 #include "../engine/lanes.hpp"
+#include "../engine/parallel.hpp"
 #include "../engine/sweep.hpp"
+#include "stretches.hpp"
 
 namespace argtape {
 inline namespace ARGTAPE_ABI {
 
 inline Lane sigmoid(Lane x) { return Lane(1) / (Lane(1) + lane_exp(-x)); }
 
+/// out[i] = f(in[i]...) for i < n, or out[i] += f(in[i]...) with `add`: map_lanes on all threads.
+template <class F, class... P>
+void map_all(std::size_t n, Scalar* out, bool add, F f, const P*... in) {
+  parallel_for(n, kGrain, [&](std::size_t begin, std::size_t end) {
+    map_lanes(end - begin, out + begin, add, f, (in + begin)...);
+  });
+}
+
 /// out = f(in...), or out += f(in...) with `add`; each input broadcasts to `shape`, out's own.
 template <class F, class... T>
 void map_broadcast(const Shape& shape, Scalar* out, bool add, F f, const T&... in) {
   constexpr std::size_t n = sizeof...(T);
-  if (((in.shape() == shape) && ...)) return map_lanes(size_of(shape), out, add, f, in.data()...);
-  const std::size_t rank = shape.size();
-  if (size_of(shape) == 0) return;
-  // Steps of each input along each axis of `shape`; axes which all inputs run through alike join.
-  std::array<xt::svector<std::size_t, 4>, n> steps;
-  const auto lay = [&](std::size_t k, const Shape& s) {
-    steps[k].assign(rank, std::size_t{0});
-    std::size_t step = 1;
-    for (std::size_t i = s.size(); i-- > 0;) {
-      if (s[i] != 1) steps[k][rank - s.size() + i] = step;
-      step *= s[i];
-    }
-  };
-  std::size_t k = 0;
-  (lay(k++, in.shape()), ...);
-  xt::svector<std::size_t, 4> length(shape.begin(), shape.end());
-  std::size_t axes = 0;  // joined, the last one innermost
-  for (std::size_t i = 0; i < rank; ++i) {
-    if (shape[i] == 1) continue;
-    bool joins = axes > 0;
-    for (std::size_t j = 0; j < n && joins; ++j)
-      joins = steps[j][axes - 1] == steps[j][i] * shape[i];
-    if (!joins) ++axes;
-    length[axes - 1] = joins ? length[axes - 1] * shape[i] : shape[i];
-    for (std::size_t j = 0; j < n; ++j) steps[j][axes - 1] = steps[j][i];
-  }
-  if (axes == 0) length[axes++] = 1;
-
-  std::array<const Scalar*, n> at{in.data()...};
-  xt::svector<std::size_t, 4> count(axes, 0);
-  const std::size_t row = length[axes - 1];
-  const auto run = [&](auto... index) {
-    const auto load = [&](std::size_t j, std::size_t i) {
-      return steps[j][axes - 1] == 0 ? Lane(*at[j]) : Lane::load_unaligned(at[j] + i);
+  if (((in.shape() == shape) && ...)) return map_all(size_of(shape), out, add, f, in.data()...);
+  const Stretches layout(shape, {&in.shape()...});
+  const std::array<const Scalar*, n> data{in.data()...};
+  const auto part = [&](const std::size_t* places, std::size_t from, std::size_t to, Scalar* y,
+                        auto... j) {
+    const auto load = [&](std::size_t k, std::size_t i) {
+      const Scalar* p = data[k] + places[k];
+      return layout.moves(k) ? Lane::load_unaligned(p + i) : Lane(*p);
     };
-    const auto load_last = [&](std::size_t j, std::size_t i) {
-      return steps[j][axes - 1] == 0 ? Lane(*at[j]) : load_some(at[j] + i, row - i);
+    const auto load_last = [&](std::size_t k, std::size_t i) {
+      const Scalar* p = data[k] + places[k];
+      return layout.moves(k) ? load_some(p + i, to - i) : Lane(*p);
     };
-    std::size_t i = 0;
-    for (; i + kLane <= row; i += kLane) {
-      const Lane y = f(load(index, i)...);
-      (add ? Lane::load_unaligned(out + i) + y : y).store_unaligned(out + i);
+    std::size_t i = from;
+    for (; i + kLane <= to; i += kLane, y += kLane) {
+      const Lane v = f(load(j, i)...);
+      (add ? Lane::load_unaligned(y) + v : v).store_unaligned(y);
     }
-    if (i == row) return;
-    const Lane y = f(load_last(index, i)...);
-    store_some(add ? load_some(out + i, row - i) + y : y, out + i, row - i);
+    if (i == to) return;
+    const Lane v = f(load_last(j, i)...);
+    store_some(add ? load_some(y, to - i) + v : v, y, to - i);
   };
   std::array<std::size_t, n> inputs;
   std::iota(inputs.begin(), inputs.end(), std::size_t{0});
-  for (;;) {
-    std::apply(run, inputs);
-    out += row;
-    std::size_t axis = axes - 1;
-    for (;;) {
-      if (axis == 0) return;
-      --axis;
-      for (std::size_t j = 0; j < n; ++j) at[j] += steps[j][axis];
-      if (++count[axis] < length[axis]) break;
-      for (std::size_t j = 0; j < n; ++j) at[j] -= steps[j][axis] * length[axis];
-      count[axis] = 0;
-    }
-  }
+  parallel_for(size_of(shape), kGrain, [&](std::size_t begin, std::size_t end) {
+    layout.each(begin, end,
+                [&](const std::size_t* places, std::size_t from, std::size_t to, std::size_t at) {
+                  std::apply([&](auto... j) { part(places, from, to, out + at, j...); }, inputs);
+                });
+  });
 }
 
 /// y = f(x), with derivative df(g, x, y) for the gradient g that arrives at y.
 template <class F, class D>
 Var map(const char* name, Var x, F f, D df) {
   Tensor y = uninitialised(x.shape());
-  map_lanes(y.size(), y.data(), false, f, x.value().data());
+  map_all(y.size(), y.data(), false, f, x.value().data());
   return x.tape->record(name, {x}, std::move(y), [df](Arrival& at) {
     if (at.recorded()) return at.give(0, df(at.gradient(), at.in(0), at.out()));
     const auto [to, fresh] = at.sink(0);
     const Tensor &x = at.in(0).value(), &y = at.out().value();
-    map_broadcast(y.shape(), to, !fresh, df, at.compact(), x, y);
+    const Tensor& g = at.compact();
+    if (g.size() == y.size())
+      return map_all(y.size(), to, !fresh, df, g.data(), x.data(), y.data());
+    map_broadcast(y.shape(), to, !fresh, df, g, x, y);
   });
 }
 

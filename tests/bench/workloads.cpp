@@ -219,6 +219,17 @@ Workload elementwise_large() {
   return with_gradients(s);
 }
 
+// The same as one formula; its line is named so.
+Workload elementwise_large_fused() {
+  auto s = std::make_shared<Leaves>();
+  for (std::uint64_t seed : {1, 2, 3}) s->leaves.push_back(bench::uniform(seed, {4000000}, -2, 2));
+  s->loss = [](const std::vector<Var>& p, Noise&) {
+    return mean_of([](auto x, auto w, auto b) { return tanh(x * w + b) * sigmoid(x); }, p[0], p[1],
+                   p[2]);
+  };
+  return with_gradients(s);
+}
+
 Workload gumbel_large(bool fixed) {
   auto s = std::make_shared<Leaves>();
   s->leaves = {bench::uniform(1, {10000, 100}, -2, 2)};
@@ -228,7 +239,7 @@ Workload gumbel_large(bool fixed) {
     Tape& tape = *p[0].tape;
     const Var y = fixed ? sample(p[0], rule, tape.borrow_constant(noise_once))
                         : source->sample(p[0], rule, noise);
-    return sum(y * tape.borrow_constant(c));
+    return sum_of([](auto p, auto q) { return p * q; }, y, tape.borrow_constant(c));
   };
   return with_gradients(s);
 }
@@ -283,6 +294,7 @@ int main(int argc, char** argv) {
                      {"kmeans_loop_step", kmeans},
                      {"chain_small", chain_small},
                      {"elementwise_large", elementwise_large},
+                     {"elementwise_large_fused", elementwise_large_fused},
                      {"gumbel_large", [] { return gumbel_large(false); }},
                      {"gumbel_large_fixednoise", [] { return gumbel_large(true); }},
                      {"xent_large", xent_large},

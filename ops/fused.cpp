@@ -1,0 +1,43 @@
+#include "ops/fused.hpp"
+
+#include <stdexcept>
+
+namespace argtape {
+inline namespace ARGTAPE_ABI {
+namespace fused {
+
+Shape shape_of(const char* op, Inputs inputs) {
+  tape_of(op, inputs);
+  Shape shape = inputs[0].shape();
+  for (const Var& x : inputs) shape = broadcast_shape(op, shape, x.shape());
+  return shape;
+}
+
+void refuse_empty(const char* op, const Shape& shape) {
+  throw std::invalid_argument(std::string(op) + ": the inputs are " + str(shape) +
+                              "; need at least one number");
+}
+
+std::vector<Var> stand_ins(Arrival& at) {
+  std::vector<Var> x;
+  for (std::size_t i = 0; i < at.inputs(); ++i)
+    x.push_back(at.out().tape->record("stand-in", {at.in(i)}, at.in(i).value(),
+                                      [](Arrival& at) { at.pass(0); }));
+  return x;
+}
+
+void give_derivatives(Arrival& at, Var y, const std::vector<Var>& stand_ins, double factor) {
+  std::vector<Var> wanted;
+  for (std::size_t i = 0; i < at.inputs(); ++i)
+    if (at.wants(i)) wanted.push_back(stand_ins[i]);
+  const Var g = factor == 1 ? at.gradient() : at.gradient() * factor;
+  const std::vector<Var> slopes =
+      differentiate(y, wanted, g.shape() == y.shape() ? g : broadcast_to(g, y.shape()));
+  std::size_t next = 0;
+  for (std::size_t i = 0; i < at.inputs(); ++i)
+    if (at.wants(i)) at.give(i, slopes[next++]);
+}
+
+}  // namespace fused
+}  // namespace ARGTAPE_ABI
+}  // namespace argtape
