@@ -7,6 +7,7 @@
 #include <string>
 
 #include "engine/lanes.hpp"
+#include "engine/parallel.hpp"
 
 namespace argtape {
 inline namespace ARGTAPE_ABI {
@@ -36,6 +37,8 @@ void philox_rounds(std::uint32_t (&c)[4][n], std::uint32_t k0, std::uint32_t k1)
 // Bits of a Scalar's significand, and the words one number takes.
 constexpr int kDigits = std::numeric_limits<Scalar>::digits;
 constexpr std::size_t kWords = sizeof(Scalar) / sizeof(std::uint32_t);
+constexpr std::size_t kGroup = 64, kCounters = kGroup / 4;  // words, and counters, of a group
+constexpr std::size_t kNumbers = kGroup / kWords;           // that one group makes
 using Bits = std::conditional_t<kWords == 1, std::uint32_t, std::uint64_t>;
 
 Bits bits_at(const std::uint32_t* words, std::size_t i, std::size_t numbers) {
@@ -49,24 +52,24 @@ Bits bits_at(const std::uint32_t* words, std::size_t i, std::size_t numbers) {
 
 // In (0, 1) on an even grid. One bit less than the significand holds, so that the half step added
 // keeps the last number below 1.
-void even_uniforms(const std::uint32_t* words, std::size_t n, Scalar* out) {
+void even_uniforms(const std::uint32_t* words, Scalar* out) {
   constexpr int bits = kDigits - 1;
   const auto step = static_cast<Scalar>(std::ldexp(1.0, -bits));
 #pragma omp simd
-  for (std::size_t i = 0; i < n; ++i) {
-    const Bits b = bits_at(words, i, n) >> (8 * static_cast<int>(sizeof(Bits)) - bits);
+  for (std::size_t i = 0; i < kNumbers; ++i) {
+    const Bits b = bits_at(words, i, kNumbers) >> (8 * static_cast<int>(sizeof(Bits)) - bits);
     out[i] = (static_cast<Scalar>(b) + Scalar(0.5)) * step;
   }
 }
 
 // In (0, 1), fine near 0: there every bit of the word counts, so that the logarithm has an honest
 // tail.
-void fine_uniforms(const std::uint32_t* words, std::size_t n, Scalar* out) {
+void fine_uniforms(const std::uint32_t* words, Scalar* out) {
   const auto step = static_cast<Scalar>(std::ldexp(1.0, -8 * static_cast<int>(sizeof(Bits))));
   const Scalar below_one = 1 - std::numeric_limits<Scalar>::epsilon() / 2;
 #pragma omp simd
-  for (std::size_t i = 0; i < n; ++i) {
-    const Scalar u = (static_cast<Scalar>(bits_at(words, i, n)) + Scalar(0.5)) * step;
+  for (std::size_t i = 0; i < kNumbers; ++i) {
+    const Scalar u = (static_cast<Scalar>(bits_at(words, i, kNumbers)) + Scalar(0.5)) * step;
     out[i] = u < below_one ? u : below_one;
   }
 }
@@ -80,46 +83,91 @@ std::array<std::uint32_t, 4> philox(std::array<std::uint32_t, 4> counter,
   return {c[0][0], c[1][0], c[2][0], c[3][0]};
 }
 
-void Rng::next_group(std::uint32_t* words) {
-  constexpr std::size_t n = kGroup / 4;
-  std::uint32_t c[4][n];
-  const std::uint64_t first = position_++ * n;
-  for (std::size_t i = 0; i < n; ++i) {
+namespace {
+
+// The words of one group: word w of counter i stands at w * kCounters + i.
+#if defined(__AVX512F__)
+// A word in the lower half of a 64-bit lane, where the multiplication wants it; what the upper half
+// holds it does not see. Even counters in one register, odd ones in another.
+void group_words(std::uint64_t seed, std::uint64_t stream, std::uint64_t group,
+                 std::uint32_t* words) {
+  const __m512i lanes = _mm512_setr_epi64(0, 2, 4, 6, 8, 10, 12, 14);
+  __m512i c[2][4];
+  for (int odd = 0; odd < 2; ++odd) {
+    c[odd][0] =
+        _mm512_add_epi64(_mm512_set1_epi64(static_cast<long long>(group * kCounters) + odd), lanes);
+    c[odd][1] = _mm512_srli_epi64(c[odd][0], 32);
+    c[odd][2] = _mm512_set1_epi64(static_cast<long long>(stream));
+    c[odd][3] = _mm512_set1_epi64(static_cast<long long>(stream >> 32));
+  }
+  const __m512i m0 = _mm512_set1_epi64(kMultiply0), m1 = _mm512_set1_epi64(kMultiply1);
+  __m512i k0 = _mm512_set1_epi64(static_cast<long long>(seed & 0xffffffffu)),
+          k1 = _mm512_set1_epi64(static_cast<long long>(seed >> 32));
+  const __m512i w0 = _mm512_set1_epi64(kWeyl0), w1 = _mm512_set1_epi64(kWeyl1);
+  constexpr int exclusive_or = 0x96;  // of three
+  for (int round = 0; round < 10; ++round) {
+    for (auto& x : c) {
+      const __m512i p0 = _mm512_mul_epu32(m0, x[0]), p1 = _mm512_mul_epu32(m1, x[2]);
+      x[0] = _mm512_ternarylogic_epi64(_mm512_srli_epi64(p1, 32), x[1], k0, exclusive_or);
+      x[1] = p1;
+      x[2] = _mm512_ternarylogic_epi64(_mm512_srli_epi64(p0, 32), x[3], k1, exclusive_or);
+      x[3] = p0;
+    }
+    k0 = _mm512_add_epi64(k0, w0);
+    k1 = _mm512_add_epi64(k1, w1);
+  }
+  for (std::size_t w = 0; w < 4; ++w)
+    _mm512_storeu_si512(words + w * kCounters,
+                        _mm512_mask_blend_epi32(0xaaaa, c[0][w], _mm512_slli_epi64(c[1][w], 32)));
+}
+#else
+void group_words(std::uint64_t seed, std::uint64_t stream, std::uint64_t group,
+                 std::uint32_t* words) {
+  std::uint32_t c[4][kCounters];
+  const std::uint64_t first = group * kCounters;
+  for (std::size_t i = 0; i < kCounters; ++i) {
     c[0][i] = static_cast<std::uint32_t>(first + i);
     c[1][i] = static_cast<std::uint32_t>((first + i) >> 32);
-    c[2][i] = static_cast<std::uint32_t>(stream_);
-    c[3][i] = static_cast<std::uint32_t>(stream_ >> 32);
+    c[2][i] = static_cast<std::uint32_t>(stream);
+    c[3][i] = static_cast<std::uint32_t>(stream >> 32);
   }
-  philox_rounds(c, static_cast<std::uint32_t>(seed_), static_cast<std::uint32_t>(seed_ >> 32));
-  for (std::size_t w = 0; w < 4; ++w) std::copy(c[w], c[w] + n, words + w * n);
+  philox_rounds(c, static_cast<std::uint32_t>(seed), static_cast<std::uint32_t>(seed >> 32));
+  for (std::size_t w = 0; w < 4; ++w) std::copy(c[w], c[w] + kCounters, words + w * kCounters);
+}
+#endif
+
+// n numbers, a group at a time, from what numbers(words, to) makes of the words of one group.
+template <class Numbers>
+void fill(std::uint64_t seed, std::uint64_t stream, std::uint64_t group, std::size_t n, Scalar* out,
+          Numbers numbers) {
+  parallel_for(n, kGrain, [&](std::size_t begin, std::size_t end) {
+    alignas(64) std::uint32_t words[kGroup];
+    alignas(64) Scalar last[kNumbers];
+    for (std::size_t i = begin; i < end; i += kNumbers) {
+      group_words(seed, stream, group + i / kNumbers, words);
+      if (end - i >= kNumbers) {
+        numbers(words, out + i);
+      } else {
+        numbers(words, last);
+        std::copy(last, last + (end - i), out + i);
+      }
+    }
+  });
 }
 
-namespace {
-// Fills `out` a group at a time with what numbers(words, n, to) makes of the words of one group.
-template <class Next, class Numbers>
-Tensor fill(const Shape& shape, std::size_t group, Next next, Numbers numbers) {
-  Tensor out = uninitialised(shape);
-  alignas(64) std::uint32_t words[64];
-  alignas(64) Scalar last[64];
-  const std::size_t per_group = group / kWords;
-  for (std::size_t i = 0; i < out.size(); i += per_group) {
-    next(words);
-    const std::size_t left = out.size() - i;
-    if (left >= per_group) {
-      numbers(words, per_group, out.data() + i);
-    } else {
-      numbers(words, per_group, last);
-      std::copy(last, last + left, out.data() + i);
-    }
-  }
-  return out;
-}
 }  // namespace
 
-Tensor Rng::uniform(const Shape& shape) {
-  return fill(
-      shape, kGroup, [this](std::uint32_t* w) { next_group(w); }, even_uniforms);
+template <class Numbers>
+Tensor Rng::draw(const Shape& shape, Numbers numbers) {
+  Tensor out = uninitialised(shape);
+  fill(seed_, stream_, position_, out.size(), out.data(), numbers);
+  position_ += (out.size() + kNumbers - 1) / kNumbers;
+  return out;
 }
+
+void Rng::next_group(std::uint32_t* words) { group_words(seed_, stream_, position_++, words); }
+
+Tensor Rng::uniform(const Shape& shape) { return draw(shape, even_uniforms); }
 
 Tensor Rng::uniform(const Shape& shape, double low, double high) {
   if (!(low < high) || std::isinf(low) || std::isinf(high))
@@ -139,30 +187,26 @@ Tensor Rng::uniform(const Shape& shape, double low, double high) {
 }
 
 Tensor Rng::normal(const Shape& shape) {
-  return fill(
-      shape, kGroup, [this](std::uint32_t* w) { next_group(w); },
-      [](const std::uint32_t* words, std::size_t n, Scalar* out) {
-        alignas(64) Scalar u[64];
-        fine_uniforms(words, n, u);
-        const std::size_t half = n / 2;
-        constexpr auto turn = static_cast<Scalar>(6.283185307179586477);
-        for (std::size_t i = 0; i < half; i += kLane) {
-          const Lane radius = xsimd::sqrt(Lane(-2) * lane_log(Lane::load_aligned(u + i)));
-          const auto [sine, cosine] = xsimd::sincos(Lane(turn) * Lane::load_aligned(u + half + i));
-          (radius * cosine).store_unaligned(out + i);
-          (radius * sine).store_unaligned(out + half + i);
-        }
-      });
+  return draw(shape, [](const std::uint32_t* words, Scalar* out) {
+    alignas(64) Scalar u[kNumbers];
+    fine_uniforms(words, u);
+    constexpr std::size_t half = kNumbers / 2;
+    constexpr auto turn = static_cast<Scalar>(6.283185307179586477);
+    for (std::size_t i = 0; i < half; i += kLane) {
+      const Lane radius = xsimd::sqrt(Lane(-2) * lane_log(Lane::load_aligned(u + i)));
+      const auto [sine, cosine] = xsimd::sincos(Lane(turn) * Lane::load_aligned(u + half + i));
+      (radius * cosine).store_unaligned(out + i);
+      (radius * sine).store_unaligned(out + half + i);
+    }
+  });
 }
 
 Tensor Rng::gumbel(const Shape& shape) {
-  return fill(
-      shape, kGroup, [this](std::uint32_t* w) { next_group(w); },
-      [](const std::uint32_t* words, std::size_t n, Scalar* out) {
-        // u and 1 - u are distributed alike; the second is fine where the Gumbel number is large.
-        fine_uniforms(words, n, out);
-        map_lanes(n, out, false, lane_gumbel, out);
-      });
+  return draw(shape, [](const std::uint32_t* words, Scalar* out) {
+    // u and 1 - u are distributed alike; the second is fine where the Gumbel number is large.
+    fine_uniforms(words, out);
+    map_lanes(kNumbers, out, false, lane_gumbel, out);
+  });
 }
 
 std::vector<std::size_t> Rng::categorical(const Tensor& logits) {

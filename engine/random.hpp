@@ -45,9 +45,10 @@ class Rng {
   std::uint64_t position() const { return position_; }
 
  private:
-  // One group is the words of 16 counters; a call always starts with a fresh group.
-  static constexpr std::size_t kGroup = 64;
+  // Words come in groups, those of 16 counters; a call always starts with a fresh group.
   void next_group(std::uint32_t* words);
+  template <class Numbers>
+  Tensor draw(const Shape& shape, Numbers numbers);
 
   std::uint64_t seed_, position_, stream_;
 };
