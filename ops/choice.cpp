@@ -5,6 +5,7 @@
 #include <memory>
 #include <stdexcept>
 
+#include "engine/parallel.hpp"
 #include "engine/sweep.hpp"
 #include "ops/axis.hpp"
 #include "ops/elementwise.hpp"
@@ -30,38 +31,21 @@ namespace {
 // that temperature. `noise` may be null.
 Tensor chosen(const std::string& op, const Tensor& logits, const Scalar* noise, Scalar tau) {
   const std::size_t k = logits.shape()[logits.dimension() - 1], rows = logits.size() / k;
-  Tensor y = tau > 0 ? uninitialised(logits.shape()) : zeros(logits.shape());
-  Tensor sum = uninitialised({noise ? k : 0});
-  for (std::size_t r = 0; r < rows; ++r) {
-    const Scalar *x = logits.data() + r * k, *g = noise + (noise ? r * k : 0);
-    Scalar* to = y.data() + r * k;
-    if (k <= kLane) {  // a short row stays in a register
-      Lane v = load_some(x, k, kLowest);
-      if (noise) v += load_some(g, k);
-      Scalar total = 1;
+  Tensor y = uninitialised(logits.shape());
+  parallel_for(rows, rows_of_grain(k), [&](std::size_t begin, std::size_t end) {
+    for (std::size_t r = begin; r < end; ++r) {
+      const NoisyRow row{logits.data() + r * k, noise ? noise + r * k : nullptr, k};
+      Scalar* to = y.data() + r * k;
       if (tau > 0) {
-        store_some(softmax_lane(v, 1 / tau, total), to, k);
-      } else {
-        const std::size_t best = lane_argmax(v);
-        if (best == kLane || (noise && x[best] == kLowest)) refuse_row(op, x, k, r);
-        to[best] = 1;
+        if (!(softmax_row(row, to, tau) > 0)) refuse_row(op, row.x, k, r);
+        continue;
       }
-      if (!(total > 0)) refuse_row(op, x, k, r);
-      continue;
+      const std::size_t best = row_argmax(row);
+      if (best == k || (noise && row.x[best] == kLowest)) refuse_row(op, row.x, k, r);
+      map_lanes(k, to, false, [] { return Lane(0); });
+      to[best] = 1;
     }
-    if (noise) {
-      map_lanes(
-          k, sum.data(), false, [](Lane l, Lane n) { return l + n; }, x, g);
-      x = sum.data();
-    }
-    if (tau > 0) {
-      if (!(softmax_row(x, k, to, tau) > 0)) refuse_row(op, x, k, r);
-      continue;
-    }
-    const std::size_t best = row_argmax(x, k);
-    if (best == k || (noise && x[best] == kLowest)) refuse_row(op, x, k, r);
-    to[best] = 1;
-  }
+  });
   return y;
 }
 

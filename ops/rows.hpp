@@ -51,17 +51,43 @@ inline std::size_t lane_argmax(Lane x) {
 #endif
 }
 
+/// A row as it is read, lane by lane: the numbers from i on, and past its end -inf. `noise`, if not
+/// null, is added.
+struct NoisyRow {
+  const Scalar *x, *noise;
+  std::size_t n;
+  Lane operator()(std::size_t i) const {
+    if (i + kLane <= n) {
+      const Lane v = Lane::load_unaligned(x + i);
+      return noise ? v + Lane::load_unaligned(noise + i) : v;
+    }
+    const Lane v = load_some(x + i, n - i, kLowest);
+    return noise ? v + load_some(noise + i, n - i) : v;
+  }
+};
+
 /// The place of the first largest of n > 0 numbers; n if one of them is NaN.
-inline std::size_t row_argmax(const Scalar* x, std::size_t n) {
+inline std::size_t row_argmax(const NoisyRow& row) {
+  if (row.n <= kLane) {
+    const std::size_t at = lane_argmax(row(0));
+    return at == kLane ? row.n : at;
+  }
   std::size_t best = 0;
-  for (std::size_t i = 0; i < n; i += kLane) {
-    const std::size_t left = n - i;
-    const std::size_t at =
-        lane_argmax(left < kLane ? load_some(x + i, left, kLowest) : Lane::load_unaligned(x + i));
-    if (at == kLane) return n;
-    if (x[i + at] > x[best]) best = i + at;
+  Scalar largest = kLowest;
+  for (std::size_t i = 0; i < row.n; i += kLane) {
+    const Lane v = row(i);
+    const std::size_t at = lane_argmax(v);
+    if (at == kLane) return row.n;
+    const Scalar m = lane_max(v);
+    if (i == 0 || m > largest) {
+      best = i + at;
+      largest = m;
+    }
   }
   return best;
+}
+inline std::size_t row_argmax(const Scalar* x, std::size_t n) {
+  return row_argmax({x, nullptr, n});
 }
 
 /// softmax(slope x) of a lane whose rest stands at -inf, and sum_i e^{slope (x_i - max)}, which is
@@ -72,23 +98,57 @@ inline Lane softmax_lane(Lane x, Scalar slope, Scalar& sum) {
   return e * Lane(1 / sum);
 }
 
-/// y = softmax(x / tau) for one row, without overflow; returns the sum, as softmax_lane() does.
-inline Scalar softmax_row(const Scalar* x, std::size_t n, Scalar* y, Scalar tau = 1) {
+/// So many lanes of a row at most are worked on outside of its own memory: there a last, incomplete
+/// lane need not be masked, and what was stored can be read again at once.
+constexpr std::size_t kShortRow = 32;
+
+/// e = e^{(x - max) / tau} lane by lane, into `lanes`; returns their sum.
+inline Scalar exponentials(const NoisyRow& row, Scalar tau, Lane* lanes) {
+  const std::size_t n = row.n;
+  Lane largest(kLowest), total(0);
+  for (std::size_t i = 0; i < n; i += kLane) {
+    const Lane v = row(i);
+    lanes[i / kLane] = v;
+    largest = xsimd::max(largest, v);
+  }
+  const Lane m(lane_max(largest)), slope(1 / tau);
+  for (std::size_t i = 0; i < n; i += kLane) {
+    const Lane e = lane_exp((lanes[i / kLane] - m) * slope);
+    lanes[i / kLane] = e;
+    total += e;
+  }
+  return lane_sum(total);
+}
+
+/// y = softmax((x + noise) / tau) for one row, without overflow; returns the sum, as softmax_lane()
+/// does.
+inline Scalar softmax_row(const NoisyRow& row, Scalar* y, Scalar tau = 1) {
+  const std::size_t n = row.n;
   Scalar sum;
   if (n <= kLane) {
-    store_some(softmax_lane(load_some(x, n, kLowest), 1 / tau, sum), y, n);
+    store_some(softmax_lane(row(0), 1 / tau, sum), y, n);
     return sum;
   }
-  const Lane m(row_max(x, n)), slope(1 / tau);
-  Lane total(0);
+  if (n <= kShortRow * kLane) {
+    Lane lanes[kShortRow];
+    sum = exponentials(row, tau, lanes);
+    const Lane scale(1 / sum);
+    std::size_t i = 0;
+    for (; i + kLane <= n; i += kLane) (lanes[i / kLane] * scale).store_unaligned(y + i);
+    if (i < n) store_some(lanes[i / kLane] * scale, y + i, n - i);
+    return sum;
+  }
+  Lane largest(kLowest), total(0);
+  for (std::size_t i = 0; i < n; i += kLane) largest = xsimd::max(largest, row(i));
+  const Lane m(lane_max(largest)), slope(1 / tau);
   std::size_t i = 0;
   for (; i + kLane <= n; i += kLane) {
-    const Lane e = lane_exp((Lane::load_unaligned(x + i) - m) * slope);
+    const Lane e = lane_exp((row(i) - m) * slope);
     e.store_unaligned(y + i);
     total += e;
   }
   if (i < n) {
-    const Lane e = lane_exp((load_some(x + i, n - i, kLowest) - m) * slope);
+    const Lane e = lane_exp((row(i) - m) * slope);
     store_some(e, y + i, n - i);
     total += e;
   }
@@ -97,6 +157,9 @@ inline Scalar softmax_row(const Scalar* x, std::size_t n, Scalar* y, Scalar tau 
   map_lanes(
       n, y, false, [=](Lane v) { return v * scale; }, y);
   return sum;
+}
+inline Scalar softmax_row(const Scalar* x, std::size_t n, Scalar* y, Scalar tau = 1) {
+  return softmax_row({x, nullptr, n}, y, tau);
 }
 
 /// scale J(p) g of lanes whose rest stands at 0.
@@ -118,22 +181,36 @@ inline void jacobian_row(const Scalar* p, const Scalar* g, std::size_t n, Scalar
       n, to, add, [=](Lane a, Lane b) { return s * a * (b - mean); }, p, g);
 }
 
-/// to = J(softmax((x + noise) / tau)) g / tau for one row, or added to it. `noise` may be null;
-/// scratch holds n numbers.
-inline void relaxed_jacobian_row(const Scalar* x, const Scalar* noise, const Scalar* g,
-                                 std::size_t n, Scalar tau, Scalar* scratch, Scalar* to, bool add) {
+/// to = J(softmax((x + noise) / tau)) g / tau for one row, or added to it; scratch holds n numbers.
+inline void relaxed_jacobian_row(const NoisyRow& row, const Scalar* g, Scalar tau, Scalar* scratch,
+                                 Scalar* to, bool add) {
+  const std::size_t n = row.n;
   if (n <= kLane) {
     Scalar sum;
-    const Lane l = load_some(x, n, kLowest);
-    const Lane p = softmax_lane(noise ? l + load_some(noise, n) : l, 1 / tau, sum);
+    const Lane p = softmax_lane(row(0), 1 / tau, sum);
     const Lane y = jacobian_lane(p, load_some(g, n), 1 / tau);
     return store_some(add ? load_some(to, n) + y : y, to, n);
   }
-  if (noise)
-    map_lanes(
-        n, scratch, false, [](Lane a, Lane b) { return a + b; }, x, noise);
-  softmax_row(noise ? scratch : x, n, scratch, tau);
-  jacobian_row(scratch, g, n, 1 / tau, to, add);
+  if (n > kShortRow * kLane) {
+    softmax_row(row, scratch, tau);
+    return jacobian_row(scratch, g, n, 1 / tau, to, add);
+  }
+  Lane p[kShortRow];
+  const Scalar over = 1 / exponentials(row, tau, p);
+  const auto slope = [&](std::size_t i) {
+    return i + kLane <= n ? Lane::load_unaligned(g + i) : load_some(g + i, n - i);
+  };
+  Lane weighted(0);
+  for (std::size_t i = 0; i < n; i += kLane) weighted += p[i / kLane] * slope(i);
+  const Lane mean(lane_sum(weighted) * over), scale(over / tau);
+  std::size_t i = 0;
+  for (; i + kLane <= n; i += kLane) {
+    const Lane y = scale * p[i / kLane] * (slope(i) - mean);
+    (add ? Lane::load_unaligned(to + i) + y : y).store_unaligned(to + i);
+  }
+  if (i == n) return;
+  const Lane y = scale * p[i / kLane] * (slope(i) - mean);
+  store_some(add ? load_some(to + i, n - i) + y : y, to + i, n - i);
 }
 
 /// log sum exp(x) for one row, without overflow.

@@ -7,6 +7,7 @@
 #include <stdexcept>
 #include <utility>
 
+#include "engine/parallel.hpp"
 #include "ops/elementwise.hpp"
 #include "ops/reduce.hpp"
 #include "ops/rows.hpp"
@@ -41,9 +42,8 @@ Rule with(Temperature tau, const char* name, double least, Make make) {
 
 Var over(Var x, double tau) { return tau == 1 ? x : x / tau; }
 
-// A shortcut that works row by row: f(row of the logits, row of the noise or null, row of the
-// choice's value, row of f', how many, scratch for as many, where to put the gradient, whether to
-// add it).
+// A shortcut that works row by row: f(row of the logits with their noise, row of the choice's
+// value, row of f', scratch for as many, where to put the gradient, whether to add it).
 template <class F>
 std::function<void(Arrival&)> by_rows(F f) {
   return [f](Arrival& at) {
@@ -51,11 +51,15 @@ std::function<void(Arrival&)> by_rows(F f) {
     const std::size_t k = logits.shape()[logits.dimension() - 1];
     const Scalar* noise = at.inputs() == 2 ? at.in(1).value().data() : nullptr;
     const Scalar* slope = at.numbers().data();
-    Tensor scratch = uninitialised({k});
     const auto [to, fresh] = at.sink(0);
-    for (std::size_t i = 0; i < logits.size(); i += k)
-      f(logits.data() + i, noise ? noise + i : nullptr, value.data() + i, slope + i, k,
-        scratch.data(), to + i, !fresh);
+    const auto sink = to;
+    const bool add = !fresh;
+    parallel_for(logits.size() / k, rows_of_grain(k), [&](std::size_t begin, std::size_t end) {
+      Tensor scratch = uninitialised({k > kShortRow * kLane ? k : 0});
+      for (std::size_t i = begin * k; i < end * k; i += k)
+        f(NoisyRow{logits.data() + i, noise ? noise + i : nullptr, k}, value.data() + i, slope + i,
+          scratch.data(), sink + i, add);
+    });
   };
 }
 
@@ -74,11 +78,12 @@ Rule straight_through(Temperature tau) {
     rule.backward = [t](const Draw& draw, Arrival& at) {
       return over(softmax_jacobian(softmax(over(draw.logits, t)), at.gradient()), t);
     };
-    rule.shortcut = by_rows([tau = static_cast<Scalar>(t)](
-                                const Scalar* l, const Scalar*, const Scalar*, const Scalar* g,
-                                std::size_t k, Scalar* p, Scalar* to, bool add) {
-      relaxed_jacobian_row(l, nullptr, g, k, tau, p, to, add);
-    });
+    rule.shortcut =
+        by_rows([tau = static_cast<Scalar>(t)](NoisyRow row, const Scalar*, const Scalar* g,
+                                               Scalar* scratch, Scalar* to, bool add) {
+          row.noise = nullptr;
+          relaxed_jacobian_row(row, g, tau, scratch, to, add);
+        });
     return rule;
   });
 }
@@ -95,9 +100,10 @@ Rule gumbel_softmax(Temperature tau) {
       return over(softmax_jacobian(draw.value, at.gradient()), t);
     };
     rule.shortcut =
-        by_rows([tau = static_cast<Scalar>(t)](
-                    const Scalar*, const Scalar*, const Scalar* y, const Scalar* g, std::size_t k,
-                    Scalar*, Scalar* to, bool add) { jacobian_row(y, g, k, 1 / tau, to, add); });
+        by_rows([tau = static_cast<Scalar>(t)](const NoisyRow& row, const Scalar* y,
+                                               const Scalar* g, Scalar*, Scalar* to, bool add) {
+          jacobian_row(y, g, row.n, 1 / tau, to, add);
+        });
     return rule;
   });
 }
@@ -108,11 +114,11 @@ Rule st_gumbel_softmax(Temperature tau) {
     rule.backward = [t](const Draw& draw, Arrival& at) {
       return over(softmax_jacobian(softmax(over(draw.logits + draw.noise, t)), at.gradient()), t);
     };
-    rule.shortcut = by_rows([tau = static_cast<Scalar>(t)](
-                                const Scalar* l, const Scalar* noise, const Scalar*,
-                                const Scalar* g, std::size_t k, Scalar* p, Scalar* to, bool add) {
-      relaxed_jacobian_row(l, noise, g, k, tau, p, to, add);
-    });
+    rule.shortcut =
+        by_rows([tau = static_cast<Scalar>(t)](const NoisyRow& row, const Scalar*, const Scalar* g,
+                                               Scalar* scratch, Scalar* to, bool add) {
+          relaxed_jacobian_row(row, g, tau, scratch, to, add);
+        });
     return rule;
   });
 }
@@ -223,15 +229,27 @@ Rule score_function(Baseline baseline) {
     const Shape& shape = logits.shape();
     const std::size_t k = shape[shape.size() - 1];
     const Tensor weights = weigh(at, Shape(shape.begin(), shape.end() - 1)).first;
-    Tensor p = uninitialised({k});
     const auto [to, fresh] = at.sink(0);
-    for (std::size_t r = 0; r < weights.size(); ++r) {
-      softmax_row(logits.data() + r * k, k, p.data());
-      const Lane weight(weights.data()[r]);
-      map_lanes(
-          k, to + r * k, !fresh, [=](Lane d, Lane q) { return weight * (d - q); },
-          hard.data() + r * k, p.data());
-    }
+    const auto sink = to;
+    const bool add = !fresh;
+    parallel_for(weights.size(), rows_of_grain(k), [&](std::size_t begin, std::size_t end) {
+      Tensor p = uninitialised({k});
+      for (std::size_t r = begin; r < end; ++r) {
+        const Scalar *l = logits.data() + r * k, *d = hard.data() + r * k;
+        Scalar* y = sink + r * k;
+        const Lane weight(weights.data()[r]);
+        if (k <= kLane) {
+          Scalar sum;
+          const Lane q = softmax_lane(load_some(l, k, kLowest), 1, sum);
+          const Lane g = weight * (load_some(d, k) - q);
+          store_some(add ? load_some(y, k) + g : g, y, k);
+          continue;
+        }
+        softmax_row(l, k, p.data());
+        map_lanes(
+            k, y, add, [=](Lane d, Lane q) { return weight * (d - q); }, d, p.data());
+      }
+    });
   };
   return rule;
 }

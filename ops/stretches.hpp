@@ -42,7 +42,17 @@ class Stretches {
  private:
   struct Walk {
     Walk(const Stretches& over, std::size_t stretch);
-    void next();
+    void next() {
+      for (std::size_t axis = at.size(); axis-- > 0;) {
+        const bool wraps = ++at[axis] == over.lengths_[axis];
+        for (std::size_t j = 0; j < over.inputs_; ++j) {
+          const std::size_t step = over.steps_[j][axis];
+          places[j] = wraps ? places[j] - step * (over.lengths_[axis] - 1) : places[j] + step;
+        }
+        if (!wraps) return;
+        at[axis] = 0;
+      }
+    }
     const Stretches& over;
     std::size_t places[kMostInputs] = {};
     xt::svector<std::size_t, 4> at;
