@@ -1,24 +1,36 @@
 #include "ops/blas.hpp"
 
-#include <atomic>
 #include <limits>
 #include <stdexcept>
 #include <string>
 #include <xtensor-blas/xblas.hpp>
 
-#include "engine/threads.hpp"
+#include "engine/parallel.hpp"
 
 // OpenBLAS has this beside the standard's functions; another BLAS goes by its own settings.
 extern "C" void openblas_set_num_threads(int) __attribute__((weak));
 
 namespace argtape {
 inline namespace ARGTAPE_ABI {
+namespace {
+
+// A product this large is worth a second thread.
+constexpr std::size_t kManyProducts = 1 << 19;
+
+// Rows and columns of the result are cut at multiples of what BLAS works on at a time.
+constexpr std::size_t kBlock = 16;
+
+}  // namespace
 
 void gemm(bool ta, bool tb, std::size_t n, std::size_t m, std::size_t k, const Scalar* a,
           const Scalar* b, Scalar beta, Scalar* c) {
-  static std::atomic<int> blas_threads{0};
-  if (openblas_set_num_threads && blas_threads.exchange(threads()) != threads())
-    openblas_set_num_threads(threads());
+  // Products are shared out here, among the threads that do all other work: two sets of threads
+  // that wait for work by spinning would be in each other's way.
+  static const bool alone = [] {
+    if (openblas_set_num_threads) openblas_set_num_threads(1);
+    return true;
+  }();
+  static_cast<void>(alone);
   constexpr auto most = static_cast<std::size_t>(std::numeric_limits<xt::blas_index_t>::max());
   if (n > most || m > most || k > most)
     throw std::length_error("matmul: (" + std::to_string(n) + ", " + std::to_string(k) +
@@ -26,10 +38,24 @@ void gemm(bool ta, bool tb, std::size_t n, std::size_t m, std::size_t k, const S
                             "); need lengths that BLAS can count");
   if (n == 0 || m == 0) return;
   const auto index = [](std::size_t i) { return static_cast<xt::blas_index_t>(i == 0 ? 1 : i); };
-  cxxblas::gemm<xt::blas_index_t>(cxxblas::RowMajor, ta ? cxxblas::Trans : cxxblas::NoTrans,
-                                  tb ? cxxblas::Trans : cxxblas::NoTrans, index(n), index(m),
-                                  static_cast<xt::blas_index_t>(k), Scalar{1}, a, index(ta ? n : k),
-                                  b, index(tb ? k : m), beta, c, index(m));
+  // Rows i..j and columns u..v of the result.
+  const auto part = [&](std::size_t i, std::size_t j, std::size_t u, std::size_t v) {
+    cxxblas::gemm<xt::blas_index_t>(cxxblas::RowMajor, ta ? cxxblas::Trans : cxxblas::NoTrans,
+                                    tb ? cxxblas::Trans : cxxblas::NoTrans, index(j - i),
+                                    index(v - u), static_cast<xt::blas_index_t>(k), Scalar{1},
+                                    a + (ta ? i : i * k), index(ta ? n : k), b + (tb ? u * k : u),
+                                    index(tb ? k : m), beta, c + i * m + u, index(m));
+  };
+  const auto cores = static_cast<std::size_t>(threads());
+  if (cores == 1 || n * m * k < kManyProducts) return part(0, n, 0, m);
+  const std::size_t cut = n >= m ? n : m, share = (cut + cores - 1) / cores,
+                    grain = (share + kBlock - 1) / kBlock * kBlock;
+  parallel_for(cut, grain, [&](std::size_t begin, std::size_t end) {
+    if (n >= m)
+      part(begin, end, 0, m);
+    else
+      part(0, n, begin, end);
+  });
 }
 
 }  // namespace ARGTAPE_ABI

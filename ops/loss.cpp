@@ -5,6 +5,7 @@
 #include <memory>
 #include <stdexcept>
 
+#include "engine/parallel.hpp"
 #include "engine/sweep.hpp"
 #include "ops/elementwise.hpp"
 #include "ops/map.hpp"
@@ -25,13 +26,16 @@ Var cross_entropy(Var logits, const std::vector<std::size_t>& labels) {
     throw std::invalid_argument("cross_entropy: logits are " + str(shape) + ", labels are " +
                                 std::to_string(labels.size()) + "; need one label for each row");
   Tensor y = uninitialised(rows);
-  for (std::size_t r = 0; r < labels.size(); ++r) {
-    if (labels[r] >= k)
-      throw std::invalid_argument("cross_entropy: label " + std::to_string(labels[r]) + " in row " +
-                                  std::to_string(r) + "; need less than " + std::to_string(k));
-    const Scalar* x = logits.value().data() + r * k;
-    y.data()[r] = logsumexp_row(x, k) - x[labels[r]];
-  }
+  const Scalar* x = logits.value().data();
+  parallel_for(labels.size(), rows_of_grain(k), [&](std::size_t begin, std::size_t end) {
+    for (std::size_t r = begin; r < end; ++r) {
+      if (labels[r] >= k)
+        throw std::invalid_argument("cross_entropy: label " + std::to_string(labels[r]) +
+                                    " in row " + std::to_string(r) + "; need less than " +
+                                    std::to_string(k));
+      y.data()[r] = logsumexp_row(x + r * k, k) - x[r * k + labels[r]];
+    }
+  });
   const auto kept = std::make_shared<const std::vector<std::size_t>>(labels);
   return logits.tape->record("cross_entropy", {logits}, std::move(y), [kept, k](Arrival& at) {
     const Var x = at.in(0);
@@ -42,14 +46,18 @@ Var cross_entropy(Var logits, const std::vector<std::size_t>& labels) {
       return at.give(0, reshape(at.gradient(), column) * (softmax(x) - hit));
     }
     const auto [to, fresh] = at.sink(0);
-    for (std::size_t r = 0; r < kept->size(); ++r) {
-      const Scalar *row = x.value().data() + r * k, g = at.numbers().data()[r];
-      // The loss is the row's logsumexp less the label's logit.
-      const Lane total(at.out().value().data()[r] + row[(*kept)[r]]), scale(g);
-      map_lanes(
-          k, to + r * k, !fresh, [=](Lane v) { return scale * lane_exp(v - total); }, row);
-      to[r * k + (*kept)[r]] -= g;
-    }
+    const Scalar *loss = at.out().value().data(), *slope = at.numbers().data();
+    const auto rows = [&, sink = to, add = !fresh](std::size_t begin, std::size_t end) {
+      for (std::size_t r = begin; r < end; ++r) {
+        const Scalar* row = x.value().data() + r * k;
+        // The loss is the row's logsumexp less the label's logit.
+        const Lane total(loss[r] + row[(*kept)[r]]), scale(slope[r]);
+        map_lanes(
+            k, sink + r * k, add, [=](Lane v) { return scale * lane_exp(v - total); }, row);
+        sink[r * k + (*kept)[r]] -= slope[r];
+      }
+    };
+    parallel_for(kept->size(), rows_of_grain(k), rows);
   });
 }
 

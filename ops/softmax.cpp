@@ -3,6 +3,7 @@
 #include <cmath>
 #include <stdexcept>
 
+#include "engine/parallel.hpp"
 #include "engine/sweep.hpp"
 #include "ops/axis.hpp"
 #include "ops/elementwise.hpp"
@@ -18,6 +19,13 @@ struct Rows {
   explicit Rows(const Shape& shape)
       : count(shape[shape.size() - 1] == 0 ? 0 : size_of(shape) / shape[shape.size() - 1]),
         length(shape[shape.size() - 1]) {}
+  // f(where the row begins), for each row.
+  template <class F>
+  void each(F f) const {
+    parallel_for(count, rows_of_grain(length), [&](std::size_t begin, std::size_t end) {
+      for (std::size_t r = begin; r < end; ++r) f(r * length);
+    });
+  }
 };
 
 }  // namespace
@@ -26,8 +34,8 @@ Var softmax(Var x, int axis) {
   return along_axis("softmax", x, axis, [](Var x) {
     Tensor y = uninitialised(x.shape());
     const Rows rows(x.shape());
-    for (std::size_t r = 0; r < rows.count; ++r)
-      softmax_row(x.value().data() + r * rows.length, rows.length, y.data() + r * rows.length);
+    rows.each(
+        [&](std::size_t at) { softmax_row(x.value().data() + at, rows.length, y.data() + at); });
     return x.tape->record("softmax", {x}, std::move(y), [](Arrival& at) {
       at.give(0, softmax_jacobian(at.out(), at.gradient()));
     });
@@ -40,11 +48,10 @@ Var softmax_jacobian(Var p, Var g) {
                                 str(g.shape()) + "; need the same shape, (..., K)");
   Tensor y = uninitialised(p.shape());
   const Rows rows(p.shape());
-  for (std::size_t r = 0; r < rows.count; ++r) {
-    const std::size_t at = r * rows.length;
+  rows.each([&](std::size_t at) {
     jacobian_row(p.value().data() + at, g.value().data() + at, rows.length, 1, y.data() + at,
                  false);
-  }
+  });
   return tape_of("softmax_jacobian", {p, g})
       .record("softmax_jacobian", {p, g}, std::move(y), [](Arrival& at) {
         const Var p = at.in(0), g = at.in(1), u = at.gradient();
@@ -57,26 +64,25 @@ Var log_softmax(Var x, int axis) {
   return along_axis("log_softmax", x, axis, [](Var x) {
     Tensor y = uninitialised(x.shape());
     const Rows rows(x.shape());
-    for (std::size_t r = 0; r < rows.count; ++r) {
-      const Scalar* v = x.value().data() + r * rows.length;
+    rows.each([&](std::size_t at) {
+      const Scalar* v = x.value().data() + at;
       const Lane total(logsumexp_row(v, rows.length));
       map_lanes(
-          rows.length, y.data() + r * rows.length, false, [=](Lane v) { return v - total; }, v);
-    }
+          rows.length, y.data() + at, false, [=](Lane v) { return v - total; }, v);
+    });
     return x.tape->record("log_softmax", {x}, std::move(y), [](Arrival& at) {
       const Var y = at.out();
       if (at.recorded()) return at.give(0, at.gradient() - exp(y) * sum(at.gradient(), {-1}, true));
       const Rows rows(y.shape());
       const auto [to, fresh] = at.sink(0);
-      for (std::size_t r = 0; r < rows.count; ++r) {
-        const Scalar *q = y.value().data() + r * rows.length,
-                     *g = at.numbers().data() + r * rows.length;
+      const Scalar *out = y.value().data(), *slope = at.numbers().data();
+      rows.each([&, sink = to, add = !fresh](std::size_t at) {
         const Lane total(row_sum(
-            rows.length, [](Lane g) { return g; }, g));
+            rows.length, [](Lane g) { return g; }, slope + at));
         map_lanes(
-            rows.length, to + r * rows.length, !fresh,
-            [=](Lane y, Lane g) { return g - lane_exp(y) * total; }, q, g);
-      }
+            rows.length, sink + at, add, [=](Lane y, Lane g) { return g - lane_exp(y) * total; },
+            out + at, slope + at);
+      });
     });
   });
 }
