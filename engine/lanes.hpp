@@ -32,6 +32,8 @@ inline void store(float* p, unsigned mask, __m512 x) {
 inline void store(double* p, unsigned mask, __m512d x) {
   _mm512_mask_storeu_pd(p, static_cast<__mmask8>(mask), x);
 }
+inline void stream(float* p, __m512 x) { _mm512_stream_ps(p, x); }
+inline void stream(double* p, __m512d x) { _mm512_stream_pd(p, x); }
 inline float sum(__m512 x) { return _mm512_reduce_add_ps(x); }
 inline double sum(__m512d x) { return _mm512_reduce_add_pd(x); }
 inline float max(__m512 x) { return _mm512_reduce_max_ps(x); }
@@ -121,6 +123,29 @@ inline Lane lane_gumbel(Lane u) {
   return -xsimd::log(-xsimd::log1p(-u));
 #else
   return lanes::through(u, [](lanes::Register v) { return vector_math::gumbel(v); });
+#endif
+}
+
+/// Results so large go past the caches, which could not hold them until they are read: memory is
+/// not read first only to be written over.
+constexpr std::size_t kPastCaches = std::size_t{8} << 20;  // bytes
+
+/// out[i] = f(in[i]...) for i < n, past the caches where that can be told to the machine; `out` is
+/// that of a Tensor, or whole lanes from there.
+template <class F, class... P>
+void stream_lanes(std::size_t n, Scalar* out, F f, const P*... in) {
+  std::size_t i = 0;
+  for (; i + kLane <= n; i += kLane) {
+    const Lane y = f(Lane::load_unaligned(in + i)...);
+#if defined(__AVX512F__)
+    lanes::stream(out + i, y);
+#else
+    y.store_aligned(out + i);
+#endif
+  }
+  if (i < n) store_some(f(load_some(in + i, n - i)...), out + i, n - i);
+#if defined(__AVX512F__)
+  _mm_sfence();
 #endif
 }
 

@@ -21,6 +21,10 @@ inline Lane sigmoid(Lane x) { return Lane(1) / (Lane(1) + lane_exp(-x)); }
 /// out[i] = f(in[i]...) for i < n, or out[i] += f(in[i]...) with `add`: map_lanes on all threads.
 template <class F, class... P>
 void map_all(std::size_t n, Scalar* out, bool add, F f, const P*... in) {
+  if (!add && n * sizeof(Scalar) >= kPastCaches)
+    return parallel_for(n, kGrain, [&](std::size_t begin, std::size_t end) {
+      stream_lanes(end - begin, out + begin, f, (in + begin)...);
+    });
   parallel_for(n, kGrain, [&](std::size_t begin, std::size_t end) {
     map_lanes(end - begin, out + begin, add, f, (in + begin)...);
   });
