@@ -18,7 +18,10 @@ class Sweep {
   Sweep(const Sweep&) = delete;
   Sweep& operator=(const Sweep&) = delete;
 
-  void run();
+  using Take = std::function<void(Var, Tensor&)>;
+  // With `take` it is the tape's last sweep, which gives back what it has passed.
+  void run(const Take* take = nullptr);
+  void visit(std::uint32_t i, Arrival& at);
   Gradients numbers();
   std::vector<Var> vars(Inputs wrt);
 
@@ -88,6 +91,10 @@ class Sweep {
     Way way = Way::same;
   };
   std::vector<Given> given_;  // by the backward that is running
+
+  void count_uses();
+  void done_with(std::uint32_t i, const Take& take);
+  std::vector<std::uint32_t> uses_;  // in the last sweep: of each node, by nodes not yet passed
 };
 
 namespace {
@@ -110,6 +117,9 @@ Sweep::Sweep(const char* name, Inputs costs, Inputs keep, Inputs weights, bool r
       costs_(costs.begin(), costs.end()),
       weights_(weights.begin(), weights.end()),
       words_((costs.size() + 63) / 64) {
+  if (tape_.spent_)
+    throw std::logic_error(std::string(name) +
+                           ": backward_once() has swept this tape; need a new one");
   if (weights.size() != 0 && weights.size() != costs.size())
     throw std::invalid_argument(std::string(name) + ": " + std::to_string(weights.size()) +
                                 " weights for " + std::to_string(costs.size()) +
@@ -164,7 +174,41 @@ Sweep::~Sweep() {
   if (!recorded_) truncate();
 }
 
-void Sweep::run() {
+void Sweep::count_uses() {
+  uses_.assign(count_, 0);
+  for (std::uint32_t i = 0; i < count_; ++i)
+    for (std::uint32_t in : tape_.nodes_[i].inputs) ++uses_[in];
+}
+
+// Node i has been passed: its value goes, unless it was the caller's, and a parameter whose last
+// use it was is complete.
+void Sweep::done_with(std::uint32_t i, const Take& take) {
+  Node& n = tape_.nodes_[i];
+  const auto hand_over = [&](std::uint32_t p) {
+    if (!tape_.nodes_[p].parameter) return;
+    if (slot_[p] == kNone) add_numbers(p, zeros(tape_.nodes_[p].value->shape()));
+    take(tape_.var(p), whole(p));
+    free_slot(p);
+  };
+  for (std::uint32_t in : n.inputs)
+    if (--uses_[in] == 0) {
+      hand_over(in);
+      uses_[in] = kNone;
+    }
+  if (uses_[i] == 0) hand_over(i);  // nobody used it
+  n.backward = nullptr;
+  const bool cost =
+      std::any_of(costs_.begin(), costs_.end(), [i](const Var& c) { return c.index == i; });
+  if (n.value != &n.own || n.parameter || cost) return;
+  n.value = nullptr;
+  n.own = Tensor();
+}
+
+void Sweep::run(const Take* take) {
+  if (take) {
+    tape_.spent_ = true;
+    count_uses();
+  }
   for (std::size_t c = 0; c < costs_.size(); ++c) {
     const std::uint32_t i = costs_[c].index;
     feeds_[i * words_ + c / 64] |= std::uint64_t{1} << (c % 64);
@@ -179,29 +223,40 @@ void Sweep::run() {
   at.sweep_ = this;
   at.tape_ = &tape_;
   for (std::uint32_t i = count_; i-- > 0;) {
-    const std::uint64_t* feeds = &feeds_[i * words_];
-    if (std::all_of(feeds, feeds + words_, [](std::uint64_t w) { return w == 0; }) || !visits(i))
-      continue;
-    const Node& n = tape_.nodes_[i];
-    for (std::uint32_t in : n.inputs)
-      for (std::size_t w = 0; w < words_; ++w) feeds_[in * words_ + w] |= feeds[w];
-    const bool here = arrived(i);
-    if (n.backward) {
-      if (n.op.refuses_no_path && !std::equal(feeds, feeds + words_, &paths_[i * words_]))
-        throw NoPath(n.op.name +
-                     ": no differentiable path from this choice to the cost; use "
-                     "score_function(), or make the path differentiable");
-      if (here || n.op.reads_costs) {
-        at.node_ = &n;
-        at.index_ = i;
-        at.gradient_ = recorded_ && here ? var_[i] : Var{};
-        n.backward(at);
-        settle(at);
-      }
-    }
-    if (!recorded_ && here && slot_[i] != kNone && !n.parameter && (keeps_.empty() || !keeps_[i]))
-      free_slot(i);
+    visit(i, at);
+    if (take) done_with(i, *take);
   }
+  if (!take) return;
+  for (std::uint32_t p : tape_.parameters_)
+    if (p >= count_) {
+      Tensor nothing = zeros(tape_.nodes_[p].value->shape());
+      (*take)(tape_.var(p), nothing);
+    }
+}
+
+void Sweep::visit(std::uint32_t i, Arrival& at) {
+  const std::uint64_t* feeds = &feeds_[i * words_];
+  if (std::all_of(feeds, feeds + words_, [](std::uint64_t w) { return w == 0; }) || !visits(i))
+    return;
+  const Node& n = tape_.nodes_[i];
+  for (std::uint32_t in : n.inputs)
+    for (std::size_t w = 0; w < words_; ++w) feeds_[in * words_ + w] |= feeds[w];
+  const bool here = arrived(i);
+  if (n.backward) {
+    if (n.op.refuses_no_path && !std::equal(feeds, feeds + words_, &paths_[i * words_]))
+      throw NoPath(n.op.name +
+                   ": no differentiable path from this choice to the cost; use "
+                   "score_function(), or make the path differentiable");
+    if (here || n.op.reads_costs) {
+      at.node_ = &n;
+      at.index_ = i;
+      at.gradient_ = recorded_ && here ? var_[i] : Var{};
+      n.backward(at);
+      settle(at);
+    }
+  }
+  if (!recorded_ && here && slot_[i] != kNone && !n.parameter && (keeps_.empty() || !keeps_[i]))
+    free_slot(i);
 }
 
 Tensor& Sweep::open_slot(std::uint32_t i, bool& fresh) {
@@ -449,6 +504,11 @@ Gradients backward(Inputs costs, Inputs also, Inputs weights) {
   Sweep sweep("backward", costs, also, weights, false);
   sweep.run();
   return sweep.numbers();
+}
+
+void backward_once(Inputs costs, const std::function<void(Var, Tensor&)>& take) {
+  Sweep sweep("backward_once", costs, {}, {}, false);
+  sweep.run(&take);
 }
 
 Gradients look(Inputs costs, Inputs also) {

@@ -116,6 +116,13 @@ class Gradients {
 /// The tape is left as it was; it may be swept again.
 Gradients backward(Inputs costs, Inputs also = {}, Inputs weights = {});
 
+/// The same for a tape's last sweep, in the least memory: take(parameter, gradient) is called for
+/// each parameter as soon as its gradient is complete (zeros if nothing arrived), and may change
+/// the parameter itself, which nobody will read again; what the sweep has passed is given back,
+/// values included, but for those of the costs and the parameters. After it, other values may not
+/// be read (std::logic_error), nor the tape be swept.
+void backward_once(Inputs costs, const std::function<void(Var parameter, Tensor& gradient)>& take);
+
 /// The same without leaving a trace: nothing is counted, and no baseline learns.
 Gradients look(Inputs costs, Inputs also = {});
 

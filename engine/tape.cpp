@@ -12,8 +12,12 @@ Scalar Var::item() const {
   return *value().data();
 }
 
-void refuse_empty_var() {
-  throw std::invalid_argument("value: the Var is empty; need one that an op or a tape gave");
+void refuse_value(Var v) {
+  if (!v.tape)
+    throw std::invalid_argument("value: the Var is empty; need one that an op or a tape gave");
+  throw std::logic_error("value: backward_once() has given back the value of " +
+                         v.tape->node(v.index).op.name + " (node " + std::to_string(v.index) +
+                         "); read it before, or sweep with backward()");
 }
 
 template <class Value>

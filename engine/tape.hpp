@@ -151,6 +151,7 @@ class Tape {
 
   Chunked<Node> nodes_;
   std::vector<std::uint32_t> parameters_;
+  bool spent_ = false;     // by backward_once()
   bool recording_ = true;  // false while a sweep computes gradients as plain numbers
 };
 
@@ -158,12 +159,14 @@ class Tape {
 /// two tapes, or none.
 Tape& tape_of(const std::string& op, Inputs vars);
 
-/// Throws std::invalid_argument: a Var made by hand stands on no tape.
-[[noreturn]] void refuse_empty_var();
+/// Throws std::invalid_argument: a Var made by hand stands on no tape; or std::logic_error: its
+/// value is gone.
+[[noreturn]] void refuse_value(Var v);
 
 inline const Tensor& Var::value() const {
-  if (!tape) refuse_empty_var();
-  return *tape->node(index).value;
+  const Tensor* value = tape ? tape->node(index).value : nullptr;
+  if (!value) refuse_value(*this);
+  return *value;
 }
 inline const Shape& Var::shape() const { return value().shape(); }
 

@@ -1,10 +1,12 @@
 #include "models/optimizers.hpp"
 
+#include <algorithm>
 #include <array>
 #include <cmath>
 #include <stdexcept>
 
 #include "engine/lanes.hpp"
+#include "engine/parallel.hpp"
 
 namespace argtape {
 inline namespace ARGTAPE_ABI {
@@ -36,6 +38,21 @@ void prepare(const char* op, const std::vector<Tensor>& parameters, const std::v
         "the same shape");
 }
 
+// One sweep, and update(i, gradient) for each parameter when its own is complete.
+template <class Update>
+void sweep_and_update(const char* op, const std::vector<Var>& on_tape, Inputs costs,
+                      Update update) {
+  for (std::size_t i = 1; i < on_tape.size(); ++i)
+    require(on_tape[i - 1].index < on_tape[i].index, op, "parameters on the tape out of order",
+            "them in the order in which they were put there");
+  backward_once(costs, [&](Var p, Tensor& gradient) {
+    const auto at = std::lower_bound(on_tape.begin(), on_tape.end(), p.index,
+                                     [](Var v, std::uint32_t index) { return v.index < index; });
+    if (at != on_tape.end() && at->index == p.index)
+      update(static_cast<std::size_t>(at - on_tape.begin()), gradient);
+  });
+}
+
 }  // namespace
 
 Sgd::Sgd(double rate, double momentum) : rate(rate), momentum_(momentum) {
@@ -47,17 +64,27 @@ Sgd::Sgd(double rate, double momentum) : rate(rate), momentum_(momentum) {
 void Sgd::step(std::vector<Tensor>& parameters, const std::vector<Var>& on_tape,
                const Gradients& gradients) {
   prepare("Sgd", parameters, on_tape, velocity_);
+  for (std::size_t i = 0; i < parameters.size(); ++i)
+    update(parameters[i], i, gradients[on_tape[i]]);
+}
+
+void Sgd::step(std::vector<Tensor>& parameters, const std::vector<Var>& on_tape, Inputs costs) {
+  prepare("Sgd", parameters, on_tape, velocity_);
+  sweep_and_update("Sgd", on_tape, costs,
+                   [&](std::size_t i, const Tensor& g) { update(parameters[i], i, g); });
+}
+
+void Sgd::update(Tensor& parameter, std::size_t i, const Tensor& gradient) {
   const auto m = static_cast<Scalar>(momentum_), r = static_cast<Scalar>(rate);
-  for (std::size_t i = 0; i < parameters.size(); ++i) {
-    Scalar *p = parameters[i].data(), *v = velocity_[i].data();
-    const Scalar* g = gradients[on_tape[i]].data();
-    const std::size_t n = parameters[i].size();
+  Scalar *p = parameter.data(), *v = velocity_[i].data();
+  const Scalar* g = gradient.data();
+  parallel_for(parameter.size(), kGrain, [=](std::size_t begin, std::size_t end) {
 #pragma omp simd
-    for (std::size_t k = 0; k < n; ++k) {
+    for (std::size_t k = begin; k < end; ++k) {
       v[k] = m * v[k] + g[k];
       p[k] -= r * v[k];
     }
-  }
+  });
 }
 
 Adam::Adam(double rate, double beta1, double beta2, double epsilon)
@@ -73,38 +100,50 @@ void Adam::step(std::vector<Tensor>& parameters, const std::vector<Var>& on_tape
   prepare("Adam", parameters, on_tape, mean_);
   prepare("Adam", parameters, on_tape, square_);
   ++steps_;
+  for (std::size_t i = 0; i < parameters.size(); ++i)
+    update(parameters[i], i, gradients[on_tape[i]]);
+}
+
+void Adam::step(std::vector<Tensor>& parameters, const std::vector<Var>& on_tape, Inputs costs) {
+  prepare("Adam", parameters, on_tape, mean_);
+  prepare("Adam", parameters, on_tape, square_);
+  ++steps_;
+  sweep_and_update("Adam", on_tape, costs,
+                   [&](std::size_t i, const Tensor& g) { update(parameters[i], i, g); });
+}
+
+void Adam::update(Tensor& parameter, std::size_t i, const Tensor& gradient) {
   const double t = static_cast<double>(steps_);
   const double unbiased = std::sqrt(1 - std::pow(beta2_, t));
   const Lane r = static_cast<Scalar>(rate / (1 - std::pow(beta1_, t)));
   const Lane root = static_cast<Scalar>(1 / unbiased), e = static_cast<Scalar>(epsilon_);
   const Lane b1 = static_cast<Scalar>(beta1_), c1 = static_cast<Scalar>(1 - beta1_);
   const Lane b2 = static_cast<Scalar>(beta2_), c2 = static_cast<Scalar>(1 - beta2_);
-  for (std::size_t i = 0; i < parameters.size(); ++i) {
-    Scalar *p = parameters[i].data(), *m = mean_[i].data(), *v = square_[i].data();
-    const Scalar* g = gradients[on_tape[i]].data();
-    const std::size_t n = parameters[i].size();
-    const auto update = [&](Lane slope, Lane mean, Lane square, Lane weight) {
-      mean = b1 * mean + c1 * slope;
-      square = b2 * square + c2 * (slope * slope);
-      return std::array<Lane, 3>{mean, square,
-                                 weight - r * mean / (xsimd::sqrt(square) * root + e)};
-    };
-    std::size_t k = 0;
-    for (; k + kLane <= n; k += kLane) {
+  const auto updated = [=](Lane slope, Lane mean, Lane square, Lane weight) {
+    mean = b1 * mean + c1 * slope;
+    square = b2 * square + c2 * (slope * slope);
+    return std::array<Lane, 3>{mean, square, weight - r * mean / (xsimd::sqrt(square) * root + e)};
+  };
+  Scalar *p = parameter.data(), *m = mean_[i].data(), *v = square_[i].data();
+  const Scalar* g = gradient.data();
+  parallel_for(parameter.size(), kGrain, [&](std::size_t begin, std::size_t end) {
+    std::size_t k = begin;
+    for (; k + kLane <= end; k += kLane) {
       const auto [mean, square, weight] =
-          update(Lane::load_unaligned(g + k), Lane::load_unaligned(m + k),
-                 Lane::load_unaligned(v + k), Lane::load_unaligned(p + k));
+          updated(Lane::load_unaligned(g + k), Lane::load_unaligned(m + k),
+                  Lane::load_unaligned(v + k), Lane::load_unaligned(p + k));
       mean.store_unaligned(m + k);
       square.store_unaligned(v + k);
       weight.store_unaligned(p + k);
     }
-    if (k == n) continue;
-    const auto [mean, square, weight] = update(load_some(g + k, n - k), load_some(m + k, n - k),
-                                               load_some(v + k, n - k), load_some(p + k, n - k));
-    store_some(mean, m + k, n - k);
-    store_some(square, v + k, n - k);
-    store_some(weight, p + k, n - k);
-  }
+    if (k == end) return;
+    const std::size_t left = end - k;
+    const auto [mean, square, weight] = updated(load_some(g + k, left), load_some(m + k, left),
+                                                load_some(v + k, left), load_some(p + k, left));
+    store_some(mean, m + k, left);
+    store_some(square, v + k, left);
+    store_some(weight, p + k, left);
+  });
 }
 
 }  // namespace ARGTAPE_ABI

@@ -17,9 +17,13 @@ class Sgd {
   /// std::invalid_argument if they do not match.
   void step(std::vector<Tensor>& parameters, const std::vector<Var>& on_tape,
             const Gradients& gradients);
+  /// The same from the costs: the tape's last sweep, backward_once(), which changes each parameter
+  /// as soon as its gradient is complete. It takes the least memory.
+  void step(std::vector<Tensor>& parameters, const std::vector<Var>& on_tape, Inputs costs);
   double rate;
 
  private:
+  void update(Tensor& parameter, std::size_t i, const Tensor& gradient);
   double momentum_;
   std::vector<Tensor> velocity_;
 };
@@ -32,9 +36,11 @@ class Adam {
   explicit Adam(double rate, double beta1 = 0.9, double beta2 = 0.999, double epsilon = 1e-8);
   void step(std::vector<Tensor>& parameters, const std::vector<Var>& on_tape,
             const Gradients& gradients);
+  void step(std::vector<Tensor>& parameters, const std::vector<Var>& on_tape, Inputs costs);
   double rate;
 
  private:
+  void update(Tensor& parameter, std::size_t i, const Tensor& gradient);
   double beta1_, beta2_, epsilon_;
   std::size_t steps_ = 0;
   std::vector<Tensor> mean_, square_;

@@ -121,7 +121,7 @@ ZeroOneRun train_zero_one(const Split& data, const std::string& method,
       const Var loss =
           cost(logits, batch.labels, run.steps, noise) / static_cast<double>(settings.batch);
       if (run.steps == 0) run.stop_report = str(stop_report(loss, weights));
-      adam.step(network.parameters, weights, backward(loss));
+      adam.step(network.parameters, weights, loss);
       ++run.steps;
       if (progress) progress();
     }

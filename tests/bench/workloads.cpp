@@ -75,7 +75,7 @@ Workload mlp_step() {
     Var h = relu(dense(tape.borrow_constant(s->x), p[0], p[1]));
     h = relu(dense(h, p[2], p[3]));
     const Var loss = mean(cross_entropy(dense(h, p[4], p[5]), s->labels));
-    s->adam.step(s->net.parameters, p, backward(loss));
+    s->adam.step(s->net.parameters, p, loss);
     return noise.checking ? static_cast<double>(loss.item()) : 0;
   });
 }
@@ -109,7 +109,7 @@ Workload catvae(bool hard) {
     h = relu(dense(h, p[6], p[7]));
     h = relu(dense(h, p[8], p[9]));
     const Var loss = sum(bce_with_logits(dense(h, p[10], p[11]), x)) / static_cast<double>(b) + kl;
-    s->adam.step(s->net.parameters, p, backward(loss));
+    s->adam.step(s->net.parameters, p, loss);
     return noise.checking ? static_cast<double>(loss.item()) : 0;
   });
 }
@@ -140,7 +140,7 @@ Workload sbn_step() {
     }
     const Var loss = sum(bce_with_logits(dense(h, p[4], p[5]), tape.borrow_constant(s->t))) /
                      static_cast<double>(b);
-    s->adam.step(s->net.parameters, p, backward(loss));
+    s->adam.step(s->net.parameters, p, loss);
     return noise.checking ? static_cast<double>(loss.item()) : 0;
   });
 }
@@ -168,7 +168,7 @@ Workload kmeans() {
     s->at = (s->at + 1) % 10;
     const Var distances = sum(square(fixed), {1}) - 2 * matmul(x, transpose(fixed));
     const Var loss = sum(squared_error(x, take(c, indices_of(argmin(distances, zero())))));
-    s->sgd.step(s->centroids, p, backward(loss));
+    s->sgd.step(s->centroids, p, loss);
     return noise.checking ? static_cast<double>(loss.item()) : 0;
   });
 }
