@@ -14,25 +14,25 @@ template <class V>
 using Integers = decltype(V{} < V{});  // as many, of the same width
 
 template <class V>
-V all(float x) {
+[[gnu::always_inline]] inline V all(float x) {
   return x - V{};
 }
 
 // The nearest integers of |x| < 2^22, as numbers and as integers.
 template <class V>
-V round(V x, Integers<V>& n) {
+[[gnu::always_inline]] inline V round(V x, Integers<V>& n) {
   const V magic = all<V>(12582912.f), shifted = x + magic;  // 1.5 * 2^23
   n = (Integers<V>)shifted - (Integers<V>)magic;
   return shifted - magic;
 }
 
 template <class V>
-V power_of_two(Integers<V> n) {
+[[gnu::always_inline]] inline V power_of_two(Integers<V> n) {
   return (V)((n + 127) << 23);
 }
 
 template <class V>
-V exp(V x) {
+[[gnu::always_inline]] inline V exp(V x) {
   // Clamped where the result is 0 or infinite anyway; NaN is not below or above anything.
   V y = x < -110.f ? all<V>(-110.f) : x;
   y = y > 89.f ? all<V>(89.f) : y;
@@ -69,9 +69,9 @@ V exp(V x) {
   }
 }
 
-// log(2^e (1 + r)) for -0.25 <= r < 0.5.
+// log(2^e (1 + r)) for sqrt(1/2) <= 1 + r < sqrt(2).
 template <class V>
-V log_of(V e, V r) {
+[[gnu::always_inline]] inline V log_of(V e, V r) {
   V p = 7.0376836292e-2f * r - 1.1514610310e-1f;
   p = p * r + 1.1676998740e-1f;
   p = p * r - 1.2420140846e-1f;
@@ -84,28 +84,28 @@ V log_of(V e, V r) {
   return e * 0.693147181f + ((square * r) * p + (square * -0.5f + r));
 }
 
-// x = 2^e (1 + r) with r in -0.25..0.5.
+// x = 2^e (1 + r), so that log_of() gives its logarithm.
 template <class V>
-void split(V x, V& e, V& r) {
+[[gnu::always_inline]] inline void split(V x, V& e, V& r) {
 #if defined(__AVX512F__)
   if constexpr (sizeof(V) == 64) {
-    const auto m = (V)_mm512_getmant_ps((__m512)x, _MM_MANT_NORM_p75_1p5, _MM_MANT_SIGN_nan);
+    const auto m = (V)_mm512_getmant_ps((__m512)x, _MM_MANT_NORM_1_2, _MM_MANT_SIGN_nan);
     e = (V)_mm512_getexp_ps((__m512)x);
-    e = m < 1.f ? e + 1.f : e;
-    r = m - 1.f;
+    const Integers<V> above = m > 1.41421356f;
+    e = above ? e + 1.f : e;
+    r = (above ? m * 0.5f : m) - 1.f;
     return;
   }
 #endif
   const Integers<V> tiny = x < 1.17549435e-38f;
   const V y = tiny ? x * 8388608.f : x;
-  // Counted from 0.75, so that the mantissa lies in 0.75..1.5.
-  const Integers<V> shifted = (Integers<V>)y - 0x3f400000, n = shifted >> 23;
+  const Integers<V> shifted = (Integers<V>)y - 0x3f3504f3, n = shifted >> 23;
   e = __builtin_convertvector(n, V) - (tiny ? all<V>(23.f) : V{});
   r = (V)((Integers<V>)y - (n << 23)) - 1.f;
 }
 
 template <class V>
-V log(V x) {
+[[gnu::always_inline]] inline V log(V x) {
   V e, r;
   split(x, e, r);
   V y = log_of(e, r);
@@ -126,15 +126,15 @@ V log(V x) {
 
 // log(1 + x) for 0 <= x <= 1.
 template <class V>
-V log1p_of_unit(V x) {
-  const Integers<V> small = x < 0.5f;
+[[gnu::always_inline]] inline V log1p_of_unit(V x) {
+  const Integers<V> small = x < 0.414213562f;
   return log_of(small ? V{} : all<V>(1.f), small ? x : x * 0.5f - 0.5f);
 }
 
 // -log(-log(1 - u)) for 0 < u < 1: the Gumbel number of a uniform one, fine where u is small and
 // the result large.
 template <class V>
-V gumbel(V u) {
+[[gnu::always_inline]] inline V gumbel(V u) {
   V e, r;
   split(1.f - u, e, r);
   // Below a quarter r is -u itself, so that no digit is lost in 1 - u.
@@ -144,12 +144,12 @@ V gumbel(V u) {
 }
 
 template <class V>
-V abs(V x) {
+[[gnu::always_inline]] inline V abs(V x) {
   return (V)((Integers<V>)x & 0x7fffffff);
 }
 
 template <class V>
-V tanh(V x) {
+[[gnu::always_inline]] inline V tanh(V x) {
   const V square = x * x;
   V p = -5.70498872745e-3f * square + 2.06390887954e-2f;
   p = p * square - 5.37397155531e-2f;
@@ -161,7 +161,7 @@ V tanh(V x) {
 }
 
 template <class V>
-V sigmoid(V x) {
+[[gnu::always_inline]] inline V sigmoid(V x) {
   return 1.f / (1.f + exp(-x));
 }
 

@@ -38,6 +38,27 @@ void give_derivatives(Arrival& at, Var y, const std::vector<Var>& stand_ins, dou
     if (at.wants(i)) at.give(i, slopes[next++]);
 }
 
+Slopes::Slopes(Arrival& at) : whole_(at.inputs()) {
+  const Shape& shape = at.out().shape();
+  for (std::size_t i = 0; i < at.inputs(); ++i) {
+    if (!at.wants(i)) continue;
+    if (at.in(i).shape() == shape) {
+      // An input used twice has one sink, and is added to the second time.
+      const auto [sink, fresh] = at.sink(i);
+      to[i] = sink;
+      add[i] = !fresh;
+    } else {
+      whole_[i] = uninitialised(shape);
+      to[i] = whole_[i].data();
+    }
+  }
+}
+
+void Slopes::give(Arrival& at) {
+  for (std::size_t i = 0; i < at.inputs(); ++i)
+    if (at.wants(i) && at.in(i).shape() != at.out().shape()) at.give(i, std::move(whole_[i]));
+}
+
 }  // namespace fused
 }  // namespace ARGTAPE_ABI
 }  // namespace argtape

@@ -36,12 +36,12 @@ Shape shape_of(const char* op, Inputs inputs);
 std::vector<Var> stand_ins(Arrival& at);
 void give_derivatives(Arrival& at, Var y, const std::vector<Var>& stand_ins, double factor);
 
-inline Pack load(const Scalar* p, std::size_t n) {
+[[gnu::always_inline]] inline Pack load(const Scalar* p, std::size_t n) {
   Pack v{};
   std::memcpy(&v, p, n * sizeof(Scalar));
   return v;
 }
-inline void store(Pack v, Scalar* p, std::size_t n, bool add) {
+[[gnu::always_inline]] inline void store(Pack v, Scalar* p, std::size_t n, bool add) {
   if (add) v += load(p, n);
   std::memcpy(p, &v, n * sizeof(Scalar));
 }
@@ -78,8 +78,9 @@ void run(const Stretches& layout, const Scalar* const* data, std::size_t begin, 
 
 /// Puts scale * derivative k where it belongs, for each input that has one.
 template <class Count, unsigned inputs, std::size_t... k>
-void store_slopes(const Number<inputs>& y, Pack scale, Scalar* const* to, const bool* add,
-                  std::size_t at, Count n, std::index_sequence<k...>) {
+[[gnu::always_inline]] inline void store_slopes(const Number<inputs>& y, Pack scale,
+                                                Scalar* const* to, const bool* add, std::size_t at,
+                                                Count n, std::index_sequence<k...>) {
   const auto one = [&](auto index) {
     constexpr unsigned j = decltype(index)::value;
     if constexpr (inputs >> j & 1) {
@@ -91,13 +92,17 @@ void store_slopes(const Number<inputs>& y, Pack scale, Scalar* const* to, const 
   (one(std::integral_constant<unsigned, k>{}), ...);
 }
 
-/// Where derivatives are put: straight into the sweep's sink where an input has the result's shape,
-/// else into a tensor of that shape, to be summed.
-template <std::size_t inputs>
+/// Where a node's derivatives are put: straight into the sweep's sink where an input has the
+/// result's shape, else into a tensor of that shape, to be summed.
 struct Slopes {
-  std::array<Tensor, inputs> whole;
-  std::array<Scalar*, inputs> to{};
-  std::array<bool, inputs> add{};
+  explicit Slopes(Arrival& at);
+  /// Hands over what was to be summed.
+  void give(Arrival& at);
+  Scalar* to[Stretches::kMostInputs] = {};
+  bool add[Stretches::kMostInputs] = {};
+
+ private:
+  std::vector<Tensor> whole_;
 };
 
 /// The backward pass of elementwise(): derivative times the gradient that arrived.
@@ -109,31 +114,18 @@ void backward(Arrival& at, const F& f, std::index_sequence<k...> all) {
   }
   const Shape& shape = at.out().shape();
   const Tensor& g = at.compact();
-  Slopes<sizeof...(k)> s;
-  for (std::size_t j : {k...}) {
-    if (!at.wants(j)) continue;
-    if (at.in(j).shape() == shape) {
-      const auto [to, fresh] = at.sink(j);
-      s.to[j] = to;
-      s.add[j] = !fresh;
-    } else {
-      s.whole[j] = uninitialised(shape);
-      s.to[j] = s.whole[j].data();
-    }
-  }
-  // An input used twice has one sink: what comes first must be there before the second is added.
+  Slopes slopes(at);
   const Stretches layout(shape, {&at.in(k).shape()..., &g.shape()});
   const Scalar* data[] = {at.in(k).value().data()..., g.data()};
   parallel_for(size_of(shape), kGrain, [&](std::size_t begin, std::size_t end) {
     run<true, true>(
         layout, data, begin, end, f,
         [&](std::size_t i, auto n, const auto& y, Pack slope) {
-          store_slopes(y, slope, s.to.data(), s.add.data(), i, n, all);
+          store_slopes(y, slope, slopes.to, slopes.add, i, n, all);
         },
         all);
   });
-  for (std::size_t j : {k...})
-    if (at.wants(j) && at.in(j).shape() != shape) at.give(j, std::move(s.whole[j]));
+  slopes.give(at);
 }
 
 /// sum f(x...) * factor, and what is left of its derivatives.
@@ -236,7 +228,6 @@ template <class F, class... X>
 Var elementwise(const char* name, F f, Var first, X... more) {
   using All = std::make_index_sequence<1 + sizeof...(more)>;
   static_assert(1 + sizeof...(more) < Stretches::kMostInputs, "elementwise: at most 7 inputs");
-  const std::array<Var, 1 + sizeof...(more)> x{first, more...};
   Tensor y = uninitialised(fused::shape_of(name, {first, more...}));
   const Stretches layout(y.shape(), {&first.shape(), &more.shape()...});
   const Scalar* data[] = {first.value().data(), more.value().data()...};

@@ -32,47 +32,47 @@ struct Number {
 
 namespace number {
 
-inline Pack all(double c) { return static_cast<Scalar>(c) - Pack{}; }
-inline Number<0> constant(double c) { return {all(c), {}}; }
+[[gnu::always_inline]] inline Pack all(double c) { return static_cast<Scalar>(c) - Pack{}; }
+[[gnu::always_inline]] inline Number<0> constant(double c) { return {all(c), {}}; }
 
 // Number by number where there is no formula for several: double is there to be exact, not fast.
 template <class F>
-Pack each(Pack x, F f) {
+[[gnu::always_inline]] inline Pack each(Pack x, F f) {
   for (std::size_t i = 0; i < kPack; ++i) x[i] = f(x[i]);
   return x;
 }
 constexpr bool kFloat = sizeof(Scalar) == 4;
 
-inline Pack exp(Pack x) {
+[[gnu::always_inline]] inline Pack exp(Pack x) {
   if constexpr (kFloat)
     return vector_math::exp(x);
   else
     return each(x, [](Scalar v) { return std::exp(v); });
 }
-inline Pack log(Pack x) {
+[[gnu::always_inline]] inline Pack log(Pack x) {
   if constexpr (kFloat)
     return vector_math::log(x);
   else
     return each(x, [](Scalar v) { return std::log(v); });
 }
-inline Pack tanh(Pack x) {
+[[gnu::always_inline]] inline Pack tanh(Pack x) {
   if constexpr (kFloat)
     return vector_math::tanh(x);
   else
     return each(x, [](Scalar v) { return std::tanh(v); });
 }
-inline Pack softplus(Pack x) {
+[[gnu::always_inline]] inline Pack softplus(Pack x) {
   if constexpr (kFloat) {
     return (x > 0 ? x : Pack{}) + vector_math::log1p_of_unit(exp(-vector_math::abs(x)));
   } else {
     return each(x, [](Scalar v) { return std::fmax(v, 0) + std::log1p(std::exp(-std::abs(v))); });
   }
 }
-inline Pack pow(Pack x, Pack p) {
+[[gnu::always_inline]] inline Pack pow(Pack x, Pack p) {
   for (std::size_t i = 0; i < kPack; ++i) x[i] = std::pow(x[i], p[i]);
   return x;
 }
-inline Pack sqrt(Pack x) {
+[[gnu::always_inline]] inline Pack sqrt(Pack x) {
   return each(x, [](Scalar v) { return std::sqrt(v); });
 }
 
@@ -85,7 +85,7 @@ void each_input(Use use) {
 
 // f(x) with derivative f'(x).
 template <unsigned a>
-Number<a> chain(const Number<a>& x, Pack value, Pack slope) {
+[[gnu::always_inline]] inline Number<a> chain(const Number<a>& x, Pack value, Pack slope) {
   Number<a> y;
   y.value = value;
   each_input<a>([&](auto k) {
@@ -96,7 +96,8 @@ Number<a> chain(const Number<a>& x, Pack value, Pack slope) {
 }
 // f(x, z) with derivatives dx and dz.
 template <unsigned a, unsigned b>
-Number<a | b> chain(const Number<a>& x, const Number<b>& z, Pack value, Pack dx, Pack dz) {
+[[gnu::always_inline]] inline Number<a | b> chain(const Number<a>& x, const Number<b>& z,
+                                                  Pack value, Pack dx, Pack dz) {
   Number<a | b> y;
   y.value = value;
   each_input<(a | b)>([&](auto index) {
@@ -116,144 +117,145 @@ Number<a | b> chain(const Number<a>& x, const Number<b>& z, Pack value, Pack dx,
 }  // namespace number
 
 template <unsigned a, unsigned b>
-Number<a | b> operator+(const Number<a>& x, const Number<b>& y) {
+[[gnu::always_inline]] inline Number<a | b> operator+(const Number<a>& x, const Number<b>& y) {
   return number::chain(x, y, x.value + y.value, number::all(1), number::all(1));
 }
 template <unsigned a, unsigned b>
-Number<a | b> operator-(const Number<a>& x, const Number<b>& y) {
+[[gnu::always_inline]] inline Number<a | b> operator-(const Number<a>& x, const Number<b>& y) {
   return number::chain(x, y, x.value - y.value, number::all(1), number::all(-1));
 }
 template <unsigned a, unsigned b>
-Number<a | b> operator*(const Number<a>& x, const Number<b>& y) {
+[[gnu::always_inline]] inline Number<a | b> operator*(const Number<a>& x, const Number<b>& y) {
   return number::chain(x, y, x.value * y.value, y.value, x.value);
 }
 template <unsigned a, unsigned b>
-Number<a | b> operator/(const Number<a>& x, const Number<b>& y) {
+[[gnu::always_inline]] inline Number<a | b> operator/(const Number<a>& x, const Number<b>& y) {
   const Pack over = 1 / y.value, value = x.value / y.value;
   return number::chain(x, y, value, over, -value * over);
 }
 template <unsigned a>
-Number<a> operator-(const Number<a>& x) {
+[[gnu::always_inline]] inline Number<a> operator-(const Number<a>& x) {
   return number::chain(x, -x.value, number::all(-1));
 }
 template <unsigned a>
-Number<a> operator+(const Number<a>& x, double c) {
+[[gnu::always_inline]] inline Number<a> operator+(const Number<a>& x, double c) {
   return x + number::constant(c);
 }
 template <unsigned a>
-Number<a> operator+(double c, const Number<a>& x) {
+[[gnu::always_inline]] inline Number<a> operator+(double c, const Number<a>& x) {
   return x + c;
 }
 template <unsigned a>
-Number<a> operator-(const Number<a>& x, double c) {
+[[gnu::always_inline]] inline Number<a> operator-(const Number<a>& x, double c) {
   return x + -c;
 }
 template <unsigned a>
-Number<a> operator-(double c, const Number<a>& x) {
+[[gnu::always_inline]] inline Number<a> operator-(double c, const Number<a>& x) {
   return number::constant(c) - x;
 }
 template <unsigned a>
-Number<a> operator*(const Number<a>& x, double c) {
+[[gnu::always_inline]] inline Number<a> operator*(const Number<a>& x, double c) {
   return x * number::constant(c);
 }
 template <unsigned a>
-Number<a> operator*(double c, const Number<a>& x) {
+[[gnu::always_inline]] inline Number<a> operator*(double c, const Number<a>& x) {
   return x * c;
 }
 template <unsigned a>
-Number<a> operator/(const Number<a>& x, double c) {
+[[gnu::always_inline]] inline Number<a> operator/(const Number<a>& x, double c) {
   return number::chain(x, x.value / number::all(c), 1 / number::all(c));
 }
 template <unsigned a>
-Number<a> operator/(double c, const Number<a>& x) {
+[[gnu::always_inline]] inline Number<a> operator/(double c, const Number<a>& x) {
   return number::constant(c) / x;
 }
 
 template <unsigned a>
-Number<a> exp(const Number<a>& x) {
+[[gnu::always_inline]] inline Number<a> exp(const Number<a>& x) {
   const Pack y = number::exp(x.value);
   return number::chain(x, y, y);
 }
 template <unsigned a>
-Number<a> log(const Number<a>& x) {
+[[gnu::always_inline]] inline Number<a> log(const Number<a>& x) {
   return number::chain(x, number::log(x.value), 1 / x.value);
 }
 template <unsigned a>
-Number<a> tanh(const Number<a>& x) {
+[[gnu::always_inline]] inline Number<a> tanh(const Number<a>& x) {
   const Pack y = number::tanh(x.value);
   return number::chain(x, y, 1 - y * y);
 }
 template <unsigned a>
-Number<a> sigmoid(const Number<a>& x) {
+[[gnu::always_inline]] inline Number<a> sigmoid(const Number<a>& x) {
   const Pack y = 1 / (1 + number::exp(-x.value));
   return number::chain(x, y, y * (1 - y));
 }
 template <unsigned a>
-Number<a> softplus(const Number<a>& x) {
+[[gnu::always_inline]] inline Number<a> softplus(const Number<a>& x) {
   return number::chain(x, number::softplus(x.value), 1 / (1 + number::exp(-x.value)));
 }
 template <unsigned a>
-Number<a> relu(const Number<a>& x) {
+[[gnu::always_inline]] inline Number<a> relu(const Number<a>& x) {
   const auto positive = x.value > 0;
   return number::chain(x, positive ? x.value : Pack{}, positive ? number::all(1) : Pack{});
 }
 template <unsigned a>
-Number<a> sqrt(const Number<a>& x) {
+[[gnu::always_inline]] inline Number<a> sqrt(const Number<a>& x) {
   const Pack y = number::sqrt(x.value);
   return number::chain(x, y, number::all(0.5) / y);
 }
 template <unsigned a>
-Number<a> square(const Number<a>& x) {
+[[gnu::always_inline]] inline Number<a> square(const Number<a>& x) {
   return number::chain(x, x.value * x.value, x.value + x.value);
 }
 template <unsigned a>
-Number<a> pow(const Number<a>& x, double p) {
+[[gnu::always_inline]] inline Number<a> pow(const Number<a>& x, double p) {
   const Pack slope = p == 0 ? Pack{} : number::all(p) * number::pow(x.value, number::all(p - 1));
   return number::chain(x, number::pow(x.value, number::all(p)), slope);
 }
 template <unsigned a, unsigned b>
-Number<a | b> pow(const Number<a>& x, const Number<b>& p) {
+[[gnu::always_inline]] inline Number<a | b> pow(const Number<a>& x, const Number<b>& p) {
   const Pack y = number::pow(x.value, p.value);
   return number::chain(x, p, y, p.value * number::pow(x.value, p.value - 1),
                        y * number::log(x.value));
 }
 template <unsigned a>
-Number<a> abs(const Number<a>& x) {
+[[gnu::always_inline]] inline Number<a> abs(const Number<a>& x) {
   const Pack sign = x.value > 0 ? number::all(1) : x.value < 0 ? number::all(-1) : Pack{};
   return number::chain(x, x.value < 0 ? -x.value : x.value, sign);
 }
 template <unsigned a>
-Number<a> clip(const Number<a>& x, double low, double high) {
+[[gnu::always_inline]] inline Number<a> clip(const Number<a>& x, double low, double high) {
   const Pack l = number::all(low), h = number::all(high);
   const Pack y = x.value < l ? l : x.value > h ? h : x.value;
   return number::chain(x, y, y == x.value ? number::all(1) : Pack{});
 }
 template <unsigned a, unsigned b>
-Number<a | b> maximum(const Number<a>& x, const Number<b>& y) {
+[[gnu::always_inline]] inline Number<a | b> maximum(const Number<a>& x, const Number<b>& y) {
   const Pack one = number::all(1), half = number::all(0.5);
   const auto above = x.value > y.value, below = x.value < y.value;
   const Pack share = above ? one : below ? Pack{} : half;
   return number::chain(x, y, below ? y.value : x.value, share, 1 - share);
 }
 template <unsigned a, unsigned b>
-Number<a | b> minimum(const Number<a>& x, const Number<b>& y) {
+[[gnu::always_inline]] inline Number<a | b> minimum(const Number<a>& x, const Number<b>& y) {
   return -maximum(-x, -y);
 }
 
 template <unsigned a, unsigned b>
-Number<0> greater(const Number<a>& x, const Number<b>& y) {
+[[gnu::always_inline]] inline Number<0> greater(const Number<a>& x, const Number<b>& y) {
   return {x.value > y.value ? number::all(1) : Pack{}, {}};
 }
 template <unsigned a, unsigned b>
-Number<0> less(const Number<a>& x, const Number<b>& y) {
+[[gnu::always_inline]] inline Number<0> less(const Number<a>& x, const Number<b>& y) {
   return greater(y, x);
 }
 template <unsigned a, unsigned b>
-Number<0> equal(const Number<a>& x, const Number<b>& y) {
+[[gnu::always_inline]] inline Number<0> equal(const Number<a>& x, const Number<b>& y) {
   return {x.value == y.value ? number::all(1) : Pack{}, {}};
 }
 template <unsigned c, unsigned a, unsigned b>
-Number<a | b> where(const Number<c>& condition, const Number<a>& x, const Number<b>& y) {
+[[gnu::always_inline]] inline Number<a | b> where(const Number<c>& condition, const Number<a>& x,
+                                                  const Number<b>& y) {
   const auto no = condition.value == 0;
   Number<a | b> z;
   z.value = no ? y.value : x.value;
@@ -267,7 +269,7 @@ Number<a | b> where(const Number<c>& condition, const Number<a>& x, const Number
   return z;
 }
 template <unsigned a>
-Number<0> stop_gradient(const Number<a>& x) {
+[[gnu::always_inline]] inline Number<0> stop_gradient(const Number<a>& x) {
   return {x.value, {}};
 }
 

@@ -1,11 +1,14 @@
 // The engine alone: this program links no op, so what it needs it makes itself.
 #include <doctest/doctest.h>
 
+#include <atomic>
 #include <cmath>
 #include <limits>
+#include <thread>
 
 #include "engine/broadcast.hpp"
 #include "engine/gradcheck.hpp"
+#include "engine/parallel.hpp"
 #include "engine/random.hpp"
 #include "engine/show.hpp"
 #include "engine/stop.hpp"
@@ -533,7 +536,7 @@ TEST_CASE("a tape as text and as a graph tells exact, surrogate and cut apart") 
   if (!svg.empty()) CHECK(svg.find("choice[pathwise]") != std::string::npos);
 }
 
-TEST_CASE("a tape of a million nodes is swept in a loop, and its memory is handed out again") {
+TEST_CASE("a tape of a million nodes is swept in a loop, and its memory is not kept") {
   const auto run = [] {
     Tape tape;
     const Tensor one{1.0};
@@ -542,7 +545,9 @@ TEST_CASE("a tape of a million nodes is swept in a loop, and its memory is hande
     for (int i = 0; i < 1000000; ++i) y = add_same(y, x);
     return at(backward(y)[x], 0);
   };
+  release_cached_memory();
   CHECK(run() == 1000001);
+  CHECK(memory_use().cached_bytes < std::size_t{64} << 20);  // of about 600 MB
 }
 
 TEST_CASE("memory: blocks are used again, on 64-byte boundaries") {
@@ -560,6 +565,74 @@ TEST_CASE("memory: blocks are used again, on 64-byte boundaries") {
     CHECK(memory_use().system_requests - before <= 1);
   release_cached_memory();
   CHECK(memory_use().cached_bytes == 0);
+}
+
+TEST_CASE("parallel_for covers every place once, and the first failure is the one reported") {
+  for (int n : {1, 2, 3, 8}) {
+    set_threads(n);
+    for (std::size_t size : {std::size_t{0}, std::size_t{1}, std::size_t{99}, std::size_t{100},
+                             std::size_t{101}, std::size_t{12345}})
+      for (int round = 0; round < 20; ++round) {
+        std::vector<std::atomic<int>> seen(size);
+        parallel_for(size, 10, [&](std::size_t begin, std::size_t end) {
+          CHECK(begin % 10 == 0);
+          parallel_for(end - begin, 1, [&](std::size_t b, std::size_t e) {
+            for (std::size_t i = b; i < e; ++i) ++seen[begin + i];
+          });
+        });
+        CHECK(std::all_of(seen.begin(), seen.end(), [](const auto& s) { return s == 1; }));
+      }
+    const auto failing = [] {
+      parallel_for(1000, 1, [](std::size_t begin, std::size_t end) {
+        for (std::size_t i = begin; i < end; ++i)
+          if (i >= 300) throw std::runtime_error("place " + std::to_string(i));
+      });
+    };
+    for (int round = 0; round < 20; ++round)
+      CHECK_THROWS_WITH_AS(failing(), "place 300", std::runtime_error);
+  }
+  // From several threads of the caller's at once: one has the pool, the others work on their own.
+  set_threads(2);
+  std::vector<std::size_t> sums(4, 0);
+  std::vector<std::thread> callers;
+  for (std::size_t& sum : sums)
+    callers.emplace_back([&sum] {
+      for (int round = 0; round < 200; ++round) {
+        std::atomic<std::size_t> total{0};
+        parallel_for(1000, 10, [&](std::size_t begin, std::size_t end) { total += end - begin; });
+        sum += total;
+      }
+    });
+  for (std::thread& t : callers) t.join();
+  for (std::size_t sum : sums) CHECK(sum == 200000);
+  set_threads(1);
+}
+
+TEST_CASE(
+    "backward_once: the same gradients, each as soon as it is complete; then values are gone") {
+  Tape tape;
+  const Var a = tape.parameter(Tensor{1, 2}), unused = tape.parameter(Tensor{3}),
+            b = tape.parameter(Tensor{4, 5});
+  const Var first = squared(a), second = add_same(first, b), third = add_same(second, a),
+            cost = sum_to(third, {1}), late = tape.parameter(Tensor{6});
+  const Gradients expected = backward(cost);
+  std::vector<std::uint32_t> order;
+  backward_once(cost, [&](Var p, Tensor& g) {
+    order.push_back(p.index);
+    CHECK(identical(g, expected[p]));
+  });
+  // b's last use is the second sum, a's the first op.
+  CHECK(order == std::vector<std::uint32_t>{b.index, a.index, unused.index, late.index});
+  CHECK(cost.item() == (1 + 4) + (1 + 2) + (4 + 5));
+  CHECK(a.value()(1) == 2);
+  CHECK_THROWS_WITH_AS(
+      first.value(),
+      "value: backward_once() has given back the value of squared (node 3); read it "
+      "before, or sweep with backward()",
+      std::logic_error);
+  CHECK_THROWS_WITH_AS(backward(cost),
+                       "backward: backward_once() has swept this tape; need a new one",
+                       std::logic_error);
 }
 
 TEST_CASE("shapes: printing, axes, broadcasting, and their errors") {

@@ -44,6 +44,75 @@ TEST_CASE("functions are within 1e-5 of double arithmetic, over the whole range"
       "sqrt", sqrt, [](double x) { return std::sqrt(x); }, 0, 1e10);
 }
 
+TEST_CASE("the vector functions, to a few units in the last place, and where there is no number") {
+  struct Row {
+    const char* name;
+    Var (*f)(Var);
+    Var (*fused)(Var);
+    double (*expected)(double);
+    double units;  // of the last place of the result, as measured with room to spare
+    std::vector<double> points;
+  };
+  const double least = 1e-45, tiny = 1e-40, largest = 3.4e38;
+  const std::vector<Row> rows = {
+      {"exp",
+       exp,
+       [](Var x) { return elementwise([](auto v) { return exp(v); }, x); },
+       [](double x) { return std::exp(x); },
+       3,
+       {0, -0.0, 1, -87.3, -90, -103, -104, -1e4, 88.7, 89, 1e4, tiny, kInf, -kInf}},
+      {"log",
+       log,
+       [](Var x) { return elementwise([](auto v) { return log(v); }, x); },
+       [](double x) { return std::log(x); },
+       3,
+       {1, 0.75, 0.7499, 1.5, 1.4999, 1.0000001, 0.9999999, least, tiny, 1e-38, largest, 0, -1,
+        kInf}},
+      {"tanh",
+       tanh,
+       [](Var x) { return elementwise([](auto v) { return tanh(v); }, x); },
+       [](double x) { return std::tanh(x); },
+       3,
+       {0, 1e-30, 1e-4, 0.6249, 0.6251, -0.5, -3, 9, -9, 100, -1e30, kInf, -kInf}},
+      {"sigmoid",
+       sigmoid,
+       [](Var x) { return elementwise([](auto v) { return sigmoid(v); }, x); },
+       [](double x) { return 1 / (1 + std::exp(-x)); },
+       4,
+       {0, 1, -1, 20, -20, -87, 88, 200, kInf, -kInf}},
+      {"softplus",
+       softplus,
+       [](Var x) { return elementwise([](auto v) { return softplus(v); }, x); },
+       [](double x) { return std::max(x, 0.0) + std::log1p(std::exp(-std::abs(x))); },
+       4,
+       {0, 0.69, 0.7, -0.69, -0.7, 1, -1, 20, -20, -87, 1e30, -1e30, kInf, -kInf}}};
+  const double nan = std::numeric_limits<double>::quiet_NaN();
+  for (const Row& row : rows) {
+    std::vector<double> points = row.points;
+    Rng rng(1);
+    for (Scalar v : rng.uniform({4000}, -20, 20)) points.push_back(static_cast<double>(v));
+    for (Scalar v : rng.uniform({4000}, -1, 1)) points.push_back(static_cast<double>(v) * 0.9);
+    points.push_back(nan);
+    Tape tape;
+    const Var x = tape.constant(tensor({points.size()}, points));
+    const std::vector<Tensor> both = {row.f(x).value(), row.fused(x).value()};
+    for (const Tensor& y : both)
+      for (std::size_t i = 0; i < points.size(); ++i) {
+        const double e = row.expected(static_cast<double>(x.value().data()[i]));
+        const float found = y.data()[i], expected = static_cast<float>(e);
+        CAPTURE(row.name);
+        CAPTURE(points[i]);
+        if (std::isnan(expected) || std::isinf(expected)) {
+          CHECK((std::isnan(expected) ? std::isnan(found) : found == expected));
+          continue;
+        }
+        const float above = std::nextafter(std::abs(expected), std::numeric_limits<float>::max());
+        const double unit = static_cast<double>(above) - std::abs(static_cast<double>(expected));
+        CHECK(std::abs(static_cast<double>(found) - e) <= row.units * unit);
+      }
+  }
+}
+
 TEST_CASE("softmax and log_softmax, also of extreme logits") {
   Rng rng(1);
   for (std::size_t k : {std::size_t{1}, std::size_t{2}, std::size_t{10}, std::size_t{16},

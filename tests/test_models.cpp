@@ -166,6 +166,70 @@ TEST_CASE("a training step in its steady state asks the system for no memory") {
     CHECK(memory_use().system_requests == after_two);  // the address sanitizer wants no recycling
 }
 
+TEST_CASE("a step from the costs is the step from the gradients, in less memory") {
+  const Split data = digits();
+  const auto train = [&](auto make, bool from_costs, std::size_t& requests) {
+    Rng rng(1);
+    Mlp net({64, 256, 10}, rng);
+    auto optimizer = make();
+    release_cached_memory();
+    const std::size_t before = memory_use().system_requests;
+    for (int step = 0; step < 3; ++step) {
+      Tape tape;
+      const std::vector<Var> w = tape.borrow_parameters(net.parameters);
+      const Var loss = cross_entropy(net(w, tape.constant(data.train.images)), data.train.labels);
+      if (from_costs)
+        optimizer.step(net.parameters, w, loss);
+      else
+        optimizer.step(net.parameters, w, backward(loss));
+    }
+    requests = memory_use().cached_bytes > 0 ? memory_use().cached_bytes
+                                             : memory_use().system_requests - before;
+    return net.parameters;
+  };
+  const auto same = [&](auto make) {
+    std::size_t least = 0, most = 0;
+    const std::vector<Tensor> a = train(make, true, least), b = train(make, false, most);
+    for (std::size_t i = 0; i < a.size(); ++i) CHECK(identical(a[i], b[i]));
+    CHECK(least <= most);
+  };
+  same([] { return Adam(1e-3); });
+  same([] { return Sgd(1e-3, 0.9); });
+
+  Tensor p = zeros({2}), q = zeros({2});
+  std::vector<Tensor> both = {p, q};
+  Tape tape;
+  const std::vector<Var> v = tape.borrow_parameters(both);
+  CHECK_THROWS_WITH_AS(
+      Sgd(1).step(both, {v[1], v[0]}, sum(v[0])),
+      "Sgd: parameters on the tape out of order; need them in the order in which they were put "
+      "there",
+      std::invalid_argument);
+}
+
+TEST_CASE("the same seed gives the same run, for any number of threads") {
+  const Split data = digits();
+  const auto train = [&](int n) {
+    set_threads(n);
+    Rng rng(1);
+    Mlp net({64, 512, 10}, rng);
+    Adam adam(1e-3);
+    for (int step = 0; step < 3; ++step) {
+      Tape tape;
+      const std::vector<Var> w = tape.borrow_parameters(net.parameters);
+      const Var z = sample(net(w, tape.constant(data.train.images)), st_gumbel_softmax(1), rng);
+      adam.step(net.parameters, w, mean(zero_one_loss(z, data.train.labels)));
+    }
+    set_threads(1);
+    return net.parameters;
+  };
+  const std::vector<Tensor> one = train(1);
+  for (int n : {2, 3}) {
+    const std::vector<Tensor> many = train(n);
+    for (std::size_t i = 0; i < one.size(); ++i) CHECK(identical(one[i], many[i]));
+  }
+}
+
 TEST_CASE("the same seed gives the same run") {
   const Split data = digits();
   ZeroOneSettings settings;

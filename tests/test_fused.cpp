@@ -1,0 +1,247 @@
+// elementwise(), sum_of() and mean_of(): each word of a formula against the op of the same name,
+// derivatives of first and second order, broadcasting, and what is refused.
+#include <doctest/doctest.h>
+
+#include <cmath>
+#include <limits>
+
+#include "engine/gradcheck.hpp"
+#include "engine/random.hpp"
+#include "engine/threads.hpp"
+#include "ops/fused.hpp"
+#include "ops/reduce.hpp"
+
+using namespace argtape;
+using Vars = std::vector<Var>;
+
+namespace {
+
+constexpr double kInf = std::numeric_limits<double>::infinity(),
+                 kNan = std::numeric_limits<double>::quiet_NaN();
+
+// The value and the gradients of sum(weight * y) for random weights.
+std::vector<Tensor> results(const Function& f, const std::vector<Tensor>& points) {
+  Tape tape;
+  Vars x;
+  for (const Tensor& p : points) x.push_back(tape.parameter(p));
+  const Var y = f(x);
+  const Var weight = tape.constant(Rng(5).normal(y.shape()));
+  const Gradients g = backward(y, {}, weight);
+  std::vector<Tensor> all = {y.value()};
+  for (Var v : x) all.push_back(g[v]);
+  return all;
+}
+
+void check_same(const char* name, const Function& fused, const Function& plain,
+                const std::vector<Tensor>& points) {
+  const std::vector<Tensor> a = results(fused, points), b = results(plain, points);
+  CAPTURE(name);
+  for (std::size_t i = 0; i < a.size(); ++i) {
+    CAPTURE(i);
+    REQUIRE(a[i].shape() == b[i].shape());
+    for (std::size_t k = 0; k < a[i].size(); ++k) {
+      const double p = a[i].data()[k], q = b[i].data()[k];
+      CAPTURE(k);
+      if (std::isnan(q) || std::isinf(q))
+        CHECK(std::isnan(p) == std::isnan(q));
+      else
+        CHECK(std::abs(p - q) <= 1e-13 * (1 + std::abs(q)));
+    }
+  }
+}
+
+struct Word {
+  const char* name;
+  Function fused, plain;
+  double low = -3, high = 3;
+};
+
+// One formula, taken by elementwise() and by the ops.
+#define WORD(name, ...)                                                                        \
+  {                                                                                            \
+    name, [](const Vars& v) { return elementwise([](auto x) { return __VA_ARGS__; }, v[0]); }, \
+        [](const Vars& v) {                                                                    \
+          const Var x = v[0];                                                                  \
+          return __VA_ARGS__;                                                                  \
+        }                                                                                      \
+  }
+#define WORD_OF_TWO(name, ...)                                                        \
+  {                                                                                   \
+    name,                                                                             \
+        [](const Vars& v) {                                                           \
+          return elementwise([](auto x, auto z) { return __VA_ARGS__; }, v[0], v[1]); \
+        },                                                                            \
+        [](const Vars& v) {                                                           \
+          const Var x = v[0], z = v[1];                                               \
+          return __VA_ARGS__;                                                         \
+        }                                                                             \
+  }
+
+// Points of both signs, among them equal ones, zeros, and the edges of float's and double's range.
+Tensor points_for(std::size_t n, std::uint64_t seed) {
+  Tensor t = Rng(seed).uniform({n}, -3, 3);
+  const double special[] = {0, -0.0, 1, -1, 0.5, 2, 700, -700, 1e-300, -1e-300, 20, -20};
+  for (std::size_t i = 0; i < std::size(special) && i < n; ++i)
+    t.data()[i] = static_cast<Scalar>(special[i]);
+  return t;
+}
+
+}  // namespace
+
+TEST_CASE("every word of a formula is the op of the same name, value and gradient") {
+  const std::vector<Word> words = {
+      WORD("arithmetic with numbers", 1 - (2.0 * x + 3 - 1.5) / 4 * 0.5 + 1 / (x * x + 2) - 2 - x),
+      WORD("negative", -x),
+      WORD("exp", exp(x / 8)),
+      WORD("log", log(x * x + 1e-3)),
+      WORD("tanh", tanh(x)),
+      WORD("sigmoid", sigmoid(x)),
+      WORD("softplus", softplus(x)),
+      WORD("relu", relu(x)),
+      WORD("sqrt", sqrt(x * x + 1)),
+      WORD("square", square(x)),
+      WORD("pow 3", pow(x, 3)),
+      WORD("pow 0", pow(x, 0)),
+      WORD("abs", abs(x)),
+      WORD("clip", clip(x, -1, 1)),
+      WORD("stop_gradient", x * stop_gradient(x))};
+  const std::vector<Word> of_two = {WORD_OF_TWO("add", x + z),
+                                    WORD_OF_TWO("subtract", x - z),
+                                    WORD_OF_TWO("multiply", x * z),
+                                    WORD_OF_TWO("divide", x / (z * z + 1)),
+                                    WORD_OF_TWO("pow", pow(x * x + 1, z / 100)),
+                                    WORD_OF_TWO("maximum", maximum(x, z)),
+                                    WORD_OF_TWO("minimum", minimum(x, z)),
+                                    WORD_OF_TWO("where greater", where(greater(x, z), x * x, z)),
+                                    WORD_OF_TWO("where less", where(less(x, z), x, z * x)),
+                                    WORD_OF_TWO("where equal", where(equal(x, z), x * 3, z))};
+  for (std::size_t n : {std::size_t{1}, std::size_t{7}, std::size_t{8}, std::size_t{41}}) {
+    const Tensor a = points_for(n, 1);
+    Tensor b = points_for(n, 2);
+    for (std::size_t i = 0; i < n; i += 2) b.data()[i] = a.data()[n - 1 - i];
+    for (const Word& w : words) check_same(w.name, w.fused, w.plain, {a});
+    for (const Word& w : of_two) check_same(w.name, w.fused, w.plain, {a, b});
+  }
+}
+
+TEST_CASE("derivatives of fused formulas, at first and second order") {
+  struct Row {
+    const char* name;
+    Function f;
+    std::vector<Shape> shapes;
+  };
+  const auto gate = [](auto x, auto w, auto b) { return tanh(x * w + b) * sigmoid(x); };
+  const std::vector<Row> rows = {
+      {"one shape",
+       [=](const Vars& v) { return elementwise(gate, v[0], v[1], v[2]); },
+       {{19}, {19}, {19}}},
+      {"row and number",
+       [=](const Vars& v) { return elementwise(gate, v[0], v[1], v[2]); },
+       {{3, 5}, {5}, {}}},
+      {"both ways",
+       [=](const Vars& v) { return elementwise(gate, v[0], v[1], v[2]); },
+       {{2, 1, 4}, {3, 1}, {1}}},
+      {"empty",
+       [=](const Vars& v) { return elementwise(gate, v[0], v[1], v[2]); },
+       {{0, 4}, {4}, {}}},
+      {"an input twice",
+       [](const Vars& v) {
+         return elementwise([](auto x, auto y) { return x * x * y; }, v[0], v[0]);
+       },
+       {{11}}},
+      {"an input ignored",
+       [](const Vars& v) { return elementwise([](auto x, auto) { return x * x; }, v[0], v[1]); },
+       {{3, 2}, {2}}},
+      {"below a sum",
+       [](const Vars& v) {
+         return sum(elementwise([](auto x, auto y) { return x * exp(y); }, v[0], v[1]), {1});
+       },
+       {{3, 5}, {3, 1}}},
+      {"sum_of", [=](const Vars& v) { return sum_of(gate, v[0], v[1], v[2]); }, {{3, 5}, {5}, {}}},
+      {"mean_of, times 3",
+       [=](const Vars& v) { return 3 * mean_of(gate, v[0], v[1], v[2]); },
+       {{2, 1, 4}, {3, 1}, {}}},
+      {"sum_of nothing",
+       [=](const Vars& v) { return sum_of(gate, v[0], v[1], v[2]); },
+       {{0, 5}, {5}, {}}},
+      {"sum_of an input twice",
+       [](const Vars& v) { return sum_of([](auto x, auto y) { return x * x * y; }, v[0], v[0]); },
+       {{11}}},
+      {"sum_of two uses",
+       [](const Vars& v) {
+         return sum_of([](auto x) { return x * x; }, v[0]) *
+                sum_of([](auto x) { return tanh(x); }, v[0]);
+       },
+       {{9}}}};
+  for (const Row& row : rows) {
+    CAPTURE(row.name);
+    Rng rng(11);
+    std::vector<Tensor> points;
+    for (const Shape& s : row.shapes) points.push_back(rng.uniform(s, -2, 2));
+    const CheckResult result = check_gradient(row.f, points);
+    INFO(result.report);
+    CHECK(result.ok);
+  }
+}
+
+TEST_CASE("sum_of: its derivatives are there for every sweep, and scaled by what arrives") {
+  Tape tape;
+  const Var x = tape.parameter(Rng(1).normal({2, 3})), w = tape.constant(Rng(2).normal({3}));
+  const Var s = sum_of([](auto a, auto b) { return a * a * b; }, x, w);
+  const Var scaled = s * 4.0;
+  const Tensor first = backward(s)[x], again = backward(s)[x], four = backward(scaled)[x];
+  for (std::size_t i = 0; i < 6; ++i) {
+    const double expected = 2 * x.value().data()[i] * w.value().data()[i % 3];
+    CHECK(first.data()[i] == doctest::Approx(expected).epsilon(1e-14));
+    CHECK(four.data()[i] == doctest::Approx(4 * expected).epsilon(1e-14));
+  }
+  CHECK(identical(first, again));
+}
+
+TEST_CASE("fused formulas: the same numbers for any number of threads") {
+  const auto run = [](int n) {
+    set_threads(n);
+    Tape tape;
+    const Var x = tape.parameter(Rng(1).normal({300, 401})),
+              w = tape.parameter(Rng(2).normal({401}));
+    const auto f = [](auto a, auto b) { return tanh(a * b) + a; };
+    const Var s = sum_of(f, x, w), y = elementwise(f, x, w);
+    const Gradients g = backward({s, sum(y, {0})});
+    const std::vector<Tensor> all = {s.value(), y.value(), g[x], g[w]};
+    set_threads(1);
+    return all;
+  };
+  const std::vector<Tensor> one = run(1);
+  for (int n : {2, 3, 5}) {
+    const std::vector<Tensor> many = run(n);
+    for (std::size_t i = 0; i < one.size(); ++i) CHECK(identical(one[i], many[i]));
+  }
+}
+
+TEST_CASE("fused formulas: names and errors") {
+  Tape tape, other;
+  const Var x = tape.parameter(zeros({2, 3}));
+  const auto add = [](auto a, auto b) { return a + b; };
+  CHECK(tape.node(elementwise(
+                      "swish", [](auto a) { return a * sigmoid(a); }, x)
+                      .index)
+            .op.name == "swish");
+  CHECK_THROWS_WITH_AS(
+      elementwise(add, x, tape.constant(zeros({2}))),
+      "elementwise: a is (2, 3), b is (2,); need equal lengths, or 1, on each axis, counted from "
+      "the last",
+      std::invalid_argument);
+  CHECK_THROWS_WITH_AS(sum_of(add, x, other.constant(1.0)),
+                       "sum_of: input 1 stands on another tape; need all on one tape",
+                       std::invalid_argument);
+  CHECK_THROWS_WITH_AS(mean_of(add, tape.constant(zeros({0})), tape.constant(1.0)),
+                       "mean_of: the inputs are (0,); need at least one number",
+                       std::invalid_argument);
+  // NaN and infinity come through.
+  const Tensor y = elementwise([](auto a) { return exp(a) + 0 * tanh(a); },
+                               tape.constant(Tensor{kInf, -kInf, kNan}))
+                       .value();
+  CHECK(std::isinf(y(0)));
+  CHECK(y(1) == 0);
+  CHECK(std::isnan(y(2)));
+}
