@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstddef>
+#include <memory>
 #include <new>
 #include <utility>
 #include <vector>
@@ -20,7 +21,7 @@ class Chunked {
   Chunked& operator=(const Chunked&) = delete;
   ~Chunked() {
     while (size_ > 0) pop_back();
-    for (T* chunk : chunks_) Recycler<T>().deallocate(chunk, kChunk);
+    for (std::size_t c = 0; c < chunks_.size(); ++c) free_chunk(c);
   }
 
   std::size_t size() const { return size_; }
@@ -32,7 +33,7 @@ class Chunked {
   T& emplace_back(A&&... arguments) {
     if (size_ == chunks_.size() * kChunk) {
       chunks_.push_back(nullptr);  // first, so that a failure leaves no chunk without an owner
-      chunks_.back() = Recycler<T>().allocate(kChunk);
+      chunks_.back() = take_chunk(chunks_.size() - 1);
     }
     T* place = &chunks_[size_ / kChunk][size_ % kChunk];
     new (place) T(std::forward<A>(arguments)...);
@@ -43,6 +44,17 @@ class Chunked {
 
  private:
   static constexpr std::size_t kChunk = 32;
+  static constexpr std::size_t kRecycled = 1024;  // chunks; a longer list returns the rest at once
+  static T* take_chunk(std::size_t c) {
+    return c < kRecycled ? Recycler<T>().allocate(kChunk) : std::allocator<T>().allocate(kChunk);
+  }
+  void free_chunk(std::size_t c) {
+    if (c < kRecycled)
+      Recycler<T>().deallocate(chunks_[c], kChunk);
+    else
+      std::allocator<T>().deallocate(chunks_[c], kChunk);
+  }
+
   std::vector<T*, Recycler<T*>> chunks_;
   std::size_t size_ = 0;
 };

@@ -3,7 +3,8 @@
 
 namespace argtape {
 
-/// Throws std::invalid_argument for n < 1. The default is one.
+/// Throws std::invalid_argument for n < 1. The default is one. Results are the same, bit for bit,
+/// for any number, but for matrix products, whose last digits may differ.
 void set_threads(int n);
 int threads() noexcept;
 

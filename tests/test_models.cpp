@@ -168,30 +168,30 @@ TEST_CASE("a training step in its steady state asks the system for no memory") {
 
 TEST_CASE("a step from the costs is the step from the gradients, in less memory") {
   const Split data = digits();
-  const auto train = [&](auto make, bool from_costs, std::size_t& requests) {
+  const Dataset few = take(data.train, {0, 1, 2, 3, 4});
+  const auto train = [&](auto make, bool from_costs, std::size_t& bytes) {
     Rng rng(1);
-    Mlp net({64, 256, 10}, rng);
+    Mlp net({64, 512, 512, 512, 10}, rng);
     auto optimizer = make();
     release_cached_memory();
-    const std::size_t before = memory_use().system_requests;
     for (int step = 0; step < 3; ++step) {
       Tape tape;
       const std::vector<Var> w = tape.borrow_parameters(net.parameters);
-      const Var loss = cross_entropy(net(w, tape.constant(data.train.images)), data.train.labels);
+      const Var loss = cross_entropy(net(w, tape.constant(few.images)), few.labels);
       if (from_costs)
         optimizer.step(net.parameters, w, loss);
       else
         optimizer.step(net.parameters, w, backward(loss));
     }
-    requests = memory_use().cached_bytes > 0 ? memory_use().cached_bytes
-                                             : memory_use().system_requests - before;
+    bytes = memory_use().cached_bytes;
     return net.parameters;
   };
   const auto same = [&](auto make) {
     std::size_t least = 0, most = 0;
     const std::vector<Tensor> a = train(make, true, least), b = train(make, false, most);
     for (std::size_t i = 0; i < a.size(); ++i) CHECK(identical(a[i], b[i]));
-    CHECK(least <= most);
+    // The two largest gradients, of 1 MB each, are never there together.
+    if (most > 0) CHECK(least + 1000000 <= most);  // the address sanitizer wants no recycling
   };
   same([] { return Adam(1e-3); });
   same([] { return Sgd(1e-3, 0.9); });
@@ -208,26 +208,50 @@ TEST_CASE("a step from the costs is the step from the gradients, in less memory"
 }
 
 TEST_CASE("the same seed gives the same run, for any number of threads") {
-  const Split data = digits();
-  const auto train = [&](int n) {
+  // Bit for bit, but for matrix products, which BLAS rounds as it likes.
+  const auto train = [](int n) {
     set_threads(n);
     Rng rng(1);
-    Mlp net({64, 512, 10}, rng);
-    Adam adam(1e-3);
+    std::vector<Tensor> parameters = {rng.normal({700, 300}), rng.normal({300})};
+    Adam adam(1e-2);
     for (int step = 0; step < 3; ++step) {
       Tape tape;
-      const std::vector<Var> w = tape.borrow_parameters(net.parameters);
-      const Var z = sample(net(w, tape.constant(data.train.images)), st_gumbel_softmax(1), rng);
-      adam.step(net.parameters, w, mean(zero_one_loss(z, data.train.labels)));
+      const std::vector<Var> w = tape.borrow_parameters(parameters);
+      const Var l = relu(layer_norm(w[0] * w[1], w[1], w[1])) + static_cast<double>(rng.below(5));
+      const Var soft = sample(l, gumbel_softmax(0.7), rng),
+                hard = sample(l, st_gumbel_softmax(1), rng),
+                scored = sample(l, score_function(running_mean()), rng);
+      const Var cost = sum(soft * log_softmax(l - hard), {1}) + logsumexp(l, {1}) +
+                       mean(square(scored - softmax(l)), {1}) +
+                       cross_entropy(l, std::vector<std::size_t>(700, 7));
+      adam.step(parameters, w, {cost, square(cost)});
     }
     set_threads(1);
-    return net.parameters;
+    return parameters;
   };
   const std::vector<Tensor> one = train(1);
   for (int n : {2, 3}) {
     const std::vector<Tensor> many = train(n);
     for (std::size_t i = 0; i < one.size(); ++i) CHECK(identical(one[i], many[i]));
   }
+}
+
+TEST_CASE("matrix products agree to float's precision for any number of threads") {
+  const auto product = [](int n) {
+    set_threads(n);
+    Rng rng(1);
+    Tape tape;
+    const Var a = tape.parameter(rng.normal({301, 97})), b = tape.parameter(rng.normal({97, 203}));
+    const Var y = matmul(a, b);
+    const Gradients g = backward(y);
+    const std::vector<Tensor> all = {y.value(), g[a], g[b]};
+    set_threads(1);
+    return all;
+  };
+  const std::vector<Tensor> one = product(1), three = product(3);
+  for (std::size_t i = 0; i < one.size(); ++i)
+    for (std::size_t k = 0; k < one[i].size(); ++k)
+      CHECK(std::abs(one[i].data()[k] - three[i].data()[k]) < 1e-4f);
 }
 
 TEST_CASE("the same seed gives the same run") {
