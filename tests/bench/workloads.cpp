@@ -1,5 +1,6 @@
 // The workloads that the engine shares with its peers: the same names, shapes and inputs, and
 // figures that prove it. Weights are stored (in, out) here, the peers' (out, in) transposed.
+#include <algorithm>
 #include <cmath>
 #include <memory>
 
@@ -253,6 +254,23 @@ Workload xent_large() {
   return with_gradients(s);
 }
 
+Workload sinkhorn_step() {
+  auto s = std::make_shared<Leaves>();
+  const std::size_t b = 50, n = 50;
+  s->leaves = {bench::uniform(1, {b, n, n}, -1, 1)};
+  Tensor x = bench::uniform(2, {b, n, 1}), sorted = x;
+  for (std::size_t i = 0; i < b; ++i) std::sort(sorted.data() + i * n, sorted.data() + (i + 1) * n);
+  s->loss = [x, sorted, source = std::make_shared<Source>()](const std::vector<Var>& p,
+                                                             Noise& noise) {
+    Tape& tape = *p[0].tape;
+    const Var logits = p[0] + tape.constant(source->gumbel(p[0].shape(), noise));
+    const Var shuffle = sinkhorn(logits, 1, 20);
+    return mean(squared_error(matmul(transpose(shuffle, {0, 2, 1}), tape.borrow_constant(x)),
+                              tape.borrow_constant(sorted)));
+  };
+  return with_gradients(s);
+}
+
 // Each row of theta is a draw of its own; row gradients are the estimates.
 Workload estimator_study() {
   struct State {
@@ -290,6 +308,7 @@ int main(int argc, char** argv) {
                      {"catvae_step", [] { return catvae(false); }},
                      {"catvae_st_step", [] { return catvae(true); }},
                      {"sbn_step", sbn_step},
+                     {"sinkhorn_step", sinkhorn_step},
                      {"kmeans_step", kmeans},
                      {"kmeans_loop_step", kmeans},
                      {"chain_small", chain_small},
