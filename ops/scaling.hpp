@@ -16,6 +16,7 @@
 
 #include "../engine/memory.hpp"
 #include "../engine/scalar.hpp"
+#include "marginals.hpp"
 
 namespace argtape {
 inline namespace ARGTAPE_ABI {
@@ -29,8 +30,10 @@ class Scaling {
   /// something finite.
   void iterate(const Scalar* logits, std::size_t iterations);
   /// The same until no row sum is farther than `tolerance` from one, `most` times at most; how many
-  /// it took.
-  std::size_t converge(const Scalar* logits, double tolerance, std::size_t most);
+  /// it took. What a while of it leaves over is brought down by a Newton step every few iterations,
+  /// each counted as one.
+  std::size_t converge(const Scalar* logits, double tolerance, std::size_t most,
+                       Marginals& marginals);
   /// The matrix as it stands; the largest |row sum - 1| and |column sum - 1|.
   Scalar write(Scalar* p);
   /// After iterate(): the gradient for the logits, given the one for the matrix p. It goes back
@@ -46,6 +49,7 @@ class Scaling {
   void scale(bool rows);
   bool invert(Scalar* factors) const;
   void rebuild(bool rows);
+  void newton(Marginals& marginals);
   void exponentials(const double* u, const double* v);
 
   std::size_t n_, stride_;  // rows are padded with zeros to whole registers
@@ -54,6 +58,9 @@ class Scaling {
   const Scalar* logits_ = nullptr;
   Array<Scalar> k_, transposed_, a_, b_, sums_, next_;
   Array<double> u_, v_;
+
+  Array<Scalar> p_;  // for newton()
+  Array<double> moves_;
 
   // For backward(): the factors of each half iteration, and where K was made anew from which u, v.
   std::size_t steps_ = 0;

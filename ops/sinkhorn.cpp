@@ -19,7 +19,7 @@ inline namespace ARGTAPE_ABI {
 namespace {
 
 constexpr double kLeastTau = 1e-20, kFar = 0.05;
-constexpr double kLeastTolerance = 16 * static_cast<double>(std::numeric_limits<Scalar>::epsilon());
+constexpr double kLeastTolerance = 32 * static_cast<double>(std::numeric_limits<Scalar>::epsilon());
 constexpr std::size_t kMostIterations = std::size_t{1} << 32;
 
 struct Squares {
@@ -263,8 +263,10 @@ Sinkhorn sinkhorn(Var logits, double tau, Converge until) {
   std::vector<std::size_t> taken(s.count);
   over_matrices(s, [&](std::size_t begin, std::size_t end) {
     Scaling scaling(s.n, tau, false);
+    Marginals marginals(s.n);
     for (std::size_t m = begin; m < end; ++m) {
-      taken[m] = scaling.converge(logits.value().data() + m * s.size, until.tolerance, until.most);
+      taken[m] = scaling.converge(logits.value().data() + m * s.size, until.tolerance, until.most,
+                                  marginals);
       residuals.data()[m] = scaling.write(p.data() + m * s.size);
     }
   });

@@ -258,15 +258,15 @@ Workload sinkhorn_step() {
   auto s = std::make_shared<Leaves>();
   const std::size_t b = 50, n = 50;
   s->leaves = {bench::uniform(1, {b, n, n}, -1, 1)};
-  Tensor x = bench::uniform(2, {b, n, 1}), sorted = x;
+  Tensor x = bench::uniform(2, {b, 1, n}), sorted = x;  // x^T: (x^T P)^T is P^T x
   for (std::size_t i = 0; i < b; ++i) std::sort(sorted.data() + i * n, sorted.data() + (i + 1) * n);
   s->loss = [x, sorted, source = std::make_shared<Source>()](const std::vector<Var>& p,
                                                              Noise& noise) {
     Tape& tape = *p[0].tape;
     const Var logits = p[0] + tape.constant(source->gumbel(p[0].shape(), noise));
     const Var shuffle = sinkhorn(logits, 1, 20);
-    return mean(squared_error(matmul(transpose(shuffle, {0, 2, 1}), tape.borrow_constant(x)),
-                              tape.borrow_constant(sorted)));
+    return mean(
+        squared_error(matmul(tape.borrow_constant(x), shuffle), tape.borrow_constant(sorted)));
   };
   return with_gradients(s);
 }
