@@ -14,10 +14,12 @@ namespace {
 // far below rounding.
 constexpr Scalar kMost = sizeof(Scalar) == 8 ? Scalar(1e100) : Scalar(1e8);
 
-// converge() takes a Newton step so often, and aims a little below the tolerance, for the matrix's
-// own rounding.
-constexpr std::size_t kPeriod = 8;
-constexpr double kMargin = 0.75;
+// converge() starts where logits differ by no more than kWarm temperatures, and lowers the
+// temperature kCooling-fold whenever the rows are within kLoose. After kPatience iterations it
+// takes a Newton step, and every kPeriod from then on. It aims a little below the tolerance, for
+// the matrix's own rounding.
+constexpr double kWarm = 50, kCooling = 4, kLoose = 0.1, kMargin = 0.75;
+constexpr std::size_t kPatience = 16, kPeriod = 8;
 
 // out = sum over r of weights[r] * row r, for rows of `stride` numbers, some lanes at a time.
 template <std::size_t C>
@@ -95,7 +97,7 @@ void add_products(const Scalar* const* left, const Scalar* const* right, std::si
 Scaling::Scaling(std::size_t n, double tau, bool remember)
     : n_(n),
       stride_((n + kLane - 1) / kLane * kLane),
-      slope_(1 / tau),
+      target_(1 / tau),
       remember_(remember),
       k_(n * stride_),
       transposed_(n * stride_),
@@ -118,8 +120,11 @@ void Scaling::exponentials(const double* u, const double* v) {
     for (std::size_t j = 0; j < stride_; j += kLane)
       lane_exp(Lane::load_aligned(y + j)).store_aligned(y + j);
   }
-  for (std::size_t i = 0; i < n_; ++i)
-    for (std::size_t j = 0; j < n_; ++j) transposed_[j * stride_ + i] = k_[i * stride_ + j];
+  const Scalar* k = k_.data();
+  Scalar* t = transposed_.data();
+  const std::size_t n = n_, stride = stride_;
+  for (std::size_t j = 0; j < n; ++j)
+    for (std::size_t i = 0; i < n; ++i) t[j * stride + i] = k[i * stride + j];
 }
 
 // K anew, such that the largest number of each row (or column) is 1.
@@ -158,8 +163,9 @@ void Scaling::rebuild(bool rows) {
   potentials_.insert(potentials_.end(), v_.begin(), v_.end());
 }
 
-void Scaling::start(const Scalar* logits) {
+void Scaling::start(const Scalar* logits, double slope) {
   logits_ = logits;
+  slope_ = slope;
   steps_ = 0;
   factors_.clear(), potentials_.clear(), starts_.clear();
   std::fill(v_.begin(), v_.end(), 0.0);
@@ -199,7 +205,7 @@ void Scaling::scale(bool rows) {
 }
 
 void Scaling::iterate(const Scalar* logits, std::size_t iterations) {
-  start(logits);
+  start(logits, target_);
   if (remember_) factors_.reserve(2 * iterations * stride_);
   for (std::size_t k = 0; k < iterations; ++k)
     for (bool rows : {true, false}) {
@@ -236,20 +242,35 @@ void Scaling::newton(Marginals& marginals) {
   exponentials(u_.data(), v_.data());
 }
 
+// The largest |row sum - 1|, after sum(true).
+double Scaling::residual() const {
+  Lane farthest(0);
+  for (std::size_t i = 0; i < stride_; i += kLane)
+    farthest = xsimd::max(farthest, xsimd::abs(Lane::load_aligned(a_.data() + i) *
+                                                   Lane::load_aligned(sums_.data() + i) -
+                                               Lane(1)));
+  return static_cast<double>(lane_max(farthest));
+}
+
 std::size_t Scaling::converge(const Scalar* logits, double tolerance, std::size_t most,
                               Marginals& marginals) {
-  start(logits);
-  const std::size_t patience = std::max<std::size_t>(32, n_);
-  for (std::size_t k = 0;; ++k) {
+  double low = std::numeric_limits<double>::infinity(), high = -low;
+  for (std::size_t k = 0; k < n_ * n_; ++k) {
+    const auto x = static_cast<double>(logits[k]);
+    high = x > high ? x : high;
+    low = logits[k] > kLowest && x < low ? x : low;
+  }
+  start(logits, high > low ? std::min(target_, kWarm / (high - low)) : target_);
+  for (std::size_t k = 0, stage = 0;; ++k, ++stage) {
     sum(true);
-    Lane farthest(0);
-    for (std::size_t i = 0; i < stride_; i += kLane)
-      farthest = xsimd::max(farthest, xsimd::abs(Lane::load_aligned(a_.data() + i) *
-                                                     Lane::load_aligned(sums_.data() + i) -
-                                                 Lane(1)));
-    if (k == most || (k > 0 && static_cast<double>(lane_max(farthest)) <= kMargin * tolerance))
-      return k;
-    if (k >= patience && k % kPeriod == 0) {
+    const double far = stage > 0 ? residual() : 1;
+    if (slope_ == target_ && (k == most || far <= kMargin * tolerance)) return k;
+    if (slope_ != target_ && (far <= kLoose || k + 1 == most)) {
+      cool(k + 1 == most ? target_ : std::min(target_, kCooling * slope_));
+      sum(true);
+      stage = 0;
+    }
+    if (stage >= kPatience && k % kPeriod == 0) {
       newton(marginals);
       continue;
     }
@@ -259,20 +280,35 @@ std::size_t Scaling::converge(const Scalar* logits, double tolerance, std::size_
   }
 }
 
+// Takes the potentials along to a lower temperature.
+void Scaling::cool(double slope) {
+  for (std::size_t i = 0; i < n_; ++i) {
+    v_[i] = (v_[i] - std::log(static_cast<double>(b_[i]))) * (slope / slope_);
+    b_[i] = 1;
+  }
+  slope_ = slope;
+  rebuild(true);
+}
+
 Scalar Scaling::write(Scalar* p) {
   Scalar farthest = 0, total = 0;
   std::fill(sums_.begin(), sums_.end(), Scalar(0));
   for (std::size_t i = 0; i < n_; ++i, p += n_) {
+    const Scalar* k = k_.data() + i * stride_;
     const Lane a(a_[i]);
-    map_lanes(
-        n_, p, false, [=](Lane k, Lane b) { return a * k * b; }, k_.data() + i * stride_,
-        b_.data());
-    map_lanes(
-        n_, sums_.data(), true, [](Lane x) { return x; }, p);
-    const Scalar row = row_sum(
-        n_, [](Lane x) { return x; }, p);
-    farthest = std::max(farthest, std::abs(row - 1));
-    total += row;
+    Lane row(0);
+    for (std::size_t j = 0; j < n_; j += kLane) {
+      const Lane y = a * Lane::load_aligned(k + j) * Lane::load_aligned(b_.data() + j);
+      if (j + kLane <= n_)
+        y.store_unaligned(p + j);
+      else
+        store_some(y, p + j, n_ - j);
+      row += y;
+      (Lane::load_aligned(sums_.data() + j) + y).store_aligned(sums_.data() + j);
+    }
+    const Scalar sum = lane_sum(row);
+    farthest = std::max(farthest, std::abs(sum - 1));
+    total += sum;
   }
   for (std::size_t j = 0; j < n_; ++j) farthest = std::max(farthest, std::abs(sums_[j] - 1));
   return std::isfinite(total) ? farthest : total;
@@ -326,7 +362,7 @@ void Scaling::backward(const Scalar* p, const Scalar* g, Scalar* to, bool add) {
     add_products(left_.data() + starts_[e], right_.data() + starts_[e], end - starts_[e], n_,
                  stride_, k_.data(), d_.data());
   }
-  const Lane slope(static_cast<Scalar>(slope_));
+  const Lane slope(static_cast<Scalar>(target_));
   for (std::size_t i = 0; i < n_; ++i)
     map_lanes(
         n_, to + i * n_, add, [=](Lane x) { return slope * x; }, d_.data() + i * stride_);

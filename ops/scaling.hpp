@@ -29,9 +29,10 @@ class Scaling {
   /// Rows, then columns, so many times. Logits are finite or -inf, each row and column with
   /// something finite.
   void iterate(const Scalar* logits, std::size_t iterations);
-  /// The same until no row sum is farther than `tolerance` from one, `most` times at most; how many
-  /// it took. What a while of it leaves over is brought down by a Newton step every few iterations,
-  /// each counted as one.
+  /// Until no row sum is farther than `tolerance` from one, `most` iterations at most; how many it
+  /// took. It begins at a higher temperature, where few are needed, and takes the potentials along
+  /// to lower ones; a Newton step now and then, counted as one, brings down what iterations alone
+  /// would take thousands for.
   std::size_t converge(const Scalar* logits, double tolerance, std::size_t most,
                        Marginals& marginals);
   /// The matrix as it stands; the largest |row sum - 1| and |column sum - 1|.
@@ -44,16 +45,19 @@ class Scaling {
   template <class T>
   using Array = std::vector<T, Recycler<T>>;
 
-  void start(const Scalar* logits);
+  void start(const Scalar* logits, double slope);
   void sum(bool rows);
   void scale(bool rows);
   bool invert(Scalar* factors) const;
   void rebuild(bool rows);
+  double residual() const;
   void newton(Marginals& marginals);
+  void cool(double slope);
   void exponentials(const double* u, const double* v);
 
   std::size_t n_, stride_;  // rows are padded with zeros to whole registers
-  double slope_;
+  const double target_;     // 1 / tau
+  double slope_ = 1;        // that of the moment
   bool remember_;
   const Scalar* logits_ = nullptr;
   Array<Scalar> k_, transposed_, a_, b_, sums_, next_;

@@ -174,7 +174,7 @@ Var marginals(Var p, Var rs) {
   return p.tape->record("marginals", {p, rs}, std::move(w), [](Arrival& at) {
     const Shape& shape = at.in(0).shape();
     const Var mu = marginals(at.in(0), at.gradient());
-    at.give(0, -row_plus_column(mu, shape) * row_plus_column(at.out(), shape));
+    if (at.wants(0)) at.give(0, -row_plus_column(mu, shape) * row_plus_column(at.out(), shape));
     at.give(1, mu);
   });
 }

@@ -37,18 +37,19 @@ struct Sinkhorn {
 /// inf), and no iterations.
 Sinkhorn sinkhorn(Var logits, double tau, std::size_t iterations);
 
-/// Until when to iterate: until no row or column sum of a matrix is farther from one than
-/// `tolerance`, for each matrix by itself, or `most` times.
+/// Until when: until no row or column sum of a matrix is farther from one than `tolerance`, for
+/// each matrix by itself, or `most` iterations.
 struct Converge {
   double tolerance = 1e-3;
   std::size_t most = 10000;
 };
 
-/// The same until it has converged, helped by Newton steps on the potentials where iterations alone
-/// would take thousands, each counted as one iteration. The gradient is that of the limit, by
-/// implicit differentiation (ops/marginals.hpp), whatever the number of iterations: exact as far as
-/// the residual is 0. It takes about n^3 operations. Throws also for a tolerance below what Scalar
-/// can tell (4e-6 in float, 7e-15 in double) or of 1 and more.
+/// The matrix to which the iterations lead. They are helped: by higher temperatures to begin with,
+/// and by Newton steps on the potentials, each counted as one iteration, where iterations alone
+/// would take thousands. The gradient is that of the limit, by implicit differentiation
+/// (ops/marginals.hpp), whatever was done to get there: exact as far as the residual is 0. It takes
+/// about n^3 operations. Throws also for a tolerance below what Scalar can tell (4e-6 in float,
+/// 7e-15 in double) or of 1 and more.
 Sinkhorn sinkhorn(Var logits, double tau, Converge until);
 
 }  // namespace ARGTAPE_ABI

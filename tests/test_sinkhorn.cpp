@@ -178,6 +178,54 @@ TEST_CASE("a tolerance is reached, at any tau, on 200 matrices up to 120 wide") 
   }
 }
 
+TEST_CASE("a tolerance is reached from extreme logits, and where pairs are forbidden") {
+  Rng rng(15);
+  for (double scale : {1e2, 1e4, 1e8})
+    for (std::size_t n : {std::size_t{1}, std::size_t{5}, std::size_t{20}, std::size_t{60}}) {
+      CAPTURE(scale);
+      CAPTURE(n);
+      Tape tape;
+      Tensor x = rng.uniform({n, n}, -scale, scale);
+      const Sinkhorn s = sinkhorn(tape.constant(x), 0.01, Converge{1e-6});
+      CHECK(s.residual <= 1e-6);
+      CHECK(s.iterations < 1000);
+    }
+  // A triangle has one matching, its diagonal, and gets there as slowly as can be.
+  Tensor x = rng.normal({12, 12});
+  for (std::size_t i = 0; i < 12; ++i)
+    for (std::size_t j = 0; j < i; ++j) x(i, j) = -kInf;
+  Tape tape;
+  const Sinkhorn s = sinkhorn(tape.constant(x), 1, Converge{1e-6});
+  CHECK(s.residual <= 1e-6);
+  for (std::size_t i = 0; i < 12; ++i)
+    for (std::size_t j = 0; j < 12; ++j)
+      CHECK(s.matrices.value()(i, j) == doctest::Approx(i == j ? 1 : 0).epsilon(1e-5));
+}
+
+TEST_CASE("stopped short of its tolerance, it is the matrix of the temperature asked for") {
+  Rng rng(16);
+  const Tensor x = rng.normal({6, 6});
+  for (std::size_t most : {1, 2, 3, 5, 10}) {
+    CAPTURE(most);
+    Tape tape;
+    const Sinkhorn s = sinkhorn(tape.constant(x), 0.01, Converge{1e-14, most});
+    CHECK(s.iterations <= most);
+    // Whatever the factors, p_ij p_kl / (p_il p_kj) is that of e^{x / tau}.
+    const Tensor& p = s.matrices.value();
+    std::size_t compared = 0;
+    for (std::size_t i = 0; i < 5; ++i)
+      for (std::size_t j = 0; j < 5; ++j) {
+        if (!(std::min({p(i, j), p(i + 1, j + 1), p(i, j + 1), p(i + 1, j)}) > 1e-290)) continue;
+        const double e = (x(i, j) + x(i + 1, j + 1) - x(i, j + 1) - x(i + 1, j)) / 0.01;
+        const double found = std::log(p(i, j)) + std::log(p(i + 1, j + 1)) - std::log(p(i, j + 1)) -
+                             std::log(p(i + 1, j));
+        CHECK(found == doctest::Approx(e).epsilon(1e-9));
+        ++compared;
+      }
+    CHECK(compared > 5);
+  }
+}
+
 TEST_CASE("gradients at first and second order") {
   const std::vector<Shape> shapes = {{1, 1}, {2, 2}, {3, 3}, {2, 9, 9}, {2, 1, 4, 4}, {0, 3, 3}};
   for (const Shape& shape : shapes)
