@@ -294,7 +294,7 @@ Sinkhorn sinkhorn(Var logits, double tau, Converge until) {
 std::string Sinkhorn::warning() const {
   if (residual <= (tolerance > 0 ? tolerance : kFar)) return "";
   return "sinkhorn: after " + std::to_string(iterations) + " iterations at tau " + str(tau) +
-         " a row or column sum is off one by " + str(residual) +
+         " a row or column sum misses 1 by " + str(residual) +
          (tolerance > 0 ? ", not " + str(tolerance) : "") +
          "; more iterations or a larger tau bring it closer";
 }

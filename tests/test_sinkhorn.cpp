@@ -205,7 +205,7 @@ TEST_CASE("a tolerance is reached from extreme logits, and where pairs are forbi
 TEST_CASE("stopped short of its tolerance, it is the matrix of the temperature asked for") {
   Rng rng(16);
   const Tensor x = rng.normal({6, 6});
-  for (std::size_t most : {1, 2, 3, 5, 10}) {
+  for (std::size_t most : {std::size_t{1}, std::size_t{2}, std::size_t{3}, std::size_t{10}}) {
     CAPTURE(most);
     Tape tape;
     const Sinkhorn s = sinkhorn(tape.constant(x), 0.01, Converge{1e-14, most});
@@ -414,13 +414,13 @@ TEST_CASE("a warning where the matrix is far from doubly stochastic") {
   CHECK(sinkhorn(x, 1, 50).warning().empty());
   const Sinkhorn far = sinkhorn(x, 0.01, 20);
   CHECK(far.warning() ==
-        "sinkhorn: after 20 iterations at tau 0.01 a row or column sum is off one by " +
+        "sinkhorn: after 20 iterations at tau 0.01 a row or column sum misses 1 by " +
             str(far.residual) + "; more iterations or a larger tau bring it closer");
   const Sinkhorn stopped = sinkhorn(x, 0.01, Converge{1e-6, 3});
   CHECK(stopped.iterations == 3);
   CHECK(stopped.residual > 1e-6);
   CHECK(stopped.warning() ==
-        "sinkhorn: after 3 iterations at tau 0.01 a row or column sum is off one by " +
+        "sinkhorn: after 3 iterations at tau 0.01 a row or column sum misses 1 by " +
             str(stopped.residual) + ", not 1e-06; more iterations or a larger tau bring it closer");
   const Sinkhorn none = sinkhorn(tape.constant(zeros({0, 3, 3})), 1, Converge{});
   CHECK(none.residual == 0);

@@ -213,7 +213,8 @@ Workload chain_small() {
 
 Workload elementwise_large() {
   auto s = std::make_shared<Leaves>();
-  for (std::uint64_t seed : {1, 2, 3}) s->leaves.push_back(bench::uniform(seed, {4000000}, -2, 2));
+  for (std::uint64_t seed = 1; seed <= 3; ++seed)
+    s->leaves.push_back(bench::uniform(seed, {4000000}, -2, 2));
   s->loss = [](const std::vector<Var>& p, Noise&) {
     return mean(tanh(p[0] * p[1] + p[2]) * sigmoid(p[0]));
   };
