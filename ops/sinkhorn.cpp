@@ -5,6 +5,7 @@
 #include <limits>
 #include <stdexcept>
 
+#include "engine/parallel.hpp"
 #include "engine/sweep.hpp"
 #include "ops/elementwise.hpp"
 #include "ops/marginals.hpp"
@@ -206,10 +207,11 @@ void implicit_gradient(const Scalar* p, const Scalar* g, std::size_t n, double t
     }
 }
 
-// f(begin, end) for the matrices of a batch, each call with working memory of its own.
+// f(begin, end) for the matrices of a batch, on all threads; each call has working memory of its
+// own. A number of a matrix takes some dozens of steps, not one.
 template <class F>
 void over_matrices(const Squares& s, F f) {
-  f(std::size_t{0}, s.count);
+  parallel_for(s.count, rows_of_grain(16 * s.size), f);
 }
 
 }  // namespace

@@ -9,6 +9,7 @@
 #include "engine/gradcheck.hpp"
 #include "engine/random.hpp"
 #include "engine/sweep.hpp"
+#include "engine/threads.hpp"
 #include "ops/elementwise.hpp"
 #include "ops/reduce.hpp"
 #include "ops/shape.hpp"
@@ -345,6 +346,24 @@ TEST_CASE("implicit gradients where the matrix is all but a permutation") {
       }
       CHECK(apart(g, differentiate({y}, {l}, {w})[0].value()) <= 1e-9 / tau);
     }
+}
+
+TEST_CASE("the same numbers for any number of threads") {
+  Rng rng(17);
+  const Tensor x = rng.normal({40, 30, 30}), g = rng.normal({40, 30, 30});
+  std::vector<Tensor> once;
+  for (int n : {1, 2, 3}) {
+    set_threads(n);
+    Tape tape;
+    const Var l = tape.parameter(x);
+    const Sinkhorn a = sinkhorn(l, 0.1, 20), b = sinkhorn(l, 0.1, Converge{1e-6});
+    const std::vector<Tensor> found = {a.matrices.value(), b.matrices.value(),
+                                       backward({a}, {}, {tape.constant(g)})[l],
+                                       backward({b}, {}, {tape.constant(g)})[l]};
+    if (n == 1) once = found;
+    for (std::size_t k = 0; k < 4; ++k) CHECK(identical(found[k], once[k]));
+  }
+  set_threads(1);
 }
 
 TEST_CASE("what is wrong is said in words") {
