@@ -224,7 +224,8 @@ Workload elementwise_large() {
 // The same as one formula; its line is named so.
 Workload elementwise_large_fused() {
   auto s = std::make_shared<Leaves>();
-  for (std::uint64_t seed : {1, 2, 3}) s->leaves.push_back(bench::uniform(seed, {4000000}, -2, 2));
+  for (std::uint64_t seed = 1; seed <= 3; ++seed)
+    s->leaves.push_back(bench::uniform(seed, {4000000}, -2, 2));
   s->loss = [](const std::vector<Var>& p, Noise&) {
     return mean_of([](auto x, auto w, auto b) { return tanh(x * w + b) * sigmoid(x); }, p[0], p[1],
                    p[2]);
