@@ -20,6 +20,7 @@
 #include "../ops/rule.hpp"
 #include "../ops/schedule.hpp"
 #include "../ops/shape.hpp"
+#include "../ops/sinkhorn.hpp"
 #include "../ops/softmax.hpp"
 #include "data.hpp"
 #include "layers.hpp"

@@ -12,7 +12,8 @@ using Vars = std::vector<Var>;
 static_assert(std::is_same_v<Scalar, float>);
 
 namespace {
-constexpr double kInf = std::numeric_limits<double>::infinity();
+constexpr double kInf = std::numeric_limits<double>::infinity(),
+                 kEpsilon = std::numeric_limits<float>::epsilon();
 
 void check_against(const char* name, Var (*f)(Var), double (*expected)(double), double low,
                    double high) {
@@ -152,6 +153,9 @@ TEST_CASE("gradients in float, to float's own precision") {
        },
        {{2, 20}}},
       {[](const Vars& v) { return softmax(v[0]) * v[0]; }, {{2, 20}}},
+      {[](const Vars& v) { return sinkhorn(v[0], 0.8, 4).matrices * v[0]; }, {{2, 5, 5}}},
+      {[](const Vars& v) { return sinkhorn(v[0], 1, Converge{4e-6}).matrices * v[0]; },
+       {{2, 5, 5}}},
       {[](const Vars& v) { return layer_norm(v[0], v[1], v[2]); }, {{2, 5}, {5}, {5}}},
       {[](const Vars& v) { return conv2d(v[0], v[1], 1, 1); }, {{2, 2, 4, 4}, {3, 2, 3, 3}}}};
   for (const auto& [f, shapes] : cases) {
@@ -162,6 +166,99 @@ TEST_CASE("gradients in float, to float's own precision") {
     INFO(result.report);
     CHECK(result.ok);
   }
+}
+
+namespace {
+
+// Sinkhorn's iterations by definition, in double: the matrix, and the gradient for the logits.
+struct Exact {
+  std::vector<double> p, gradient;
+  Exact(const Scalar* x, const Scalar* g, std::size_t n, double tau, std::size_t iterations) {
+    std::vector<double> y(x, x + n * n);
+    for (double& v : y) v /= tau;
+    std::vector<std::vector<double>> stages;
+    for (std::size_t k = 0; k < 2 * iterations; ++k) {
+      const std::size_t along = k % 2 == 0 ? 1 : n, across = k % 2 == 0 ? n : 1;
+      for (std::size_t i = 0; i < n; ++i) {
+        double largest = -kInf, total = 0;
+        for (std::size_t j = 0; j < n; ++j) largest = std::max(largest, y[i * across + j * along]);
+        for (std::size_t j = 0; j < n; ++j) total += std::exp(y[i * across + j * along] - largest);
+        for (std::size_t j = 0; j < n; ++j) y[i * across + j * along] -= largest + std::log(total);
+      }
+      stages.push_back(y);
+    }
+    for (std::size_t k = 0; k < n * n; ++k) {
+      p.push_back(std::exp(y[k]));
+      gradient.push_back(p[k] * static_cast<double>(g[k]));
+    }
+    for (std::size_t k = 2 * iterations; k-- > 0;) {
+      const std::size_t along = k % 2 == 0 ? 1 : n, across = k % 2 == 0 ? n : 1;
+      for (std::size_t i = 0; i < n; ++i) {
+        double total = 0;
+        for (std::size_t j = 0; j < n; ++j) total += gradient[i * across + j * along];
+        for (std::size_t j = 0; j < n; ++j)
+          gradient[i * across + j * along] -= std::exp(stages[k][i * across + j * along]) * total;
+      }
+    }
+    for (double& v : gradient) v /= tau;
+  }
+};
+
+}  // namespace
+
+TEST_CASE("sinkhorn is within 1e-5 of double arithmetic, at any tau and of extreme logits") {
+  Rng rng(4);
+  for (double tau : {1.0, 0.3, 0.1, 0.03, 0.01, 0.001})
+    for (std::size_t n : {std::size_t{3}, std::size_t{16}, std::size_t{50}, std::size_t{120}})
+      for (std::size_t iterations : {std::size_t{1}, std::size_t{20}, std::size_t{100}})
+        for (double scale : {1.0, 1e4}) {
+          if (n == 120 && iterations == 100) continue;
+          CAPTURE(tau);
+          CAPTURE(n);
+          CAPTURE(iterations);
+          CAPTURE(scale);
+          Tensor x = rng.normal({n, n}) + rng.gumbel({n, n}), g = rng.normal({n, n});
+          x *= static_cast<Scalar>(scale);
+          if (n > 3) x(0, 1) = x(2, 2) = x(2, 3) = static_cast<Scalar>(-kInf);
+          Tape tape;
+          const Var l = tape.parameter(x);
+          const Var y = sinkhorn(l, tau, iterations);
+          const Tensor found = backward({y}, {}, {tape.constant(g)})[l];
+          const Exact exact(x.data(), g.data(), n, tau, iterations);
+          double size = 0, rounding = 0;
+          for (double e : exact.gradient) size = std::max(size, std::abs(e));
+          for (Scalar v : g)
+            rounding = std::max(rounding, 2 * std::abs(static_cast<double>(v)) * kEpsilon / tau);
+          for (std::size_t k = 0; k < n * n; ++k) {
+            const double e = exact.p[k], d = exact.gradient[k];
+            CHECK(std::abs(static_cast<double>(y.value().data()[k]) - e) <= 1e-5 * e + 1e-25);
+            // A matrix that is all but decided has next to no gradient, and cancels g / tau for it.
+            CHECK(std::abs(static_cast<double>(found.data()[k]) - d) <= 1e-5 * size + rounding);
+          }
+        }
+}
+
+TEST_CASE("sinkhorn reaches a tolerance in float, and its limit's gradient") {
+  Rng rng(5);
+  for (double tau : {1.0, 0.3, 0.1, 0.03, 0.01})
+    for (std::size_t n : {std::size_t{2}, std::size_t{20}, std::size_t{120}})
+      for (double tolerance : {1e-3, 4e-6}) {
+        CAPTURE(tau);
+        CAPTURE(n);
+        CAPTURE(tolerance);
+        const Tensor x = rng.normal({3, n, n}) + rng.gumbel({3, n, n}), g = rng.normal({3, n, n});
+        Tape tape;
+        const Sinkhorn s = sinkhorn(tape.constant(x), tau, Converge{tolerance});
+        CHECK(s.residual <= tolerance);
+        CHECK(s.warning().empty());
+      }
+  const Tensor x = rng.normal({30, 30}), g = rng.normal({30, 30});
+  Tape tape;
+  const Var l = tape.parameter(x);
+  const Tensor found = backward({sinkhorn(l, 0.7, Converge{4e-6})}, {}, {tape.constant(g)})[l];
+  const Exact exact(x.data(), g.data(), 30, 0.7, 300);
+  for (std::size_t k = 0; k < 900; ++k)
+    CHECK(std::abs(static_cast<double>(found.data()[k]) - exact.gradient[k]) <= 4e-6);
 }
 
 TEST_CASE("hard choices are exactly one-hot in float, whatever the logits") {

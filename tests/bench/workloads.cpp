@@ -1,5 +1,6 @@
 // The workloads that the engine shares with its peers: the same names, shapes and inputs, and
 // figures that prove it. Weights are stored (in, out) here, the peers' (out, in) transposed.
+#include <algorithm>
 #include <cmath>
 #include <memory>
 
@@ -212,7 +213,8 @@ Workload chain_small() {
 
 Workload elementwise_large() {
   auto s = std::make_shared<Leaves>();
-  for (std::uint64_t seed : {1, 2, 3}) s->leaves.push_back(bench::uniform(seed, {4000000}, -2, 2));
+  for (std::uint64_t seed = 1; seed <= 3; ++seed)
+    s->leaves.push_back(bench::uniform(seed, {4000000}, -2, 2));
   s->loss = [](const std::vector<Var>& p, Noise&) {
     return mean(tanh(p[0] * p[1] + p[2]) * sigmoid(p[0]));
   };
@@ -222,7 +224,8 @@ Workload elementwise_large() {
 // The same as one formula; its line is named so.
 Workload elementwise_large_fused() {
   auto s = std::make_shared<Leaves>();
-  for (std::uint64_t seed : {1, 2, 3}) s->leaves.push_back(bench::uniform(seed, {4000000}, -2, 2));
+  for (std::uint64_t seed = 1; seed <= 3; ++seed)
+    s->leaves.push_back(bench::uniform(seed, {4000000}, -2, 2));
   s->loss = [](const std::vector<Var>& p, Noise&) {
     return mean_of([](auto x, auto w, auto b) { return tanh(x * w + b) * sigmoid(x); }, p[0], p[1],
                    p[2]);
@@ -249,6 +252,23 @@ Workload xent_large() {
   s->leaves = {bench::uniform(1, {4096, 1000}, -2, 2)};
   s->loss = [labels = bench::integers(2, 4096, 1000)](const std::vector<Var>& p, Noise&) {
     return mean(cross_entropy(p[0], labels));
+  };
+  return with_gradients(s);
+}
+
+Workload sinkhorn_step() {
+  auto s = std::make_shared<Leaves>();
+  const std::size_t b = 50, n = 50;
+  s->leaves = {bench::uniform(1, {b, n, n}, -1, 1)};
+  Tensor x = bench::uniform(2, {b, 1, n}), sorted = x;  // x^T: (x^T P)^T is P^T x
+  for (std::size_t i = 0; i < b; ++i) std::sort(sorted.data() + i * n, sorted.data() + (i + 1) * n);
+  s->loss = [x, sorted, source = std::make_shared<Source>()](const std::vector<Var>& p,
+                                                             Noise& noise) {
+    Tape& tape = *p[0].tape;
+    const Var logits = p[0] + tape.constant(source->gumbel(p[0].shape(), noise));
+    const Var shuffle = sinkhorn(logits, 1, 20);
+    return mean(
+        squared_error(matmul(tape.borrow_constant(x), shuffle), tape.borrow_constant(sorted)));
   };
   return with_gradients(s);
 }
@@ -290,6 +310,7 @@ int main(int argc, char** argv) {
                      {"catvae_step", [] { return catvae(false); }},
                      {"catvae_st_step", [] { return catvae(true); }},
                      {"sbn_step", sbn_step},
+                     {"sinkhorn_step", sinkhorn_step},
                      {"kmeans_step", kmeans},
                      {"kmeans_loop_step", kmeans},
                      {"chain_small", chain_small},
