@@ -135,11 +135,8 @@ std::vector<std::size_t> indices_of(Var choice) {
                                 "; need (..., K) with at least one category");
   std::vector<std::size_t> indices(choice.value().size() / k);
   for (std::size_t r = 0; r < indices.size(); ++r) {
-    const Scalar* row = choice.value().data() + r * k;
-    indices[r] = row_argmax(row, k);
-    if (indices[r] == k || row[indices[r]] != 1 ||
-        row_sum(
-            k, [](Lane v) { return v * v; }, row) != 1)
+    indices[r] = one_hot_place(choice.value().data() + r * k, k);
+    if (indices[r] == k)
       throw std::invalid_argument("indices_of: row " + std::to_string(r) +
                                   " of the choice is not one-hot");
   }

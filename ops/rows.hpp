@@ -90,6 +90,30 @@ inline std::size_t row_argmax(const Scalar* x, std::size_t n) {
   return row_argmax({x, nullptr, n});
 }
 
+/// The place of the 1 in a row of n numbers; n if the rest is not all 0.
+inline std::size_t one_hot_place(const Scalar* x, std::size_t n) {
+  std::size_t place = n, ones = 0;
+#if defined(__AVX512F__)
+  for (std::size_t i = 0; i < n; i += kLane) {
+    const std::size_t left = n - i;
+    const Lane v = left < kLane ? load_some(x + i, left) : Lane::load_unaligned(x + i);
+    const unsigned one = lanes::equal(v, Lane(1)), all = (1u << kLane) - 1;
+    if ((one | lanes::equal(v, Lane(0))) != all) return n;
+    if (one == 0) continue;
+    ones += static_cast<std::size_t>(__builtin_popcount(one));
+    place = i + static_cast<std::size_t>(__builtin_ctz(one));
+  }
+#else
+  for (std::size_t i = 0; i < n; ++i) {
+    if (x[i] == 0) continue;
+    if (x[i] != 1) return n;
+    ++ones;
+    place = i;
+  }
+#endif
+  return ones == 1 ? place : n;
+}
+
 /// softmax(slope x) of a lane whose rest stands at -inf, and sum_i e^{slope (x_i - max)}, which is
 /// NaN for numbers without a softmax: among them NaN or +inf, or nothing but -inf.
 inline Lane softmax_lane(Lane x, Scalar slope, Scalar& sum) {
