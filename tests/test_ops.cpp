@@ -130,6 +130,19 @@ const std::vector<Row>& rows() {
       {"matmul broadcast", [](const Vars& v) { return matmul(v[0], v[1]); }, {{2, 1, 3, 4}, {3, 4, 2}}},
       {"matmul one for all", [](const Vars& v) { return matmul(v[0], v[1]); }, {{2, 3, 4}, {4, 2}}},
       {"matmul one before all", [](const Vars& v) { return matmul(v[0], v[1]); }, {{3, 4}, {2, 4, 2}}},
+      {"matmul three axes before", [](const Vars& v) { return matmul(v[0], v[1]); }, {{2, 1, 3, 2, 2}, {2, 1, 2, 3}}},
+      {"matmul stretched inside", [](const Vars& v) { return matmul(v[0], v[1]); }, {{2, 3, 1, 4}, {2, 1, 4, 2}}},
+      {"matmul of itself, stretched", [](const Vars& v) { return matmul(v[0], reshape(v[0], {3, 1, 2, 2})); }, {{3, 2, 2}}},
+      {"matmul vectors", [](const Vars& v) { return matmul(v[0], v[1]); }, {{3, 1, 4}, {3, 4, 1}}},
+      {"matmul columns", [](const Vars& v) { return matmul(v[0], v[1]); }, {{3, 5, 4}, {3, 4, 1}}},
+      {"matmul no matrix", [](const Vars& v) { return matmul(v[0], v[1]); }, {{0, 2, 3}, {3, 2}}},
+      {"matmul no matrix, stretched", [](const Vars& v) { return matmul(v[0], v[1]); }, {{0, 2, 3}, {1, 3, 2}}},
+      {"matmul batched, empty inside", [](const Vars& v) { return matmul(v[0], v[1]); }, {{2, 2, 0}, {0, 3}}},
+      {"matmul_transposed", [](const Vars& v) { return matmul_transposed(v[0], v[1]); }, {{2, 3}, {4, 3}}},
+      {"matmul_transposed of itself", [](const Vars& v) { return matmul_transposed(v[0], v[0]); }, {{3, 2}}},
+      {"matmul_transposed batched", [](const Vars& v) { return matmul_transposed(v[0], v[1]); }, {{2, 3, 4}, {2, 5, 4}}},
+      {"matmul_transposed one for all", [](const Vars& v) { return matmul_transposed(v[0], v[1]); }, {{2, 3, 4}, {5, 4}}},
+      {"matmul_transposed broadcast", [](const Vars& v) { return matmul_transposed(v[0], v[1]); }, {{2, 1, 3, 4}, {3, 1, 4}}},
       {"outer", [](const Vars& v) { return outer(v[0], v[1]); }, {{2}, {3}}},
       {"dot", [](const Vars& v) { return dot(v[0], v[1]) * dot(v[0], v[0]); }, {{3}, {3}}},
       {"softmax", [](const Vars& v) { return softmax(v[0]); }, {{2, 5}}},
@@ -440,6 +453,42 @@ TEST_CASE("matrix products and moves against plain loops") {
         for (std::size_t j = 0; j < 2; ++j)
           for (std::size_t k = 0; k < 4; ++k) y(p, q, i, j) += a(p, 0, i, k) * b(q, k, j);
   check_close(value([](const Vars& v) { return matmul(v[0], v[1]); }, {a, b}), y);
+  check_close(value(
+                  [](const Vars& v) {
+                    return matmul_transposed(v[0], transpose(v[1], {0, 2, 1}));
+                  },
+                  {a, b}),
+              y);
+  // Each matrix of a stack on its own, whichever axes are stretched and whatever joins.
+  for (const auto& [s, t] : std::vector<std::pair<Shape, Shape>>{{{2, 3, 4, 5}, {5, 2}},
+                                                                 {{2, 1, 4, 5}, {3, 5, 2}},
+                                                                 {{1, 3, 4, 5}, {2, 1, 5, 1}},
+                                                                 {{4, 5}, {2, 3, 5, 2}},
+                                                                 {{2, 3, 1, 5}, {2, 1, 5, 2}},
+                                                                 {{3, 4, 5}, {2, 3, 5, 2}}}) {
+    CAPTURE(str(s));
+    CAPTURE(str(t));
+    const Tensor p = rng.normal(s), q = rng.normal(t);
+    const std::size_t rows = s[s.size() - 2], columns = t[t.size() - 1];
+    const Tensor all = value([](const Vars&v) { return matmul(v[0], v[1]); }, {p, q}),
+                 as = value(
+                     [&](const Vars&v) {
+                       return broadcast(v[0], {2, 3, rows, 5});
+                     },
+                     {p}),
+                 bs = value(
+                     [&](const Vars&v) {
+                       return broadcast(v[0], {2, 3, 5, columns});
+                     },
+                     {q});
+    Tensor one = zeros({2, 3, rows, columns});
+    for (std::size_t k = 0; k < 6; ++k)
+      for (std::size_t i = 0; i < rows; ++i)
+        for (std::size_t j = 0; j < columns; ++j)
+          for (std::size_t l = 0; l < 5; ++l)
+            one(k / 3, k % 3, i, j) += as(k / 3, k % 3, i, l) * bs(k / 3, k % 3, l, j);
+    check_close(all, one);
+  }
   CHECK(value([](const Vars& v) { return dot(v[0], v[1]); }, {Tensor{1, 2, 3}, Tensor{4, 5, 6}})
             .data()[0] == 32);
   CHECK(value([](const Vars& v) { return outer(v[0], v[1]); }, {Tensor{1, 2}, Tensor{4, 5, 6}}) ==
@@ -512,6 +561,17 @@ TEST_CASE("each op refuses shapes, axes and numbers that do not fit, in its own 
           "matmul: a is (2, 3), b is (2, 3); need (..., n, k) and (..., k, m)");
   refuses([&] { matmul(m, v); },
           "matmul: a is (2, 3), b is (3,); need (..., n, k) and (..., k, m)");
+  refuses(
+      [&] {
+        matmul_transposed(m, tape.constant(zeros({3, 2})));
+      },
+      "matmul_transposed: a is (2, 3), b is (3, 2); need (..., n, k) and (..., m, k)");
+  refuses(
+      [&] {
+        matmul_transposed(tape.constant(zeros({2, 2, 3})), tape.constant(zeros({3, 2, 3})));
+      },
+      "matmul_transposed: a is (2,), b is (3,); need equal lengths, or 1, on each axis, counted "
+      "from the last");
   refuses([&] { outer(m, v); }, "outer: a is (2, 3), b is (3,); need (n,) and (m,)");
   refuses([&] { dot(m, m); }, "dot: a is (2, 3), b is (2, 3); need (n,) and (n,)");
   refuses([&] { softmax(n); }, "softmax: axis -1 of (); a single number has no axes");
