@@ -98,6 +98,13 @@ const std::vector<Row>& rows() {
       {"logsumexp", [](const Vars& v) { return logsumexp(v[0]); }, {{3, 5}}},
       {"logsumexp axis 0, kept", [](const Vars& v) { return logsumexp(v[0], {0}, true); }, {{3, 5}}},
       {"logsumexp middle axis", [](const Vars& v) { return logsumexp(v[0], {1}); }, {{2, 3, 4}}},
+      {"logsumexp long", [](const Vars& v) { return logsumexp(v[0], {-1}); }, {{2, 37}}},
+      {"logsumexp of the last two", [](const Vars& v) { return logsumexp(v[0], {1, 2}); }, {{2, 3, 4}}},
+      {"logsumexp of no row", [](const Vars& v) { return logsumexp(v[0], {1}); }, {{0, 3}}},
+      {"min long", [](const Vars& v) { return min(v[0], {1}) * sum(v[0], {1}); }, {{3, 21}}},
+      {"variance axis 0, kept", [](const Vars& v) { return variance(v[0], {0}, true) * v[0]; }, {{3, 5}}},
+      {"variance of the last two", [](const Vars& v) { return variance(v[0], {2, 1}); }, {{2, 3, 4}}},
+      {"variance of one", [](const Vars& v) { return variance(v[0], {1}) + v[0]; }, {{3, 1}}},
       {"variance", [](const Vars& v) { return variance(v[0], {1}); }, {{3, 5}}},
       {"variance of all", [](const Vars& v) { return variance(v[0]); }, {{3, 5}}},
       {"reshape", [](const Vars& v) { return reshape(v[0] * v[0], {3, 2}); }, {{2, 3}}},
@@ -163,6 +170,12 @@ const std::vector<Row>& rows() {
       {"kl_gaussian", [](const Vars& v) { return kl_gaussian(v[0], v[1]); }, {{2, 3}, {2, 3}}},
       {"kl_gaussian of two", [](const Vars& v) { return kl_gaussian(v[0], v[1], v[2], v[3]); }, {{2, 3}, {2, 3}, {2, 3}, {3}}},
       {"layer_norm", [](const Vars& v) { return layer_norm(v[0], v[1], v[2]); }, {{2, 5}, {5}, {5}}},
+      {"layer_norm long", [](const Vars& v) { return layer_norm(v[0], v[1], v[2]); }, {{2, 3, 19}, {1, 19}, {1, 1, 19}}},
+      {"layer_norm of many rows", [](const Vars& v) { return layer_norm(v[0], v[1], v[2]); }, {{300, 7}, {7}, {7}}},
+      {"layer_norm of one", [](const Vars& v) { return layer_norm(v[0], v[1], v[2]) * v[0]; }, {{3, 1}, {}, {1, 1}}},
+      {"layer_norm of no row", [](const Vars& v) { return layer_norm(v[0], v[1], v[2]); }, {{0, 3}, {3}, {3}}},
+      {"layer_norm, a gain for each row", [](const Vars& v) { return layer_norm(v[0], v[1], v[2]); }, {{4, 4}, {4, 1}, {}}},
+      {"layer_norm by itself", [](const Vars& v) { return layer_norm(v[0], v[0], v[0]); }, {{5}}},
       {"conv2d", [](const Vars& v) { return conv2d(v[0], v[1]); }, {{2, 2, 4, 5}, {3, 2, 3, 2}}},
       {"conv2d stride, padding", [](const Vars& v) { return conv2d(v[0], v[1], 2, 1); }, {{1, 2, 5, 4}, {2, 2, 3, 3}}},
       {"conv2d of one pixel", [](const Vars& v) { return conv2d(v[0], v[1]); }, {{1, 1, 1, 1}, {1, 1, 1, 1}}},
@@ -350,6 +363,63 @@ TEST_CASE("reductions against plain loops") {
         -kInf);
 }
 
+TEST_CASE("reductions of rows of every length, among NaN and infinities") {
+  const auto of = [](Var (*f)(Var, const Axes&, bool), const Tensor& x) {
+    return value([f](const Vars& v) { return f(v[0], {1, 2}, false); }, {x});
+  };
+  for (std::size_t k : std::vector<std::size_t>{1, 2, 3, 7, 8, 9, 16, 23, 257, 700, 1600}) {
+    CAPTURE(k);
+    const std::size_t rows = 5;
+    Tensor x = Rng(k).normal({rows, k, 1}) * 3.0;
+    Tensor total = zeros({rows}), low = full({rows}, kInf), high = -low, logs = total, var = total;
+    for (std::size_t r = 0; r < rows; ++r) {
+      for (std::size_t i = 0; i < k; ++i) {
+        const double v = x(r, i, 0);
+        total(r) += v;
+        low(r) = std::min(low(r), v);
+        high(r) = std::max(high(r), v);
+        logs(r) += std::exp(v);
+      }
+      for (std::size_t i = 0; i < k; ++i) {
+        const double d = x(r, i, 0) - total(r) / static_cast<double>(k);
+        var(r) += d * d / static_cast<double>(k);
+      }
+      logs(r) = std::log(logs(r));
+    }
+    check_close(of(sum, x), total, 1e-11);
+    CHECK(of(min, x) == low);
+    CHECK(of(max, x) == high);
+    check_close(of(logsumexp, x), logs);
+    check_close(of(variance, x), var);
+    // A row's neighbours do not count, whatever they hold.
+    x(1, k - 1, 0) = kNan;
+    x(3, k / 2, 0) = kInf;
+    const Tensor sums = of(sum, x), least = of(min, x), most = of(max, x), log = of(logsumexp, x);
+    for (std::size_t r : {std::size_t{0}, std::size_t{2}, std::size_t{4}}) {
+      CHECK(sums(r) == doctest::Approx(total(r)).epsilon(1e-11));
+      CHECK(least(r) == low(r));
+      CHECK(most(r) == high(r));
+      CHECK(log(r) == doctest::Approx(logs(r)));
+    }
+    for (const Tensor& t : {sums, least, most, log}) CHECK(std::isnan(t(1)));
+    CHECK((sums(3) == kInf && most(3) == kInf && log(3) == kInf));
+    // NaN beside an infinity; and equal numbers, of which the first counts.
+    if (k == 1) continue;
+    x(3, 0, 0) = kNan;
+    CHECK(std::isnan(of(logsumexp, x)(3)));
+    CHECK((std::isnan(of(max, x)(3)) && std::isnan(of(min, x)(3))));
+    Tape tape;
+    Tensor ties = zeros({2, k});
+    ties(0, 0) = -1, ties(1, 0) = 1;
+    const Var t = tape.parameter(ties);
+    const Gradients g = backward({max(t, {1}), min(t, {1})});
+    CHECK((g[t](0, 0) == 1 && g[t](0, 1) == 1 && g[t](1, 0) == 1 && g[t](1, 1) == 1));
+  }
+  CHECK(value([](const Vars& v) { return max(v[0]); }, {full({40}, -kInf)}).data()[0] == -kInf);
+  CHECK(value([](const Vars& v) { return logsumexp(v[0]); }, {full({40}, -kInf)}).data()[0] ==
+        -kInf);
+}
+
 TEST_CASE("softmax does not overflow, and -inf is a category of probability 0") {
   check_close(value([](const Vars& v) { return softmax(v[0]); }, {Tensor{1000, 1001, -kInf}}),
               Tensor{1 / (1 + std::exp(1.0)), 1 / (1 + std::exp(-1.0)), 0});
@@ -397,6 +467,26 @@ TEST_CASE("losses against their definitions") {
   for (std::size_t k = 0; k < 4; ++k) squares += (n.data()[k] - 3) * (n.data()[k] - 3) / 4;
   CHECK(mean == doctest::Approx(3));
   CHECK(squares == doctest::Approx(4));
+}
+
+TEST_CASE("layer_norm in one pass is what its formula says, for every shape of gain and bias") {
+  Rng rng(12);
+  for (std::size_t k : std::vector<std::size_t>{1, 3, 8, 13, 300})
+    for (const auto& [gain, bias] : std::vector<std::pair<Shape, Shape>>{
+             {{k}, {k}}, {{1, 1, k}, {1, k}}, {{2, k}, {k}}, {{2, 1}, {}}, {{3, 2, k}, {1}}}) {
+      CAPTURE(k);
+      CAPTURE(str(gain));
+      const Tensor x = rng.normal({3, 2, k}), a = rng.normal(gain), b = rng.normal(bias);
+      const Tensor found =
+          value([](const Vars& v) { return layer_norm(v[0], v[1], v[2]); }, {x, a, b});
+      const Tensor expected = value(
+          [](const Vars& v) {
+            const Var scale = sqrt(variance(v[0], {-1}, true) + 1e-5);
+            return (v[0] - mean(v[0], {-1}, true)) / scale * v[1] + v[2];
+          },
+          {x, a, b});
+      check_close(found, expected);
+    }
 }
 
 TEST_CASE("convolution and pooling against plain loops") {
