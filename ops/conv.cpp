@@ -20,11 +20,21 @@ namespace {
 // Where windows stand on images: n images of c planes, h x w pixels; windows of u x v pixels, oh x
 // ow of them.
 struct Windows {
-  std::size_t n, c, h, w, u, v, stride, padding, oh, ow;
+  std::size_t n, c, h, w, u, v, stride, above, beside, oh, ow;  // padding above, and beside
 
   Windows(const char* op, const Shape& x, std::size_t u, std::size_t v, std::size_t stride,
           std::size_t padding)
-      : n(0), c(0), h(0), w(0), u(u), v(v), stride(stride), padding(padding), oh(0), ow(0) {
+      : n(0),
+        c(0),
+        h(0),
+        w(0),
+        u(u),
+        v(v),
+        stride(stride),
+        above(padding),
+        beside(padding),
+        oh(0),
+        ow(0) {
     const auto fail = [&](const std::string& given, const char* needed) {
       throw std::invalid_argument(std::string(op) + ": " + given + "; need " + needed);
     };
@@ -43,8 +53,9 @@ struct Windows {
   std::size_t kernel() const { return c * u * v; }
   std::size_t places() const { return oh * ow; }
   // The images with their padding around them.
-  std::size_t padded_width() const { return w + 2 * padding; }
-  std::size_t padded_plane() const { return (h + 2 * padding) * padded_width(); }
+  bool padded() const { return above != 0 || beside != 0; }
+  std::size_t padded_width() const { return w + 2 * beside; }
+  std::size_t padded_plane() const { return (h + 2 * above) * padded_width(); }
 };
 
 using Starts = std::vector<std::size_t, Recycler<std::size_t>>;
@@ -58,34 +69,31 @@ Starts starts_at(std::size_t count, std::size_t distance) {
 // The windows of an image as a matrix: one row for each place in the kernel, one column for each
 // window. With stride 1 nothing is copied for it but what padding needs: a row is the padded image
 // itself from some pixel on, with windows one after the other and, between two rows of them, the
-// v - 1 pixels where a window would run over the edge. Those columns count for nothing. Otherwise
-// the rows are copied out, a band of window rows at a time.
+// v - 1 pixels where a window would run over the edge. Those columns count for nothing. With larger
+// strides, and wherever it stands on the left, the matrix is a table of where its numbers are.
+// A band of window rows is worked on at a time, to keep what is needed beside it small.
 class Patches {
  public:
   static constexpr std::size_t kScratch = std::size_t{1} << 17;  // numbers, of one matrix
 
-  Patches(const Windows& s, std::size_t channels)
+  // `beside`: as many rows may have a matrix that is kept beside this one.
+  Patches(const Windows& s, std::size_t beside)
       : pitch(s.stride == 1 ? s.padded_width() : s.ow),
         band(std::clamp<std::size_t>(
-            kScratch / std::max<std::size_t>(std::max(s.kernel(), channels) * pitch, 1), 1, s.oh)),
-        most(length(s, band)),
+            kScratch / std::max<std::size_t>(std::max(s.kernel(), beside) * pitch, 1), 1, s.oh)),
+        most((band - 1) * pitch + s.ow),
         s_(s),
         starts_(s.kernel()) {
     for (std::size_t k = 0; k < starts_.size(); ++k)
       starts_[k] = k / (s.u * s.v) * s.padded_plane() + k / s.v % s.u * s.padded_width() + k % s.v;
-    if (s.padding != 0) padded_ = zeros({s.c * s.padded_plane()});
-    if (s.stride == 1) return;
-    columns_ = uninitialised({s.kernel() * most});
-    column_starts_ = starts_at(s.kernel(), most);
+    if (s.padded()) padded_ = zeros({s.c * s.padded_plane()});
   }
 
   const std::size_t pitch;  // from a window to the one below
   const std::size_t band;   // window rows at a time
   const std::size_t most;   // columns of such a band
 
-  std::size_t length(const Windows& s, std::size_t rows) const { return (rows - 1) * pitch + s.ow; }
-  std::size_t length(std::size_t rows) const { return length(s_, rows); }
-
+  std::size_t length(std::size_t rows) const { return (rows - 1) * pitch + s_.ow; }
   // f(first window row, window rows) for each band.
   template <class F>
   void bands(F f) const {
@@ -94,29 +102,32 @@ class Patches {
 
   void read(const Scalar* image) {
     source_ = image;
-    if (s_.padding == 0) return;
+    if (!s_.padded()) return;
     source_ = padded_.data();
     interior(
         [](Scalar* inside, const Scalar* row, std::size_t n) { std::copy(row, row + n, inside); },
         image);
   }
-  // The matrix for the image read, from kernel place `first` on.
-  RowsAnywhere rows(std::size_t i, std::size_t rows, std::size_t first, std::size_t last) {
-    const Scalar* from = source_ + i * s_.stride * s_.padded_width();
-    if (s_.stride == 1) return {from, starts_.data() + first};
-    for (std::size_t k = first; k < last; ++k) {
-      Scalar* to = columns_.data() + column_starts_[k];
-      const Scalar* line = from + starts_[k];
-      for (std::size_t r = 0; r < rows; ++r, to += s_.ow, line += s_.stride * s_.padded_width())
-        for (std::size_t j = 0; j < s_.ow; ++j) to[j] = line[j * s_.stride];
-    }
-    return {columns_.data(), column_starts_.data() + first};
+  // The matrix of a band of the image read, with stride 1; or, as a left factor, its rows from
+  // `first` on without the columns that count for nothing; or, so too, its transpose.
+  Right rows(std::size_t i) const { return {band_from(i), starts_.data()}; }
+  Left rows(std::size_t i, std::size_t first, const Starts& windows) const {
+    return {band_from(i), starts_.data() + first, windows.data()};
+  }
+  Left columns(std::size_t i, const Starts& windows) const {
+    return {band_from(i), windows.data(), starts_.data()};
+  }
+  Starts windows() const {
+    Starts starts(band * s_.ow);
+    for (std::size_t k = 0; k < starts.size(); ++k)
+      starts[k] = k / s_.ow * s_.stride * s_.padded_width() + k % s_.ow * s_.stride;
+    return starts;
   }
 
   // The transpose: begin(), add() for each band's matrix, end().
   void begin(Scalar* image, bool fresh) {
-    target_ = s_.padding == 0 ? image : padded_.data();
-    if (s_.padding != 0 || fresh) std::fill(target_, target_ + s_.c * s_.padded_plane(), Scalar{0});
+    target_ = s_.padded() ? padded_.data() : image;
+    if (s_.padded() || fresh) std::fill(target_, target_ + s_.c * s_.padded_plane(), Scalar{0});
   }
   void add(std::size_t i, std::size_t rows, const Scalar* matrix) {
     const std::size_t window = s_.u * s_.v, n = length(rows);
@@ -135,32 +146,100 @@ class Patches {
       }
   }
   void end(Scalar* image, bool fresh) {
-    if (s_.padding == 0) return;
-    interior(
-        [fresh](const Scalar* inside, Scalar* row, std::size_t n) {
-          if (fresh)
-            std::copy(inside, inside + n, row);
-          else
-            for (std::size_t j = 0; j < n; ++j) row[j] += inside[j];
-        },
-        image);
+    if (!s_.padded()) return;
+    interior([fresh](const Scalar* inside, Scalar* row,
+                     std::size_t n) { copy_or_add(inside, n, row, fresh); },
+             image);
+  }
+
+  static void copy_or_add(const Scalar* from, std::size_t n, Scalar* to, bool fresh) {
+    if (fresh)
+      std::copy(from, from + n, to);
+    else
+      for (std::size_t j = 0; j < n; ++j) to[j] += from[j];
   }
 
  private:
+  const Scalar* band_from(std::size_t i) const {
+    return source_ + i * s_.stride * s_.padded_width();
+  }
   template <class F, class P>
   void interior(F f, P* image) {
-    for (std::size_t plane = 0; plane < s_.c; ++plane)
+    Scalar* inside = padded_.data() + s_.above * s_.padded_width() + s_.beside;
+    for (std::size_t plane = 0; plane < s_.c; ++plane, inside += s_.padded_plane())
       for (std::size_t i = 0; i < s_.h; ++i, image += s_.w)
-        f(padded_.data() + plane * s_.padded_plane() + (i + s_.padding) * s_.padded_width() +
-              s_.padding,
-          image, s_.w);
+        f(inside + i * s_.padded_width(), image, s_.w);
   }
   const Windows s_;
-  Starts starts_, column_starts_;
-  Tensor padded_, columns_;
+  Starts starts_;
+  Tensor padded_;
   const Scalar* source_ = nullptr;
   Scalar* target_ = nullptr;
 };
+
+// Images are cut among threads so that each has this many terms to add at least.
+std::size_t images_of_grain(const Windows& s, std::size_t o) {
+  return std::max<std::size_t>(1, (std::size_t{1} << 20) / (o * s.kernel() * s.places() + 1));
+}
+
+// to[channel * distance + j] = columns[j * width + channel], or added to it: a matrix turned
+// around.
+void turn(const Scalar* columns, std::size_t width, std::size_t channels, std::size_t n, Scalar* to,
+          std::size_t distance, bool fresh) {
+  for (std::size_t channel = 0; channel < channels; ++channel, to += distance)
+    for (std::size_t j = 0; j < n; ++j) to[j] = (fresh ? 0 : to[j]) + columns[j * width + channel];
+}
+
+std::size_t whole_lanes(std::size_t n) { return (n + kLane - 1) / kLane * kLane; }
+
+// o planes for each image, with stride 1: w, of o rows, times the windows; written to `to` or added
+// to it.
+void correlate(const Windows& s, std::size_t o, const Scalar* x, const Left& w, Scalar* to,
+               bool fresh) {
+  parallel_for(s.n, images_of_grain(s, o), [&](std::size_t begin, std::size_t end) {
+    Patches patches(s, o);
+    const bool direct = patches.pitch == s.ow;
+    Tensor part = uninitialised({direct ? 0 : o * patches.most});
+    for (std::size_t k = begin; k < end; ++k) {
+      patches.read(x + k * s.image());
+      patches.bands([&](std::size_t i, std::size_t rows) {
+        Scalar* y = to + k * o * s.places() + i * s.ow;
+        row_product(o, patches.length(rows), s.kernel(), w, patches.rows(i),
+                    direct ? y : part.data(), direct ? s.places() : patches.most, direct && !fresh);
+        if (direct) return;
+        for (std::size_t channel = 0; channel < o; ++channel)
+          for (std::size_t r = 0; r < rows; ++r)
+            Patches::copy_or_add(part.data() + channel * patches.most + r * patches.pitch, s.ow,
+                                 y + channel * s.places() + r * s.ow, fresh);
+      });
+    }
+  });
+}
+
+// The same with any stride: the windows' transpose times w's.
+void correlate_turned(const Windows& s, std::size_t o, const Scalar* x, const Scalar* w, Scalar* to,
+                      bool fresh) {
+  const std::size_t width = whole_lanes(o);
+  Tensor turned = zeros({s.kernel() * width});
+  for (std::size_t channel = 0; channel < o; ++channel)
+    for (std::size_t k = 0; k < s.kernel(); ++k)
+      turned.data()[k * width + channel] = w[channel * s.kernel() + k];
+  const Starts w_rows = starts_at(s.kernel(), width);
+  parallel_for(s.n, images_of_grain(s, o), [&](std::size_t begin, std::size_t end) {
+    Patches patches(s, width);
+    const Starts windows = patches.windows();
+    Tensor part = uninitialised({windows.size() * width});
+    for (std::size_t k = begin; k < end; ++k) {
+      patches.read(x + k * s.image());
+      patches.bands([&](std::size_t i, std::size_t rows) {
+        row_product(rows * s.ow, width, s.kernel(), patches.columns(i, windows),
+                    {turned.data(), w_rows.data()}, part.data(), width, false);
+        turn(part.data(), width, o, rows * s.ow, to + k * o * s.places() + i * s.ow, s.places(),
+             fresh);
+      });
+    }
+  });
+}
 
 // A convolution of images with o kernels, and the two products that are its derivatives, written to
 // `to` or added to it. Each takes whole images or whole rows of w, so that the sums do not depend
@@ -170,107 +249,87 @@ struct Convolution : Windows {
   Convolution(const Shape& x, const Shape& w, std::size_t stride, std::size_t padding)
       : Windows("conv2d", x, w[2], w[3], stride, padding), o(w[0]) {}
 
-  std::size_t grain() const {
-    return std::max<std::size_t>(1, (std::size_t{1} << 20) / (o * kernel() * places() + 1));
-  }
-
   // y = w times the windows.
   void y(const Scalar* x, const Scalar* w, Scalar* to, bool fresh) const {
-    const Starts w_rows = starts_at(o, kernel());
-    parallel_for(n, grain(), [&](std::size_t begin, std::size_t end) {
-      Patches patches(*this, o);
-      const bool direct = patches.pitch == ow;
-      Tensor part = uninitialised({direct ? 0 : o * patches.most});
-      for (std::size_t k = begin; k < end; ++k) {
-        patches.read(x + k * image());
-        patches.bands([&](std::size_t i, std::size_t rows) {
-          const RowsAnywhere windows = patches.rows(i, rows, 0, kernel());
-          Scalar* band = to + k * o * places() + i * ow;
-          const std::size_t length = patches.length(rows);
-          if (direct)
-            return row_product(o, length, kernel(), {w, w_rows.data()}, windows, band, places(),
-                               !fresh);
-          row_product(o, length, kernel(), {w, w_rows.data()}, windows, part.data(), patches.most,
-                      false);
-          lines(patches, rows, band, part.data(),
-                [fresh](Scalar* y, const Scalar* p, std::size_t n) {
-                  if (fresh)
-                    std::copy(p, p + n, y);
-                  else
-                    for (std::size_t j = 0; j < n; ++j) y[j] += p[j];
-                });
-        });
-      }
-    });
+    if (stride != 1) return correlate_turned(*this, o, x, w, to, fresh);
+    const Starts rows = starts_at(o, kernel()), columns = starts_at(kernel(), 1);
+    correlate(*this, o, x, {w, rows.data(), columns.data()}, to, fresh);
   }
 
-  // x = w^T y, each window's numbers added to its pixels.
   void x(const Scalar* y, const Scalar* w, Scalar* to, bool fresh) const {
-    const Starts w_columns = starts_at(kernel(), 1), y_rows = starts_at(o, places());
-    parallel_for(n, grain(), [&](std::size_t begin, std::size_t end) {
-      Patches patches(*this, o);
-      const bool direct = patches.pitch == ow;
-      const Starts spread_rows = starts_at(o, patches.most);
-      Tensor spread = zeros({direct ? 0 : o * patches.most}),
-             columns = uninitialised({kernel() * patches.most});
-      for (std::size_t k = begin; k < end; ++k) {
-        patches.begin(to + k * image(), fresh);
-        patches.bands([&](std::size_t i, std::size_t rows) {
-          const Scalar* band = y + k * o * places() + i * ow;
-          if (!direct)
-            lines(patches, rows, band, spread.data(),
-                  [](const Scalar* y, Scalar* p, std::size_t n) { std::copy(y, y + n, p); });
-          row_product(kernel(), patches.length(rows), o, {w, w_columns.data(), kernel()},
-                      direct ? RowsAnywhere{band, y_rows.data()}
-                             : RowsAnywhere{spread.data(), spread_rows.data()},
-                      columns.data(), patches.most, false);
-          patches.add(i, rows, columns.data());
-        });
-        patches.end(to + k * image(), fresh);
-      }
-    });
+    // Fewer than eight planes would leave registers idle.
+    if (stride == 1 && above < u && beside < v && c >= 8)
+      mirrored(y, w, to, fresh);
+    else
+      handed_back(y, w, to, fresh);
   }
 
   // w = y times the windows transposed: as its own transpose, windows times y^T, for y is the
   // smaller one to turn around.
   void w(const Scalar* x, const Scalar* y, Scalar* to, bool fresh) const {
-    const std::size_t width = (o + kLane - 1) / kLane * kLane;
-    parallel_for(kernel(), std::max<std::size_t>(16, grain() / std::max<std::size_t>(n, 1)),
-                 [&](std::size_t begin, std::size_t end) {
-                   Patches patches(*this, o);
-                   const Starts y_columns = starts_at(patches.most, width);
-                   Tensor turned = zeros({patches.most * width}),
-                          total = zeros({(end - begin) * width});
-                   for (std::size_t k = 0; k < n; ++k) {
-                     patches.read(x + k * image());
-                     patches.bands([&](std::size_t i, std::size_t rows) {
-                       const Scalar* band = y + k * o * places() + i * ow;
-                       for (std::size_t channel = 0; channel < o; ++channel)
-                         for (std::size_t r = 0; r < rows; ++r) {
-                           const Scalar* from = band + channel * places() + r * ow;
-                           Scalar* column = turned.data() + r * patches.pitch * width + channel;
-                           for (std::size_t j = 0; j < ow; ++j) column[j * width] = from[j];
-                         }
-                       row_product(end - begin, width, patches.length(rows),
-                                   patches.rows(i, rows, begin, end),
-                                   {turned.data(), y_columns.data()}, total.data(), width, true);
-                     });
-                   }
-                   for (std::size_t channel = 0; channel < o; ++channel)
-                     for (std::size_t k = begin; k < end; ++k) {
-                       Scalar& v = to[channel * kernel() + k];
-                       v = (fresh ? 0 : v) + total.data()[(k - begin) * width + channel];
-                     }
-                 });
+    const std::size_t width = whole_lanes(o);
+    const auto some = [&](std::size_t begin, std::size_t end) {
+      Patches patches(*this, o);
+      const Starts windows = patches.windows(), y_rows = starts_at(windows.size(), width);
+      Tensor turned = zeros({windows.size() * width}), total = zeros({(end - begin) * width});
+      for (std::size_t k = 0; k < n; ++k) {
+        patches.read(x + k * image());
+        patches.bands([&](std::size_t i, std::size_t rows) {
+          const Scalar* from = y + k * o * places() + i * ow;
+          for (std::size_t channel = 0; channel < o; ++channel, from += places())
+            for (std::size_t j = 0; j < rows * ow; ++j)
+              turned.data()[j * width + channel] = from[j];
+          row_product(end - begin, width, rows * ow, patches.rows(i, begin, windows),
+                      {turned.data(), y_rows.data()}, total.data(), width, true);
+        });
+      }
+      turn(total.data(), width, o, end - begin, to + begin, kernel(), fresh);
+    };
+    // Few rows for each thread would have it turn y around for too little.
+    parallel_for(kernel(), std::max<std::size_t>(32, images_of_grain(*this, o) / (n + 1)), some);
   }
 
  private:
-  // f(line of y, its place in the matrix, length) for each line of a band, in every channel.
-  template <class F, class Y, class P>
-  void lines(const Patches& patches, std::size_t rows, Y* y, P* matrix, F f) const {
-    for (std::size_t channel = 0; channel < o; ++channel)
-      for (std::size_t r = 0; r < rows; ++r)
-        f(y + channel * places() + r * ow, matrix + channel * patches.most + r * patches.pitch, ow);
+  // x with stride 1: the windows of y, with as much padding as a kernel reaches over the edge,
+  // times the kernels turned by half a circle.
+  void mirrored(const Scalar* y, const Scalar* w, Scalar* to, bool fresh) const {
+    Windows back = *this;
+    back.c = o, back.h = oh, back.w = ow, back.oh = h, back.ow = Windows::w;
+    back.above = u - 1 - above, back.beside = v - 1 - beside;
+    const std::size_t window = u * v;
+    const Starts rows = starts_at(c, window);
+    Starts columns(back.kernel());
+    for (std::size_t k = 0; k < columns.size(); ++k)
+      columns[k] = k / window * kernel() + window - 1 - k % window;
+    correlate(back, c, y, {w, rows.data(), columns.data()}, to, fresh);
+  }
+
+  // x = w^T y, each window's numbers added to its pixels.
+  void handed_back(const Scalar* y, const Scalar* w, Scalar* to, bool fresh) const {
+    const Starts w_rows = starts_at(kernel(), 1), w_columns = starts_at(o, kernel());
+    parallel_for(n, images_of_grain(*this, o), [&](std::size_t begin, std::size_t end) {
+      Patches patches(*this, o);
+      const bool direct = patches.pitch == ow;
+      const Starts y_rows = starts_at(o, direct ? places() : patches.most);
+      Tensor spread = zeros({direct ? 0 : o * patches.most}),
+             columns = uninitialised({kernel() * patches.most});
+      for (std::size_t k = begin; k < end; ++k) {
+        patches.begin(to + k * image(), fresh);
+        patches.bands([&](std::size_t i, std::size_t rows) {
+          const Scalar* from = y + k * o * places() + i * ow;
+          if (!direct)
+            for (std::size_t channel = 0; channel < o; ++channel)
+              for (std::size_t r = 0; r < rows; ++r)
+                std::copy_n(from + channel * places() + r * ow, ow,
+                            spread.data() + channel * patches.most + r * patches.pitch);
+          row_product(kernel(), patches.length(rows), o, {w, w_rows.data(), w_columns.data()},
+                      {direct ? from : spread.data(), y_rows.data()}, columns.data(), patches.most,
+                      false);
+          patches.add(i, rows, columns.data());
+        });
+        patches.end(to + k * image(), fresh);
+      }
+    });
   }
 };
 
@@ -336,9 +395,10 @@ Var conv_w(Var x, Var y, const Convolution& conv) {
 
 // Pooling works plane by plane: each plane counts as an image of its own.
 struct Pooling : Windows {
+  std::size_t padding;
   Pooling(const char* op, const Shape& x, std::size_t window, std::size_t stride,
           std::size_t padding)
-      : Windows(op, x, window, window, stride == 0 ? window : stride, padding) {
+      : Windows(op, x, window, window, stride == 0 ? window : stride, padding), padding(padding) {
     if (h == 0 || w == 0)
       throw std::invalid_argument(std::string(op) + ": x is " + str(x) +
                                   "; need images of at least one pixel");

@@ -17,26 +17,30 @@ constexpr std::size_t kTileLanes = 2;
 
 struct Factors {
   std::size_t k;
-  RowsAnywhere a, b;
+  Left a;
+  Right b;
   Scalar* c;
   std::size_t pitch;
   bool add;
 };
 
+// Inlined beside one another the tiles would not have registers enough for their pointers.
 template <std::size_t rows, std::size_t lanes, bool cut>
-void tile(const Factors& f, std::size_t i, std::size_t j, std::size_t last) {
+[[gnu::noinline]] void tile(const Factors& f, std::size_t i, std::size_t j, std::size_t last) {
   const Scalar* a[rows];
   Lane sum[rows][lanes], v[lanes];
 #pragma GCC unroll 8
   for (std::size_t r = 0; r < rows; ++r) {
-    a[r] = f.a.data + f.a.starts[i + r];
+    a[r] = f.a.data + f.a.rows[i + r];
 #pragma GCC unroll 8
     for (std::size_t l = 0; l < lanes; ++l) sum[r][l] = Lane(0);
   }
   const auto is_cut = [](std::size_t l) { return cut && l + 1 == lanes; };
-  const std::size_t step = f.a.step;
-  for (std::size_t t = 0, at = 0; t < f.k; ++t, at += step) {
-    const Scalar* b = f.b.data + f.b.starts[t] + j;
+  const Scalar* from = f.b.data + j;
+  const std::size_t *columns = f.a.columns, *starts = f.b.rows;
+  for (std::size_t t = 0, k = f.k; t < k; ++t) {
+    const Scalar* b = from + starts[t];
+    const std::size_t at = columns[t];
 #pragma GCC unroll 8
     for (std::size_t l = 0; l < lanes; ++l)
       v[l] = is_cut(l) ? load_some(b + l * kLane, last) : Lane::load_unaligned(b + l * kLane);
@@ -69,8 +73,8 @@ void tiles(const Factors& f, std::size_t i, std::size_t n, std::size_t j, std::s
 
 }  // namespace
 
-void row_product(std::size_t n, std::size_t m, std::size_t k, const RowsAnywhere& a,
-                 const RowsAnywhere& b, Scalar* c, std::size_t pitch, bool add) {
+void row_product(std::size_t n, std::size_t m, std::size_t k, const Left& a, const Right& b,
+                 Scalar* c, std::size_t pitch, bool add) {
   const Factors f{k, a, b, c, pitch, add};
   std::size_t j = 0;
   for (; j + kTileLanes * kLane <= m; j += kTileLanes * kLane)

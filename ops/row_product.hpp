@@ -9,17 +9,19 @@
 namespace argtape {
 inline namespace ARGTAPE_ABI {
 
-/// The rows of a matrix: element (i, j) is data[starts[i] + j * step].
-struct RowsAnywhere {
+/// c = a b, or c += a b with `add`: c is (n, m), row i of it starting at c + i * pitch; the sums
+/// are of k terms. Element (i, t) of a is a.data[a.rows[i] + a.columns[t]]; row t of b starts at
+/// b.data + b.rows[t]. Terms are added in order, so sums do not depend on how the work is cut.
+struct Left {
   const Scalar* data;
-  const std::size_t* starts;
-  std::size_t step = 1;
+  const std::size_t *rows, *columns;
 };
-
-/// c = a b, or c += a b with `add`; a is (n, k), b is (k, m) and of step 1, row i of c starts at c
-/// + i * pitch. Sums run in order of k, so that they do not depend on how the work is cut.
-void row_product(std::size_t n, std::size_t m, std::size_t k, const RowsAnywhere& a,
-                 const RowsAnywhere& b, Scalar* c, std::size_t pitch, bool add);
+struct Right {
+  const Scalar* data;
+  const std::size_t* rows;
+};
+void row_product(std::size_t n, std::size_t m, std::size_t k, const Left& a, const Right& b,
+                 Scalar* c, std::size_t pitch, bool add);
 
 }  // namespace ARGTAPE_ABI
 }  // namespace argtape
