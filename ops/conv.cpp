@@ -194,8 +194,8 @@ std::size_t whole_lanes(std::size_t n) { return (n + kLane - 1) / kLane * kLane;
 
 // o planes for each image, with stride 1: w, of o rows, times the windows; written to `to` or added
 // to it.
-void correlate(const Windows& s, std::size_t o, const Scalar* x, const Left& w, Scalar* to,
-               bool fresh) {
+void correlate_straight(const Windows& s, std::size_t o, const Scalar* x, const Left& w, Scalar* to,
+                        bool fresh) {
   parallel_for(s.n, images_of_grain(s, o), [&](std::size_t begin, std::size_t end) {
     Patches patches(s, o);
     const bool direct = patches.pitch == s.ow;
@@ -217,13 +217,13 @@ void correlate(const Windows& s, std::size_t o, const Scalar* x, const Left& w, 
 }
 
 // The same with any stride: the windows' transpose times w's.
-void correlate_turned(const Windows& s, std::size_t o, const Scalar* x, const Scalar* w, Scalar* to,
+void correlate_turned(const Windows& s, std::size_t o, const Scalar* x, const Left& w, Scalar* to,
                       bool fresh) {
   const std::size_t width = whole_lanes(o);
   Tensor turned = zeros({s.kernel() * width});
   for (std::size_t channel = 0; channel < o; ++channel)
     for (std::size_t k = 0; k < s.kernel(); ++k)
-      turned.data()[k * width + channel] = w[channel * s.kernel() + k];
+      turned.data()[k * width + channel] = w.data[w.rows[channel] + w.columns[k]];
   const Starts w_rows = starts_at(s.kernel(), width);
   parallel_for(s.n, images_of_grain(s, o), [&](std::size_t begin, std::size_t end) {
     Patches patches(s, width);
@@ -241,6 +241,17 @@ void correlate_turned(const Windows& s, std::size_t o, const Scalar* x, const Sc
   });
 }
 
+void correlate(const Windows& s, std::size_t o, const Scalar* x, const Left& w, Scalar* to,
+               bool fresh) {
+  // In terms to add, as measured: straight ahead the columns that count for nothing cost time too;
+  // turned, the rest of the last lane of channels does, and each number turned back costs 32.
+  const std::size_t k = s.kernel(),
+                    straight = o * k * whole_lanes((s.oh - 1) * s.padded_width() + s.ow),
+                    turned = s.places() * (whole_lanes(o) * (k + k / 16) + o * 32);
+  (s.stride != 1 || turned < straight ? correlate_turned : correlate_straight)(s, o, x, w, to,
+                                                                               fresh);
+}
+
 // A convolution of images with o kernels, and the two products that are its derivatives, written to
 // `to` or added to it. Each takes whole images or whole rows of w, so that the sums do not depend
 // on the number of threads.
@@ -251,7 +262,6 @@ struct Convolution : Windows {
 
   // y = w times the windows.
   void y(const Scalar* x, const Scalar* w, Scalar* to, bool fresh) const {
-    if (stride != 1) return correlate_turned(*this, o, x, w, to, fresh);
     const Starts rows = starts_at(o, kernel()), columns = starts_at(kernel(), 1);
     correlate(*this, o, x, {w, rows.data(), columns.data()}, to, fresh);
   }

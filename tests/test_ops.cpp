@@ -8,6 +8,7 @@
 
 #include "engine/gradcheck.hpp"
 #include "engine/random.hpp"
+#include "engine/threads.hpp"
 #include "ops/choice.hpp"
 #include "ops/conv.hpp"
 #include "ops/cost.hpp"
@@ -180,6 +181,17 @@ const std::vector<Row>& rows() {
       {"conv2d stride, padding", [](const Vars& v) { return conv2d(v[0], v[1], 2, 1); }, {{1, 2, 5, 4}, {2, 2, 3, 3}}},
       {"conv2d of one pixel", [](const Vars& v) { return conv2d(v[0], v[1]); }, {{1, 1, 1, 1}, {1, 1, 1, 1}}},
       {"conv2d of no image", [](const Vars& v) { return conv2d(v[0], v[1]); }, {{0, 1, 3, 3}, {2, 1, 2, 2}}},
+      {"conv2d of one pixel each", [](const Vars& v) { return conv2d(v[0], v[1]); }, {{2, 3, 2, 3}, {4, 3, 1, 1}}},
+      {"conv2d of one pixel each, apart", [](const Vars& v) { return conv2d(v[0], v[1], 2, 1); }, {{2, 3, 3, 4}, {2, 3, 1, 1}}},
+      {"conv2d of many planes", [](const Vars& v) { return conv2d(v[0], v[1], 1, 1); }, {{2, 9, 4, 3}, {2, 9, 3, 2}}},
+      {"conv2d of many kernels", [](const Vars& v) { return conv2d(v[0], v[1]); }, {{2, 1, 4, 3}, {19, 1, 2, 2}}},
+      {"conv2d with more padding than kernel", [](const Vars& v) { return conv2d(v[0], v[1], 1, 3); }, {{1, 8, 2, 3}, {2, 8, 2, 2}}},
+      {"conv2d that skips pixels", [](const Vars& v) { return conv2d(v[0], v[1], 3); }, {{2, 2, 7, 6}, {2, 2, 2, 2}}},
+      {"conv2d of no plane", [](const Vars& v) { return conv2d(v[0], v[1]); }, {{1, 0, 3, 3}, {2, 0, 2, 2}}},
+      {"conv2d with no kernel", [](const Vars& v) { return conv2d(v[0], v[1]); }, {{1, 2, 3, 3}, {0, 2, 2, 2}}},
+      {"conv2d of itself", [](const Vars& v) { return conv2d(v[0], v[0], 1, 1); }, {{2, 2, 2, 2}}},
+      {"max_pool2d that skips pixels", [](const Vars& v) { return max_pool2d(v[0], 2, 3) * 2; }, {{2, 2, 5, 6}}},
+      {"avg_pool2d that skips pixels", [](const Vars& v) { return avg_pool2d(v[0] * v[0], 2, 3); }, {{2, 2, 5, 6}}},
       {"max_pool2d", [](const Vars& v) { return max_pool2d(v[0], 2) * 2; }, {{2, 2, 4, 4}}},
       {"max_pool2d overlapping", [](const Vars& v) { const Var y = max_pool2d(v[0], 3, 1, 1); return y * y; }, {{1, 2, 4, 4}}},
       {"avg_pool2d", [](const Vars& v) { return avg_pool2d(v[0] * v[0], 2); }, {{2, 2, 4, 4}}},
@@ -531,6 +543,71 @@ TEST_CASE("convolution and pooling against plain loops") {
       check_close(value([&](const Vars& v) { return avg_pool2d(v[0], 3, stride, padding); }, {x}),
                   means);
     }
+}
+
+TEST_CASE("convolution and its gradients against plain loops, for images of every size") {
+  struct Case {
+    Shape x, w;
+    std::size_t stride, padding;
+  };
+  const std::vector<Case> cases = {
+      {{2, 1, 28, 28}, {4, 1, 5, 5}, 1, 0},    {{2, 8, 8, 8}, {16, 8, 3, 3}, 1, 1},
+      {{2, 16, 8, 8}, {3, 16, 5, 5}, 1, 2},    {{1, 9, 12, 12}, {33, 9, 3, 3}, 1, 1},
+      {{3, 10, 4, 4}, {17, 10, 1, 1}, 1, 0},   {{2, 8, 9, 11}, {9, 8, 3, 3}, 2, 1},
+      {{2, 3, 11, 9}, {5, 3, 2, 4}, 3, 2},     {{1, 16, 40, 38}, {3, 16, 3, 3}, 1, 1},
+      {{1, 16, 81, 78}, {18, 16, 3, 3}, 2, 0}, {{2, 8, 3, 1}, {2, 8, 3, 1}, 1, 0},
+      {{1, 12, 1, 200}, {2, 12, 1, 7}, 1, 0},  {{1, 2, 3, 3}, {2, 2, 2, 2}, 1, 4}};
+  for (const Case& c : cases) {
+    CAPTURE(str(c.x));
+    CAPTURE(str(c.w));
+    Rng rng(13);
+    const Tensor x = rng.normal(c.x), w = rng.normal(c.w);
+    const std::size_t oh = (c.x[2] + 2 * c.padding - c.w[2]) / c.stride + 1,
+                      ow = (c.x[3] + 2 * c.padding - c.w[3]) / c.stride + 1;
+    const Tensor u = rng.normal({c.x[0], c.w[0], oh, ow});
+    Tensor y = zeros(u.shape()), dx = zeros(c.x), dw = zeros(c.w);
+    for (std::size_t n = 0; n < c.x[0]; ++n)
+      for (std::size_t d = 0; d < c.x[1]; ++d)
+        for (std::size_t i = 0; i < oh; ++i)
+          for (std::size_t j = 0; j < ow; ++j)
+            for (std::size_t a = 0; a < c.w[2]; ++a)
+              for (std::size_t b = 0; b < c.w[3]; ++b) {
+                // Above or left of the image the difference wraps around to something large.
+                const std::size_t p = i * c.stride + a - c.padding,
+                                  q = j * c.stride + b - c.padding;
+                if (p >= c.x[2] || q >= c.x[3]) continue;
+                for (std::size_t o = 0; o < c.w[0]; ++o) {
+                  y(n, o, i, j) += x(n, d, p, q) * w(o, d, a, b);
+                  dx(n, d, p, q) += u(n, o, i, j) * w(o, d, a, b);
+                  dw(o, d, a, b) += u(n, o, i, j) * x(n, d, p, q);
+                }
+              }
+    const auto close = [](const Tensor& found, const Tensor& expected) {
+      REQUIRE(found.shape() == expected.shape());
+      double worst = 0;
+      for (std::size_t i = 0; i < found.size(); ++i)
+        worst = std::max(worst, std::abs(found.data()[i] - expected.data()[i]));
+      CHECK(worst <= 1e-11);
+    };
+    Tape tape;
+    const Var vx = tape.parameter(x), vw = tape.parameter(w);
+    const Var found = conv2d(vx, vw, c.stride, c.padding);
+    close(found.value(), y);
+    const Gradients g = backward(found * tape.constant(u));
+    close(g[vx], dx);
+    close(g[vw], dw);
+    // Added to what is there already, and the same with two threads.
+    const Gradients more = backward({found * tape.constant(u), sum(vx), sum(vw)});
+    close(more[vx], dx + 1.0);
+    close(more[vw], dw + 1.0);
+    set_threads(2);
+    const Var again = conv2d(vx, vw, c.stride, c.padding);
+    const Gradients h = backward(again * tape.constant(u));
+    set_threads(1);
+    CHECK(identical(again.value(), found.value()));
+    CHECK(identical(h[vx], g[vx]));
+    CHECK(identical(h[vw], g[vw]));
+  }
 }
 
 TEST_CASE("matrix products and moves against plain loops") {
