@@ -1,9 +1,10 @@
 #include "ops/layer_norm.hpp"
 
+#include <algorithm>
 #include <cmath>
 #include <stdexcept>
-#include <vector>
 
+#include "engine/parallel.hpp"
 #include "engine/sweep.hpp"
 #include "ops/elementwise.hpp"
 #include "ops/reduce.hpp"
@@ -23,34 +24,10 @@ bool one_row(const Shape& v, std::size_t length) {
   return size_of(v) == length && (length == 1 || v[v.size() - 1] == length);
 }
 
-// One number for each place of a row, summed over many rows: in double, for a sum of ever more
-// floats stops growing, but a block of rows at a time.
-class RowSums {
- public:
-  explicit RowSums(std::size_t length) : block_(zeros({length})), total_(length, 0) {}
-  Scalar* block() { return block_.data(); }
-  void row_added() {
-    if (++rows_ == 256) empty_block();
-  }
-  void move_to(Arrival& at, std::size_t input) {
-    empty_block();
-    const auto [to, fresh] = at.sink(input);
-    for (std::size_t i = 0; i < total_.size(); ++i)
-      to[i] = (fresh ? 0 : to[i]) + static_cast<Scalar>(total_[i]);
-  }
-
- private:
-  void empty_block() {
-    for (std::size_t i = 0; i < total_.size(); ++i) {
-      total_[i] += static_cast<double>(block_.data()[i]);
-      block_.data()[i] = 0;
-    }
-    rows_ = 0;
-  }
-  Tensor block_;
-  std::vector<double> total_;
-  std::size_t rows_ = 0;
-};
+// The gradients of gain and bias are summed over so many rows at a time, and these sums in double:
+// a sum of ever more floats stops growing. Threads take whole blocks, so that it comes out the same
+// for any number of them.
+constexpr std::size_t kBlock = 256;
 
 // For a row n = (x - mean) / deviation, with y = gain n + bias:
 // dx = (gain g - <gain g> - n <gain g n>) / deviation, <> being the mean over the row;
@@ -58,41 +35,48 @@ class RowSums {
 void pass_back(Arrival& at, const Tensor& moments) {
   const Tensor &x = at.in(0).value(), &g = at.numbers();
   const Scalar* gain = at.in(1).value().data();
-  const std::size_t length = x.shape()[x.shape().size() - 1], rows = x.size() / length;
-  Arrival::Sink sink{nullptr, false};
-  if (at.wants(0)) sink = at.sink(0);
-  RowSums gains(at.wants(1) ? length : 0), biases(at.wants(2) ? length : 0);
-  for (std::size_t r = 0; r < rows; ++r) {
+  const std::size_t length = x.shape()[x.shape().size() - 1], rows = x.size() / length,
+                    blocks = (rows + kBlock - 1) / kBlock;
+  const auto n = static_cast<double>(length);
+  const bool to_x = at.wants(0), to_gain = at.wants(1), to_bias = at.wants(2);
+  const Arrival::Sink sink = to_x ? at.sink(0) : Arrival::Sink{nullptr, false};
+  Tensor gains = zeros({to_gain ? blocks : 0, length}),
+         biases = zeros({to_bias ? blocks : 0, length});
+  const auto pass_row = [&](std::size_t r) {
     const Scalar *v = x.data() + r * length, *u = g.data() + r * length;
     const Lane mean(moments.data()[2 * r]), scale(moments.data()[2 * r + 1]);
     const auto normal = [=](Lane v) { return (v - mean) * scale; };
-    if (at.wants(1)) {
+    const std::size_t block = r / kBlock * length;
+    if (to_gain)
       map_lanes(
-          length, gains.block(), true, [=](Lane v, Lane u) { return normal(v) * u; }, v, u);
-      gains.row_added();
-    }
-    if (at.wants(2)) {
+          length, gains.data() + block, true, [=](Lane v, Lane u) { return normal(v) * u; }, v, u);
+    if (to_bias)
       map_lanes(
-          length, biases.block(), true, [](Lane u) { return u; }, u);
-      biases.row_added();
-    }
-    if (!at.wants(0)) continue;
-    const auto n = static_cast<double>(length);
-    const Lane level(
-        static_cast<Scalar>(long_row_sum(
-                                length, [](Lane u, Lane k) { return u * k; }, u, gain) /
-                            n)),
-        slope(static_cast<Scalar>(
-            long_row_sum(
-                length, [=](Lane v, Lane u, Lane k) { return normal(v) * u * k; }, v, u, gain) /
-            n));
+          length, biases.data() + block, true, [](Lane u) { return u; }, u);
+    if (!to_x) return;
+    const double level = long_row_sum(
+                     length, [](Lane u, Lane k) { return u * k; }, u, gain),
+                 slope = long_row_sum(
+                     length, [=](Lane v, Lane u, Lane k) { return normal(v) * u * k; }, v, u, gain);
+    const Lane l(static_cast<Scalar>(level / n)), s(static_cast<Scalar>(slope / n));
     map_lanes(
         length, sink.data + r * length, !sink.fresh,
-        [=](Lane v, Lane u, Lane k) { return scale * (u * k - level - normal(v) * slope); }, v, u,
-        gain);
-  }
-  if (at.wants(1)) gains.move_to(at, 1);
-  if (at.wants(2)) biases.move_to(at, 2);
+        [=](Lane v, Lane u, Lane k) { return scale * (u * k - l - normal(v) * s); }, v, u, gain);
+  };
+  parallel_for(blocks, rows_of_grain(length * kBlock), [&](std::size_t begin, std::size_t end) {
+    for (std::size_t r = begin * kBlock; r < std::min(rows, end * kBlock); ++r) pass_row(r);
+  });
+  const auto pass_sums = [&](std::size_t input, const Tensor& sums) {
+    const auto [to, fresh] = at.sink(input);
+    for (std::size_t i = 0; i < length; ++i) {
+      double total = 0;
+      for (std::size_t b = 0; b < blocks; ++b)
+        total += static_cast<double>(sums.data()[b * length + i]);
+      to[i] = (fresh ? 0 : to[i]) + static_cast<Scalar>(total);
+    }
+  };
+  if (to_gain) pass_sums(1, gains);
+  if (to_bias) pass_sums(2, biases);
 }
 
 }  // namespace
@@ -115,18 +99,21 @@ Var layer_norm(Var x, Var gain, Var bias, double epsilon) {
     return c * scale_of(c, epsilon) * gain + bias;
   }
   Tensor y = uninitialised(x.shape()), moments = uninitialised({rows, 2});
-  for (std::size_t r = 0; r < rows; ++r) {
-    const Scalar* v = x.value().data() + r * length;
-    const Moments m = row_moments(v, length);
-    const Scalar s = 1 / std::sqrt(m.variance + static_cast<Scalar>(epsilon));
-    moments.data()[2 * r] = m.mean;
-    moments.data()[2 * r + 1] = s;
-    const Lane mean(m.mean), scale(s);
-    map_lanes(
-        length, y.data() + r * length, false,
-        [=](Lane v, Lane k, Lane b) { return (v - mean) * scale * k + b; }, v, gain.value().data(),
-        bias.value().data());
-  }
+  const Tensor &from = x.value(), &k = gain.value(), &b = bias.value();
+  parallel_for(rows, rows_of_grain(length), [&](std::size_t begin, std::size_t end) {
+    for (std::size_t r = begin; r < end; ++r) {
+      const Scalar* v = from.data() + r * length;
+      const Moments m = row_moments(v, length);
+      const Scalar s = 1 / std::sqrt(m.variance + static_cast<Scalar>(epsilon));
+      moments.data()[2 * r] = m.mean;
+      moments.data()[2 * r + 1] = s;
+      const Lane mean(m.mean), scale(s);
+      map_lanes(
+          length, y.data() + r * length, false,
+          [=](Lane v, Lane k, Lane b) { return (v - mean) * scale * k + b; }, v, k.data(),
+          b.data());
+    }
+  });
   return x.tape->record("layer_norm", {x, gain, bias}, std::move(y),
                         [moments = std::move(moments), epsilon](Arrival& at) {
                           if (!at.recorded()) return pass_back(at, moments);

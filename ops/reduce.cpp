@@ -5,6 +5,7 @@
 #include <stdexcept>
 
 #include "engine/broadcast.hpp"
+#include "engine/parallel.hpp"
 #include "engine/sweep.hpp"
 #include "ops/elementwise.hpp"
 #include "ops/map.hpp"
@@ -66,6 +67,13 @@ struct Rows {
     count = size_of(kept);
     length = size / count;
   }
+  // f(row, where it starts) for each, on all threads.
+  template <class F>
+  void each(F f) const {
+    parallel_for(count, rows_of_grain(length), [&](std::size_t begin, std::size_t end) {
+      for (std::size_t r = begin; r < end; ++r) f(r, r * length);
+    });
+  }
 };
 
 // For each element of `kept` the place in x of the first largest element above it, or the first
@@ -74,8 +82,9 @@ template <bool smallest>
 std::vector<std::size_t> places_of(const Tensor& x, const Shape& kept) {
   if (const Rows rows(x.shape(), kept); rows.length != 0) {
     std::vector<std::size_t> best(rows.count);
-    for (std::size_t r = 0, at = 0; r < rows.count; ++r, at += rows.length)
+    rows.each([&](std::size_t r, std::size_t at) {
       best[r] = at + row_extreme<smallest>(x.data() + at, rows.length);
+    });
     return best;
   }
   constexpr std::size_t none = ~std::size_t{0};
@@ -140,8 +149,10 @@ Var logsumexp(Var x, const Axes& axes, bool keep_axes) {
   Tensor y;
   if (const Rows rows(x.shape(), kept); rows.length != 0) {
     y = uninitialised(kept);
-    for (std::size_t r = 0; r < rows.count; ++r)
-      y.data()[r] = logsumexp_row(x.value().data() + r * rows.length, rows.length);
+    const Scalar* from = x.value().data();
+    rows.each([&](std::size_t r, std::size_t at) {
+      y.data()[r] = logsumexp_row(from + at, rows.length);
+    });
   } else {
     Tensor largest = uninitialised(kept), e = uninitialised(x.shape());
     const std::vector<std::size_t> places = places_of<false>(x.value(), kept);
@@ -154,7 +165,7 @@ Var logsumexp(Var x, const Axes& axes, bool keep_axes) {
         largest);
     y = sum_to(e, kept);
     map_broadcast(
-        kept, y.data(), false, [](Lane s, Lane m) { return xsimd::log(s) + m; }, y, largest);
+        kept, y.data(), false, [](Lane s, Lane m) { return lane_log(s) + m; }, y, largest);
   }
   const Var out = x.tape->record("logsumexp", {x}, std::move(y), [](Arrival& at) {
     const Var x = at.in(0), y = at.out();
@@ -173,19 +184,22 @@ Var variance(Var x, const Axes& axes, bool keep_axes) {
   const Rows rows(x.shape(), kept);
   if (rows.length == 0) return mean(square(x - mean(x, axes, true)), axes, keep_axes);
   Tensor y = uninitialised(kept);
-  for (std::size_t r = 0; r < rows.count; ++r)
-    y.data()[r] = row_moments(x.value().data() + r * rows.length, rows.length).variance;
+  const Scalar* from = x.value().data();
+  rows.each([&](std::size_t r, std::size_t at) {
+    y.data()[r] = row_moments(from + at, rows.length).variance;
+  });
   const Var out = x.tape->record("variance", {x}, std::move(y), [rows, axes](Arrival& at) {
     const Var x = at.in(0);
     const auto scale = static_cast<Scalar>(2.0 / static_cast<double>(rows.length));
     if (at.recorded()) return at.give(0, at.gradient() * scale * (x - mean(x, axes, true)));
-    const auto [to, fresh] = at.sink(0);
-    for (std::size_t r = 0; r < rows.count; ++r) {
-      const Scalar* v = x.value().data() + r * rows.length;
-      const Lane mean(row_mean(v, rows.length)), slope(scale * at.numbers().data()[r]);
+    const Arrival::Sink sink = at.sink(0);
+    const Scalar *from = x.value().data(), *g = at.numbers().data();
+    rows.each([&](std::size_t r, std::size_t begin) {
+      const Lane mean(row_mean(from + begin, rows.length)), slope(scale * g[r]);
       map_lanes(
-          rows.length, to + r * rows.length, !fresh, [=](Lane v) { return slope * (v - mean); }, v);
-    }
+          rows.length, sink.data + begin, !sink.fresh, [=](Lane v) { return slope * (v - mean); },
+          from + begin);
+    });
   });
   return without_axes(out, axes, keep_axes);
 }
