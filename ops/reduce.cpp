@@ -147,7 +147,8 @@ Var logsumexp(Var x, const Axes& axes, bool keep_axes) {
   const Shape kept = kept_shape("logsumexp", x.shape(), axes);
   require_elements("logsumexp", x.shape(), kept);
   Tensor y;
-  if (const Rows rows(x.shape(), kept); rows.length != 0) {
+  const Rows rows(x.shape(), kept);
+  if (rows.length != 0) {
     y = uninitialised(kept);
     const Scalar* from = x.value().data();
     rows.each([&](std::size_t r, std::size_t at) {
@@ -167,13 +168,20 @@ Var logsumexp(Var x, const Axes& axes, bool keep_axes) {
     map_broadcast(
         kept, y.data(), false, [](Lane s, Lane m) { return lane_log(s) + m; }, y, largest);
   }
-  const Var out = x.tape->record("logsumexp", {x}, std::move(y), [](Arrival& at) {
+  const Var out = x.tape->record("logsumexp", {x}, std::move(y), [rows](Arrival& at) {
     const Var x = at.in(0), y = at.out();
     if (at.recorded()) return at.give(0, at.gradient() * exp(x - y));
-    const auto [to, fresh] = at.sink(0);
-    map_broadcast(
-        x.shape(), to, !fresh, [](Lane g, Lane v, Lane y) { return g * lane_exp(v - y); },
-        at.numbers(), x.value(), y.value());
+    const auto slope = [](Lane g, Lane v, Lane y) { return g * lane_exp(v - y); };
+    const Arrival::Sink sink = at.sink(0);
+    const Tensor &from = x.value(), &total = y.value(), &g = at.numbers();
+    if (rows.length == 0)
+      return map_broadcast(x.shape(), sink.data, !sink.fresh, slope, g, from, total);
+    rows.each([&](std::size_t r, std::size_t begin) {
+      const Lane gr(g.data()[r]), yr(total.data()[r]);
+      map_lanes(
+          rows.length, sink.data + begin, !sink.fresh, [=](Lane v) { return slope(gr, v, yr); },
+          from.data() + begin);
+    });
   });
   return without_axes(out, axes, keep_axes);
 }
