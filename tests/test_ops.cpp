@@ -487,8 +487,9 @@ TEST_CASE("losses against their definitions") {
 TEST_CASE("layer_norm in one pass is what its formula says, for every shape of gain and bias") {
   Rng rng(12);
   for (std::size_t k : std::vector<std::size_t>{1, 3, 8, 13, 300})
-    for (const auto& [gain, bias] : std::vector<std::pair<Shape, Shape>>{
+    for (const auto& shapes : std::vector<std::pair<Shape, Shape>>{
              {{k}, {k}}, {{1, 1, k}, {1, k}}, {{2, k}, {k}}, {{2, 1}, {}}, {{3, 2, k}, {1}}}) {
+      const Shape &gain = shapes.first, &bias = shapes.second;
       CAPTURE(k);
       CAPTURE(str(gain));
       const Tensor x = rng.normal({3, 2, k}), a = rng.normal(gain), b = rng.normal(bias);
@@ -630,12 +631,13 @@ TEST_CASE("matrix products and moves against plain loops") {
                   {a, b}),
               y);
   // Each matrix of a stack on its own, whichever axes are stretched and whatever joins.
-  for (const auto& [s, t] : std::vector<std::pair<Shape, Shape>>{{{2, 3, 4, 5}, {5, 2}},
+  for (const auto& shapes : std::vector<std::pair<Shape, Shape>>{{{2, 3, 4, 5}, {5, 2}},
                                                                  {{2, 1, 4, 5}, {3, 5, 2}},
                                                                  {{1, 3, 4, 5}, {2, 1, 5, 1}},
                                                                  {{4, 5}, {2, 3, 5, 2}},
                                                                  {{2, 3, 1, 5}, {2, 1, 5, 2}},
                                                                  {{3, 4, 5}, {2, 3, 5, 2}}}) {
+    const Shape &s = shapes.first, &t = shapes.second;
     CAPTURE(str(s));
     CAPTURE(str(t));
     const Tensor p = rng.normal(s), q = rng.normal(t);
