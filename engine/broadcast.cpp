@@ -1,9 +1,11 @@
 #include "engine/broadcast.hpp"
 
 #include <algorithm>
+#include <numeric>
 #include <stdexcept>
 #include <vector>
 
+#include "engine/lanes.hpp"
 #include "engine/sweep.hpp"
 
 namespace argtape {
@@ -16,13 +18,20 @@ void require_fits(const char* op, const Shape& small, const Shape& large) {
                                 str(large));
 }
 
-// Calls inner(offset in small, offset in large, length, whether small moves along) for each stretch
-// of the large tensor's last axis, in memory order.
+// A bundle of rows of the large tensor, one after the other in memory. In the small one a row
+// starts `step` numbers after the one before, and runs along with it or, unless `moving`, is one
+// number.
+struct Bundle {
+  std::size_t small, large, step, rows, length;
+  bool moving;
+};
+
+// Calls inner(bundle) for all of the large tensor, in memory order.
 template <class Inner>
 void along_rows(const Shape& small, const Shape& large, Inner inner) {
   const std::size_t rank = large.size();
   if (size_of(large) == 0) return;
-  if (rank == 0) return inner(0, 0, 1, true);
+  if (rank == 0) return inner(Bundle{0, 0, 0, 1, 1, true});
   const std::size_t missing = rank - small.size();
   xt::svector<std::size_t, 4> stride(rank, 0), at(rank, 0);
   std::size_t step = 1;
@@ -43,10 +52,13 @@ void along_rows(const Shape& small, const Shape& large, Inner inner) {
     length *= d;
     --outer;
   }
-  std::size_t s = 0, l = 0;
+  const std::size_t rows = outer == 0 ? 1 : large[outer - 1];
+  Bundle b{0, 0, outer == 0 ? 0 : stride[outer - 1], rows, length, moving};
+  if (outer > 0) --outer;
+  std::size_t& s = b.small;
   for (;;) {
-    inner(s, l, length, moving);
-    l += length;
+    inner(b);
+    b.large += rows * length;
     std::size_t axis = outer;
     for (;;) {
       if (axis == 0) return;
@@ -66,22 +78,45 @@ namespace {
 // Above so many terms a sum is gathered in double: one of ever more floats stops growing.
 constexpr std::size_t kManyTerms = 256;
 
+Scalar sum_of(const Scalar* p, std::size_t n) {
+  Lane total(0);
+  std::size_t i = 0;
+  for (; i + kLane <= n; i += kLane) total += Lane::load_unaligned(p + i);
+  if (i < n) total += load_some(p + i, n - i);
+  return lane_sum(total);
+}
+
+// to[r * step] += the sum of row r, for rows one after the other from p on.
+template <class Sum>
+void sum_rows(const Scalar* p, std::size_t rows, std::size_t length, Sum* to, std::size_t step) {
+  std::size_t r = 0;
+  if (length < kLane) {
+    // Whole lanes are loaded while they reach no further than the last row; and asked for ahead,
+    // since loads that overlap do not look like a walk through memory.
+    alignas(64) Scalar place[kLane];
+    std::iota(place, place + kLane, Scalar{0});
+    const auto inside = Lane::load_aligned(place) < Lane(static_cast<Scalar>(length));
+    const std::size_t far = 25 * kLane, size = rows * length;
+    for (std::size_t at = 0; at + kLane <= size; ++r, at += length, to += step) {
+      __builtin_prefetch(p + std::min(at + far, size - 1));
+      *to += lane_sum(xsimd::select(inside, Lane::load_unaligned(p + at), Lane(0)));
+    }
+  }
+  for (p += r * length; r < rows; ++r, p += length, to += step)
+    for (std::size_t i = 0; i < length; i += kManyTerms)
+      *to += sum_of(p + i, std::min(kManyTerms, length - i));
+}
+
 // out[i] += x's numbers above it.
 template <class Sum>
 void gather_sums(const Tensor& x, const Shape& shape, Sum* out) {
-  const Scalar* p = x.data();
-  along_rows(shape, x.shape(), [&](std::size_t s, std::size_t l, std::size_t n, bool moving) {
-    if (moving) {
+  along_rows(shape, x.shape(), [&x, out](const Bundle& b) {
+    const Scalar* p = x.data() + b.large;
+    Sum* to = out + b.small;
+    if (!b.moving) return sum_rows(p, b.rows, b.length, to, b.step);
+    for (std::size_t r = 0; r < b.rows; ++r, p += b.length, to += b.step) {
 #pragma omp simd
-      for (std::size_t i = 0; i < n; ++i) out[s + i] += p[l + i];
-      return;
-    }
-    for (std::size_t begin = 0; begin < n; begin += kManyTerms) {
-      const std::size_t end = std::min(n, begin + kManyTerms);
-      Scalar total = 0;
-#pragma omp simd reduction(+ : total)
-      for (std::size_t i = begin; i < end; ++i) total += p[l + i];
-      out[s] += total;
+      for (std::size_t i = 0; i < b.length; ++i) to[i] += p[i];
     }
   });
 }
@@ -105,13 +140,14 @@ Tensor sum_to(const Tensor& x, const Shape& shape) {
 Tensor broadcast_to(const Tensor& x, const Shape& shape) {
   require_fits("broadcast_to", x.shape(), shape);
   Tensor out = uninitialised(shape);
-  Scalar* o = out.data();
-  const Scalar* p = x.data();
-  along_rows(x.shape(), shape, [&](std::size_t s, std::size_t l, std::size_t n, bool moving) {
-    if (moving)
-      std::copy(p + s, p + s + n, o + l);
-    else
-      std::fill(o + l, o + l + n, p[s]);
+  along_rows(x.shape(), shape, [&x, &out](const Bundle& b) {
+    const Scalar* p = x.data() + b.small;
+    Scalar* o = out.data() + b.large;
+    for (std::size_t r = 0; r < b.rows; ++r, p += b.step, o += b.length)
+      if (b.moving)
+        std::copy(p, p + b.length, o);
+      else
+        std::fill(o, o + b.length, *p);
   });
   return out;
 }

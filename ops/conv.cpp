@@ -1,12 +1,16 @@
 #include "ops/conv.hpp"
 
 #include <algorithm>
-#include <cmath>
+#include <cstdint>
 #include <limits>
 #include <stdexcept>
+#include <type_traits>
+#include <vector>
 
+#include "engine/lanes.hpp"
+#include "engine/parallel.hpp"
 #include "engine/sweep.hpp"
-#include "ops/blas.hpp"
+#include "ops/row_product.hpp"
 #include "ops/shape.hpp"
 
 namespace argtape {
@@ -16,11 +20,21 @@ namespace {
 // Where windows stand on images: n images of c planes, h x w pixels; windows of u x v pixels, oh x
 // ow of them.
 struct Windows {
-  std::size_t n, c, h, w, u, v, stride, padding, oh, ow;
+  std::size_t n, c, h, w, u, v, stride, above, beside, oh, ow;  // padding above, and beside
 
   Windows(const char* op, const Shape& x, std::size_t u, std::size_t v, std::size_t stride,
           std::size_t padding)
-      : n(0), c(0), h(0), w(0), u(u), v(v), stride(stride), padding(padding), oh(0), ow(0) {
+      : n(0),
+        c(0),
+        h(0),
+        w(0),
+        u(u),
+        v(v),
+        stride(stride),
+        above(padding),
+        beside(padding),
+        oh(0),
+        ow(0) {
     const auto fail = [&](const std::string& given, const char* needed) {
       throw std::invalid_argument(std::string(op) + ": " + given + "; need " + needed);
     };
@@ -35,147 +49,458 @@ struct Windows {
     ow = (w + 2 * padding - v) / stride + 1;
   }
 
-  // For window row i and kernel row a the image row, if it is inside.
-  static bool inside(std::size_t i, std::size_t a, std::size_t stride, std::size_t padding,
-                     std::size_t size, std::size_t& at) {
-    at = i * stride + a;
-    if (at < padding || at - padding >= size) return false;
-    at -= padding;
-    return true;
-  }
-
-  // Calls f(place in the image, place in the matrix) for each kernel place (rows) and window
-  // (columns) inside image k; outside(place in the matrix) for the others.
-  template <class F, class Outside>
-  void unfold(F f, Outside outside) const {
-    std::size_t m = 0;
-    for (std::size_t plane = 0; plane < c; ++plane)
-      for (std::size_t a = 0; a < u; ++a)
-        for (std::size_t b = 0; b < v; ++b)
-          for (std::size_t i = 0; i < oh; ++i) {
-            std::size_t row, column;
-            const bool row_inside = inside(i, a, stride, padding, h, row);
-            for (std::size_t j = 0; j < ow; ++j, ++m)
-              if (row_inside && inside(j, b, stride, padding, w, column))
-                f((plane * h + row) * w + column, m);
-              else
-                outside(m);
-          }
-  }
   std::size_t image() const { return c * h * w; }
   std::size_t kernel() const { return c * u * v; }
   std::size_t places() const { return oh * ow; }
+  // The images with their padding around them.
+  bool padded() const { return above != 0 || beside != 0; }
+  std::size_t padded_width() const { return w + 2 * beside; }
+  std::size_t padded_plane() const { return (h + 2 * above) * padded_width(); }
 };
 
-// The three products of a convolution, each the derivative of the others: y from (x, w), x from (y,
-// w), w from (x, y).
-Var conv_y(Var x, Var w, std::size_t stride, std::size_t padding);
-Var conv_x(Var y, Var w, const Shape& x_shape, std::size_t stride, std::size_t padding);
-Var conv_w(Var x, Var y, const Shape& w_shape, std::size_t stride, std::size_t padding);
+using Starts = std::vector<std::size_t, Recycler<std::size_t>>;
 
-Windows windows_of(const Shape& x, const Shape& w, std::size_t stride, std::size_t padding) {
-  return Windows("conv2d", x, w[2], w[3], stride, padding);
+Starts starts_at(std::size_t count, std::size_t distance) {
+  Starts starts(count);
+  for (std::size_t i = 0; i < count; ++i) starts[i] = i * distance;
+  return starts;
 }
 
-Var conv_y(Var x, Var w, std::size_t stride, std::size_t padding) {
-  const Windows s = windows_of(x.shape(), w.shape(), stride, padding);
-  const std::size_t o = w.shape()[0];
-  Tensor y = uninitialised({s.n, o, s.oh, s.ow}), columns = uninitialised({s.kernel(), s.places()});
-  for (std::size_t k = 0; k < s.n; ++k) {
-    const Scalar* image = x.value().data() + k * s.image();
-    s.unfold([&](std::size_t p, std::size_t m) { columns.data()[m] = image[p]; },
-             [&](std::size_t m) { columns.data()[m] = 0; });
-    gemm(false, false, o, s.places(), s.kernel(), w.value().data(), columns.data(), 0,
-         y.data() + k * o * s.places());
+// The windows of an image as a matrix: one row for each place in the kernel, one column for each
+// window. With stride 1 nothing is copied for it but what padding needs: a row is the padded image
+// itself from some pixel on, with windows one after the other and, between two rows of them, the
+// v - 1 pixels where a window would run over the edge. Those columns count for nothing. With larger
+// strides, and wherever it stands on the left, the matrix is a table of where its numbers are.
+// A band of window rows is worked on at a time, to keep what is needed beside it small.
+class Patches {
+ public:
+  static constexpr std::size_t kScratch = std::size_t{1} << 17;  // numbers, of one matrix
+
+  // `beside`: as many rows may have a matrix that is kept beside this one.
+  Patches(const Windows& s, std::size_t beside)
+      : pitch(s.stride == 1 ? s.padded_width() : s.ow),
+        band(std::clamp<std::size_t>(
+            kScratch / std::max<std::size_t>(std::max(s.kernel(), beside) * pitch, 1), 1, s.oh)),
+        most((band - 1) * pitch + s.ow),
+        s_(s),
+        starts_(s.kernel()) {
+    for (std::size_t k = 0; k < starts_.size(); ++k)
+      starts_[k] = k / (s.u * s.v) * s.padded_plane() + k / s.v % s.u * s.padded_width() + k % s.v;
+    if (s.padded()) padded_ = zeros({s.c * s.padded_plane()});
   }
-  return x.tape->record("conv2d", {x, w}, std::move(y), [stride, padding](Arrival& at) {
-    if (at.wants(0)) at.give(0, conv_x(at.gradient(), at.in(1), at.in(0).shape(), stride, padding));
-    if (at.wants(1)) at.give(1, conv_w(at.in(0), at.gradient(), at.in(1).shape(), stride, padding));
+
+  const std::size_t pitch;  // from a window to the one below
+  const std::size_t band;   // window rows at a time
+  const std::size_t most;   // columns of such a band
+
+  std::size_t length(std::size_t rows) const { return (rows - 1) * pitch + s_.ow; }
+  // f(first window row, window rows) for each band.
+  template <class F>
+  void bands(F f) const {
+    for (std::size_t i = 0; i < s_.oh; i += band) f(i, std::min(band, s_.oh - i));
+  }
+
+  void read(const Scalar* image) {
+    source_ = image;
+    if (!s_.padded()) return;
+    source_ = padded_.data();
+    interior(
+        [](Scalar* inside, const Scalar* row, std::size_t n) { std::copy(row, row + n, inside); },
+        image);
+  }
+  // The matrix of a band of the image read, with stride 1; or, as a left factor, its rows from
+  // `first` on without the columns that count for nothing; or, so too, its transpose.
+  Right rows(std::size_t i) const { return {band_from(i), starts_.data()}; }
+  Left rows(std::size_t i, std::size_t first, const Starts& windows) const {
+    return {band_from(i), starts_.data() + first, windows.data()};
+  }
+  Left columns(std::size_t i, const Starts& windows) const {
+    return {band_from(i), windows.data(), starts_.data()};
+  }
+  Starts windows() const {
+    Starts starts(band * s_.ow);
+    for (std::size_t k = 0; k < starts.size(); ++k)
+      starts[k] = k / s_.ow * s_.stride * s_.padded_width() + k % s_.ow * s_.stride;
+    return starts;
+  }
+
+  // The transpose: begin(), add() for each band's matrix, end().
+  void begin(Scalar* image, bool fresh) {
+    target_ = s_.padded() ? padded_.data() : image;
+    if (s_.padded() || fresh) std::fill(target_, target_ + s_.c * s_.padded_plane(), Scalar{0});
+  }
+  void add(std::size_t i, std::size_t rows, const Scalar* matrix) {
+    const std::size_t window = s_.u * s_.v, n = length(rows);
+    // Plane by plane within: what was just written is not needed again at once.
+    for (std::size_t place = 0; place < window; ++place)
+      for (std::size_t k = place; k < starts_.size(); k += window) {
+        const Scalar* from = matrix + k * most;
+        Scalar* to = target_ + starts_[k] + i * s_.stride * s_.padded_width();
+        if (s_.stride == 1) {
+#pragma omp simd
+          for (std::size_t j = 0; j < n; ++j) to[j] += from[j];
+        } else {
+          for (std::size_t r = 0; r < rows; ++r, from += s_.ow, to += s_.stride * s_.padded_width())
+            for (std::size_t j = 0; j < s_.ow; ++j) to[j * s_.stride] += from[j];
+        }
+      }
+  }
+  void end(Scalar* image, bool fresh) {
+    if (!s_.padded()) return;
+    interior([fresh](const Scalar* inside, Scalar* row,
+                     std::size_t n) { copy_or_add(inside, n, row, fresh); },
+             image);
+  }
+
+  static void copy_or_add(const Scalar* from, std::size_t n, Scalar* to, bool fresh) {
+    if (fresh)
+      std::copy(from, from + n, to);
+    else
+      for (std::size_t j = 0; j < n; ++j) to[j] += from[j];
+  }
+
+ private:
+  const Scalar* band_from(std::size_t i) const {
+    return source_ + i * s_.stride * s_.padded_width();
+  }
+  template <class F, class P>
+  void interior(F f, P* image) {
+    Scalar* inside = padded_.data() + s_.above * s_.padded_width() + s_.beside;
+    for (std::size_t plane = 0; plane < s_.c; ++plane, inside += s_.padded_plane())
+      for (std::size_t i = 0; i < s_.h; ++i, image += s_.w)
+        f(inside + i * s_.padded_width(), image, s_.w);
+  }
+  const Windows s_;
+  Starts starts_;
+  Tensor padded_;
+  const Scalar* source_ = nullptr;
+  Scalar* target_ = nullptr;
+};
+
+// Images are cut among threads so that each has this many terms to add at least.
+std::size_t images_of_grain(const Windows& s, std::size_t o) {
+  return std::max<std::size_t>(1, (std::size_t{1} << 20) / (o * s.kernel() * s.places() + 1));
+}
+
+// to[channel * distance + j] = columns[j * width + channel], or added to it: a matrix turned
+// around.
+void turn(const Scalar* columns, std::size_t width, std::size_t channels, std::size_t n, Scalar* to,
+          std::size_t distance, bool fresh) {
+  for (std::size_t channel = 0; channel < channels; ++channel, to += distance)
+    for (std::size_t j = 0; j < n; ++j) to[j] = (fresh ? 0 : to[j]) + columns[j * width + channel];
+}
+
+std::size_t whole_lanes(std::size_t n) { return (n + kLane - 1) / kLane * kLane; }
+
+// o planes for each image, with stride 1: w, of o rows, times the windows; written to `to` or added
+// to it.
+void correlate_straight(const Windows& s, std::size_t o, const Scalar* x, const Left& w, Scalar* to,
+                        bool fresh) {
+  parallel_for(s.n, images_of_grain(s, o), [&](std::size_t begin, std::size_t end) {
+    Patches patches(s, o);
+    const bool direct = patches.pitch == s.ow;
+    Tensor part = uninitialised({direct ? 0 : o * patches.most});
+    for (std::size_t k = begin; k < end; ++k) {
+      patches.read(x + k * s.image());
+      patches.bands([&](std::size_t i, std::size_t rows) {
+        Scalar* y = to + k * o * s.places() + i * s.ow;
+        row_product(o, patches.length(rows), s.kernel(), w, patches.rows(i),
+                    direct ? y : part.data(), direct ? s.places() : patches.most, direct && !fresh);
+        if (direct) return;
+        for (std::size_t channel = 0; channel < o; ++channel)
+          for (std::size_t r = 0; r < rows; ++r)
+            Patches::copy_or_add(part.data() + channel * patches.most + r * patches.pitch, s.ow,
+                                 y + channel * s.places() + r * s.ow, fresh);
+      });
+    }
   });
 }
 
-Var conv_x(Var y, Var w, const Shape& x_shape, std::size_t stride, std::size_t padding) {
-  const Windows s = windows_of(x_shape, w.shape(), stride, padding);
-  const std::size_t o = w.shape()[0];
-  Tensor x = zeros(x_shape), columns = uninitialised({s.kernel(), s.places()});
-  for (std::size_t k = 0; k < s.n; ++k) {
-    gemm(true, false, s.kernel(), s.places(), o, w.value().data(),
-         y.value().data() + k * o * s.places(), 0, columns.data());
-    Scalar* image = x.data() + k * s.image();
-    s.unfold([&](std::size_t p, std::size_t m) { image[p] += columns.data()[m]; },
-             [](std::size_t) {});
-  }
-  return y.tape->record("conv2d to x", {y, w}, std::move(x), [stride, padding](Arrival& at) {
-    if (at.wants(0)) at.give(0, conv_y(at.gradient(), at.in(1), stride, padding));
-    if (at.wants(1)) at.give(1, conv_w(at.gradient(), at.in(0), at.in(1).shape(), stride, padding));
+// The same with any stride: the windows' transpose times w's.
+void correlate_turned(const Windows& s, std::size_t o, const Scalar* x, const Left& w, Scalar* to,
+                      bool fresh) {
+  const std::size_t width = whole_lanes(o);
+  Tensor turned = zeros({s.kernel() * width});
+  for (std::size_t channel = 0; channel < o; ++channel)
+    for (std::size_t k = 0; k < s.kernel(); ++k)
+      turned.data()[k * width + channel] = w.data[w.rows[channel] + w.columns[k]];
+  const Starts w_rows = starts_at(s.kernel(), width);
+  parallel_for(s.n, images_of_grain(s, o), [&](std::size_t begin, std::size_t end) {
+    Patches patches(s, width);
+    const Starts windows = patches.windows();
+    Tensor part = uninitialised({windows.size() * width});
+    for (std::size_t k = begin; k < end; ++k) {
+      patches.read(x + k * s.image());
+      patches.bands([&](std::size_t i, std::size_t rows) {
+        row_product(rows * s.ow, width, s.kernel(), patches.columns(i, windows),
+                    {turned.data(), w_rows.data()}, part.data(), width, false);
+        turn(part.data(), width, o, rows * s.ow, to + k * o * s.places() + i * s.ow, s.places(),
+             fresh);
+      });
+    }
   });
 }
 
-Var conv_w(Var x, Var y, const Shape& w_shape, std::size_t stride, std::size_t padding) {
-  const Windows s = windows_of(x.shape(), w_shape, stride, padding);
-  const std::size_t o = w_shape[0];
-  Tensor w = zeros(w_shape), columns = uninitialised({s.kernel(), s.places()});
-  for (std::size_t k = 0; k < s.n; ++k) {
-    const Scalar* image = x.value().data() + k * s.image();
-    s.unfold([&](std::size_t p, std::size_t m) { columns.data()[m] = image[p]; },
-             [&](std::size_t m) { columns.data()[m] = 0; });
-    gemm(false, true, o, s.kernel(), s.places(), y.value().data() + k * o * s.places(),
-         columns.data(), 1, w.data());
+void correlate(const Windows& s, std::size_t o, const Scalar* x, const Left& w, Scalar* to,
+               bool fresh) {
+  // In terms to add, as measured: straight ahead the columns that count for nothing cost time too;
+  // turned, the rest of the last lane of channels does, and each number turned back costs 32.
+  const std::size_t k = s.kernel(),
+                    straight = o * k * whole_lanes((s.oh - 1) * s.padded_width() + s.ow),
+                    turned = s.places() * (whole_lanes(o) * (k + k / 16) + o * 32);
+  (s.stride != 1 || turned < straight ? correlate_turned : correlate_straight)(s, o, x, w, to,
+                                                                               fresh);
+}
+
+// A convolution of images with o kernels, and the two products that are its derivatives, written to
+// `to` or added to it. Each takes whole images or whole rows of w, so that the sums do not depend
+// on the number of threads.
+struct Convolution : Windows {
+  std::size_t o;
+  Convolution(const Shape& x, const Shape& w, std::size_t stride, std::size_t padding)
+      : Windows("conv2d", x, w[2], w[3], stride, padding), o(w[0]) {}
+
+  // y = w times the windows.
+  void y(const Scalar* x, const Scalar* w, Scalar* to, bool fresh) const {
+    const Starts rows = starts_at(o, kernel()), columns = starts_at(kernel(), 1);
+    correlate(*this, o, x, {w, rows.data(), columns.data()}, to, fresh);
   }
-  return x.tape->record("conv2d to w", {x, y}, std::move(w), [stride, padding](Arrival& at) {
-    if (at.wants(0)) at.give(0, conv_x(at.in(1), at.gradient(), at.in(0).shape(), stride, padding));
-    if (at.wants(1)) at.give(1, conv_y(at.in(0), at.gradient(), stride, padding));
+
+  void x(const Scalar* y, const Scalar* w, Scalar* to, bool fresh) const {
+    // Fewer than eight planes would leave registers idle.
+    if (stride == 1 && above < u && beside < v && c >= 8)
+      mirrored(y, w, to, fresh);
+    else
+      handed_back(y, w, to, fresh);
+  }
+
+  // w = y times the windows transposed: as its own transpose, windows times y^T, for y is the
+  // smaller one to turn around.
+  void w(const Scalar* x, const Scalar* y, Scalar* to, bool fresh) const {
+    const std::size_t width = whole_lanes(o);
+    const auto some = [&](std::size_t begin, std::size_t end) {
+      Patches patches(*this, o);
+      const Starts windows = patches.windows(), y_rows = starts_at(windows.size(), width);
+      Tensor turned = zeros({windows.size() * width}), total = zeros({(end - begin) * width});
+      for (std::size_t k = 0; k < n; ++k) {
+        patches.read(x + k * image());
+        patches.bands([&](std::size_t i, std::size_t rows) {
+          const Scalar* from = y + k * o * places() + i * ow;
+          for (std::size_t channel = 0; channel < o; ++channel, from += places())
+            for (std::size_t j = 0; j < rows * ow; ++j)
+              turned.data()[j * width + channel] = from[j];
+          row_product(end - begin, width, rows * ow, patches.rows(i, begin, windows),
+                      {turned.data(), y_rows.data()}, total.data(), width, true);
+        });
+      }
+      turn(total.data(), width, o, end - begin, to + begin, kernel(), fresh);
+    };
+    // Few rows for each thread would have it turn y around for too little.
+    parallel_for(kernel(), std::max<std::size_t>(32, images_of_grain(*this, o) / (n + 1)), some);
+  }
+
+ private:
+  // x with stride 1: the windows of y, with as much padding as a kernel reaches over the edge,
+  // times the kernels turned by half a circle.
+  void mirrored(const Scalar* y, const Scalar* w, Scalar* to, bool fresh) const {
+    Windows back = *this;
+    back.c = o, back.h = oh, back.w = ow, back.oh = h, back.ow = Windows::w;
+    back.above = u - 1 - above, back.beside = v - 1 - beside;
+    const std::size_t window = u * v;
+    const Starts rows = starts_at(c, window);
+    Starts columns(back.kernel());
+    for (std::size_t k = 0; k < columns.size(); ++k)
+      columns[k] = k / window * kernel() + window - 1 - k % window;
+    correlate(back, c, y, {w, rows.data(), columns.data()}, to, fresh);
+  }
+
+  // x = w^T y, each window's numbers added to its pixels.
+  void handed_back(const Scalar* y, const Scalar* w, Scalar* to, bool fresh) const {
+    const Starts w_rows = starts_at(kernel(), 1), w_columns = starts_at(o, kernel());
+    parallel_for(n, images_of_grain(*this, o), [&](std::size_t begin, std::size_t end) {
+      Patches patches(*this, o);
+      const bool direct = patches.pitch == ow;
+      const Starts y_rows = starts_at(o, direct ? places() : patches.most);
+      Tensor spread = zeros({direct ? 0 : o * patches.most}),
+             columns = uninitialised({kernel() * patches.most});
+      for (std::size_t k = begin; k < end; ++k) {
+        patches.begin(to + k * image(), fresh);
+        patches.bands([&](std::size_t i, std::size_t rows) {
+          const Scalar* from = y + k * o * places() + i * ow;
+          if (!direct)
+            for (std::size_t channel = 0; channel < o; ++channel)
+              for (std::size_t r = 0; r < rows; ++r)
+                std::copy_n(from + channel * places() + r * ow, ow,
+                            spread.data() + channel * patches.most + r * patches.pitch);
+          row_product(kernel(), patches.length(rows), o, {w, w_rows.data(), w_columns.data()},
+                      {direct ? from : spread.data(), y_rows.data()}, columns.data(), patches.most,
+                      false);
+          patches.add(i, rows, columns.data());
+        });
+        patches.end(to + k * image(), fresh);
+      }
+    });
+  }
+};
+
+// As nodes, each the derivative of the others: y from (x, w), x from (y, w), w from (x, y).
+Var conv_y(Var x, Var w, const Convolution& conv);
+Var conv_x(Var y, Var w, const Convolution& conv);
+Var conv_w(Var x, Var y, const Convolution& conv);
+
+template <class F>
+void into(Arrival& at, std::size_t i, F f) {
+  if (!at.wants(i)) return;
+  const auto [to, fresh] = at.sink(i);
+  f(to, fresh);
+}
+
+Var conv_y(Var x, Var w, const Convolution& conv) {
+  Tensor y = uninitialised({conv.n, conv.o, conv.oh, conv.ow});
+  conv.y(x.value().data(), w.value().data(), y.data(), true);
+  return x.tape->record("conv2d", {x, w}, std::move(y), [conv](Arrival& at) {
+    const Var x = at.in(0), w = at.in(1);
+    if (at.recorded()) {
+      if (at.wants(0)) at.give(0, conv_x(at.gradient(), w, conv));
+      if (at.wants(1)) at.give(1, conv_w(x, at.gradient(), conv));
+      return;
+    }
+    const Scalar *g = at.numbers().data(), *p = x.value().data(), *q = w.value().data();
+    into(at, 0, [&](Scalar* to, bool fresh) { conv.x(g, q, to, fresh); });
+    into(at, 1, [&](Scalar* to, bool fresh) { conv.w(p, g, to, fresh); });
+  });
+}
+
+Var conv_x(Var y, Var w, const Convolution& conv) {
+  Tensor x = uninitialised({conv.n, conv.c, conv.h, conv.Windows::w});
+  conv.x(y.value().data(), w.value().data(), x.data(), true);
+  return y.tape->record("conv2d to x", {y, w}, std::move(x), [conv](Arrival& at) {
+    const Var y = at.in(0), w = at.in(1);
+    if (at.recorded()) {
+      if (at.wants(0)) at.give(0, conv_y(at.gradient(), w, conv));
+      if (at.wants(1)) at.give(1, conv_w(at.gradient(), y, conv));
+      return;
+    }
+    const Scalar *g = at.numbers().data(), *p = y.value().data(), *q = w.value().data();
+    into(at, 0, [&](Scalar* to, bool fresh) { conv.y(g, q, to, fresh); });
+    into(at, 1, [&](Scalar* to, bool fresh) { conv.w(g, p, to, fresh); });
+  });
+}
+
+Var conv_w(Var x, Var y, const Convolution& conv) {
+  Tensor w = uninitialised({conv.o, conv.c, conv.u, conv.v});
+  conv.w(x.value().data(), y.value().data(), w.data(), true);
+  return x.tape->record("conv2d to w", {x, y}, std::move(w), [conv](Arrival& at) {
+    const Var x = at.in(0), y = at.in(1);
+    if (at.recorded()) {
+      if (at.wants(0)) at.give(0, conv_x(y, at.gradient(), conv));
+      if (at.wants(1)) at.give(1, conv_y(x, at.gradient(), conv));
+      return;
+    }
+    const Scalar *g = at.numbers().data(), *p = x.value().data(), *q = y.value().data();
+    into(at, 0, [&](Scalar* to, bool fresh) { conv.x(q, g, to, fresh); });
+    into(at, 1, [&](Scalar* to, bool fresh) { conv.y(p, g, to, fresh); });
   });
 }
 
 // Pooling works plane by plane: each plane counts as an image of its own.
-Windows pooling(const char* op, Var x, std::size_t window, std::size_t stride,
-                std::size_t padding) {
-  Windows s(op, x.shape(), window, window, stride == 0 ? window : stride, padding);
-  if (s.h == 0 || s.w == 0)
-    throw std::invalid_argument(std::string(op) + ": x is " + str(x.shape()) +
-                                "; need images of at least one pixel");
-  if (padding >= window)
-    throw std::invalid_argument(std::string(op) + ": padding is " + std::to_string(padding) +
-                                ", the window " + std::to_string(window) +
-                                "; need less padding than window");
-  s.n *= s.c;
-  s.c = 1;
-  return s;
-}
+struct Pooling : Windows {
+  std::size_t padding;
+  Pooling(const char* op, const Shape& x, std::size_t window, std::size_t stride,
+          std::size_t padding)
+      : Windows(op, x, window, window, stride == 0 ? window : stride, padding), padding(padding) {
+    if (h == 0 || w == 0)
+      throw std::invalid_argument(std::string(op) + ": x is " + str(x) +
+                                  "; need images of at least one pixel");
+    if (padding >= window)
+      throw std::invalid_argument(std::string(op) + ": padding is " + std::to_string(padding) +
+                                  ", the window " + std::to_string(window) +
+                                  "; need less padding than window");
+    n *= c;
+    c = 1;
+  }
 
-Var pool_means(Var x, const Windows& s, const Shape& shape);
+  // Along an axis of `size` pixels: the windows begin <= i < end that have their pixel a inside the
+  // image; it is i * stride + a - padding there.
+  struct Range {
+    std::size_t begin, end;
+  };
+  Range inside(std::size_t a, std::size_t size, std::size_t windows) const {
+    const std::size_t begin = a < padding ? (padding - a + stride - 1) / stride : 0;
+    const std::size_t end = a < size + padding ? (size + padding - a - 1) / stride + 1 : 0;
+    return {std::min(begin, windows), std::min(end, windows)};
+  }
+  // Of window i the pixels inside the image: begin <= a < end.
+  Range pixels(std::size_t i, std::size_t size, std::size_t window) const {
+    const std::size_t at = i * stride;
+    return {at < padding ? padding - at : 0, std::min(window, size + padding - at)};
+  }
+  std::vector<Scalar> counts(std::size_t size, std::size_t window, std::size_t windows) const {
+    std::vector<Scalar> counts(windows);
+    for (std::size_t i = 0; i < windows; ++i) {
+      const Range r = pixels(i, size, window);
+      counts[i] = static_cast<Scalar>(r.end - r.begin);
+    }
+    return counts;
+  }
+
+  // f(row of windows, pixel row, first pixel in it, number b of the pixel, windows) for each pixel
+  // row of window row i and each of the window's columns: window j of the range has its pixel
+  // `stride` behind the one before.
+  template <class F>
+  void rows(std::size_t i, F f) const {
+    const Range as = pixels(i, h, u);
+    for (std::size_t a = as.begin; a < as.end; ++a)
+      for (std::size_t b = 0; b < v; ++b) {
+        const Range js = inside(b, w, ow);
+        if (js.begin < js.end)
+          f(a * v + b, (i * stride + a - padding) * w + js.begin * stride + b - padding, js);
+      }
+  }
+};
+
+Var pool_means(Var x, const Pooling& s, const Shape& shape);
 
 // The transpose of pool_means: hands each window's number back to its pixels.
-Var pool_spread(Var y, const Windows& s, const Shape& shape) {
-  Tensor x = zeros(shape);
-  std::vector<Scalar> pixels(s.places(), 0);
-  s.unfold([&](std::size_t, std::size_t m) { pixels[m % s.places()] += 1; }, [](std::size_t) {});
-  for (std::size_t k = 0; k < s.n; ++k) {
-    const Scalar* from = y.value().data() + k * s.places();
-    Scalar* to = x.data() + k * s.image();
-    s.unfold([&](std::size_t p,
-                 std::size_t m) { to[p] += from[m % s.places()] / pixels[m % s.places()]; },
-             [](std::size_t) {});
-  }
+void spread(const Pooling& s, const Scalar* y, Scalar* x, bool fresh) {
+  if (fresh) std::fill(x, x + s.n * s.image(), Scalar{0});
+  const std::vector<Scalar> down = s.counts(s.h, s.u, s.oh), across = s.counts(s.w, s.v, s.ow);
+  std::vector<Scalar> part(s.ow);
+  for (std::size_t k = 0; k < s.n; ++k, x += s.image())
+    for (std::size_t i = 0; i < s.oh; ++i, y += s.ow) {
+      for (std::size_t j = 0; j < s.ow; ++j) part[j] = y[j] / (down[i] * across[j]);
+      s.rows(i, [&](std::size_t, std::size_t pixel, Pooling::Range js) {
+        Scalar* to = x + pixel;
+        for (std::size_t j = js.begin; j < js.end; ++j, to += s.stride) *to += part[j];
+      });
+    }
+}
+
+Var pool_spread(Var y, const Pooling& s, const Shape& shape) {
+  Tensor x = uninitialised(shape);
+  spread(s, y.value().data(), x.data(), true);
   return y.tape->record("avg_pool2d to x", {y}, std::move(x), [s](Arrival& at) {
     at.give(0, pool_means(at.gradient(), s, at.in(0).shape()));
   });
 }
 
-Var pool_means(Var x, const Windows& s, const Shape& shape) {
+Var pool_means(Var x, const Pooling& s, const Shape& shape) {
   Tensor y = zeros(shape);
-  std::vector<Scalar> pixels(s.places(), 0);
-  s.unfold([&](std::size_t, std::size_t m) { pixels[m % s.places()] += 1; }, [](std::size_t) {});
-  for (std::size_t k = 0; k < s.n; ++k) {
-    const Scalar* from = x.value().data() + k * s.image();
-    Scalar* to = y.data() + k * s.places();
-    s.unfold([&](std::size_t p, std::size_t m) { to[m % s.places()] += from[p]; },
-             [](std::size_t) {});
-    for (std::size_t i = 0; i < s.places(); ++i) to[i] /= pixels[i];
-  }
+  const std::vector<Scalar> down = s.counts(s.h, s.u, s.oh), across = s.counts(s.w, s.v, s.ow);
+  const Scalar* from = x.value().data();
+  Scalar* to = y.data();
+  for (std::size_t k = 0; k < s.n; ++k, from += s.image())
+    for (std::size_t i = 0; i < s.oh; ++i, to += s.ow) {
+      s.rows(i, [&](std::size_t, std::size_t pixel, Pooling::Range js) {
+        const Scalar* p = from + pixel;
+        for (std::size_t j = js.begin; j < js.end; ++j, p += s.stride) to[j] += *p;
+      });
+      for (std::size_t j = 0; j < s.ow; ++j) to[j] /= down[i] * across[j];
+    }
   return x.tape->record("avg_pool2d", {x}, std::move(y), [s](Arrival& at) {
-    at.give(0, pool_spread(at.gradient(), s, at.in(0).shape()));
+    if (at.recorded()) return at.give(0, pool_spread(at.gradient(), s, at.in(0).shape()));
+    const auto [sink, fresh] = at.sink(0);
+    spread(s, at.numbers().data(), sink, fresh);
   });
 }
 
@@ -186,29 +511,48 @@ Var conv2d(Var x, Var w, std::size_t stride, std::size_t padding) {
   if (x.shape().size() != 4 || w.shape().size() != 4 || x.shape()[1] != w.shape()[1])
     throw std::invalid_argument("conv2d: x is " + str(x.shape()) + ", w is " + str(w.shape()) +
                                 "; need (N, C, H, W) and (O, C, h, w)");
-  return conv_y(x, w, stride, padding);
+  return conv_y(x, w, Convolution(x.shape(), w.shape(), stride, padding));
 }
 
 Var max_pool2d(Var x, std::size_t window, std::size_t stride, std::size_t padding) {
-  const Windows s = pooling("max_pool2d", x, window, stride, padding);
-  constexpr std::size_t none = ~std::size_t{0};
-  std::vector<std::size_t> best(s.n * s.places(), none);
-  for (std::size_t k = 0; k < s.n; ++k) {
-    const Scalar* v = x.value().data() + k * s.image();
-    s.unfold(
-        [&](std::size_t p, std::size_t m) {
-          std::size_t& b = best[k * s.places() + m % s.places()];
-          const Scalar best_yet = b == none ? 0 : v[b - k * s.image()];
-          if (b == none || v[p] > best_yet || (std::isnan(v[p]) && !std::isnan(best_yet)))
-            b = k * s.image() + p;
-        },
-        [](std::size_t) {});
-  }
+  const Pooling s("max_pool2d", x.shape(), window, stride, padding);
+  // Of each window in a row its largest number yet, and which of its pixels that is. The number of
+  // the pixel is as wide as a Scalar, so that the two go through registers side by side.
+  using Which = std::conditional_t<sizeof(Scalar) == 4, std::uint32_t, std::uint64_t>;
+  std::vector<Scalar> largest(s.ow);
+  std::vector<Which> which(s.ow);
+  std::vector<std::size_t> best(s.n * s.places());
+  const Scalar* image = x.value().data();
+  std::size_t* place = best.data();
+  for (std::size_t k = 0; k < s.n; ++k)
+    for (std::size_t i = 0; i < s.oh; ++i, place += s.ow) {
+      const std::size_t top = s.pixels(i, s.h, s.u).begin;
+      for (std::size_t j = 0; j < s.ow; ++j) {
+        largest[j] = -std::numeric_limits<Scalar>::infinity();
+        which[j] = static_cast<Which>(top * s.v + s.pixels(j, s.w, s.v).begin);
+      }
+      s.rows(i, [&](std::size_t number, std::size_t pixel, Pooling::Range js) {
+        const Scalar* from = image + k * s.image() + pixel;
+        Scalar* most = largest.data() + js.begin;
+        Which* at = which.data() + js.begin;
+        const std::size_t n = js.end - js.begin, stride = s.stride;
+        const auto candidate = static_cast<Which>(number);
+        for (std::size_t j = 0; j < n; ++j) {
+          const Scalar v = from[j * stride], m = most[j];
+          const bool better = (v > m) | ((v != v) & (m == m));  // NaN wins
+          most[j] = better ? v : m;
+          at[j] = better ? candidate : at[j];
+        }
+      });
+      for (std::size_t j = 0; j < s.ow; ++j)
+        place[j] = k * s.image() + (i * s.stride + which[j] / s.v - s.padding) * s.w +
+                   j * s.stride + which[j] % s.v - s.padding;
+    }
   return gather(x, best, {x.shape()[0], x.shape()[1], s.oh, s.ow});
 }
 
 Var avg_pool2d(Var x, std::size_t window, std::size_t stride, std::size_t padding) {
-  const Windows s = pooling("avg_pool2d", x, window, stride, padding);
+  const Pooling s("avg_pool2d", x.shape(), window, stride, padding);
   return pool_means(x, s, {x.shape()[0], x.shape()[1], s.oh, s.ow});
 }
 

@@ -1,11 +1,10 @@
 #include "ops/linalg.hpp"
 
+#include <algorithm>
 #include <stdexcept>
 
 #include "engine/sweep.hpp"
 #include "ops/blas.hpp"
-#include "ops/elementwise.hpp"
-#include "ops/reduce.hpp"
 #include "ops/shape.hpp"
 
 namespace argtape {
@@ -17,45 +16,106 @@ namespace {
                               str(b.shape()) + "; need " + needed);
 }
 
-// op(a) op(b) of matrices, or of equally many matrices each; its derivatives are such products
+// A stack of products c += op(a) op(b) laid out for gemm: op(a) is (n, k), op(b) is (k, m). The
+// leading axes say how far each of the three moves; one that stays where it is has step 0. For c
+// that means a sum over the axis.
+struct Stack {
+  struct Axis {
+    std::size_t length, a, b, c;
+  };
+  bool ta, tb;
+  std::size_t n, m, k;
+  xt::svector<Axis, 4> axes;
+  std::size_t size = 1, c_size;  // products; numbers of c
+
+  Stack(bool ta, bool tb, std::size_t n, std::size_t m, std::size_t k, const Shape& a,
+        const Shape& b, const Shape& c)
+      : ta(ta), tb(tb), n(n), m(m), k(k) {
+    c_size = size_of(c);
+    const std::size_t most = std::max({a.size(), b.size(), c.size()}) - 2;
+    std::size_t step_a = n * k, step_b = k * m, step_c = n * m;
+    // Outwards from the last; neighbours that all three run through alike join.
+    for (std::size_t i = 0; i < most; ++i) {
+      const auto length = [i](const Shape& s) {
+        return s.size() > i + 2 ? s[s.size() - 3 - i] : std::size_t{1};
+      };
+      const std::size_t la = length(a), lb = length(b), lc = length(c);
+      const Axis axis{std::min(la, std::min(lb, lc)) == 0 ? 0 : std::max({la, lb, lc}),
+                      la == 1 ? 0 : step_a, lb == 1 ? 0 : step_b, lc == 1 ? 0 : step_c};
+      step_a *= la, step_b *= lb, step_c *= lc;
+      size *= axis.length;
+      if (axis.length == 1) continue;
+      if (!axes.empty()) {
+        Axis& inner = axes.back();
+        if (axis.a == inner.a * inner.length && axis.b == inner.b * inner.length &&
+            axis.c == inner.c * inner.length) {
+          inner.length *= axis.length;
+          continue;
+        }
+      }
+      axes.push_back(axis);
+    }
+    if (axes.empty()) return;
+    // One b for all: the stack is rows like any other. One c for all: it is a longer sum.
+    const Axis& last = axes.front();
+    const bool rows = last.b == 0 && !ta && last.a == n * k && last.c == n * m;
+    const bool sum = last.c == 0 && ta && !tb && last.a == n * k && last.b == k * m;
+    if (!rows && !sum) return;
+    (rows ? this->n : this->k) *= last.length;
+    axes.erase(axes.begin(), axes.begin() + 1);
+  }
+
+  // `fresh`: c is written, not added to.
+  void run(const Scalar* a, const Scalar* b, Scalar* c, bool fresh) const {
+    if (size == 0 && fresh) std::fill(c, c + c_size, Scalar{0});
+    if (size != 0) run(axes.size(), a, b, c, fresh);
+  }
+
+ private:
+  void run(std::size_t depth, const Scalar* a, const Scalar* b, Scalar* c, bool fresh) const {
+    if (depth == 0) return gemm(ta, tb, n, m, k, a, b, fresh ? 0 : 1, c);
+    const Axis& axis = axes[depth - 1];
+    for (std::size_t i = 0; i < axis.length; ++i)
+      run(depth - 1, a + i * axis.a, b + i * axis.b, c + i * axis.c,
+          fresh && (i == 0 || axis.c != 0));
+  }
+};
+
+Shape leading(const Shape& s) { return Shape(s.begin(), s.end() - 2); }
+
+// op(a) op(b) over the last two axes, the leading ones broadcast; its derivatives are such products
 // again.
-Var product(Var a, bool ta, Var b, bool tb) {
+Var product(const char* op, Var a, bool ta, Var b, bool tb) {
   const Shape &p = a.shape(), &q = b.shape();
-  const std::size_t r = p.size();
-  const std::size_t n = p[ta ? r - 1 : r - 2], k = p[ta ? r - 2 : r - 1], m = q[tb ? r - 2 : r - 1];
-  Shape shape = p;
-  shape[r - 2] = n;
-  shape[r - 1] = m;
+  const std::size_t n = p[p.size() - (ta ? 1 : 2)], k = p[p.size() - (ta ? 2 : 1)],
+                    m = q[q.size() - (tb ? 2 : 1)];
+  Shape shape = broadcast_shape(op, leading(p), leading(q));
+  shape.push_back(n);
+  shape.push_back(m);
   Tensor y = uninitialised(shape);
-  const std::size_t batch = r == 3 ? p[0] : 1;
-  for (std::size_t i = 0; i < batch; ++i)
-    gemm(ta, tb, n, m, k, a.value().data() + i * n * k, b.value().data() + i * k * m, 0,
-         y.data() + i * n * m);
-  return a.tape->record("matmul", {a, b}, std::move(y), [ta, tb](Arrival& at) {
+  Stack(ta, tb, n, m, k, p, q, shape).run(a.value().data(), b.value().data(), y.data(), true);
+  return a.tape->record(op, {a, b}, std::move(y), [ta, tb](Arrival& at) {
     const Var a = at.in(0), b = at.in(1);
-    if (!at.recorded() && a.shape().size() == 2) {
-      // Straight into the gradients, without a product to copy from.
-      const std::size_t n = at.out().shape()[0], m = at.out().shape()[1], k = a.shape()[ta ? 0 : 1];
-      const Scalar* g = at.numbers().data();
-      if (at.wants(0)) {
-        const auto [to, fresh] = at.sink(0);
-        if (ta)
-          gemm(tb, true, k, n, m, b.value().data(), g, fresh ? 0 : 1, to);
-        else
-          gemm(false, !tb, n, k, m, g, b.value().data(), fresh ? 0 : 1, to);
-      }
-      if (at.wants(1)) {
-        const auto [to, fresh] = at.sink(1);
-        if (tb)
-          gemm(true, ta, m, k, n, g, a.value().data(), fresh ? 0 : 1, to);
-        else
-          gemm(!ta, false, k, m, n, a.value().data(), g, fresh ? 0 : 1, to);
-      }
+    if (at.recorded()) {
+      const Var g = at.gradient();
+      const auto times = [](Var p, bool tp, Var q, bool tq) {
+        return product("matmul", p, tp, q, tq);
+      };
+      if (at.wants(0)) at.give(0, ta ? times(b, tb, g, true) : times(g, false, b, !tb));
+      if (at.wants(1)) at.give(1, tb ? times(g, true, a, ta) : times(a, !ta, g, false));
       return;
     }
-    const Var g = at.gradient();
-    if (at.wants(0)) at.give(0, ta ? product(b, tb, g, true) : product(g, false, b, !tb));
-    if (at.wants(1)) at.give(1, tb ? product(g, true, a, ta) : product(a, !ta, g, false));
+    // Straight into the gradients, summed over the axes that an input was stretched along.
+    const auto into = [&at](std::size_t i, const Tensor& p, bool tp, const Tensor& q, bool tq) {
+      if (!at.wants(i)) return;
+      const Shape &s = at.in(i).shape(), &t = p.shape();
+      const auto [to, fresh] = at.sink(i);
+      Stack(tp, tq, s[s.size() - 2], s[s.size() - 1], t[t.size() - (tp ? 2 : 1)], t, q.shape(), s)
+          .run(p.data(), q.data(), to, fresh);
+    };
+    const Tensor& g = at.numbers();
+    ta ? into(0, b.value(), tb, g, true) : into(0, g, false, b.value(), !tb);
+    tb ? into(1, g, true, a.value(), ta) : into(1, a.value(), !ta, g, false);
   });
 }
 
@@ -64,31 +124,17 @@ Var product(Var a, bool ta, Var b, bool tb) {
 Var matmul(Var a, Var b) {
   tape_of("matmul", {a, b});
   const Shape &p = a.shape(), &q = b.shape();
-  const std::size_t ra = p.size(), rb = q.size();
-  if (ra < 2 || rb < 2 || p[ra - 1] != q[rb - 2])
+  if (p.size() < 2 || q.size() < 2 || p[p.size() - 1] != q[q.size() - 2])
     mismatch("matmul", a, b, "(..., n, k) and (..., k, m)");
-  if (ra == 2 && rb == 2) return product(a, false, b, false);
-  const std::size_t n = p[ra - 2], k = p[ra - 1], m = q[rb - 1];
-  Shape lead;
-  if (rb == 2) {  // one matrix for all: the leading axes of a are rows like any other
-    const std::size_t rows = k == 0 ? size_of(p) : size_of(p) / k;
-    Shape shape = p;
-    shape[ra - 1] = m;
-    if (k != 0) return reshape(product(reshape(a, {rows, k}), false, b, false), shape);
-  }
-  lead = broadcast_shape("matmul", Shape(p.begin(), p.end() - 2), Shape(q.begin(), q.end() - 2));
-  const auto many = [&](Var x, std::size_t rows, std::size_t columns) {
-    std::vector<std::size_t> shape(lead.begin(), lead.end());
-    shape.push_back(rows);
-    shape.push_back(columns);
-    const Shape full(shape.begin(), shape.end());
-    return reshape(x.shape() == full ? x : broadcast(x, full), {size_of(lead), rows, columns});
-  };
-  const Var y = product(many(a, n, k), false, many(b, k, m), false);
-  std::vector<std::size_t> shape(lead.begin(), lead.end());
-  shape.push_back(n);
-  shape.push_back(m);
-  return reshape(y, Shape(shape.begin(), shape.end()));
+  return product("matmul", a, false, b, false);
+}
+
+Var matmul_transposed(Var a, Var b) {
+  tape_of("matmul_transposed", {a, b});
+  const Shape &p = a.shape(), &q = b.shape();
+  if (p.size() < 2 || q.size() < 2 || p[p.size() - 1] != q[q.size() - 1])
+    mismatch("matmul_transposed", a, b, "(..., n, k) and (..., m, k)");
+  return product("matmul_transposed", a, false, b, true);
 }
 
 Var outer(Var a, Var b) {

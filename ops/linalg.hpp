@@ -9,6 +9,10 @@ inline namespace ARGTAPE_ABI {
 /// Matrix product of the last two axes: (..., n, k) times (..., k, m) gives (..., n, m); leading
 /// axes broadcast. Throws std::invalid_argument for other shapes.
 Var matmul(Var a, Var b);
+/// a b^T over the last two axes, b as it stands: (..., n, k) and (..., m, k) give (..., n, m), the
+/// inner products of a's rows with b's; leading axes broadcast. Throws std::invalid_argument for
+/// other shapes.
+Var matmul_transposed(Var a, Var b);
 /// (n,) and (m,) give the matrix a_i b_j.
 Var outer(Var a, Var b);
 /// (n,) and (n,) give the number sum_i a_i b_i.

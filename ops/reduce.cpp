@@ -5,9 +5,11 @@
 #include <stdexcept>
 
 #include "engine/broadcast.hpp"
+#include "engine/parallel.hpp"
 #include "engine/sweep.hpp"
 #include "ops/elementwise.hpp"
 #include "ops/map.hpp"
+#include "ops/rows.hpp"
 #include "ops/shape.hpp"
 
 namespace argtape {
@@ -51,8 +53,40 @@ void require_elements(const char* op, const Shape& shape, const Shape& kept) {
                                 ", empty along the axes; need at least one element");
 }
 
-// For each element of `kept` the place in x of the first largest element above it.
-std::vector<std::size_t> places_of_largest(const Tensor& x, const Shape& kept) {
+// Rows of contiguous numbers, each brought down to one: what an op has to do with where its axes
+// are the last ones. length is 0 where they are not, or where there is nothing to do.
+struct Rows {
+  std::size_t count = 0, length = 0;
+  Rows(const Shape& shape, const Shape& kept) {
+    const std::size_t size = size_of(shape);
+    if (size == 0) return;
+    std::size_t axis = shape.size();
+    while (axis > 0 && kept[axis - 1] == 1) --axis;
+    if (!std::equal(shape.begin(), shape.begin() + static_cast<std::ptrdiff_t>(axis), kept.begin()))
+      return;
+    count = size_of(kept);
+    length = size / count;
+  }
+  // f(row, where it starts) for each, on all threads.
+  template <class F>
+  void each(F f) const {
+    parallel_for(count, rows_of_grain(length), [&](std::size_t begin, std::size_t end) {
+      for (std::size_t r = begin; r < end; ++r) f(r, r * length);
+    });
+  }
+};
+
+// For each element of `kept` the place in x of the first largest element above it, or the first
+// smallest; of the first NaN if there is one.
+template <bool smallest>
+std::vector<std::size_t> places_of(const Tensor& x, const Shape& kept) {
+  if (const Rows rows(x.shape(), kept); rows.length != 0) {
+    std::vector<std::size_t> best(rows.count);
+    rows.each([&](std::size_t r, std::size_t at) {
+      best[r] = at + row_extreme<smallest>(x.data() + at, rows.length);
+    });
+    return best;
+  }
   constexpr std::size_t none = ~std::size_t{0};
   std::vector<std::size_t> best(size_of(kept), none);
   const Shape& shape = x.shape();
@@ -66,7 +100,9 @@ std::vector<std::size_t> places_of_largest(const Tensor& x, const Shape& kept) {
   const Scalar* v = x.data();
   for (std::size_t i = 0; i < x.size(); ++i) {
     std::size_t& b = best[target];
-    if (b == none || v[i] > v[b] || (std::isnan(v[i]) && !std::isnan(v[b]))) b = i;
+    if (b == none || (smallest ? v[i] < v[b] : v[i] > v[b]) ||
+        (std::isnan(v[i]) && !std::isnan(v[b])))
+      b = i;
     for (std::size_t axis = rank; axis-- > 0;) {
       target += step[axis];
       if (++at[axis] < shape[axis]) break;
@@ -91,43 +127,89 @@ Var mean(Var x, const Axes& axes, bool keep_axes) {
   return without_axes(sum_to(x, kept) / n, axes, keep_axes);
 }
 
-Var max(Var x, const Axes& axes, bool keep_axes) {
-  const Shape kept = kept_shape("max", x.shape(), axes);
-  require_elements("max", x.shape(), kept);
-  return without_axes(gather(x, places_of_largest(x.value(), kept), kept), axes, keep_axes);
+namespace {
+template <bool smallest>
+Var extreme(const char* op, Var x, const Axes& axes, bool keep_axes) {
+  const Shape kept = kept_shape(op, x.shape(), axes);
+  require_elements(op, x.shape(), kept);
+  return without_axes(gather(x, places_of<smallest>(x.value(), kept), kept), axes, keep_axes);
 }
+}  // namespace
 
+Var max(Var x, const Axes& axes, bool keep_axes) {
+  return extreme<false>("max", x, axes, keep_axes);
+}
 Var min(Var x, const Axes& axes, bool keep_axes) {
-  const Shape kept = kept_shape("min", x.shape(), axes);
-  require_elements("min", x.shape(), kept);
-  return -max(-x, axes, keep_axes);
+  return extreme<true>("min", x, axes, keep_axes);
 }
 
 Var logsumexp(Var x, const Axes& axes, bool keep_axes) {
   const Shape kept = kept_shape("logsumexp", x.shape(), axes);
   require_elements("logsumexp", x.shape(), kept);
-  Tensor largest = uninitialised(kept);
-  const std::vector<std::size_t> places = places_of_largest(x.value(), kept);
-  for (std::size_t i = 0; i < places.size(); ++i) {
-    const Scalar m = x.value().data()[places[i]];
-    largest.data()[i] = std::isinf(m) ? 0 : m;  // inf - inf would be NaN
+  Tensor y;
+  const Rows rows(x.shape(), kept);
+  if (rows.length != 0) {
+    y = uninitialised(kept);
+    const Scalar* from = x.value().data();
+    rows.each([&](std::size_t r, std::size_t at) {
+      y.data()[r] = logsumexp_row(from + at, rows.length);
+    });
+  } else {
+    Tensor largest = uninitialised(kept), e = uninitialised(x.shape());
+    const std::vector<std::size_t> places = places_of<false>(x.value(), kept);
+    for (std::size_t i = 0; i < places.size(); ++i) {
+      const Scalar m = x.value().data()[places[i]];
+      largest.data()[i] = std::isinf(m) ? 0 : m;  // inf - inf would be NaN
+    }
+    map_broadcast(
+        e.shape(), e.data(), false, [](Lane v, Lane m) { return lane_exp(v - m); }, x.value(),
+        largest);
+    y = sum_to(e, kept);
+    map_broadcast(
+        kept, y.data(), false, [](Lane s, Lane m) { return lane_log(s) + m; }, y, largest);
   }
-  Tensor e = uninitialised(x.shape());
-  map_broadcast(
-      e.shape(), e.data(), false, [](Lane v, Lane m) { return lane_exp(v - m); }, x.value(),
-      largest);
-  Tensor y = sum_to(e, kept);
-  map_broadcast(
-      kept, y.data(), false, [](Lane s, Lane m) { return xsimd::log(s) + m; }, y, largest);
-  const Var out = x.tape->record("logsumexp", {x}, std::move(y), [](Arrival& at) {
-    at.give(0, at.gradient() * exp(at.in(0) - at.out()));
+  const Var out = x.tape->record("logsumexp", {x}, std::move(y), [rows](Arrival& at) {
+    const Var x = at.in(0), y = at.out();
+    if (at.recorded()) return at.give(0, at.gradient() * exp(x - y));
+    const auto slope = [](Lane g, Lane v, Lane y) { return g * lane_exp(v - y); };
+    const Arrival::Sink sink = at.sink(0);
+    const Tensor &from = x.value(), &total = y.value(), &g = at.numbers();
+    if (rows.length == 0)
+      return map_broadcast(x.shape(), sink.data, !sink.fresh, slope, g, from, total);
+    rows.each([&](std::size_t r, std::size_t begin) {
+      const Lane gr(g.data()[r]), yr(total.data()[r]);
+      map_lanes(
+          rows.length, sink.data + begin, !sink.fresh, [=](Lane v) { return slope(gr, v, yr); },
+          from.data() + begin);
+    });
   });
   return without_axes(out, axes, keep_axes);
 }
 
 Var variance(Var x, const Axes& axes, bool keep_axes) {
-  require_elements("variance", x.shape(), kept_shape("variance", x.shape(), axes));
-  return mean(square(x - mean(x, axes, true)), axes, keep_axes);
+  const Shape kept = kept_shape("variance", x.shape(), axes);
+  require_elements("variance", x.shape(), kept);
+  const Rows rows(x.shape(), kept);
+  if (rows.length == 0) return mean(square(x - mean(x, axes, true)), axes, keep_axes);
+  Tensor y = uninitialised(kept);
+  const Scalar* from = x.value().data();
+  rows.each([&](std::size_t r, std::size_t at) {
+    y.data()[r] = row_moments(from + at, rows.length).variance;
+  });
+  const Var out = x.tape->record("variance", {x}, std::move(y), [rows, axes](Arrival& at) {
+    const Var x = at.in(0);
+    const auto scale = static_cast<Scalar>(2.0 / static_cast<double>(rows.length));
+    if (at.recorded()) return at.give(0, at.gradient() * scale * (x - mean(x, axes, true)));
+    const Arrival::Sink sink = at.sink(0);
+    const Scalar *from = x.value().data(), *g = at.numbers().data();
+    rows.each([&](std::size_t r, std::size_t begin) {
+      const Lane mean(row_mean(from + begin, rows.length)), slope(scale * g[r]);
+      map_lanes(
+          rows.length, sink.data + begin, !sink.fresh, [=](Lane v) { return slope * (v - mean); },
+          from + begin);
+    });
+  });
+  return without_axes(out, axes, keep_axes);
 }
 
 Var sum(Var x) { return sum(x, all_axes(x)); }

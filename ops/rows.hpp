@@ -1,6 +1,8 @@
 // Kernels over rows of contiguous numbers. For the library's own .cpp files.
 #pragma once
 
+#include <algorithm>
+#include <array>
 #include <cmath>
 #include <limits>
 
@@ -9,7 +11,21 @@
 namespace argtape {
 inline namespace ARGTAPE_ABI {
 
+/// 0, 1, 2, ...: as many as a lane holds.
+constexpr std::array<Scalar, kLane> lane_places() {
+  std::array<Scalar, kLane> places{};
+  for (std::size_t i = 0; i < kLane; ++i) places[i] = static_cast<Scalar>(i);
+  return places;
+}
+
 constexpr Scalar kLowest = -std::numeric_limits<Scalar>::infinity();
+
+/// The first n numbers of a lane; the rest is 0.
+inline Lane first_of(Lane x, std::size_t n) {
+  alignas(64) static constexpr auto places = lane_places();
+  return xsimd::select(Lane::load_aligned(places.data()) < Lane(static_cast<Scalar>(n)), x,
+                       Lane(0));
+}
 
 inline Scalar row_max(const Scalar* x, std::size_t n) {
   Lane m(kLowest);
@@ -25,12 +41,37 @@ Scalar row_sum(std::size_t n, F f, const P*... in) {
   Lane s(0);
   std::size_t i = 0;
   for (; i + kLane <= n; i += kLane) s += f(Lane::load_unaligned(in + i)...);
-  if (i < n) {
-    alignas(64) Scalar last[kLane] = {};
-    store_some(f(load_some(in + i, n - i)...), last, n - i);
-    s += Lane::load_aligned(last);
-  }
+  if (i < n) s += first_of(f(load_some(in + i, n - i)...), n - i);
   return lane_sum(s);
+}
+
+/// The same for rows of any length: gathered in double, a stretch at a time, since a sum of ever
+/// more floats stops growing.
+template <class F, class... P>
+double long_row_sum(std::size_t n, F f, const P*... in) {
+  constexpr std::size_t stretch = 64 * kLane;
+  double s = 0;
+  for (std::size_t i = 0; i < n; i += stretch)
+    s += static_cast<double>(row_sum(std::min(stretch, n - i), f, in + i...));
+  return s;
+}
+
+inline Scalar row_mean(const Scalar* x, std::size_t n) {
+  return static_cast<Scalar>(long_row_sum(
+                                 n, [](Lane v) { return v; }, x) /
+                             static_cast<double>(n));
+}
+
+/// The mean and the mean of (x - mean)^2 of n > 0 numbers.
+struct Moments {
+  Scalar mean, variance;
+};
+inline Moments row_moments(const Scalar* x, std::size_t n) {
+  const Scalar mean = row_mean(x, n);
+  const Lane m(mean);
+  const double squares = long_row_sum(
+      n, [=](Lane v) { return (v - m) * (v - m); }, x);
+  return {mean, static_cast<Scalar>(squares / static_cast<double>(n))};
 }
 
 /// The place of the first largest of a lane's numbers, whose rest stands at -inf; kLane if there is
@@ -65,6 +106,46 @@ struct NoisyRow {
     return noise ? v + load_some(noise + i, n - i) : v;
   }
 };
+
+/// The place of the first largest of n > 0 numbers, or smallest; of the first NaN if there is one.
+template <bool smallest>
+std::size_t row_extreme(const Scalar* x, std::size_t n) {
+  const auto turned = [](Lane v) { return smallest ? -v : v; };
+  const auto first_nan = [x](const Scalar* begin, const Scalar* end) {
+    return static_cast<std::size_t>(
+        std::find_if(begin, end, [](Scalar v) { return std::isnan(v); }) - x);
+  };
+  const auto some = [&](std::size_t i) {
+    return turned(n - i < kLane ? load_some(x + i, n - i, smallest ? -kLowest : kLowest)
+                                : Lane::load_unaligned(x + i));
+  };
+  if (n <= kLane) {
+    const std::size_t at = lane_argmax(some(0));
+    return at < kLane ? at : first_nan(x, x + n);
+  }
+  // A stretch at a time, so that the search for the place finds it in the cache.
+  constexpr std::size_t stretch = 64 * kLane;
+  std::size_t best = 0;
+  Scalar largest = kLowest;
+  for (std::size_t begin = 0; begin < n; begin += stretch) {
+    const std::size_t end = std::min(n, begin + stretch);
+    Lane m(kLowest);
+    auto numbers = m == m;
+    for (std::size_t i = begin; i < end; i += kLane) {
+      const Lane v = some(i);
+      numbers = numbers & (v == v);
+      m = xsimd::max(m, v);
+    }
+    if (!xsimd::all(numbers)) return first_nan(x + begin, x + end);
+    const Scalar here = lane_max(m);
+    if (!(here > largest)) continue;
+    largest = here;
+    std::size_t i = begin;
+    while (!xsimd::any(some(i) == Lane(here))) i += kLane;
+    best = static_cast<std::size_t>(std::find(x + i, x + n, smallest ? -here : here) - x);
+  }
+  return best;
+}
 
 /// The place of the first largest of n > 0 numbers; n if one of them is NaN.
 inline std::size_t row_argmax(const NoisyRow& row) {
@@ -239,11 +320,17 @@ inline void relaxed_jacobian_row(const NoisyRow& row, const Scalar* g, Scalar ta
 
 /// log sum exp(x) for one row, without overflow.
 inline Scalar logsumexp_row(const Scalar* x, std::size_t n) {
-  const Scalar largest = row_max(x, n);
-  if (std::isinf(largest)) return largest;
-  const Lane m(largest);
-  return largest + std::log(row_sum(
-                       n, [=](Lane v) { return lane_exp(v - m); }, x));
+  // Against inf - inf; without a shift the sum comes out as 0 or infinite, as it should.
+  const auto shift_of = [](Scalar largest) { return std::isinf(largest) ? 0 : largest; };
+  if (n <= kLane) {
+    const Lane v = load_some(x, n, kLowest);
+    const Scalar shift = shift_of(lane_max(v));
+    return shift + std::log(lane_sum(lane_exp(v - Lane(shift))));
+  }
+  const Scalar shift = shift_of(row_max(x, n));
+  const Lane m(shift);
+  return shift + std::log(static_cast<Scalar>(long_row_sum(
+                     n, [=](Lane v) { return lane_exp(v - m); }, x)));
 }
 
 }  // namespace ARGTAPE_ABI

@@ -145,6 +145,28 @@ TEST_CASE("sums of millions keep their digits, along every axis") {
     for (Scalar v : m.value()) CHECK(static_cast<double>(v) == doctest::Approx(0.1).epsilon(1e-5));
 }
 
+TEST_CASE("rows of a million keep their digits") {
+  Tape tape;
+  const std::size_t n = 1000000;
+  Tensor x = Rng(4).uniform({n}, 0, 1);
+  double total = 0, squares = 0, logs = 0;
+  for (Scalar v : x) total += static_cast<double>(v), logs += std::exp(static_cast<double>(v));
+  for (Scalar v : x) squares += std::pow(static_cast<double>(v) - total / 1e6, 2);
+  const Var v = tape.parameter(x);
+  CHECK(static_cast<double>(logsumexp(v).item()) == doctest::Approx(std::log(logs)).epsilon(1e-6));
+  CHECK(static_cast<double>(variance(v).item()) == doctest::Approx(squares / 1e6).epsilon(1e-5));
+  CHECK(static_cast<double>(variance(v + 100.0).item()) ==
+        doctest::Approx(squares / 1e6).epsilon(1e-4));
+  // Of two numbers the larger becomes 1, the smaller -1.
+  double gained = 0;
+  for (std::size_t i = 0; i < n; i += 2) gained += x.data()[i] > x.data()[i + 1] ? 0.1 : -0.1;
+  const Var gain = tape.parameter(Tensor{1, 1}), bias = tape.parameter(Tensor{0, 0});
+  const Gradients g =
+      backward(layer_norm(tape.constant(reshaped(x, {n / 2, 2})), gain, bias, 1e-12) * 0.1);
+  CHECK(static_cast<double>(g[bias].data()[0]) == doctest::Approx(5e4).epsilon(1e-5));
+  CHECK(std::abs(static_cast<double>(g[gain].data()[0]) - gained) <= 0.5);
+}
+
 TEST_CASE("gradients in float, to float's own precision") {
   const std::vector<std::pair<Function, std::vector<Shape>>> cases = {
       {[](const Vars& v) { return tanh(matmul(v[0], v[1]) + v[2]); }, {{3, 4}, {4, 5}, {5}}},

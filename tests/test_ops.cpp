@@ -8,6 +8,7 @@
 
 #include "engine/gradcheck.hpp"
 #include "engine/random.hpp"
+#include "engine/threads.hpp"
 #include "ops/choice.hpp"
 #include "ops/conv.hpp"
 #include "ops/cost.hpp"
@@ -98,6 +99,14 @@ const std::vector<Row>& rows() {
       {"logsumexp", [](const Vars& v) { return logsumexp(v[0]); }, {{3, 5}}},
       {"logsumexp axis 0, kept", [](const Vars& v) { return logsumexp(v[0], {0}, true); }, {{3, 5}}},
       {"logsumexp middle axis", [](const Vars& v) { return logsumexp(v[0], {1}); }, {{2, 3, 4}}},
+      {"logsumexp long", [](const Vars& v) { return logsumexp(v[0], {-1}); }, {{2, 37}}},
+      {"logsumexp, kept", [](const Vars& v) { return logsumexp(v[0], {-1}, true) * v[0]; }, {{2, 9}}},
+      {"logsumexp of the last two", [](const Vars& v) { return logsumexp(v[0], {1, 2}); }, {{2, 3, 4}}},
+      {"logsumexp of no row", [](const Vars& v) { return logsumexp(v[0], {1}); }, {{0, 3}}},
+      {"min long", [](const Vars& v) { return min(v[0], {1}) * sum(v[0], {1}); }, {{3, 21}}},
+      {"variance axis 0, kept", [](const Vars& v) { return variance(v[0], {0}, true) * v[0]; }, {{3, 5}}},
+      {"variance of the last two", [](const Vars& v) { return variance(v[0], {2, 1}); }, {{2, 3, 4}}},
+      {"variance of one", [](const Vars& v) { return variance(v[0], {1}) + v[0]; }, {{3, 1}}},
       {"variance", [](const Vars& v) { return variance(v[0], {1}); }, {{3, 5}}},
       {"variance of all", [](const Vars& v) { return variance(v[0]); }, {{3, 5}}},
       {"reshape", [](const Vars& v) { return reshape(v[0] * v[0], {3, 2}); }, {{2, 3}}},
@@ -130,6 +139,19 @@ const std::vector<Row>& rows() {
       {"matmul broadcast", [](const Vars& v) { return matmul(v[0], v[1]); }, {{2, 1, 3, 4}, {3, 4, 2}}},
       {"matmul one for all", [](const Vars& v) { return matmul(v[0], v[1]); }, {{2, 3, 4}, {4, 2}}},
       {"matmul one before all", [](const Vars& v) { return matmul(v[0], v[1]); }, {{3, 4}, {2, 4, 2}}},
+      {"matmul three axes before", [](const Vars& v) { return matmul(v[0], v[1]); }, {{2, 1, 3, 2, 2}, {2, 1, 2, 3}}},
+      {"matmul stretched inside", [](const Vars& v) { return matmul(v[0], v[1]); }, {{2, 3, 1, 4}, {2, 1, 4, 2}}},
+      {"matmul of itself, stretched", [](const Vars& v) { return matmul(v[0], reshape(v[0], {3, 1, 2, 2})); }, {{3, 2, 2}}},
+      {"matmul vectors", [](const Vars& v) { return matmul(v[0], v[1]); }, {{3, 1, 4}, {3, 4, 1}}},
+      {"matmul columns", [](const Vars& v) { return matmul(v[0], v[1]); }, {{3, 5, 4}, {3, 4, 1}}},
+      {"matmul no matrix", [](const Vars& v) { return matmul(v[0], v[1]); }, {{0, 2, 3}, {3, 2}}},
+      {"matmul no matrix, stretched", [](const Vars& v) { return matmul(v[0], v[1]); }, {{0, 2, 3}, {1, 3, 2}}},
+      {"matmul batched, empty inside", [](const Vars& v) { return matmul(v[0], v[1]); }, {{2, 2, 0}, {0, 3}}},
+      {"matmul_transposed", [](const Vars& v) { return matmul_transposed(v[0], v[1]); }, {{2, 3}, {4, 3}}},
+      {"matmul_transposed of itself", [](const Vars& v) { return matmul_transposed(v[0], v[0]); }, {{3, 2}}},
+      {"matmul_transposed batched", [](const Vars& v) { return matmul_transposed(v[0], v[1]); }, {{2, 3, 4}, {2, 5, 4}}},
+      {"matmul_transposed one for all", [](const Vars& v) { return matmul_transposed(v[0], v[1]); }, {{2, 3, 4}, {5, 4}}},
+      {"matmul_transposed broadcast", [](const Vars& v) { return matmul_transposed(v[0], v[1]); }, {{2, 1, 3, 4}, {3, 1, 4}}},
       {"outer", [](const Vars& v) { return outer(v[0], v[1]); }, {{2}, {3}}},
       {"dot", [](const Vars& v) { return dot(v[0], v[1]) * dot(v[0], v[0]); }, {{3}, {3}}},
       {"softmax", [](const Vars& v) { return softmax(v[0]); }, {{2, 5}}},
@@ -150,10 +172,29 @@ const std::vector<Row>& rows() {
       {"kl_gaussian", [](const Vars& v) { return kl_gaussian(v[0], v[1]); }, {{2, 3}, {2, 3}}},
       {"kl_gaussian of two", [](const Vars& v) { return kl_gaussian(v[0], v[1], v[2], v[3]); }, {{2, 3}, {2, 3}, {2, 3}, {3}}},
       {"layer_norm", [](const Vars& v) { return layer_norm(v[0], v[1], v[2]); }, {{2, 5}, {5}, {5}}},
+      {"layer_norm long", [](const Vars& v) { return layer_norm(v[0], v[1], v[2]); }, {{2, 3, 19}, {1, 19}, {1, 1, 19}}},
+      {"layer_norm of many rows", [](const Vars& v) { return layer_norm(v[0], v[1], v[2]); }, {{300, 7}, {7}, {7}}},
+      {"layer_norm of one", [](const Vars& v) { return layer_norm(v[0], v[1], v[2]) * v[0]; }, {{3, 1}, {}, {1, 1}}},
+      {"layer_norm twice", [](const Vars& v) { return layer_norm(v[0], v[1], v[2]) * layer_norm(v[0], v[1], v[2]); }, {{3, 9}, {9}, {9}}},
+      {"layer_norm of no row", [](const Vars& v) { return layer_norm(v[0], v[1], v[2]); }, {{0, 3}, {3}, {3}}},
+      {"layer_norm, a gain for each row", [](const Vars& v) { return layer_norm(v[0], v[1], v[2]); }, {{4, 4}, {4, 1}, {}}},
+      {"layer_norm by itself", [](const Vars& v) { return layer_norm(v[0], v[0], v[0]); }, {{5}}},
       {"conv2d", [](const Vars& v) { return conv2d(v[0], v[1]); }, {{2, 2, 4, 5}, {3, 2, 3, 2}}},
       {"conv2d stride, padding", [](const Vars& v) { return conv2d(v[0], v[1], 2, 1); }, {{1, 2, 5, 4}, {2, 2, 3, 3}}},
       {"conv2d of one pixel", [](const Vars& v) { return conv2d(v[0], v[1]); }, {{1, 1, 1, 1}, {1, 1, 1, 1}}},
       {"conv2d of no image", [](const Vars& v) { return conv2d(v[0], v[1]); }, {{0, 1, 3, 3}, {2, 1, 2, 2}}},
+      {"avg_pool2d twice", [](const Vars& v) { return avg_pool2d(v[0], 2) * avg_pool2d(v[0], 2); }, {{2, 2, 4, 4}}},
+      {"conv2d of one pixel each", [](const Vars& v) { return conv2d(v[0], v[1]); }, {{2, 3, 2, 3}, {4, 3, 1, 1}}},
+      {"conv2d of one pixel each, apart", [](const Vars& v) { return conv2d(v[0], v[1], 2, 1); }, {{2, 3, 3, 4}, {2, 3, 1, 1}}},
+      {"conv2d of many planes", [](const Vars& v) { return conv2d(v[0], v[1], 1, 1); }, {{2, 9, 4, 3}, {2, 9, 3, 2}}},
+      {"conv2d of many kernels", [](const Vars& v) { return conv2d(v[0], v[1]); }, {{2, 1, 4, 3}, {19, 1, 2, 2}}},
+      {"conv2d with more padding than kernel", [](const Vars& v) { return conv2d(v[0], v[1], 1, 3); }, {{1, 8, 2, 3}, {2, 8, 2, 2}}},
+      {"conv2d that skips pixels", [](const Vars& v) { return conv2d(v[0], v[1], 3); }, {{2, 2, 7, 6}, {2, 2, 2, 2}}},
+      {"conv2d of no plane", [](const Vars& v) { return conv2d(v[0], v[1]); }, {{1, 0, 3, 3}, {2, 0, 2, 2}}},
+      {"conv2d with no kernel", [](const Vars& v) { return conv2d(v[0], v[1]); }, {{1, 2, 3, 3}, {0, 2, 2, 2}}},
+      {"conv2d of itself", [](const Vars& v) { return conv2d(v[0], v[0], 1, 1); }, {{2, 2, 2, 2}}},
+      {"max_pool2d that skips pixels", [](const Vars& v) { return max_pool2d(v[0], 2, 3) * 2; }, {{2, 2, 5, 6}}},
+      {"avg_pool2d that skips pixels", [](const Vars& v) { return avg_pool2d(v[0] * v[0], 2, 3); }, {{2, 2, 5, 6}}},
       {"max_pool2d", [](const Vars& v) { return max_pool2d(v[0], 2) * 2; }, {{2, 2, 4, 4}}},
       {"max_pool2d overlapping", [](const Vars& v) { const Var y = max_pool2d(v[0], 3, 1, 1); return y * y; }, {{1, 2, 4, 4}}},
       {"avg_pool2d", [](const Vars& v) { return avg_pool2d(v[0] * v[0], 2); }, {{2, 2, 4, 4}}},
@@ -337,6 +378,63 @@ TEST_CASE("reductions against plain loops") {
         -kInf);
 }
 
+TEST_CASE("reductions of rows of every length, among NaN and infinities") {
+  const auto of = [](Var (*f)(Var, const Axes&, bool), const Tensor& x) {
+    return value([f](const Vars& v) { return f(v[0], {1, 2}, false); }, {x});
+  };
+  for (std::size_t k : std::vector<std::size_t>{1, 2, 3, 7, 8, 9, 16, 23, 257, 700, 1600}) {
+    CAPTURE(k);
+    const std::size_t rows = 5;
+    Tensor x = Rng(k).normal({rows, k, 1}) * 3.0;
+    Tensor total = zeros({rows}), low = full({rows}, kInf), high = -low, logs = total, var = total;
+    for (std::size_t r = 0; r < rows; ++r) {
+      for (std::size_t i = 0; i < k; ++i) {
+        const double v = x(r, i, 0);
+        total(r) += v;
+        low(r) = std::min(low(r), v);
+        high(r) = std::max(high(r), v);
+        logs(r) += std::exp(v);
+      }
+      for (std::size_t i = 0; i < k; ++i) {
+        const double d = x(r, i, 0) - total(r) / static_cast<double>(k);
+        var(r) += d * d / static_cast<double>(k);
+      }
+      logs(r) = std::log(logs(r));
+    }
+    check_close(of(sum, x), total, 1e-11);
+    CHECK(of(min, x) == low);
+    CHECK(of(max, x) == high);
+    check_close(of(logsumexp, x), logs);
+    check_close(of(variance, x), var);
+    // A row's neighbours do not count, whatever they hold.
+    x(1, k - 1, 0) = kNan;
+    x(3, k / 2, 0) = kInf;
+    const Tensor sums = of(sum, x), least = of(min, x), most = of(max, x), log = of(logsumexp, x);
+    for (std::size_t r : {std::size_t{0}, std::size_t{2}, std::size_t{4}}) {
+      CHECK(sums(r) == doctest::Approx(total(r)).epsilon(1e-11));
+      CHECK(least(r) == low(r));
+      CHECK(most(r) == high(r));
+      CHECK(log(r) == doctest::Approx(logs(r)));
+    }
+    for (const Tensor& t : {sums, least, most, log}) CHECK(std::isnan(t(1)));
+    CHECK((sums(3) == kInf && most(3) == kInf && log(3) == kInf));
+    // NaN beside an infinity; and equal numbers, of which the first counts.
+    if (k == 1) continue;
+    x(3, 0, 0) = kNan;
+    CHECK(std::isnan(of(logsumexp, x)(3)));
+    CHECK((std::isnan(of(max, x)(3)) && std::isnan(of(min, x)(3))));
+    Tape tape;
+    Tensor ties = zeros({2, k});
+    ties(0, 0) = -1, ties(1, 0) = 1;
+    const Var t = tape.parameter(ties);
+    const Gradients g = backward({max(t, {1}), min(t, {1})});
+    CHECK((g[t](0, 0) == 1 && g[t](0, 1) == 1 && g[t](1, 0) == 1 && g[t](1, 1) == 1));
+  }
+  CHECK(value([](const Vars& v) { return max(v[0]); }, {full({40}, -kInf)}).data()[0] == -kInf);
+  CHECK(value([](const Vars& v) { return logsumexp(v[0]); }, {full({40}, -kInf)}).data()[0] ==
+        -kInf);
+}
+
 TEST_CASE("softmax does not overflow, and -inf is a category of probability 0") {
   check_close(value([](const Vars& v) { return softmax(v[0]); }, {Tensor{1000, 1001, -kInf}}),
               Tensor{1 / (1 + std::exp(1.0)), 1 / (1 + std::exp(-1.0)), 0});
@@ -386,6 +484,27 @@ TEST_CASE("losses against their definitions") {
   CHECK(squares == doctest::Approx(4));
 }
 
+TEST_CASE("layer_norm in one pass is what its formula says, for every shape of gain and bias") {
+  Rng rng(12);
+  for (std::size_t k : std::vector<std::size_t>{1, 3, 8, 13, 300})
+    for (const auto& shapes : std::vector<std::pair<Shape, Shape>>{
+             {{k}, {k}}, {{1, 1, k}, {1, k}}, {{2, k}, {k}}, {{2, 1}, {}}, {{3, 2, k}, {1}}}) {
+      const Shape &gain = shapes.first, &bias = shapes.second;
+      CAPTURE(k);
+      CAPTURE(str(gain));
+      const Tensor x = rng.normal({3, 2, k}), a = rng.normal(gain), b = rng.normal(bias);
+      const Tensor found =
+          value([](const Vars& v) { return layer_norm(v[0], v[1], v[2]); }, {x, a, b});
+      const Tensor expected = value(
+          [](const Vars& v) {
+            const Var scale = sqrt(variance(v[0], {-1}, true) + 1e-5);
+            return (v[0] - mean(v[0], {-1}, true)) / scale * v[1] + v[2];
+          },
+          {x, a, b});
+      check_close(found, expected);
+    }
+}
+
 TEST_CASE("convolution and pooling against plain loops") {
   Rng rng(7);
   for (std::size_t stride = 1; stride <= 2; ++stride)
@@ -430,6 +549,71 @@ TEST_CASE("convolution and pooling against plain loops") {
     }
 }
 
+TEST_CASE("convolution and its gradients against plain loops, for images of every size") {
+  struct Case {
+    Shape x, w;
+    std::size_t stride, padding;
+  };
+  const std::vector<Case> cases = {
+      {{2, 1, 28, 28}, {4, 1, 5, 5}, 1, 0},    {{2, 8, 8, 8}, {16, 8, 3, 3}, 1, 1},
+      {{2, 16, 8, 8}, {3, 16, 5, 5}, 1, 2},    {{1, 9, 12, 12}, {33, 9, 3, 3}, 1, 1},
+      {{3, 10, 4, 4}, {17, 10, 1, 1}, 1, 0},   {{2, 8, 9, 11}, {9, 8, 3, 3}, 2, 1},
+      {{2, 3, 11, 9}, {5, 3, 2, 4}, 3, 2},     {{1, 16, 40, 38}, {3, 16, 3, 3}, 1, 1},
+      {{1, 16, 81, 78}, {18, 16, 3, 3}, 2, 0}, {{2, 8, 3, 1}, {2, 8, 3, 1}, 1, 0},
+      {{1, 12, 1, 200}, {2, 12, 1, 7}, 1, 0},  {{1, 2, 3, 3}, {2, 2, 2, 2}, 1, 4}};
+  for (const Case& c : cases) {
+    CAPTURE(str(c.x));
+    CAPTURE(str(c.w));
+    Rng rng(13);
+    const Tensor x = rng.normal(c.x), w = rng.normal(c.w);
+    const std::size_t oh = (c.x[2] + 2 * c.padding - c.w[2]) / c.stride + 1,
+                      ow = (c.x[3] + 2 * c.padding - c.w[3]) / c.stride + 1;
+    const Tensor u = rng.normal({c.x[0], c.w[0], oh, ow});
+    Tensor y = zeros(u.shape()), dx = zeros(c.x), dw = zeros(c.w);
+    for (std::size_t n = 0; n < c.x[0]; ++n)
+      for (std::size_t d = 0; d < c.x[1]; ++d)
+        for (std::size_t i = 0; i < oh; ++i)
+          for (std::size_t j = 0; j < ow; ++j)
+            for (std::size_t a = 0; a < c.w[2]; ++a)
+              for (std::size_t b = 0; b < c.w[3]; ++b) {
+                // Above or left of the image the difference wraps around to something large.
+                const std::size_t p = i * c.stride + a - c.padding,
+                                  q = j * c.stride + b - c.padding;
+                if (p >= c.x[2] || q >= c.x[3]) continue;
+                for (std::size_t o = 0; o < c.w[0]; ++o) {
+                  y(n, o, i, j) += x(n, d, p, q) * w(o, d, a, b);
+                  dx(n, d, p, q) += u(n, o, i, j) * w(o, d, a, b);
+                  dw(o, d, a, b) += u(n, o, i, j) * x(n, d, p, q);
+                }
+              }
+    const auto close = [](const Tensor& found, const Tensor& expected) {
+      REQUIRE(found.shape() == expected.shape());
+      double worst = 0;
+      for (std::size_t i = 0; i < found.size(); ++i)
+        worst = std::max(worst, std::abs(found.data()[i] - expected.data()[i]));
+      CHECK(worst <= 1e-11);
+    };
+    Tape tape;
+    const Var vx = tape.parameter(x), vw = tape.parameter(w);
+    const Var found = conv2d(vx, vw, c.stride, c.padding);
+    close(found.value(), y);
+    const Gradients g = backward(found * tape.constant(u));
+    close(g[vx], dx);
+    close(g[vw], dw);
+    // Added to what is there already, and the same with two threads.
+    const Gradients more = backward({found * tape.constant(u), sum(vx), sum(vw)});
+    close(more[vx], dx + 1.0);
+    close(more[vw], dw + 1.0);
+    set_threads(2);
+    const Var again = conv2d(vx, vw, c.stride, c.padding);
+    const Gradients h = backward(again * tape.constant(u));
+    set_threads(1);
+    CHECK(identical(again.value(), found.value()));
+    CHECK(identical(h[vx], g[vx]));
+    CHECK(identical(h[vw], g[vw]));
+  }
+}
+
 TEST_CASE("matrix products and moves against plain loops") {
   Rng rng(8);
   const Tensor a = rng.normal({2, 1, 3, 4}), b = rng.normal({5, 4, 2});
@@ -440,6 +624,43 @@ TEST_CASE("matrix products and moves against plain loops") {
         for (std::size_t j = 0; j < 2; ++j)
           for (std::size_t k = 0; k < 4; ++k) y(p, q, i, j) += a(p, 0, i, k) * b(q, k, j);
   check_close(value([](const Vars& v) { return matmul(v[0], v[1]); }, {a, b}), y);
+  check_close(value(
+                  [](const Vars& v) {
+                    return matmul_transposed(v[0], transpose(v[1], {0, 2, 1}));
+                  },
+                  {a, b}),
+              y);
+  // Each matrix of a stack on its own, whichever axes are stretched and whatever joins.
+  for (const auto& shapes : std::vector<std::pair<Shape, Shape>>{{{2, 3, 4, 5}, {5, 2}},
+                                                                 {{2, 1, 4, 5}, {3, 5, 2}},
+                                                                 {{1, 3, 4, 5}, {2, 1, 5, 1}},
+                                                                 {{4, 5}, {2, 3, 5, 2}},
+                                                                 {{2, 3, 1, 5}, {2, 1, 5, 2}},
+                                                                 {{3, 4, 5}, {2, 3, 5, 2}}}) {
+    const Shape &s = shapes.first, &t = shapes.second;
+    CAPTURE(str(s));
+    CAPTURE(str(t));
+    const Tensor p = rng.normal(s), q = rng.normal(t);
+    const std::size_t rows = s[s.size() - 2], columns = t[t.size() - 1];
+    const Tensor all = value([](const Vars&v) { return matmul(v[0], v[1]); }, {p, q}),
+                 as = value(
+                     [&](const Vars&v) {
+                       return broadcast(v[0], {2, 3, rows, 5});
+                     },
+                     {p}),
+                 bs = value(
+                     [&](const Vars&v) {
+                       return broadcast(v[0], {2, 3, 5, columns});
+                     },
+                     {q});
+    Tensor one = zeros({2, 3, rows, columns});
+    for (std::size_t k = 0; k < 6; ++k)
+      for (std::size_t i = 0; i < rows; ++i)
+        for (std::size_t j = 0; j < columns; ++j)
+          for (std::size_t l = 0; l < 5; ++l)
+            one(k / 3, k % 3, i, j) += as(k / 3, k % 3, i, l) * bs(k / 3, k % 3, l, j);
+    check_close(all, one);
+  }
   CHECK(value([](const Vars& v) { return dot(v[0], v[1]); }, {Tensor{1, 2, 3}, Tensor{4, 5, 6}})
             .data()[0] == 32);
   CHECK(value([](const Vars& v) { return outer(v[0], v[1]); }, {Tensor{1, 2}, Tensor{4, 5, 6}}) ==
@@ -512,6 +733,17 @@ TEST_CASE("each op refuses shapes, axes and numbers that do not fit, in its own 
           "matmul: a is (2, 3), b is (2, 3); need (..., n, k) and (..., k, m)");
   refuses([&] { matmul(m, v); },
           "matmul: a is (2, 3), b is (3,); need (..., n, k) and (..., k, m)");
+  refuses(
+      [&] {
+        matmul_transposed(m, tape.constant(zeros({3, 2})));
+      },
+      "matmul_transposed: a is (2, 3), b is (3, 2); need (..., n, k) and (..., m, k)");
+  refuses(
+      [&] {
+        matmul_transposed(tape.constant(zeros({2, 2, 3})), tape.constant(zeros({3, 2, 3})));
+      },
+      "matmul_transposed: a is (2,), b is (3,); need equal lengths, or 1, on each axis, counted "
+      "from the last");
   refuses([&] { outer(m, v); }, "outer: a is (2, 3), b is (3,); need (n,) and (m,)");
   refuses([&] { dot(m, m); }, "dot: a is (2, 3), b is (2, 3); need (n,) and (n,)");
   refuses([&] { softmax(n); }, "softmax: axis -1 of (); a single number has no axes");
