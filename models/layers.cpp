@@ -9,8 +9,6 @@
 namespace argtape {
 inline namespace ARGTAPE_ABI {
 
-Var dense(Var x, Var w, Var b) { return matmul(x, w) + b; }
-
 Initialiser uniform_fan_in() {
   const auto bound = [](std::size_t n) { return 1 / std::sqrt(static_cast<double>(n)); };
   return {[=](std::size_t n, std::size_t m, Rng& rng) {
@@ -46,7 +44,7 @@ Var Mlp::operator()(const std::vector<Var>& on_tape, Var x) const {
                                 " parameters on the tape; need " +
                                 std::to_string(parameters.size()));
   for (std::size_t i = 0; i < on_tape.size(); i += 2) {
-    x = dense(x, on_tape[i], on_tape[i + 1]);
+    x = linear(x, on_tape[i], on_tape[i + 1]);
     if (i + 2 < on_tape.size()) x = relu(x);
   }
   return x;

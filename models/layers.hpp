@@ -11,9 +11,6 @@
 namespace argtape {
 inline namespace ARGTAPE_ABI {
 
-/// x w + b: (..., n) with w (n, m) and b (m,) gives (..., m).
-Var dense(Var x, Var w, Var b);
-
 /// How the weights (n, m) and the bias (m,) of a dense layer start.
 struct Initialiser {
   std::function<Tensor(std::size_t n, std::size_t m, Rng& rng)> weights;

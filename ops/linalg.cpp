@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <stdexcept>
 
+#include "engine/broadcast.hpp"
 #include "engine/sweep.hpp"
 #include "ops/blas.hpp"
 #include "ops/shape.hpp"
@@ -83,19 +84,21 @@ struct Stack {
 
 Shape leading(const Shape& s) { return Shape(s.begin(), s.end() - 2); }
 
-// op(a) op(b) over the last two axes, the leading ones broadcast; its derivatives are such products
-// again.
-Var product(const char* op, Var a, bool ta, Var b, bool tb) {
+// op(a) op(b), plus the rows of `shift` if there is one, over the last two axes, the leading ones
+// broadcast; its derivatives are such products again.
+Var product(const char* op, Var a, bool ta, Var b, bool tb, Var shift = {}) {
   const Shape &p = a.shape(), &q = b.shape();
   const std::size_t n = p[p.size() - (ta ? 1 : 2)], k = p[p.size() - (ta ? 2 : 1)],
                     m = q[q.size() - (tb ? 2 : 1)];
   Shape shape = broadcast_shape(op, leading(p), leading(q));
   shape.push_back(n);
   shape.push_back(m);
-  Tensor y = uninitialised(shape);
-  Stack(ta, tb, n, m, k, p, q, shape).run(a.value().data(), b.value().data(), y.data(), true);
-  return a.tape->record(op, {a, b}, std::move(y), [ta, tb](Arrival& at) {
+  Tensor y = shift.tape ? broadcast_to(shift.value(), shape) : uninitialised(shape);
+  Stack(ta, tb, n, m, k, p, q, shape)
+      .run(a.value().data(), b.value().data(), y.data(), !shift.tape);
+  const auto backward = [ta, tb](Arrival& at) {
     const Var a = at.in(0), b = at.in(1);
+    if (at.inputs() == 3) at.pass(2);
     if (at.recorded()) {
       const Var g = at.gradient();
       const auto times = [](Var p, bool tp, Var q, bool tq) {
@@ -116,7 +119,9 @@ Var product(const char* op, Var a, bool ta, Var b, bool tb) {
     const Tensor& g = at.numbers();
     ta ? into(0, b.value(), tb, g, true) : into(0, g, false, b.value(), !tb);
     tb ? into(1, g, true, a.value(), ta) : into(1, a.value(), !ta, g, false);
-  });
+  };
+  return shift.tape ? a.tape->record(op, {a, b, shift}, std::move(y), backward)
+                    : a.tape->record(op, {a, b}, std::move(y), backward);
 }
 
 }  // namespace
@@ -135,6 +140,15 @@ Var matmul_transposed(Var a, Var b) {
   if (p.size() < 2 || q.size() < 2 || p[p.size() - 1] != q[q.size() - 1])
     mismatch("matmul_transposed", a, b, "(..., n, k) and (..., m, k)");
   return product("matmul_transposed", a, false, b, true);
+}
+
+Var linear(Var x, Var w, Var b) {
+  tape_of("linear", {x, w, b});
+  const Shape &p = x.shape(), &q = w.shape();
+  if (p.size() < 2 || q.size() != 2 || p[p.size() - 1] != q[0] || b.shape() != Shape{q[1]})
+    throw std::invalid_argument("linear: x is " + str(p) + ", w is " + str(q) + ", b is " +
+                                str(b.shape()) + "; need (..., n, k), (k, m) and (m,)");
+  return product("linear", x, false, w, false, b);
 }
 
 Var outer(Var a, Var b) {

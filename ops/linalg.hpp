@@ -13,6 +13,9 @@ Var matmul(Var a, Var b);
 /// inner products of a's rows with b's; leading axes broadcast. Throws std::invalid_argument for
 /// other shapes.
 Var matmul_transposed(Var a, Var b);
+/// x w + b, a layer of a network, in one op: (..., n, k), (k, m) and (m,) give (..., n, m). Throws
+/// std::invalid_argument for other shapes.
+Var linear(Var x, Var w, Var b);
 /// (n,) and (m,) give the matrix a_i b_j.
 Var outer(Var a, Var b);
 /// (n,) and (n,) give the number sum_i a_i b_i.
