@@ -167,7 +167,9 @@ Workload kmeans() {
     const Var x = tape.borrow_constant(s->batches[s->at]), c = p[0],
               fixed = tape.borrow_constant(s->centroids[0]);
     s->at = (s->at + 1) % 10;
-    const Var distances = sum(square(fixed), {1}) - 2 * matmul_transposed(x, fixed);
+    const auto distance = [](auto norm, auto product) { return norm - 2 * product; };
+    const Var distances =
+        elementwise(distance, sum(square(fixed), {1}), matmul_transposed(x, fixed));
     const Var nearest = take(c, indices_of(argmin(distances, zero())));
     const auto square_of_difference = [](auto p, auto q) { return square(p - q); };
     const Var loss = sum_of(square_of_difference, x, nearest);
