@@ -202,29 +202,25 @@ TEST_CASE("a training step in its steady state asks the system for no memory") {
          return sum(elementwise([](auto a) { return a * sigmoid(a); }, h) * softmax(h), {1});
        }}};
   for (Model model : models)
-    for (int threads : {1, 2})
-      for (bool from_costs : {false, true}) {
-        CAPTURE(model.name);
-        CAPTURE(threads);
-        CAPTURE(from_costs);
-        set_threads(threads);
-        Adam adam(1e-3);
-        Rng rng(2);
-        std::size_t after_two = 0;
-        for (int step = 0; step < 8; ++step) {
-          Tape tape;
-          const std::vector<Var> w = tape.borrow_parameters(model.parameters);
-          const Var loss = model.loss(w, tape, rng);
-          if (from_costs)
-            adam.step(model.parameters, w, loss);
-          else
-            adam.step(model.parameters, w, backward(loss));
-          if (step == 1) after_two = memory_use().system_requests;
-        }
-        set_threads(1);
-        if (memory_use().cached_bytes > 0)  // the address sanitizer wants no recycling
-          CHECK(memory_use().system_requests == after_two);
+    for (bool from_costs : {false, true}) {
+      CAPTURE(model.name);
+      CAPTURE(from_costs);
+      Adam adam(1e-3);
+      Rng rng(2);
+      std::size_t after_two = 0;
+      for (int step = 0; step < 8; ++step) {
+        Tape tape;
+        const std::vector<Var> w = tape.borrow_parameters(model.parameters);
+        const Var loss = model.loss(w, tape, rng);
+        if (from_costs)
+          adam.step(model.parameters, w, loss);
+        else
+          adam.step(model.parameters, w, backward(loss));
+        if (step == 1) after_two = memory_use().system_requests;
       }
+      if (memory_use().cached_bytes > 0)  // the address sanitizer wants no recycling
+        CHECK(memory_use().system_requests == after_two);
+    }
 }
 
 TEST_CASE("a step from the costs is the step from the gradients, in less memory") {
