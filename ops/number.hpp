@@ -13,8 +13,15 @@
 namespace argtape {
 inline namespace ARGTAPE_ABI {
 
-/// As many Scalars as 64 bytes hold, whatever the machine's registers.
+/// As many Scalars as one of the registers holds that the compiler may use: a wider type would not
+/// be passed to functions in the same way everywhere.
+#if defined(__AVX512F__)
 typedef Scalar Pack __attribute__((vector_size(64)));
+#elif defined(__AVX__)
+typedef Scalar Pack __attribute__((vector_size(32)));
+#else
+typedef Scalar Pack __attribute__((vector_size(16)));
+#endif
 constexpr std::size_t kPack = sizeof(Pack) / sizeof(Scalar);
 
 /// Values, and the derivative for each input k with bit k set in `inputs`: a dual number with room
