@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <cstdlib>
 #include <new>
+#include <utility>
 
 // Recycled memory would hide a use after free from the address sanitizer.
 #if defined(__SANITIZE_ADDRESS__)
@@ -77,11 +78,11 @@ thread_local Cache* cache = nullptr;
 thread_local bool closed = false;
 
 Cache* open_cache() noexcept {
+  // It holds no more than a pointer itself: there is little room for what is found without a call.
   struct Owner {
-    Cache own;
-    Owner() { cache = &own; }
+    Owner() { cache = new (std::nothrow) Cache; }
     ~Owner() {
-      cache = nullptr;
+      delete std::exchange(cache, nullptr);
       closed = true;
     }
   };
