@@ -9,6 +9,7 @@
 #include "../engine/sweep.hpp"
 #include "../engine/threads.hpp"
 #include "../ops/choice.hpp"
+#include "../ops/conditional.hpp"
 #include "../ops/conv.hpp"
 #include "../ops/cost.hpp"
 #include "../ops/elementwise.hpp"
