@@ -125,7 +125,7 @@ Rule blackbox(double lambda = 1.0);
 /// sum_j h(g_j) <argmax(l + tau g_j) - D, f'> / (n tau) over n fresh Gumbel noises g_j, with h(g) =
 /// 1
 /// - e^-g, the slope of their log density (perturbed optimisers: Berthet et al., arXiv 2002.08676,
-/// proposition 2.2, D standing in as a control variate). Given D its mean is straight_through(tau).
+/// D standing in as a control variate). Given D its mean is straight_through(tau).
 /// Not of zero sum. n more calls of the solver. The noise is made as in gumbel_rao(), from the
 /// logits where the choice was not drawn.
 Rule perturbed(Temperature tau = 1.0, std::size_t draws = 10, std::uint64_t seed = 0);
