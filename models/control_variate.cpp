@@ -10,6 +10,7 @@
 #include "ops/choice.hpp"
 #include "ops/conditional.hpp"
 #include "ops/elementwise.hpp"
+#include "ops/linalg.hpp"
 #include "ops/reduce.hpp"
 #include "ops/shape.hpp"
 #include "ops/softmax.hpp"
@@ -25,7 +26,7 @@ ControlVariate::ControlVariate(ControlVariateSettings settings)
   if (!settings.relaxed_cost && settings.hidden == 0)
     throw std::invalid_argument(
         "ControlVariate: no relaxed cost and no hidden units; need one of them");
-  parameters = {full({}, std::log(settings.tau)), full({}, settings.eta)};
+  parameters = {full({}, std::log(settings.tau)), full({}, settings.eta), zeros({})};
 }
 
 double ControlVariate::tau() const {
@@ -36,13 +37,12 @@ double ControlVariate::eta() const { return static_cast<double>(parameters[1].da
 // The network waits for the first estimate, which knows how many numbers an example has. Its last
 // layer starts at 0, so that c starts as the relaxed cost alone.
 void ControlVariate::prepare(std::size_t inputs) {
-  if (settings_.hidden == 0 || parameters.size() > 2) return;
+  if (settings_.hidden == 0 || parameters.size() > 3) return;
   Rng rng(settings_.seed);
   const Initialiser start = glorot_uniform();
   parameters.push_back(start.weights(inputs, settings_.hidden, rng));
   parameters.push_back(start.bias(inputs, settings_.hidden, rng));
   parameters.push_back(zeros({settings_.hidden, 1}));
-  parameters.push_back(zeros({1}));
 }
 
 // c at a point, and its gradient there, recorded.
@@ -56,18 +56,19 @@ ControlVariate::Term ControlVariate::at(const char* name, const Cost& f, Var z,
   Tape& tape = *z.tape;
   const Shape& shape = z.shape();
   Var c;
+  const auto add = [&c](Var term) { c = c.tape ? c + term : term; };
   std::vector<Probe> probes;
   if (settings_.relaxed_cost) {
     probes.emplace_back(softmax(z / exp(on_tape[0])));
-    c = on_tape[1] * evaluate(f, probes[0].point);
+    add(on_tape[1] * evaluate(f, probes[0].point));
   }
   if (settings_.hidden > 0) {
     const std::size_t n = size_of(examples);
     const Var rows = reshape(softmax(z), {n, n == 0 ? 0 : z.value().size() / n});
-    const Var hidden = tanh(dense(rows, on_tape[2], on_tape[3]));
-    const Var guess = reshape(dense(hidden, on_tape[4], on_tape[5]), examples);
-    c = c.tape ? c + guess : guess;
+    const Var hidden = tanh(dense(rows, on_tape[3], on_tape[4]));
+    add(reshape(matmul(hidden, on_tape[5]), examples));
   }
+  if (settings_.constant) add(on_tape[2]);
   const Var slope = differentiate(c, z)[0];
   for (const Probe& probe : probes) {
     probe.require_path(name);

@@ -13,14 +13,15 @@ inline namespace ARGTAPE_ABI {
 struct ControlVariateSettings {
   double tau = 0.5;          ///< the first temperature
   double eta = 1;            ///< the first weight of the relaxed cost
+  bool constant = true;      ///< false: b stays 0, as in the REBAR paper
   std::size_t hidden = 0;    ///< tanh units of the network; 0: none
   bool relaxed_cost = true;  ///< false: the network alone, for black boxes
   double rate = 1e-2;        ///< of Adam
   std::uint64_t seed = 1;    ///< of the network's first weights
 };
 
-/// c(z) = eta f(softmax(z / tau)) + network(softmax(z)), a cost of the perturbed logits z = log p +
-/// g. Its parameters are log tau, eta and the network's.
+/// c(z) = eta f(softmax(z / tau)) + b + network(softmax(z)), a cost of the perturbed logits z = log
+/// p + g. Its parameters are log tau, eta, the constant b, which is a baseline, and the network's.
 class ControlVariate {
  public:
   /// Throws std::invalid_argument unless tau and rate are more than 0, and for neither a relaxed

@@ -92,9 +92,9 @@ std::size_t pick(const std::vector<double>& p, double u) {
 
 // The estimate from choices z (S, ..., K), the first of which has the cost `first`: sum_s w_s f(s),
 // and its gradient sum_s w_s (f(s) - sum_t b_st f(t)) (s - p). Weights are (S, examples), baselines
-// (S, S, examples), or empty for none.
+// (S, S, examples), or null for none.
 Var combine(const char* name, Var logits, const Cost& f, Var first, Tensor&& choices,
-            Tensor&& weights, Tensor&& baselines) {
+            Tensor&& weights, const Tensor* baselines) {
   Tape& tape = *logits.tape;
   const std::size_t s = weights.shape()[0];
   const Var z = tape.constant(std::move(choices), "choices");
@@ -103,12 +103,11 @@ Var combine(const char* name, Var logits, const Cost& f, Var first, Tensor&& cho
   Shape shape = cost.shape();
   const Var w = tape.constant(reshaped(std::move(weights), shape), "weights");
   Var signal = cost;
-  if (baselines.size() > 0) {
+  if (baselines) {
     Shape table(shape.size() + 1);
     table[0] = s;
     std::copy(shape.begin(), shape.end(), table.begin() + 1);
-    signal =
-        cost - sum(tape.constant(reshaped(std::move(baselines), table), "weights") * cost, {1});
+    signal = cost - sum(tape.constant(reshaped(*baselines, table), "weights") * cost, {1});
   }
   return with_gradient(name, sum(w * cost, {0}), logits,
                        sum(score(w * signal, z, softmax(logits)), {0}));
@@ -191,7 +190,8 @@ Method sum_and_sample(std::size_t k) {
       weights(in_sum, e) = static_cast<Scalar>(std::accumulate(p.begin(), p.end(), 0.0));
       all.write(rest < all.count ? rest : top, choices.data() + (in_sum * n + e) * size);
     }
-    return combine("sum-and-sample", logits, f, first, std::move(choices), std::move(weights), {});
+    return combine("sum-and-sample", logits, f, first, std::move(choices), std::move(weights),
+                   nullptr);
   };
   return method;
 }
@@ -236,7 +236,7 @@ Method unordered_set(std::size_t k) {
       }
     }
     return combine("unordered-set", logits, f, first, std::move(choices), std::move(weights),
-                   std::move(baselines));
+                   &baselines);
   };
   return method;
 }

@@ -122,6 +122,21 @@ TEST_CASE("ReinMax at temperature 1 is ZGR, which is the mean of straight-throug
     const auto of = [&](const Rule& rule) { return gradient(rule, wild(3), l, noise); };
     CHECK(relative_distance(of(reinmax()), of(zgr())) < 1e-12);
     CHECK(relative_distance((of(straight_through()) + of(darn())) / 2, of(zgr())) < 1e-12);
+    // Its matrix is half of diag p + diag D - D p^T - p D^T.
+    Tape tape;
+    const Var v = tape.parameter(l), z = sample(v, zgr(), tape.constant(noise));
+    const Gradients both = backward(wild(3)(z), z);
+    const Tensor p = softmax(v).value(), d = z.value(), g = both[z];
+    double pg = 0, dg = 0;
+    for (std::size_t k = 0; k < kCategories; ++k) {
+      pg += p.data()[k] * g.data()[k];
+      dg += d.data()[k] * g.data()[k];
+    }
+    for (std::size_t k = 0; k < kCategories; ++k)
+      CHECK(both[v].data()[k] == doctest::Approx(((p.data()[k] + d.data()[k]) * g.data()[k] -
+                                                  d.data()[k] * pg - p.data()[k] * dg) /
+                                                 2)
+                                     .epsilon(1e-11));
   }
 }
 
@@ -371,6 +386,65 @@ TEST_CASE("Gumbel-Rao: the mean of ST-Gumbel-softmax, and never more variance") 
       }
       CHECK(variance_b < variance_a);
     }
+}
+
+TEST_CASE("Gumbel-Rao: its variance falls as 1/K' to that of the full mean") {
+  const std::size_t n = 200000;
+  const Tensor l = Rng(26).normal({kCategories}), many = broadcast_to(l, {n, kCategories}),
+               noise = Rng(27).gumbel({n, kCategories});
+  const auto variance = [&](std::size_t draws) {
+    const Tensor g = gradient(gumbel_rao(0.4, draws), wild(2), many, noise);
+    double total = 0;
+    for (std::size_t k = 0; k < kCategories; ++k) {
+      double mean = 0, squares = 0;
+      for (std::size_t r = 0; r < n; ++r) {
+        mean += g(r, k) / n;
+        squares += g(r, k) * g(r, k) / n;
+      }
+      total += squares - mean * mean;
+    }
+    return total;
+  };
+  const double v1 = variance(1), v2 = variance(2), v8 = variance(8);
+  CHECK((v1 - v2) / (1 - 1.0 / 2) ==
+        doctest::Approx((v2 - v8) / (1.0 / 2 - 1.0 / 8)).epsilon(0.05));
+  CHECK(v8 < 0.8 * v1);
+}
+
+TEST_CASE("second derivatives: each rule's gradient, differentiated again for the logits") {
+  Rng rng(28);
+  const Tensor l = rng.normal({2, kCategories}), noise = rng.gumbel({2, kCategories});
+  for (const std::string& name : rule_names()) {
+    // No function of the logits, or only where the choice changes, or one that learns.
+    if (name == "zero" || name == "straight-through-identity" || name == "blackbox" ||
+        name == "perturbed" || name == "i-mle" || name.rfind("score-function+", 0) == 0)
+      continue;
+    CAPTURE(name);
+    CheckOptions options;
+    options.order = 1;
+    const CheckResult result = check_gradient(
+        [&](const std::vector<Var>& v) {
+          Tape& tape = *v[0].tape;
+          const bool active = tape.node(v[0].index).wants_gradient;
+          const Var x = active ? v[0] : tape.parameter(v[0].value());
+          return differentiate(wild(1)(sample(x, rule_named(name, 1.5), tape.constant(noise))),
+                               x)[0];
+        },
+        {l}, options);
+    CHECK_MESSAGE(result, result.report);
+  }
+}
+
+TEST_CASE("the temperature does not change what is chosen") {
+  Tape tape;
+  Rng rng(29);
+  const Var l = tape.constant(rng.normal({50, kCategories})),
+            noise = tape.constant(rng.gumbel({50, kCategories}));
+  const Tensor chosen = sample(l, zero(), noise).value();
+  for (double tau : {0.01, 0.5, 3.0, 100.0}) {
+    CHECK(identical(sample(l, st_gumbel_softmax(tau), noise).value(), chosen));
+    CHECK(identical(argmax(sample(l, gumbel_softmax(tau), noise), zero()).value(), chosen));
+  }
 }
 
 TEST_CASE("perturbed argmax: given the choice its mean is straight-through's") {
