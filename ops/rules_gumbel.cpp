@@ -43,10 +43,8 @@ Rule gapped_straight_through(Temperature tau, double gap) {
     rule.reads_noise = false;
     rule.backward = [=](const Draw& draw, Arrival& at) {
       const Var l = draw.logits, top = max(l, {-1}, true);
-      // The push is no function of the logits: only the softmax is differentiated.
       const Var pushed = where(draw.hard, top, minimum(l, top - gap));
-      return over(softmax_jacobian(softmax(over(l + stop_gradient(pushed - l), t)), at.gradient()),
-                  t);
+      return over(softmax_jacobian(softmax(over(pushed, t)), at.gradient()), t);
     };
     rule.shortcut = by_rows([tau = static_cast<Scalar>(t), gap = static_cast<Scalar>(gap)](
                                 const NoisyRow& row, const Scalar* d, const Scalar* g, Scalar* p,
