@@ -224,9 +224,16 @@ Measure measure(const Method& method, const Cost& cost, const Tensor& logits,
     const std::size_t combinations = combinations_of(logits);
     const Rule* rule = method.rule.get();
     Rng rng(options.seed, 0, 1);  // not the stream that the caller may have made the problem with
-    if (options.enumerate && rule && !rule->reads_noise && rule->soft_tau == 0 && combinations > 0)
+    if (options.enumerate && rule && !rule->reads_noise && rule->soft_tau == 0 &&
+        combinations > 0) {
       all = enumerated(*rule, f, logits, options.batch, combinations);
-    else if (method.samples == 0)
+      // So few rows tell little of the time that one takes in a batch.
+      Estimates timed;
+      timed.add(std::min(options.batch, options.draws), logits,
+                [&](Var l) { return method(l, f, rng); });
+      all.elapsed =
+          timed.elapsed / static_cast<double>(timed.count) * static_cast<double>(all.count);
+    } else if (method.samples == 0)
       all.add(1, logits, [&](Var l) { return method(l, f, rng); });
     else
       for (std::size_t left = options.draws; left >= samples;) {

@@ -195,13 +195,13 @@ TEST_CASE("without replacement: with as many as there are, the exact gradient") 
       CHECK(relative_distance(backward(e)[l], truth) < 1e-11);
     }
     double last = 1e9;
-    for (std::size_t k : {1, 2, 4, 6}) {
+    for (std::size_t k : std::vector<std::size_t>{1, 2, 4, 6}) {
       const double std = measure(unordered_set(k), p.f, p.logits, draws(20000)).std;
       CHECK(std <= last);
       last = std;
     }
     last = 1e9;
-    for (std::size_t k : {1, 2, 4}) {
+    for (std::size_t k : std::vector<std::size_t>{1, 2, 4}) {
       const double std = measure(sum_and_sample(k), p.f, p.logits, draws(20000)).std;
       CHECK(std <= last);
       last = std;
@@ -391,7 +391,9 @@ TEST_CASE("rules that depend on the choice alone: exact bias, spread and cosine 
     MeasureOptions options;
     options.enumerate = true;
     options.batch = 3;
-    for (const auto& [rule, formula] : rules) {
+    for (const auto& entry : rules) {
+      const Rule& rule = entry.first;
+      const auto& formula = entry.second;
       CAPTURE(rule.name);
       Row mean{}, off{};
       double spread = 0, error = 0, cosine = 0;
@@ -426,7 +428,7 @@ TEST_CASE("polynomial order, by the instrument: straight-through 1, ZGR, ReinMax
   MeasureOptions options;
   options.enumerate = true;
   for (std::uint64_t seed = 1; seed <= 10; ++seed)
-    for (std::size_t k : {2, 3, 10}) {
+    for (std::size_t k : std::vector<std::size_t>{2, 3, 10}) {
       CAPTURE(seed);
       CAPTURE(k);
       const Tensor l = Rng(seed).normal({k});
@@ -576,7 +578,7 @@ TEST_CASE("methods' gradients sum to zero over the categories") {
 }
 
 TEST_CASE("REBAR learns by the gradient of its mean square, against finite differences") {
-  for (std::size_t hidden_units : {0, 4}) {
+  for (std::size_t hidden_units : std::vector<std::size_t>{0, 4}) {
     const Problem p = problem(4, 1, 3);
     const double step = 1e-4;
     // The mean square of the estimate on one fixed draw, and its gradient for log tau and eta.
@@ -682,7 +684,7 @@ TEST_CASE("RLOO has less variance than the plain score function, on every proble
   std::vector<Problem> problems = ten_problems();
   Rng rng(50);
   for (double t : {0.45, 0.499}) problems.push_back({1, 2, zeros({2}), toy(t)});
-  for (std::size_t k : {2, 8, 64}) {
+  for (std::size_t k : std::vector<std::size_t>{2, 8, 64}) {
     problems.push_back({1, k, rng.normal({k}), polynomial(k, 1, k, false)});
     problems.push_back({1, k, rng.normal({k}), polynomial(k, 1, k, true)});
   }

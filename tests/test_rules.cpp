@@ -510,7 +510,7 @@ TEST_CASE("MVE: of the estimators exact for quadratics it has the smallest mean 
   }
   // A category without probability, and probabilities of very different sizes.
   const Tensor l{{0, -kInf, 40, -40, 1}};
-  for (std::size_t k : {0, 2, 4})
+  for (std::size_t k : std::vector<std::size_t>{0, 2, 4})
     for (double v : gradient(mve(), wild(1), l, noise_for(k))) CHECK(std::isfinite(v));
 }
 
