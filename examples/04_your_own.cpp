@@ -16,8 +16,8 @@ Var sine(Var x) {
 }
 
 // ZGR (Shekhovtsov, 2023): half straight-through, half (D - p)(D - p)^T f'. Exact for quadratic
-// costs.
-Rule zgr() {
+// costs. The library has it too, as zgr().
+Rule own_zgr() {
   return pathwise_rule("zgr", [](const Draw& draw, Var g) {
     const Var p = softmax(draw.logits), d = draw.hard - p;
     return 0.5 * (softmax_jacobian(p, g) + d * sum(d * g, {-1}, true));
@@ -36,7 +36,7 @@ int main(int argc, char** argv) {
 
     Tensor logits{0.5, 1.0, -0.5}, target{0.25, 0.875, 0.375};
     Cost quadratic = [&](Var z) { return sum(square(z - z.tape->constant(target)), {-1}); };
-    for (const Rule& rule : {straight_through(), zgr()}) {
+    for (const Rule& rule : {straight_through(), own_zgr()}) {
       Measure m = measure(rule, quadratic, logits);
       program.figure(rule.name + " bias", {m.bias, m.bias_se});
       std::cout << rule.name << ": bias " << argtape_examples::with_error(m.bias, m.bias_se)

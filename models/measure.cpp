@@ -1,5 +1,6 @@
 #include "models/measure.hpp"
 
+#include <algorithm>
 #include <chrono>
 #include <cmath>
 #include <limits>
@@ -26,19 +27,17 @@ double norm(const std::vector<double>& v) {
   return std::sqrt(squares);
 }
 
-// Mean and standard error of numbers that come one by one.
+// Mean and standard error of numbers that come one by one, with weights that sum to 1.
 struct Average {
-  double sum = 0, squares = 0;
+  double mean = 0, squares = 0;
   std::size_t n = 0;
-  void add(double x) {
-    sum += x;
-    squares += x * x;
+  void add(double x, double weight) {
+    mean += weight * x;
+    squares += weight * x * x;
     ++n;
   }
-  double mean() const { return sum / static_cast<double>(n); }
   double se() const {
-    const double m = static_cast<double>(n);
-    return n < 2 ? 0 : std::sqrt(std::max(0.0, squares / m - mean() * mean()) / (m - 1));
+    return n < 2 ? 0 : std::sqrt(std::max(0.0, squares - mean * mean) / static_cast<double>(n - 1));
   }
 };
 
@@ -57,6 +56,7 @@ Tensor exact_gradient(const Cost& f, const Tensor& logits) {
 }
 
 namespace {
+
 // What rounding alone makes of an exact gradient that is zero.
 double rounding(const Cost& f, const Tensor& logits) {
   Tape tape;
@@ -64,101 +64,224 @@ double rounding(const Cost& f, const Tensor& logits) {
   const double size = static_cast<double>(expectation(l, [&](Var z) { return abs(f(z)); }).item());
   return 8 * static_cast<double>(std::numeric_limits<Scalar>::epsilon()) * size;
 }
+
+// The gradient to judge by.
+std::vector<double> truth_for(const Method& method, const Cost& f, const Tensor& logits,
+                              const MeasureOptions& options) {
+  Tensor exact;
+  double least = 0;
+  if (options.exact) {
+    exact = *options.exact;
+    if (exact.shape() != logits.shape())
+      throw std::invalid_argument("measure: logits are " + str(logits.shape()) +
+                                  ", the exact gradient is " + str(exact.shape()) +
+                                  "; need the same shape");
+  } else if (method.objective) {
+    Tape tape;
+    const Var l = tape.parameter(reshaped(logits, with_leading({1}, logits.shape())));
+    exact = backward(method.objective(l, f))[l];
+  } else {
+    exact = exact_gradient(f, logits);
+    least = rounding(f, logits);
+  }
+  std::vector<double> truth(exact.begin(), exact.end());
+  if (!(norm(truth) > least))
+    throw std::invalid_argument("measure: the exact gradient is zero; need one to measure against");
+  return truth;
+}
+
+// f, which must give one number for each batch of the logits' shape.
+Cost checked(const Cost& f, std::size_t rank) {
+  return [&f, rank](Var z) {
+    const Var cost = f(z);
+    const Shape& shape = z.shape();
+    const Shape each(shape.begin(), shape.end() - static_cast<std::ptrdiff_t>(rank));
+    if (cost.shape() != each)
+      throw std::invalid_argument("measure: the choices are " + str(shape) + ", the cost is " +
+                                  str(cost.shape()) + "; need one number an example, " + str(each));
+    return cost;
+  };
+}
+
+// Estimates of the gradient, one after the other, and what they took.
+struct Estimates {
+  std::vector<double> values;
+  std::vector<double> weights;  // their probabilities; empty: all alike
+  std::size_t count = 0;
+  Counts counts;
+  double elapsed = 0;
+
+  template <class Estimate>
+  void add(std::size_t batch, const Tensor& logits, Estimate estimate) {
+    const Shape shape = with_leading({batch}, logits.shape());
+    Tensor many = broadcast_to(logits, shape);
+    const auto start = std::chrono::steady_clock::now();
+    Tape tape;
+    const Var l = tape.parameter(std::move(many));
+    const Gradients gradients = backward(estimate(l));
+    const Tensor& g = gradients[l];
+    elapsed += microseconds_since(start);
+    values.insert(values.end(), g.begin(), g.end());
+    count += batch;
+    counts.evaluations += tape.counts.evaluations;
+    counts.backwards += tape.counts.backwards;
+    counts.solver_calls += tape.counts.solver_calls;
+  }
+};
+
+// One estimate for each choice, or combination of choices, that is possible.
+Estimates enumerated(const Rule& rule, const Cost& f, const Tensor& logits, std::size_t batch,
+                     std::size_t combinations) {
+  const std::size_t k = logits.shape()[logits.dimension() - 1], size = logits.size();
+  std::vector<double> p(size);
+  std::vector<Scalar> top(size / k);
+  for (std::size_t v = 0; v < size / k; ++v) {
+    const Scalar* row = logits.data() + v * k;
+    top[v] = *std::max_element(row, row + k);
+    double total = 0;
+    for (std::size_t i = 0; i < k; ++i)
+      total += p[v * k + i] = std::exp(static_cast<double>(row[i]) - static_cast<double>(top[v]));
+    for (std::size_t i = 0; i < k; ++i) p[v * k + i] /= total;
+  }
+  Estimates all;
+  std::vector<std::vector<std::size_t>> choices;  // those that wait for a full batch
+  const auto run = [&] {
+    if (choices.empty()) return;
+    // Noise that lifts what is chosen above the rest.
+    Tensor noise = zeros(with_leading({choices.size()}, logits.shape()));
+    for (std::size_t c = 0; c < choices.size(); ++c)
+      for (std::size_t v = 0; v < size / k; ++v) {
+        const std::size_t i = v * k + choices[c][v];
+        noise.data()[c * size + i] = top[v] - logits.data()[i] + 1;
+      }
+    all.add(choices.size(), logits, [&](Var l) {
+      return evaluate(f, sample(l, rule, l.tape->constant(std::move(noise))));
+    });
+    choices.clear();
+  };
+  for (std::size_t c = 0; c < combinations; ++c) {
+    std::vector<std::size_t> choice(size / k);
+    double probability = 1;
+    std::size_t digits = c;
+    for (std::size_t v = 0; v < choice.size(); ++v, digits /= k) {
+      choice[v] = digits % k;
+      probability *= p[v * k + choice[v]];
+    }
+    if (!(probability > 0)) continue;
+    all.weights.push_back(probability);
+    choices.push_back(std::move(choice));
+    if (choices.size() >= batch) run();
+  }
+  run();
+  return all;
+}
+
+// K^N, or 0 if that is more than may be enumerated.
+std::size_t combinations_of(const Tensor& logits) {
+  const std::size_t k = logits.shape()[logits.dimension() - 1];
+  std::size_t combinations = 1;
+  for (std::size_t v = 0; v < logits.size() / k; ++v)
+    if ((combinations *= k) > kMostCombinations) return 0;
+  return combinations;
+}
+
+void require_draws(const Method& method, const MeasureOptions& options) {
+  if (options.draws < method.samples || options.batch < method.samples || options.draws == 0 ||
+      options.batch == 0)
+    throw std::invalid_argument("measure: draws are " + std::to_string(options.draws) +
+                                ", in batches of " + std::to_string(options.batch) + ", repeats " +
+                                std::to_string(method.samples) +
+                                "; need at least one estimate in a batch");
+}
+
 }  // namespace
 
 Measure measure(const Rule& rule, const Cost& f, const Tensor& logits,
                 const MeasureOptions& options) {
-  const std::size_t repeats = rule.needs_repeats ? options.repeats : 1, size = logits.size();
-  if (options.draws < repeats || options.batch < repeats || options.draws == 0)
-    throw std::invalid_argument("measure: draws are " + std::to_string(options.draws) +
-                                ", in batches of " + std::to_string(options.batch) + ", repeats " +
-                                std::to_string(repeats) +
-                                "; need at least one estimate in a batch");
-  const Tensor exact = exact_gradient(f, logits);
-  std::vector<double> truth(exact.begin(), exact.end());
+  return measure(Method(rule, options.repeats), f, logits, options);
+}
+
+Measure measure(const Method& method, const Cost& cost, const Tensor& logits,
+                const MeasureOptions& options) {
+  require_draws(method, options);
+  const std::vector<double> truth = truth_for(method, cost, logits, options);
   const double scale = norm(truth);
-  if (!(scale > rounding(f, logits)))
-    throw std::invalid_argument("measure: the exact gradient is zero; need one to measure against");
+  const std::size_t size = logits.size(), samples = std::max<std::size_t>(method.samples, 1);
+  const Cost f = checked(cost, logits.dimension());
 
   Measure m;
-  m.rule = rule.name;
-  Rng rng(options.seed, 0, 1);  // not the stream that the caller may have made the problem with
-  std::vector<std::vector<double>> estimates;
-  Counts counts;
-  double elapsed = 0;
-  std::size_t drawn = 0;
+  m.rule = method.name;
+  Estimates all;
   try {
-    while (drawn + repeats <= options.draws) {
-      const std::size_t batch = std::min(options.batch, options.draws - drawn) / repeats;
-      const Shape shape = with_leading(rule.needs_repeats ? std::vector<std::size_t>{repeats, batch}
-                                                          : std::vector<std::size_t>{batch},
-                                       logits.shape());
-      Tensor noise = rng.gumbel(shape), many = broadcast_to(logits, shape);
-      const auto start = std::chrono::steady_clock::now();
+    Rng tuning(options.seed, 0, 3);
+    for (std::size_t step = 0; method.learn && step < options.tuning; ++step) {
       Tape tape;
-      const Var l = tape.parameter(std::move(many)),
-                z = sample(l, rule, tape.constant(std::move(noise)));
-      const Var cost = evaluate(f, z);
-      const Shape each = with_leading(rule.needs_repeats ? std::vector<std::size_t>{repeats, batch}
-                                                         : std::vector<std::size_t>{batch},
-                                      {});
-      if (cost.shape() != each)
-        throw std::invalid_argument("measure: the choices are " + str(z.shape()) +
-                                    ", the cost is " + str(cost.shape()) +
-                                    "; need one number an example, " + str(each));
-      const Gradients gradients = backward(cost);
-      const Tensor& g = gradients[l];
-      elapsed += microseconds_since(start);
-      counts.evaluations += tape.counts.evaluations;
-      counts.backwards += tape.counts.backwards;
-      counts.solver_calls += tape.counts.solver_calls;
-      drawn += batch * repeats;
-      for (std::size_t b = 0; b < batch; ++b) {
-        std::vector<double> estimate(size, 0);
-        for (std::size_t r = 0; r < repeats; ++r)
-          for (std::size_t i = 0; i < size; ++i)
-            estimate[i] += static_cast<double>(g.data()[(r * batch + b) * size + i]) /
-                           static_cast<double>(repeats);
-        estimates.push_back(std::move(estimate));
-      }
+      const Var l = tape.parameter(
+          broadcast_to(logits, with_leading({options.batch / samples}, logits.shape())));
+      method.learn(method(l, f, tuning), l);
+      m.tuning_evaluations += static_cast<double>(tape.counts.evaluations);
     }
+    const std::size_t combinations = combinations_of(logits);
+    const Rule* rule = method.rule.get();
+    Rng rng(options.seed, 0, 1);  // not the stream that the caller may have made the problem with
+    if (options.enumerate && rule && !rule->reads_noise && rule->soft_tau == 0 &&
+        combinations > 0) {
+      all = enumerated(*rule, f, logits, options.batch, combinations);
+      // So few rows tell little of the time that one takes in a batch.
+      Estimates timed;
+      timed.add(std::min(options.batch, options.draws), logits,
+                [&](Var l) { return method(l, f, rng); });
+      all.elapsed =
+          timed.elapsed / static_cast<double>(timed.count) * static_cast<double>(all.count);
+    } else if (method.samples == 0)
+      all.add(1, logits, [&](Var l) { return method(l, f, rng); });
+    else
+      for (std::size_t left = options.draws; left >= samples;) {
+        const std::size_t batch = std::min(options.batch, left) / samples;
+        all.add(batch, logits, [&](Var l) { return method(l, f, rng); });
+        left -= batch * samples;
+      }
   } catch (const NoPath& refusal) {
     m.refusal = refusal.what();
     return m;
   }
 
-  const double n = static_cast<double>(estimates.size());
-  std::vector<double> mean(size, 0), off(size);
-  for (const auto& g : estimates)
-    for (std::size_t i = 0; i < size; ++i) mean[i] += g[i] / n;
+  const double n = static_cast<double>(all.count);
+  const auto weight = [&](std::size_t i) { return all.weights.empty() ? 1 / n : all.weights[i]; };
+  std::vector<double> mean(size, 0), off(size), each(size);
+  for (std::size_t e = 0; e < all.count; ++e)
+    for (std::size_t i = 0; i < size; ++i) mean[i] += weight(e) * all.values[e * size + i];
   for (std::size_t i = 0; i < size; ++i) off[i] = mean[i] - truth[i];
   Average spread, error, cosine;
-  for (const auto& g : estimates) {
-    double around_mean = 0, around_truth = 0, along = 0;
+  for (std::size_t e = 0; e < all.count; ++e) {
+    const double* g = &all.values[e * size];
+    double around_mean = 0, around_truth = 0, along = 0, squares = 0;
     for (std::size_t i = 0; i < size; ++i) {
       around_mean += (g[i] - mean[i]) * (g[i] - mean[i]);
       around_truth += (g[i] - truth[i]) * (g[i] - truth[i]);
       along += g[i] * truth[i];
+      squares += g[i] * g[i];
     }
-    spread.add(around_mean);
-    error.add(around_truth);
-    const double length = norm(g);
-    cosine.add(length > 0 ? along / (length * scale) : 0);
+    spread.add(around_mean, weight(e));
+    error.add(around_truth, weight(e));
+    cosine.add(squares > 0 ? along / (std::sqrt(squares) * scale) : 0, weight(e));
   }
   m.bias = norm(off) / scale;
-  m.bias_se = std::sqrt(spread.mean() / n) / scale;
-  m.std = std::sqrt(spread.mean()) / scale;
-  m.std_se = spread.mean() > 0 ? spread.se() / (2 * std::sqrt(spread.mean())) / scale : 0;
-  m.mse = error.mean() / (scale * scale);
-  m.mse_se = error.se() / (scale * scale);
-  m.cosine = cosine.mean();
-  m.cosine_se = cosine.se();
+  m.std = std::sqrt(spread.mean) / scale;
+  m.mse = error.mean / (scale * scale);
+  m.cosine = cosine.mean;
+  if (all.weights.empty()) {
+    m.bias_se = std::sqrt(spread.mean / n) / scale;
+    m.std_se = spread.mean > 0 ? spread.se() / (2 * std::sqrt(spread.mean)) / scale : 0;
+    m.mse_se = error.se() / (scale * scale);
+    m.cosine_se = cosine.se();
+  }
   // Several choices made together count once.
   const double choices = static_cast<double>(size / logits.shape()[logits.dimension() - 1]);
-  m.evaluations = static_cast<double>(counts.evaluations) / n;
-  m.backwards = static_cast<double>(counts.backwards) / n / choices;
-  m.solver_calls = static_cast<double>(counts.solver_calls) / n;
-  m.microseconds = elapsed / static_cast<double>(drawn);
+  m.evaluations = static_cast<double>(all.counts.evaluations) / n;
+  m.backwards = static_cast<double>(all.counts.backwards) / n / choices;
+  m.solver_calls = static_cast<double>(all.counts.solver_calls) / n / choices;
+  m.microseconds = all.elapsed / n / static_cast<double>(samples);
   return m;
 }
 

@@ -1,23 +1,35 @@
-// The instrument: what a rule's gradient is worth, with the exact gradient as the judge.
+// The instrument: what a rule's or a method's gradient is worth, with the exact gradient as the
+// judge.
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 
 #include "../ops/cost.hpp"
+#include "../ops/method.hpp"
 #include "../ops/rule.hpp"
 
 namespace argtape {
 inline namespace ARGTAPE_ABI {
 
 struct MeasureOptions {
+  /// In all: a method that takes several samples makes so many fewer estimates of them.
   std::size_t draws = 10000;
-  /// Rules measured with the same seed, draws and batch see the same noise.
+  /// Rules and methods measured with the same seed, draws and batch see the same noise.
   std::uint64_t seed = 1;
   /// Draws on one tape. A running mean learns from one such batch to the next.
   std::size_t batch = 100;
   /// Samples in one estimate of a rule that needs repeats: that estimate is their mean.
   std::size_t repeats = 4;
+  /// Sum over all choices instead of drawing, where the gradient of a rule depends on the choice
+  /// alone (Rule::reads_noise) and there are at most kMostCombinations: no error bar is left.
+  bool enumerate = false;
+  /// Steps that a method with a learned state makes first, each on one more batch of estimates.
+  /// While it is measured it learns no more.
+  std::size_t tuning = 0;
+  /// The gradient to measure against, of the logits' shape, where enumeration is out of reach.
+  std::optional<Tensor> exact = std::nullopt;
 };
 
 /// Bias, standard deviation and mean squared error of one estimate of the gradient, relative to the
@@ -30,10 +42,11 @@ struct Measure {
   double std = 0, std_se = 0;
   double mse = 0, mse_se = 0;
   double cosine = 0, cosine_se = 0;
-  double evaluations = 0;   ///< of the cost, for one estimate
-  double backwards = 0;     ///< through the cost, for one estimate
-  double solver_calls = 0;  ///< for one estimate
-  double microseconds = 0;  ///< for one draw
+  double evaluations = 0;         ///< of the cost, for one estimate
+  double backwards = 0;           ///< through the cost, for one estimate
+  double solver_calls = 0;        ///< in the backward, for one estimate
+  double tuning_evaluations = 0;  ///< of the cost, for all of the tuning
+  double microseconds = 0;        ///< for one draw
   std::string refusal;  ///< what the rule said if it cannot work on this cost; then the rest is 0
 };
 
@@ -41,10 +54,14 @@ struct Measure {
 /// throws.
 Tensor exact_gradient(const Cost& f, const Tensor& logits);
 
-/// Measures a rule on the cost f of one choice (K,), or of N choices (N, K) made together. f is
-/// called on batches
-/// (..., K) or (..., N, K) and returns (...). Throws std::invalid_argument if there is no draw, if
-/// fewer draws than repeats fit a batch, or if the exact gradient is zero.
+/// Measures a method, or a rule, on the cost f of one choice (K,), or of N choices (N, K) made
+/// together. f is called on batches (..., K) or (..., N, K) and returns (...). The judge is
+/// options.exact, or else the method's own objective, or else exact_gradient(). A pathwise method
+/// that refuses f fills in Measure::refusal; what else a method throws comes through. Throws
+/// std::invalid_argument if there is no draw, if fewer draws than samples fit a batch, or if the
+/// exact gradient is zero or of another shape.
+Measure measure(const Method& method, const Cost& f, const Tensor& logits,
+                const MeasureOptions& options = {});
 Measure measure(const Rule& rule, const Cost& f, const Tensor& logits,
                 const MeasureOptions& options = {});
 

@@ -84,10 +84,17 @@ Var zero_one_loss_squared(Var choice, const std::vector<std::size_t>& labels) {
 }
 
 std::vector<std::string> zero_one_methods() {
-  std::vector<std::string> methods = rule_names();
-  methods.insert(methods.begin() + 1, "exact");
-  methods.push_back("cross-entropy");
-  return methods;
+  return {"zero",
+          "exact",
+          "score-function",
+          "score-function+mean",
+          "score-function+leave-one-out",
+          "straight-through",
+          "straight-through-identity",
+          "gumbel-softmax",
+          "st-gumbel-softmax",
+          "reinmax",
+          "cross-entropy"};
 }
 
 ZeroOneRun train_zero_one(const Split& data, const std::string& method,

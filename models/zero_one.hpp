@@ -39,7 +39,7 @@ struct ZeroOneRun {
   std::string stop_report;                   ///< of the first step
 };
 
-/// The methods train_zero_one() knows: the rules by name (ops/rule.hpp), and the references
+/// The methods that train_zero_one() compares: the first nine of rule_names(), and the references
 /// "exact", the expected 0/1 loss 1 - p_label, and "cross-entropy".
 std::vector<std::string> zero_one_methods();
 

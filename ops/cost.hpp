@@ -18,6 +18,10 @@ using Cost = std::function<Var(Var choice)>;
 /// std::invalid_argument if the cost is not one number an example.
 Var evaluate(const Cost& f, Var choice);
 
+/// Costs of several nodes' choices, (..., K) each with a K of its own: one number for each example.
+using JointCost = std::function<Var(const std::vector<Var>& choices)>;
+Var evaluate(const JointCost& f, const std::vector<Var>& choices);
+
 /// A value computed outside the tape: it feeds costs, and passes nothing back. `f` gets the inputs'
 /// values in order. Only rules that read costs (score_function) learn through it.
 Var black_box(const std::function<Tensor(const std::vector<Tensor>&)>& f, Inputs inputs);
@@ -30,6 +34,8 @@ constexpr std::size_t kMostCombinations = 16384;
 /// every rule estimates. Evaluates f once for each. Throws std::invalid_argument for more than
 /// kMostCombinations.
 Var expectation(Var logits, const Cost& f);
+/// The same over the choices of several nodes, drawn independently given their logits.
+Var expectation(const std::vector<Var>& logits, const JointCost& f);
 
 }  // namespace ARGTAPE_ABI
 }  // namespace argtape

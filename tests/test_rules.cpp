@@ -5,9 +5,12 @@
 #include <cmath>
 #include <limits>
 
+#include "engine/broadcast.hpp"
+#include "engine/gradcheck.hpp"
 #include "engine/stop.hpp"
 #include "models/measure.hpp"
 #include "ops/choice.hpp"
+#include "ops/conditional.hpp"
 #include "ops/cost.hpp"
 #include "ops/elementwise.hpp"
 #include "ops/linalg.hpp"
@@ -23,8 +26,20 @@ constexpr double kInf = std::numeric_limits<double>::infinity(),
                  kNan = std::numeric_limits<double>::quiet_NaN();
 constexpr std::size_t kCategories = 5;
 
-const std::vector<std::string> kPathwise = {"straight-through", "straight-through-identity",
-                                            "gumbel-softmax", "st-gumbel-softmax", "reinmax"};
+const std::vector<std::string> kPathwise = {"straight-through",
+                                            "straight-through-identity",
+                                            "gumbel-softmax",
+                                            "st-gumbel-softmax",
+                                            "reinmax",
+                                            "annealed-straight-through",
+                                            "darn",
+                                            "zgr",
+                                            "gapped-straight-through",
+                                            "gumbel-rao",
+                                            "mve",
+                                            "blackbox",
+                                            "perturbed",
+                                            "i-mle"};
 
 // Costs of polynomial order 1 and 2, and one that is no polynomial, with random coefficients.
 Cost linear(std::uint64_t seed) {
@@ -100,16 +115,67 @@ TEST_CASE(
   }
 }
 
-TEST_CASE("ReinMax at temperature 1 is ZGR, draw by draw") {
-  const Rule zgr = pathwise_rule("zgr", [](const Draw& draw, Var g) {
-    const Var p = softmax(draw.logits), d = draw.hard - p;
-    return 0.5 * (p * g - p * sum(p * g, {-1}, true) + d * sum(d * g, {-1}, true));
-  });
+TEST_CASE("ReinMax at temperature 1 is ZGR, which is the mean of straight-through and DARN") {
   Rng rng(2);
   for (int i = 0; i < 200; ++i) {
     const Tensor l = rng.normal({1, kCategories}), noise = rng.gumbel({1, kCategories});
-    CHECK(relative_distance(gradient(reinmax(), wild(3), l, noise),
-                            gradient(zgr, wild(3), l, noise)) < 1e-12);
+    const auto of = [&](const Rule& rule) { return gradient(rule, wild(3), l, noise); };
+    CHECK(relative_distance(of(reinmax()), of(zgr())) < 1e-12);
+    CHECK(relative_distance((of(straight_through()) + of(darn())) / 2, of(zgr())) < 1e-12);
+    // Its matrix is half of diag p + diag D - D p^T - p D^T.
+    Tape tape;
+    const Var v = tape.parameter(l), z = sample(v, zgr(), tape.constant(noise));
+    const Gradients both = backward(wild(3)(z), z);
+    const Tensor p = softmax(v).value(), d = z.value(), g = both[z];
+    double pg = 0, dg = 0;
+    for (std::size_t k = 0; k < kCategories; ++k) {
+      pg += p.data()[k] * g.data()[k];
+      dg += d.data()[k] * g.data()[k];
+    }
+    for (std::size_t k = 0; k < kCategories; ++k)
+      CHECK(both[v].data()[k] == doctest::Approx(((p.data()[k] + d.data()[k]) * g.data()[k] -
+                                                  d.data()[k] * pg - p.data()[k] * dg) /
+                                                 2)
+                                     .epsilon(1e-11));
+  }
+}
+
+TEST_CASE("polynomial order of the rules that are exact for quadratic costs") {
+  for (std::uint64_t seed = 1; seed <= 20; ++seed) {
+    CAPTURE(seed);
+    const Tensor l = Rng(100 + seed).normal({kCategories});
+    const auto bias = [&](const Rule& rule, const Cost& f) {
+      return relative_distance(mean_gradient(rule, f, l), exact_gradient(f, l));
+    };
+    for (const Rule& rule : {zgr(), mve()}) {
+      CAPTURE(rule.name);
+      CHECK(bias(rule, linear(seed)) < 1e-12);
+      CHECK(bias(rule, quadratic(seed)) < 1e-12);
+      CHECK(bias(rule, wild(seed)) > 1e-3);
+    }
+    CHECK(bias(darn(), linear(seed)) < 1e-12);
+    CHECK(bias(darn(), quadratic(seed)) > 1e-3);
+    CHECK(bias(gapped_straight_through(1), linear(seed)) > 1e-3);
+  }
+}
+
+TEST_CASE("binary variables: ZGR, ReinMax, MVE and the Bernoulli DARN with baseline 1/2 are one") {
+  Rng rng(21);
+  for (int i = 0; i < 50; ++i) {
+    const Tensor l = rng.normal({1, 2}), noise = rng.gumbel({1, 2}), t = rng.normal({1});
+    const Cost f = [&](Var z) {
+      return exp(square(sum(slice(z, -1, 1, 2), {-1}) - z.tape->constant(t)));
+    };
+    const double p = 1 / (1 + std::exp(l.data()[0] - l.data()[1]));
+    const double b = l.data()[1] + noise.data()[1] > l.data()[0] + noise.data()[0] ? 1 : 0;
+    const double off = b - t.data()[0], slope = 2 * off * std::exp(off * off);
+    const double darn_half = (b - p) * (b - 0.5) * slope;
+    for (const Rule& rule : {zgr(), reinmax(), mve()}) {
+      CAPTURE(rule.name);
+      const Tensor g = gradient(rule, f, l, noise);
+      CHECK(g.data()[1] == doctest::Approx(darn_half).epsilon(1e-11));
+      CHECK(g.data()[0] == doctest::Approx(-darn_half).epsilon(1e-11));
+    }
   }
 }
 
@@ -164,11 +230,288 @@ TEST_CASE("each rule against its formula in plain loops") {
   twice = jacobian(middle, slope(d), 2);
   for (std::size_t k = 0; k < kCategories; ++k) twice[k] -= half[k];
   expect(reinmax(tau), twice);
+  expect(annealed_straight_through(tau), jacobian(p_tau, slope(d), 1 / tau));
+  const auto inner = [](const std::vector<double>& a, const std::vector<double>& b) {
+    double total = 0;
+    for (std::size_t k = 0; k < kCategories; ++k) total += a[k] * b[k];
+    return total;
+  };
+  std::vector<double> off(kCategories), along(kCategories), mixed = jacobian(p, slope(d), 0.5);
+  for (std::size_t k = 0; k < kCategories; ++k) off[k] = d[k] - p[k];
+  for (std::size_t k = 0; k < kCategories; ++k) {
+    along[k] = off[k] * inner(off, slope(d));
+    mixed[k] += along[k] / 2;
+  }
+  expect(darn(), along);
+  expect(zgr(), mixed);
+
+  const double top = *std::max_element(l.begin(), l.end());
+  std::vector<double> pushed(kCategories);
+  double total = 0;
+  for (std::size_t k = 0; k < kCategories; ++k)
+    total += pushed[k] = std::exp((k == best ? top : std::min(l.data()[k], top - 0.25)) / tau);
+  for (double& v : pushed) v /= total;
+  expect(gapped_straight_through(tau, 0.25), jacobian(pushed, slope(d), 1 / tau));
+
+  const auto argmax_of = [&](const std::vector<double>& x) {
+    std::vector<double> one(kCategories, 0);
+    one[static_cast<std::size_t>(std::max_element(x.begin(), x.end()) - x.begin())] = 1;
+    return one;
+  };
+  for (double lambda : {0.5, 3.0, 20.0}) {
+    std::vector<double> x(kCategories), step(kCategories);
+    for (std::size_t k = 0; k < kCategories; ++k)
+      x[k] = l.data()[k] + noise.data()[k] - lambda * slope(d)[k];
+    const std::vector<double> other = argmax_of(x);
+    for (std::size_t k = 0; k < kCategories; ++k) step[k] = (d[k] - other[k]) / lambda;
+    expect(blackbox(lambda), step);
+    expect(i_mle(lambda), step);
+  }
+  const Tensor more = rng_from(noise, 7).gumbel({3, 1, kCategories});
+  std::vector<double> perturbations(kCategories, 0), implicit(kCategories, 0);
+  for (std::size_t j = 0; j < 3; ++j) {
+    std::vector<double> x(kCategories), y(kCategories), pushed_back(kCategories),
+        change(kCategories);
+    for (std::size_t k = 0; k < kCategories; ++k) {
+      x[k] = l.data()[k] + tau * more(j, 0, k);
+      y[k] = l.data()[k] + more(j, 0, k);
+      pushed_back[k] = y[k] - 2 * slope(d)[k];
+    }
+    const std::vector<double> won = argmax_of(x);
+    for (std::size_t k = 0; k < kCategories; ++k) change[k] = won[k] - d[k];
+    for (std::size_t k = 0; k < kCategories; ++k) {
+      perturbations[k] += (1 - std::exp(-more(j, 0, k))) * inner(change, slope(d)) / (3 * tau);
+      implicit[k] += (argmax_of(y)[k] - argmax_of(pushed_back)[k]) / (4 * 2.0);
+    }
+  }
+  expect(perturbed(tau, 3, 7), perturbations);
+  std::vector<double> own(kCategories);
+  for (std::size_t k = 0; k < kCategories; ++k)
+    own[k] = l.data()[k] + noise.data()[k] - 2 * slope(d)[k];
+  for (std::size_t k = 0; k < kCategories; ++k)
+    implicit[k] += (d[k] - argmax_of(own)[k]) / (4 * 2.0);
+  expect(i_mle(2, 4, 7), implicit);
   std::vector<double> score(kCategories);
   double cost = 0;
   for (std::size_t k = 0; k < kCategories; ++k) cost += (d[k] - b.data()[k]) * (d[k] - b.data()[k]);
   for (std::size_t k = 0; k < kCategories; ++k) score[k] = cost * (d[k] - p[k]);
   expect(score_function(), score);
+}
+
+TEST_CASE("conditional Gumbels: the choice wins, and with it forgotten they are Gumbels again") {
+  const std::size_t rows = 200000;
+  Rng rng(22);
+  Tape tape;
+  const Tensor l = rng.normal({3});
+  const Var logits = tape.constant(broadcast_to(l, {rows, 3})), d = sample(logits, zero(), rng),
+            z = conditional_gumbels(logits, d, tape.constant(rng.gumbel({rows, 3})));
+  CHECK(identical(argmax(z, zero()).value(), d.value()));
+  // Each is log p_k + a standard Gumbel number: of mean 0.5772 and variance pi^2 / 6.
+  const Tensor g = z.value() - log_softmax(logits).value();
+  for (std::size_t k = 0; k < 3; ++k) {
+    double mean = 0, squares = 0, below = 0;
+    for (std::size_t r = 0; r < rows; ++r) {
+      mean += g(r, k) / rows;
+      squares += g(r, k) * g(r, k) / rows;
+      below += (g(r, k) < 0 ? 1.0 : 0.0) / rows;
+    }
+    CHECK(std::abs(mean - 0.57722) < 4 * 1.2825 / std::sqrt(rows));
+    CHECK(std::abs(squares - mean * mean - 1.64493) < 4 * 3.45 / std::sqrt(rows));
+    CHECK(std::abs(below - std::exp(-1.0)) < 4 * 0.482 / std::sqrt(rows));
+  }
+  // The gradient in the logits, against finite differences.
+  const Tensor choice{{0, 1, 0}, {1, 0, 0}}, noise = rng.gumbel({2, 2, 3});
+  CHECK(check_gradient(
+      [&](const std::vector<Var>& v) {
+        return conditional_gumbels(v[0], v[0].tape->constant(choice), v[0].tape->constant(noise));
+      },
+      {rng.normal({2, 3})}));
+  CHECK(rng_from(noise, 1).seed() == rng_from(noise, 1).seed());
+  CHECK(rng_from(noise, 1).seed() != rng_from(noise, 2).seed());
+  CHECK(rng_from(noise, 1).seed() != rng_from(-noise, 1).seed());
+  refuses(
+      [&] {
+        conditional_gumbels(logits, d, tape.constant(zeros({2, 3})));
+      },
+      "conditional_gumbels: logits are (200000, 3), the choice is (200000, 3), noise is (2, 3); "
+      "need (..., K) for all");
+}
+
+TEST_CASE(
+    "Gumbel-Rao: with one draw it is ST-Gumbel-softmax, cold it is ZGR, and a replay repeats") {
+  Rng rng(23);
+  const Tensor l = rng.normal({4, kCategories}), noise = rng.gumbel({4, kCategories});
+  CHECK(relative_distance(gradient(gumbel_rao(0.7, 1), wild(3), l, noise),
+                          gradient(st_gumbel_softmax(0.7), wild(3), l, noise)) < 1e-14);
+  CHECK(identical(gradient(gumbel_rao(0.7, 5), wild(3), l, noise),
+                  gradient(gumbel_rao(0.7, 5), wild(3), l, noise)));
+  CHECK_FALSE(identical(gradient(gumbel_rao(0.7, 5), wild(3), l, noise),
+                        gradient(gumbel_rao(0.7, 5, 1), wild(3), l, noise)));
+  // Given the choice, the cold mean over conditional draws.
+  const Tensor one = reshaped(rng.normal({kCategories}), {1, kCategories});
+  const Tensor cold = gradient(gumbel_rao(0.05, 400000), quadratic(1), one, noise_for(2)),
+               limit = gradient(zgr(), quadratic(1), one, noise_for(2));
+  CHECK(relative_distance(cold, limit) < 0.1);
+  CHECK(relative_distance(gradient(straight_through(), quadratic(1), one, noise_for(2)), limit) >
+        0.2);
+}
+
+TEST_CASE("Gumbel-Rao: the mean of ST-Gumbel-softmax, and never more variance") {
+  MeasureOptions options;
+  options.draws = 100000;
+  options.batch = 5000;
+  for (double tau : {0.2, 1.0})
+    for (std::uint64_t seed = 1; seed <= 3; ++seed) {
+      CAPTURE(tau);
+      CAPTURE(seed);
+      options.seed = seed;
+      const Tensor l = Rng(300 + seed).normal({kCategories});
+      const std::size_t n = options.draws;
+      const Tensor many = broadcast_to(l, {n, kCategories}), noise = Rng(seed).gumbel(many.shape());
+      const Tensor a = gradient(st_gumbel_softmax(tau), wild(seed), many, noise),
+                   b = gradient(gumbel_rao(tau, 4), wild(seed), many, noise);
+      double variance_a = 0, variance_b = 0;
+      for (std::size_t k = 0; k < kCategories; ++k) {
+        double mean_a = 0, mean_b = 0, a2 = 0, b2 = 0, off = 0, off2 = 0;
+        for (std::size_t r = 0; r < n; ++r) {
+          const double x = a(r, k), y = b(r, k);
+          mean_a += x, mean_b += y, a2 += x * x, b2 += y * y;
+          off += x - y, off2 += (x - y) * (x - y);
+        }
+        const double m = static_cast<double>(n);
+        const double se = std::sqrt((off2 / m - off * off / m / m) / m);
+        CHECK(std::abs(off / m) < 4 * se);
+        variance_a += a2 / m - mean_a * mean_a / m / m;
+        variance_b += b2 / m - mean_b * mean_b / m / m;
+      }
+      CHECK(variance_b < variance_a);
+    }
+}
+
+TEST_CASE("Gumbel-Rao: its variance falls as 1/K' to that of the full mean") {
+  const std::size_t n = 200000;
+  const Tensor l = Rng(26).normal({kCategories}), many = broadcast_to(l, {n, kCategories}),
+               noise = Rng(27).gumbel({n, kCategories});
+  const auto variance = [&](std::size_t draws) {
+    const Tensor g = gradient(gumbel_rao(0.4, draws), wild(2), many, noise);
+    double total = 0;
+    for (std::size_t k = 0; k < kCategories; ++k) {
+      double mean = 0, squares = 0;
+      for (std::size_t r = 0; r < n; ++r) {
+        mean += g(r, k) / n;
+        squares += g(r, k) * g(r, k) / n;
+      }
+      total += squares - mean * mean;
+    }
+    return total;
+  };
+  const double v1 = variance(1), v2 = variance(2), v8 = variance(8);
+  CHECK((v1 - v2) / (1 - 1.0 / 2) ==
+        doctest::Approx((v2 - v8) / (1.0 / 2 - 1.0 / 8)).epsilon(0.05));
+  CHECK(v8 < 0.8 * v1);
+}
+
+TEST_CASE("second derivatives: each rule's gradient, differentiated again for the logits") {
+  Rng rng(28);
+  const Tensor l = rng.normal({2, kCategories}), noise = rng.gumbel({2, kCategories});
+  for (const std::string& name : rule_names()) {
+    // No function of the logits, or only where the choice changes; or one of the cost too, which
+    // depends on the logits through the choice and its rule again.
+    if (name == "zero" || name == "straight-through-identity" || name == "blackbox" ||
+        name == "perturbed" || name == "i-mle" || name.rfind("score-function", 0) == 0)
+      continue;
+    CAPTURE(name);
+    CheckOptions options;
+    options.order = 1;
+    const CheckResult result = check_gradient(
+        [&](const std::vector<Var>& v) {
+          Tape& tape = *v[0].tape;
+          const bool active = tape.node(v[0].index).wants_gradient;
+          const Var x = active ? v[0] : tape.parameter(v[0].value());
+          // A cost whose slope is the same everywhere, so that no derivative goes through the
+          // choice.
+          const Cost f = name == "gumbel-softmax" ? wild(1) : linear(1);
+          return differentiate(f(sample(x, rule_named(name, 1.5), tape.constant(noise))), x)[0];
+        },
+        {l}, options);
+    CHECK_MESSAGE(result, result.report);
+  }
+}
+
+TEST_CASE("the temperature does not change what is chosen") {
+  Tape tape;
+  Rng rng(29);
+  const Var l = tape.constant(rng.normal({50, kCategories})),
+            noise = tape.constant(rng.gumbel({50, kCategories}));
+  const Tensor chosen = sample(l, zero(), noise).value();
+  for (double tau : {0.01, 0.5, 3.0, 100.0}) {
+    CHECK(identical(sample(l, st_gumbel_softmax(tau), noise).value(), chosen));
+    CHECK(identical(argmax(sample(l, gumbel_softmax(tau), noise), zero()).value(), chosen));
+  }
+}
+
+TEST_CASE("perturbed argmax: given the choice its mean is straight-through's") {
+  const std::size_t n = 200000;
+  for (double tau : {0.5, 1.0, 2.0}) {
+    const Tensor l = Rng(24).normal({1, kCategories});
+    const Tensor truth = gradient(straight_through(tau), wild(2), l, noise_for(1)),
+                 found = gradient(perturbed(tau, n), wild(2), l, noise_for(1)),
+                 again = gradient(perturbed(tau, n, 1), wild(2), l, noise_for(1));
+    double size = 0;
+    for (double v : truth) size += v * v;
+    // The spread of the two halves tells the standard error of either.
+    const double spread = relative_distance(found, again) / std::sqrt(2);
+    CHECK(relative_distance(found, truth) < 4 * spread);
+    CHECK(spread < 0.05);
+    Tape tape;  // an argmax has no noise of its own: the logits stand in
+    const Var v = tape.parameter(l);
+    const Tensor undrawn = backward(wild(2)(argmax(v, perturbed(tau, 10))))[v],
+                 replay = backward(wild(2)(argmax(v, perturbed(tau, 10))))[v];
+    CHECK(identical(undrawn, replay));
+    CHECK(size > 0);
+  }
+}
+
+TEST_CASE("MVE: of the estimators exact for quadratics it has the smallest mean square") {
+  Rng rng(25);
+  for (int i = 0; i < 20; ++i) {
+    const Tensor l = rng.normal({kCategories});
+    Tape tape;
+    const Tensor p = softmax(tape.constant(l)).value();
+    // Column i of A(D) is what f' = e_i gives.
+    const auto matrix = [&](const Rule& rule, std::size_t k) {
+      Tensor a = zeros({kCategories, kCategories});
+      for (std::size_t c = 0; c < kCategories; ++c) {
+        const Tensor g = gradient(
+            rule, [&](Var z) { return sum(slice(z, -1, c, c + 1), {-1}); },
+            reshaped(l, {1, kCategories}), noise_for(k));
+        for (std::size_t r = 0; r < kCategories; ++r) a(r, c) = g.data()[r];
+      }
+      return a;
+    };
+    const auto mean_square = [&](const Rule& rule) {
+      double total = 0;
+      for (std::size_t k = 0; k < kCategories; ++k) {
+        const Tensor a = matrix(rule, k);
+        for (double v : a) total += p.data()[k] * v * v;
+      }
+      return total;
+    };
+    CHECK(mean_square(mve()) < mean_square(zgr()));
+    // No direction that keeps the second order lowers it: M = p A moved antisymmetrically with zero
+    // row sums, along three categories, is orthogonal to A.
+    for (std::size_t row = 0; row < kCategories; ++row) {
+      const std::size_t x = 0, y = 2, w = 3;
+      const Tensor ax = matrix(mve(), x), ay = matrix(mve(), y), aw = matrix(mve(), w);
+      const double slope =
+          ax(row, y) - ay(row, x) + ay(row, w) - aw(row, y) + aw(row, x) - ax(row, w);
+      CHECK(std::abs(slope) < 1e-12);
+    }
+  }
+  // A category without probability, and probabilities of very different sizes.
+  const Tensor l{{0, -kInf, 40, -40, 1}};
+  for (std::size_t k : std::vector<std::size_t>{0, 2, 4})
+    for (double v : gradient(mve(), wild(1), l, noise_for(k))) CHECK(std::isfinite(v));
 }
 
 TEST_CASE(
@@ -184,7 +527,7 @@ TEST_CASE(
                    h = gradient(rule_named(name), wild(5), up, noise);
       double total = 0, size = 0;
       for (double v : g) total += v, size += std::abs(v);
-      if (name == "straight-through-identity")
+      if (name == "straight-through-identity" || (name == "perturbed" && size > 0))
         CHECK(std::abs(total) > 1e-9 * size);
       else
         CHECK(std::abs(total) <= 1e-12 * size);
@@ -208,7 +551,9 @@ TEST_CASE("recorded gradients are the ones in numbers, for every rule") {
     const Var recorded = differentiate(cost, l)[0];
     for (std::size_t i = 0; i < numbers.size(); ++i)
       CHECK(recorded.value().data()[i] == doctest::Approx(numbers.data()[i]).epsilon(1e-12));
-    if (name != "zero" && name != "straight-through-identity")
+    // The first passes on what it got, and the last two are piecewise constant.
+    if (name != "zero" && name != "straight-through-identity" && name != "blackbox" &&
+        name != "i-mle")
       CHECK(tape.node(recorded.index).wants_gradient);
   }
 }
@@ -477,7 +822,9 @@ TEST_CASE("the tape counts evaluations and backward passes") {
     CHECK(c.evaluations == 24);
     CHECK(c.backwards ==
           (std::find(kPathwise.begin(), kPathwise.end(), name) == kPathwise.end() ? 0 : 24));
-    CHECK(c.solver_calls == 0);
+    CHECK(c.solver_calls == (name == "perturbed"                     ? 240
+                             : name == "blackbox" || name == "i-mle" ? 24
+                                                                     : 0));
   }
 }
 
@@ -593,6 +940,17 @@ TEST_CASE("temperatures: numbers and schedules") {
   refuses([] { straight_through(-1); }, "straight-through: tau is -1; need more than 0");
   refuses([] { st_gumbel_softmax(kNan); }, "st-gumbel-softmax: tau is nan; need more than 0");
   refuses([] { reinmax(0.5); }, "reinmax: tau is 0.5; need at least 1");
+  refuses([] { annealed_straight_through(0); },
+          "annealed-straight-through: tau is 0; need more than 0");
+  refuses([] { gapped_straight_through(1, -1); },
+          "gapped_straight_through: gap is -1; need at least 0");
+  refuses([] { gumbel_rao(1, 0); }, "gumbel_rao: draws are 0; need at least 1");
+  refuses([] { blackbox(0); }, "blackbox: lambda is 0; need more than 0");
+  refuses([] { perturbed(1, 0); }, "perturbed: draws are 0; need at least 1");
+  refuses([] { i_mle(-1); }, "i_mle: lambda is -1; need more than 0");
+  refuses([] { i_mle(1, 0); }, "i_mle: draws are 0; need at least 1");
+  CHECK(annealed_straight_through(exponential_decay(1, 0.1, 0.2)).at(3).name ==
+        "annealed-straight-through");
   refuses(
       [] {
         gumbel_softmax(Schedule([](std::size_t step) {
@@ -643,10 +1001,13 @@ TEST_CASE("choices refuse what they cannot choose from, at the call") {
       "sample[zero]: logits are all -inf in row 0; need at least one possible category");
   refuses([&] { noise_of(argmax(l, zero())); },
           "noise_of: the Var is argmax[zero]; need a sample along the last axis");
-  refuses([] { rule_named("gumble"); },
-          "rule_named: 'gumble'; need one of zero, score-function, score-function+mean, "
-          "score-function+leave-one-out, straight-through, "
-          "straight-through-identity, gumbel-softmax, st-gumbel-softmax, reinmax");
+  refuses(
+      [] { rule_named("gumble"); },
+      "rule_named: 'gumble'; need one of zero, score-function, score-function+mean, "
+      "score-function+leave-one-out, straight-through, "
+      "straight-through-identity, gumbel-softmax, st-gumbel-softmax, reinmax, "
+      "annealed-straight-through, darn, zgr, gapped-straight-through, gumbel-rao, mve, blackbox, "
+      "perturbed, i-mle");
   Tape other;
   refuses(
       [&] {

@@ -1,0 +1,132 @@
+#include "models/control_variate.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <stdexcept>
+#include <utility>
+
+#include "engine/sweep.hpp"
+#include "models/layers.hpp"
+#include "ops/choice.hpp"
+#include "ops/conditional.hpp"
+#include "ops/elementwise.hpp"
+#include "ops/linalg.hpp"
+#include "ops/reduce.hpp"
+#include "ops/shape.hpp"
+#include "ops/softmax.hpp"
+
+namespace argtape {
+inline namespace ARGTAPE_ABI {
+
+ControlVariate::ControlVariate(ControlVariateSettings settings)
+    : settings_(settings), adam_(settings.rate) {
+  if (!(settings.tau > 0))
+    throw std::invalid_argument("ControlVariate: tau is " + str(settings.tau) +
+                                "; need more than 0");
+  if (!settings.relaxed_cost && settings.hidden == 0)
+    throw std::invalid_argument(
+        "ControlVariate: no relaxed cost and no hidden units; need one of them");
+  parameters = {full({}, std::log(settings.tau)), full({}, settings.eta), zeros({})};
+}
+
+double ControlVariate::tau() const {
+  return std::exp(static_cast<double>(parameters[0].data()[0]));
+}
+double ControlVariate::eta() const { return static_cast<double>(parameters[1].data()[0]); }
+
+// The network waits for the first estimate, which knows how many numbers an example has. Its last
+// layer starts at 0, so that c starts as the relaxed cost alone.
+void ControlVariate::prepare(std::size_t inputs) {
+  if (settings_.hidden == 0 || parameters.size() > 3) return;
+  Rng rng(settings_.seed);
+  const Initialiser start = glorot_uniform();
+  parameters.push_back(start.weights(inputs, settings_.hidden, rng));
+  parameters.push_back(start.bias(inputs, settings_.hidden, rng));
+  parameters.push_back(zeros({settings_.hidden, 1}));
+}
+
+// c at a point, and its gradient there, recorded.
+struct ControlVariate::Term {
+  Var value, slope;
+};
+
+ControlVariate::Term ControlVariate::at(const char* name, const Cost& f, Var z,
+                                        const Shape& examples,
+                                        const std::vector<Var>& on_tape) const {
+  Tape& tape = *z.tape;
+  const Shape& shape = z.shape();
+  Var c;
+  const auto add = [&c](Var term) { c = c.tape ? c + term : term; };
+  std::vector<Probe> probes;
+  if (settings_.relaxed_cost) {
+    probes.emplace_back(softmax(z / exp(on_tape[0])));
+    add(on_tape[1] * evaluate(f, probes[0].point));
+  }
+  if (settings_.hidden > 0) {
+    const std::size_t n = size_of(examples);
+    const Var rows = reshape(softmax(z), {n, n == 0 ? 0 : z.value().size() / n});
+    const Var hidden = tanh(dense(rows, on_tape[3], on_tape[4]));
+    add(reshape(matmul(hidden, on_tape[5]), examples));
+  }
+  if (settings_.constant) add(on_tape[2]);
+  const Var slope = differentiate(c, z)[0];
+  for (const Probe& probe : probes) {
+    probe.require_path(name);
+    tape.counts.backwards += z.value().size() / shape[shape.size() - 1];
+  }
+  return {c, slope};
+}
+
+Var ControlVariate::estimate(Var logits, const Cost& f, Rng& rng) {
+  const char* name = settings_.hidden > 0 ? "relax" : "rebar";
+  Tape& tape = *logits.tape;
+  // What z is differentiated for, even where nobody upstream wants it.
+  const Var l =
+      tape.node(logits.index).wants_gradient ? logits : tape.parameter(logits.value(), "logits");
+  const Var noise = tape.constant(rng.gumbel(l.shape()), "gumbel noise"),
+            again = tape.constant(rng.gumbel(l.shape()), "gumbel noise");
+  const Var d = sample(tape.borrow_constant(l.value(), "logits"), zero(), noise);
+  const Var cost = evaluate(f, d);
+  prepare(cost.value().size() == 0 ? 0 : l.value().size() / cost.value().size());
+  on_tape_.clear();  // copies: learn() moves the parameters while the tape may still be swept
+  for (const Tensor& p : parameters) on_tape_.push_back(tape.parameter(p, name));
+  const Var free = log_softmax(l) + noise, given = conditional_gumbels(l, d, again);
+  const Term c = at(name, f, free, cost.shape(), on_tape_),
+             c_given = at(name, f, given, cost.shape(), on_tape_);
+  const Var path = differentiate(free, l, c.slope)[0] - differentiate(given, l, c_given.slope)[0];
+  return with_gradient(name, cost, logits, score(cost - c_given.value, d, softmax(l)) + path);
+}
+
+void ControlVariate::learn(Var estimate, Var logits) {
+  if (on_tape_.empty() || on_tape_[0].tape != estimate.tape)
+    throw std::invalid_argument(
+        "rebar: learn() got an estimate of another tape; need the last one that was made");
+  const Var g = differentiate(estimate, logits)[0];
+  const double n = static_cast<double>(std::max<std::size_t>(estimate.value().size(), 1));
+  const Gradients gradients = backward(square(g) / n);
+  adam_.step(parameters, on_tape_, gradients);
+}
+
+Method rebar(std::shared_ptr<ControlVariate> state) {
+  Method method;
+  method.name = state->settings_.hidden > 0 ? "relax" : "rebar";
+  method.estimate = [state](Var logits, const Cost& f, Rng& rng) {
+    return state->estimate(logits, f, rng);
+  };
+  method.learn = [state](Var estimate, Var logits) { state->learn(estimate, logits); };
+  return method;
+}
+
+Method relax(std::shared_ptr<ControlVariate> state) {
+  if (!state) {
+    ControlVariateSettings settings;
+    settings.hidden = 8;
+    state = std::make_shared<ControlVariate>(settings);
+  }
+  if (state->settings().hidden == 0)
+    throw std::invalid_argument("relax: hidden units are 0; need at least 1, or use rebar()");
+  return rebar(std::move(state));
+}
+
+}  // namespace ARGTAPE_ABI
+}  // namespace argtape

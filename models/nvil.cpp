@@ -1,0 +1,93 @@
+#include "models/nvil.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <stdexcept>
+
+#include "ops/elementwise.hpp"
+#include "ops/shape.hpp"
+#include "ops/softmax.hpp"
+
+namespace argtape {
+inline namespace ARGTAPE_ABI {
+namespace {
+
+// One row for each example of the cost's shape.
+Tensor rows_of(const Tensor& logits, const Tensor& costs) {
+  const std::size_t n = costs.size();
+  return reshaped(logits, {n, n == 0 ? 0 : logits.size() / n});
+}
+
+}  // namespace
+
+NvilBaseline::NvilBaseline(NvilSettings settings) : settings_(settings), adam_(settings.rate) {
+  if (!(settings.decay >= 0 && settings.decay < 1))
+    throw std::invalid_argument("NvilBaseline: decay is " + str(settings.decay) +
+                                "; need 0 <= decay < 1");
+}
+
+Tensor NvilBaseline::value(const Tensor& rows) const {
+  const std::size_t n = rows.shape()[0];
+  Tensor baseline = full({n}, mean_);
+  if (!network_) return baseline;
+  Tape tape;
+  std::vector<Var> weights;
+  for (const Tensor& w : network_->parameters) weights.push_back(tape.borrow_constant(w));
+  const Var guess = (*network_)(weights, tape.borrow_constant(rows));
+  for (std::size_t i = 0; i < n; ++i) baseline.data()[i] += guess.value().data()[i];
+  return baseline;
+}
+
+double NvilBaseline::scale() const {
+  return settings_.normalise ? std::max(1.0, std::sqrt(variance_)) : 1;
+}
+
+void NvilBaseline::learn(const Tensor& rows, const Tensor& costs) {
+  const std::size_t n = costs.size();
+  if (n == 0) return;
+  if (!network_ && settings_.hidden > 0) {
+    Rng rng(settings_.seed);
+    network_ =
+        std::make_unique<Mlp>(std::vector<std::size_t>{rows.shape()[1], settings_.hidden, 1}, rng);
+    network_->parameters[2].fill(0);  // so that it starts as nothing
+    network_->parameters[3].fill(0);
+  }
+  std::vector<double> left(n);
+  for (std::size_t i = 0; i < n; ++i) left[i] = static_cast<double>(costs.data()[i]);
+  if (network_) {
+    Tape tape;
+    const std::vector<Var> weights = tape.borrow_parameters(network_->parameters);
+    const Var guess = (*network_)(weights, tape.borrow_constant(rows));
+    for (std::size_t i = 0; i < n; ++i) left[i] -= static_cast<double>(guess.value().data()[i]);
+    const Var target = tape.constant(reshaped(costs, {n, 1}));
+    adam_.step(network_->parameters, weights,
+               backward(square(target - guess - mean_) / static_cast<double>(n)));
+  }
+  double mean = 0, variance = 0;
+  for (double x : left) mean += x / static_cast<double>(n);
+  for (double x : left) variance += (x - mean) * (x - mean) / static_cast<double>(n);
+  const double keep = started_ ? settings_.decay : 0;
+  mean_ = keep * mean_ + (1 - keep) * mean;
+  variance_ = keep * variance_ + (1 - keep) * variance;
+  started_ = true;
+}
+
+Method nvil(std::shared_ptr<NvilBaseline> state) {
+  Method method;
+  method.name = "nvil";
+  method.estimate = [state](Var logits, const Cost& f, Rng& rng) {
+    const Var z = drawn(logits, rng), cost = evaluate(f, z);
+    Tensor baseline = state->value(rows_of(logits.value(), cost.value()));
+    const Var signal =
+        (cost - logits.tape->constant(reshaped(std::move(baseline), cost.shape()), "baseline")) /
+        state->scale();
+    return with_gradient("nvil", cost, logits, score(signal, z, softmax(logits)));
+  };
+  method.learn = [state](Var estimate, Var logits) {
+    state->learn(rows_of(logits.value(), estimate.value()), estimate.value());
+  };
+  return method;
+}
+
+}  // namespace ARGTAPE_ABI
+}  // namespace argtape
