@@ -94,7 +94,8 @@ Var ControlVariate::estimate(Var logits, const Cost& f, Rng& rng) {
   const Term c = at(name, f, free, cost.shape(), on_tape_),
              c_given = at(name, f, given, cost.shape(), on_tape_);
   const Var path = differentiate(free, l, c.slope)[0] - differentiate(given, l, c_given.slope)[0];
-  return with_gradient(name, cost, logits, score(cost - c_given.value, d, softmax(l)) + path);
+  return with_gradient(name, cost, logits,
+                       score_gradient(cost - c_given.value, d, softmax(l)) + path);
 }
 
 void ControlVariate::learn(Var estimate, Var logits) {

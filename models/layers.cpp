@@ -44,7 +44,7 @@ Var Mlp::operator()(const std::vector<Var>& on_tape, Var x) const {
                                 " parameters on the tape; need " +
                                 std::to_string(parameters.size()));
   for (std::size_t i = 0; i < on_tape.size(); i += 2) {
-    x = linear(x, on_tape[i], on_tape[i + 1]);
+    x = dense(x, on_tape[i], on_tape[i + 1]);
     if (i + 2 < on_tape.size()) x = relu(x);
   }
   return x;

@@ -26,7 +26,7 @@ struct Named {
 };
 
 const Named kMethods[] = {
-    {"exact", [](const Temperature&) { return exact(); }},
+    {"exact", [](const Temperature&) { return enumeration(); }},
     {"muprop", [](const Temperature&) { return muprop(); }},
     {"nvil", [](const Temperature&) { return nvil(); }},
     {"vimco", [](const Temperature&) { return vimco(); }},

@@ -76,12 +76,12 @@ Method nvil(std::shared_ptr<NvilBaseline> state) {
   Method method;
   method.name = "nvil";
   method.estimate = [state](Var logits, const Cost& f, Rng& rng) {
-    const Var z = drawn(logits, rng), cost = evaluate(f, z);
+    const Var z = drawn_choice(logits, rng), cost = evaluate(f, z);
     Tensor baseline = state->value(rows_of(logits.value(), cost.value()));
     const Var signal =
         (cost - logits.tape->constant(reshaped(std::move(baseline), cost.shape()), "baseline")) /
         state->scale();
-    return with_gradient("nvil", cost, logits, score(signal, z, softmax(logits)));
+    return with_gradient("nvil", cost, logits, score_gradient(signal, z, softmax(logits)));
   };
   method.learn = [state](Var estimate, Var logits) {
     state->learn(rows_of(logits.value(), estimate.value()), estimate.value());

@@ -142,13 +142,13 @@ Var matmul_transposed(Var a, Var b) {
   return product("matmul_transposed", a, false, b, true);
 }
 
-Var linear(Var x, Var w, Var b) {
-  tape_of("linear", {x, w, b});
+Var dense(Var x, Var w, Var b) {
+  tape_of("dense", {x, w, b});
   const Shape &p = x.shape(), &q = w.shape();
   if (p.size() < 2 || q.size() != 2 || p[p.size() - 1] != q[0] || b.shape() != Shape{q[1]})
-    throw std::invalid_argument("linear: x is " + str(p) + ", w is " + str(q) + ", b is " +
+    throw std::invalid_argument("dense: x is " + str(p) + ", w is " + str(q) + ", b is " +
                                 str(b.shape()) + "; need (..., n, k), (k, m) and (m,)");
-  return product("linear", x, false, w, false, b);
+  return product("dense", x, false, w, false, b);
 }
 
 Var outer(Var a, Var b) {

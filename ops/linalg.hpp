@@ -15,7 +15,7 @@ Var matmul(Var a, Var b);
 Var matmul_transposed(Var a, Var b);
 /// x w + b, a layer of a network, in one op: (..., n, k), (k, m) and (m,) give (..., n, m). Throws
 /// std::invalid_argument for other shapes.
-Var linear(Var x, Var w, Var b);
+Var dense(Var x, Var w, Var b);
 /// (n,) and (m,) give the matrix a_i b_j.
 Var outer(Var a, Var b);
 /// (n,) and (n,) give the number sum_i a_i b_i.

@@ -49,7 +49,7 @@ Method::Method(Rule of, std::size_t repeats)
   };
 }
 
-Method exact() {
+Method enumeration() {
   Method method;
   method.name = "exact";
   method.samples = 0;
@@ -63,11 +63,12 @@ Method rloo(std::size_t samples) {
   method.name = "score-function+leave-one-out";
   method.samples = samples;
   method.estimate = [samples](Var logits, const Cost& f, Rng& rng) {
-    const Var z = drawn(logits, rng, samples), cost = evaluate(f, z), all = mean(cost, {0});
+    const Var z = drawn_choice(logits, rng, samples), cost = evaluate(f, z), all = mean(cost, {0});
     // f_m - (M mean - f_m) / (M - 1)
     const double m = static_cast<double>(samples);
     const Var signal = (cost - all) * (m / (m - 1));
-    return with_gradient("rloo", all, logits, mean(score(signal, z, softmax(logits)), {0}));
+    return with_gradient("rloo", all, logits,
+                         mean(score_gradient(signal, z, softmax(logits)), {0}));
   };
   return method;
 }
@@ -76,7 +77,7 @@ Method muprop() {
   Method method;
   method.name = "muprop";
   method.estimate = [](Var logits, const Cost& f, Rng& rng) {
-    const Var z = drawn(logits, rng), cost = evaluate(f, z), p = softmax(logits);
+    const Var z = drawn_choice(logits, rng), cost = evaluate(f, z), p = softmax(logits);
     const Slope at_mean = slope_at("muprop", f, p);
     const Var along = at_mean.gradient * (z - p);
     Axes own;
@@ -84,7 +85,7 @@ Method muprop() {
       own.push_back(static_cast<int>(a));
     const Var signal = cost - at_mean.cost - sum(along, own);
     return with_gradient("muprop", cost, logits,
-                         score(signal, z, p) + softmax_jacobian(p, at_mean.gradient));
+                         score_gradient(signal, z, p) + softmax_jacobian(p, at_mean.gradient));
   };
   return method;
 }
@@ -99,7 +100,8 @@ Method vimco(std::size_t samples) {
   method.name = "vimco";
   method.samples = samples;
   method.estimate = [=](Var logits, const Cost& f, Rng& rng) {
-    const Var z = drawn(logits, rng, samples), cost = evaluate(f, z), value = bound(cost, {0});
+    const Var z = drawn_choice(logits, rng, samples), cost = evaluate(f, z),
+              value = bound(cost, {0});
     // Row m of the table has the costs with the m-th replaced by the mean of the others.
     const Var others = (sum(cost, {0}, true) - cost) / (m - 1);
     Shape own = cost.shape();
@@ -112,7 +114,8 @@ Method vimco(std::size_t samples) {
     const Var replaced = where(broadcast(logits.tape->constant(std::move(eye)), table),
                                broadcast(reshape(others, down), table), broadcast(cost, table));
     const Var signal = value - bound(replaced, {1});
-    return with_gradient("vimco", value, logits, sum(score(signal, z, softmax(logits)), {0}));
+    return with_gradient("vimco", value, logits,
+                         sum(score_gradient(signal, z, softmax(logits)), {0}));
   };
   method.objective = [=](Var logits, const Cost& f) {
     // The samples' axis goes behind the example's, of which f alone knows how many there are.
@@ -147,15 +150,15 @@ Var with_gradient(const std::string& name, Var value, Var logits, Var gradient) 
               });
 }
 
-Var score(Var weight, Var choice, Var p) {
+Var score_gradient(Var weight, Var choice, Var p) {
   return beside(weight, choice.shape().size()) * (choice - p);
 }
 
-Var drawn(Var logits, Rng& rng) {
+Var drawn_choice(Var logits, Rng& rng) {
   return sample(logits.tape->borrow_constant(logits.value(), "logits"), zero(), rng);
 }
 
-Var drawn(Var logits, Rng& rng, std::size_t samples) {
+Var drawn_choice(Var logits, Rng& rng, std::size_t samples) {
   const Shape many = with_samples(samples, logits.shape());
   return sample(logits.tape->constant(broadcast_to(logits.value(), many), "logits"), zero(), rng);
 }

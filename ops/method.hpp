@@ -39,7 +39,7 @@ struct Method {
 };
 
 /// expectation() as a method: all combinations, no noise.
-Method exact();
+Method enumeration();
 
 /// 1/M sum_m (f(D_m) - mean of the others) (D_m - p): leave-one-out, or RLOO (Kool, van Hoof,
 /// Welling, 2019). Unbiased. M evaluations. Named as the rule that does the same at the node.
@@ -66,12 +66,12 @@ Method vimco(std::size_t samples = 4);
 Var with_gradient(const std::string& name, Var value, Var logits, Var gradient);
 
 /// weight (D - p): one weight for each example.
-Var score(Var weight, Var choice, Var p);
+Var score_gradient(Var weight, Var choice, Var p);
 
 /// One draw, a constant: sample() without a way back. With `samples`, as many along a new first
 /// axis.
-Var drawn(Var logits, Rng& rng);
-Var drawn(Var logits, Rng& rng, std::size_t samples);
+Var drawn_choice(Var logits, Rng& rng);
+Var drawn_choice(Var logits, Rng& rng, std::size_t samples);
 
 /// A point given to a cost, which notes whether a gradient comes back.
 class Probe {

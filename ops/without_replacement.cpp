@@ -110,7 +110,7 @@ Var combine(const char* name, Var logits, const Cost& f, Var first, Tensor&& cho
     signal = cost - sum(tape.constant(reshaped(*baselines, table), "weights") * cost, {1});
   }
   return with_gradient(name, sum(w * cost, {0}), logits,
-                       sum(score(w * signal, z, softmax(logits)), {0}));
+                       sum(score_gradient(w * signal, z, softmax(logits)), {0}));
 }
 
 Shape in_front(std::size_t n, const Shape& shape) {
@@ -157,7 +157,7 @@ Method sum_and_sample(std::size_t k) {
   method.samples = k + 1;
   method.estimate = [k](Var logits, const Cost& f, Rng& rng) {
     Tape& tape = *logits.tape;
-    const Var draw = drawn(logits, rng);
+    const Var draw = drawn_choice(logits, rng);
     const Var likeliest = argmax(tape.borrow_constant(logits.value(), "logits"), zero());
     const Var first = evaluate(f, likeliest);
     const Combinations all("sum_and_sample", logits.value(), first.shape().size());
@@ -203,7 +203,7 @@ Method unordered_set(std::size_t k) {
   method.name = "unordered-set";
   method.samples = k;
   method.estimate = [k](Var logits, const Cost& f, Rng& rng) {
-    const Var draw = drawn(logits, rng), first = evaluate(f, draw);
+    const Var draw = drawn_choice(logits, rng), first = evaluate(f, draw);
     const Combinations all("unordered_set", logits.value(), first.shape().size());
     const std::size_t slots = std::min(k, all.count), n = all.examples,
                       size = all.variables * all.categories;

@@ -46,7 +46,7 @@ std::vector<Graph> graphs() {
            {input(1, {128, 200}), input(2, {200, 300}, -.1, .1), input(3, {300}),
             input(4, {300, 10}, -.1, .1), input(5, {10})},
            [](const Vars& v) {
-             return mean(cross_entropy(linear(relu(linear(v[0], v[1], v[2])), v[3], v[4]),
+             return mean(cross_entropy(dense(relu(dense(v[0], v[1], v[2])), v[3], v[4]),
                                        labels(128, 10)));
            }},
           {"categorical autoencoder",
@@ -54,9 +54,9 @@ std::vector<Graph> graphs() {
             input(4, {60, 64}, -.3, .3), input(5, {64})},
            [](const Vars& v) {
              Tape& tape = *v[0].tape;
-             const Var l = reshape(linear(v[0], v[1], v[2]), {50, 6, 10});
+             const Var l = reshape(dense(v[0], v[1], v[2]), {50, 6, 10});
              const Var z = sample(l, gumbel_softmax(0.7), tape.constant(gumbel(6, {50, 6, 10})));
-             const Var x = linear(reshape(z, {50, 60}), v[3], v[4]);
+             const Var x = dense(reshape(z, {50, 60}), v[3], v[4]);
              return sum(bce_with_logits(x, v[0])) / 50.0 + sum(kl_categorical_uniform(l)) / 50.0;
            }},
           {"hard choices",

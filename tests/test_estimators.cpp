@@ -459,7 +459,7 @@ TEST_CASE("the instrument: enumeration and draws agree, also for several choices
     // A rule that reads the noise is drawn whatever was asked for.
     options.enumerate = true;
     CHECK(measure(st_gumbel_softmax(1), p.f, p.logits, options).bias_se > 0);
-    const Measure none = measure(exact(), p.f, p.logits, options);
+    const Measure none = measure(enumeration(), p.f, p.logits, options);
     CHECK(none.bias < 1e-12);
     CHECK(none.std == 0);
     CHECK(none.evaluations == measure_exact(p.f, p.logits).evaluations);
@@ -473,7 +473,7 @@ TEST_CASE("the tape's counts are the methods' costs") {
     return std::array<double, 3>{m.evaluations, m.backwards, m.solver_calls};
   };
   using Costs = std::array<double, 3>;
-  CHECK(costs(exact()) == Costs{8, 0, 0});
+  CHECK(costs(enumeration()) == Costs{8, 0, 0});
   CHECK(costs(score_function()) == Costs{1, 0, 0});
   CHECK(costs(zgr()) == Costs{1, 1, 0});
   CHECK(costs(perturbed(1, 7)) == Costs{1, 1, 7});
@@ -744,7 +744,7 @@ TEST_CASE("wrong uses are refused in words") {
   refuses([] { unordered_set(0); }, "unordered_set: k is 0; need 1 to 12");
   refuses([] { unordered_set(13); }, "unordered_set: k is 13; need 1 to 12");
   const Cost together = [](Var z) { return sum(z, {-2, -1}); };
-  refuses([&] { exact()(many, together, rng); },
+  refuses([&] { enumeration()(many, together, rng); },
           "expectation: 2 categories in 15 variables; need at most 16384 combinations");
   refuses([&] { sum_and_sample()(many, together, rng); },
           "sum_and_sample: 2 categories in 15 variables; need at most 16384 combinations");

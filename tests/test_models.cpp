@@ -162,15 +162,15 @@ TEST_CASE("a training step in its steady state asks the system for no memory") {
   const std::vector<Model> models = {
       {"0/1 loss", Mlp({64, 32, 10}, start).parameters,
        [&](const std::vector<Var>& w, Tape& tape, Rng& rng) {
-         const Var h = relu(linear(tape.constant(batch.images), w[0], w[1]));
-         return zero_one_loss(sample(linear(h, w[2], w[3]), reinmax(), rng), batch.labels);
+         const Var h = relu(dense(tape.constant(batch.images), w[0], w[1]));
+         return zero_one_loss(sample(dense(h, w[2], w[3]), reinmax(), rng), batch.labels);
        }},
       {"categorical autoencoder", Mlp({64, 60, 64}, start).parameters,
        [&](const std::vector<Var>& w, Tape& tape, Rng& rng) {
          const Var x = tape.borrow_constant(batch.images);
-         const Var l = reshape(linear(x, w[0], w[1]), {100, 6, 10});
+         const Var l = reshape(dense(x, w[0], w[1]), {100, 6, 10});
          const Var z = reshape(sample(l, gumbel_softmax(1), rng), {100, 60});
-         return sum(bce_with_logits(linear(z, w[2], w[3]), x)) / 100.0 +
+         return sum(bce_with_logits(dense(z, w[2], w[3]), x)) / 100.0 +
                 mean(kl_categorical_uniform(l));
        }},
       {"convolutions",
@@ -179,7 +179,7 @@ TEST_CASE("a training step in its steady state asks the system for no memory") {
          const Var x = tape.constant(reshaped(batch.images, {100, 1, 8, 8}));
          const Var h = max_pool2d(relu(conv2d(x, w[0], 1, 1)), 2);
          const Var p = mean(conv2d(h, w[1], 1, 1), {2, 3});
-         return mean(cross_entropy(linear(p, w[2], w[3]), batch.labels));
+         return mean(cross_entropy(dense(p, w[2], w[3]), batch.labels));
        }},
       {"k-means",
        {weights({10, 64})},

@@ -70,8 +70,8 @@ void second_order(benchmark::State& state) {
   for (auto _ : state) {
     Tape tape;
     const std::vector<Var> p = tape.borrow_parameters(net.parameters);
-    const Var h = tanh(linear(tape.borrow_constant(x), p[0], p[1]));
-    const Var loss = cross_entropy(linear(h, p[2], p[3]), labels);
+    const Var h = tanh(dense(tape.borrow_constant(x), p[0], p[1]));
+    const Var loss = cross_entropy(dense(h, p[2], p[3]), labels);
     const Var slope = differentiate(loss, p[0])[0];
     benchmark::DoNotOptimize(backward(slope, {}, tape.borrow_constant(v)));
   }

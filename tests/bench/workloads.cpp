@@ -73,9 +73,9 @@ Workload mlp_step() {
   return two_steps([s](Noise& noise) {
     Tape tape;
     const std::vector<Var> p = tape.borrow_parameters(s->net.parameters);
-    Var h = relu(linear(tape.borrow_constant(s->x), p[0], p[1]));
-    h = relu(linear(h, p[2], p[3]));
-    const Var loss = mean(cross_entropy(linear(h, p[4], p[5]), s->labels));
+    Var h = relu(dense(tape.borrow_constant(s->x), p[0], p[1]));
+    h = relu(dense(h, p[2], p[3]));
+    const Var loss = mean(cross_entropy(dense(h, p[4], p[5]), s->labels));
     s->adam.step(s->net.parameters, p, loss);
     return noise.checking ? static_cast<double>(loss.item()) : 0;
   });
@@ -102,14 +102,14 @@ Workload catvae(bool hard) {
     Tape tape;
     const std::vector<Var> p = tape.borrow_parameters(s->net.parameters);
     const Var x = tape.borrow_constant(s->x);
-    Var h = relu(linear(x, p[0], p[1]));
-    h = relu(linear(h, p[2], p[3]));
-    const Var logits = reshape(linear(h, p[4], p[5]), {b, v, k});
+    Var h = relu(dense(x, p[0], p[1]));
+    h = relu(dense(h, p[2], p[3]));
+    const Var logits = reshape(dense(h, p[4], p[5]), {b, v, k});
     const Var kl = sum(kl_categorical_uniform(logits)) / static_cast<double>(b);
     h = reshape(s->source.sample(logits, s->rule, noise), {b, v * k});
-    h = relu(linear(h, p[6], p[7]));
-    h = relu(linear(h, p[8], p[9]));
-    const Var loss = sum(bce_with_logits(linear(h, p[10], p[11]), x)) / static_cast<double>(b) + kl;
+    h = relu(dense(h, p[6], p[7]));
+    h = relu(dense(h, p[8], p[9]));
+    const Var loss = sum(bce_with_logits(dense(h, p[10], p[11]), x)) / static_cast<double>(b) + kl;
     s->adam.step(s->net.parameters, p, loss);
     return noise.checking ? static_cast<double>(loss.item()) : 0;
   });
@@ -136,10 +136,10 @@ Workload sbn_step() {
     const std::vector<Var> p = tape.borrow_parameters(s->net.parameters);
     Var h = tape.borrow_constant(s->x);
     for (std::size_t l = 0; l < 2; ++l) {
-      const Var logits = reshape(linear(h, p[2 * l], p[2 * l + 1]), {b, v, k});
+      const Var logits = reshape(dense(h, p[2 * l], p[2 * l + 1]), {b, v, k});
       h = reshape(s->source.sample(logits, s->rule, noise), {b, v * k});
     }
-    const Var loss = sum(bce_with_logits(linear(h, p[4], p[5]), tape.borrow_constant(s->t))) /
+    const Var loss = sum(bce_with_logits(dense(h, p[4], p[5]), tape.borrow_constant(s->t))) /
                      static_cast<double>(b);
     s->adam.step(s->net.parameters, p, loss);
     return noise.checking ? static_cast<double>(loss.item()) : 0;
