@@ -112,10 +112,52 @@ Var kl_categorical(Var q_logits, Var p_logits) {
 
 Var kl_categorical_uniform(Var q_logits) {
   require_together("kl_categorical_uniform", q_logits, q_logits);
-  const Var log_q = log_softmax(q_logits);
   const Shape& shape = q_logits.shape();
-  return sum(weighted(exp(log_q), log_q), {-1}) +
-         std::log(static_cast<double>(shape[shape.size() - 1]));
+  const std::size_t k = shape[shape.size() - 1];
+  Tensor y = uninitialised(Shape(shape.begin(), shape.end() - 1));
+  const Scalar* x = q_logits.value().data();
+  // An impossible category counts for nothing, though its logarithm is -inf.
+  const auto term = [](Lane q, Lane log_q) {
+    return xsimd::select(q == Lane(0), Lane(0), q * log_q);
+  };
+  const auto shift = static_cast<Scalar>(std::log(static_cast<double>(k)));
+  parallel_for(y.size(), rows_of_grain(k), [&](std::size_t begin, std::size_t end) {
+    for (std::size_t r = begin; r < end; ++r) {
+      const Lane total(logsumexp_row(x + r * k, k));
+      y.data()[r] = shift + row_sum(
+                                k,
+                                [&](Lane v) {
+                                  const Lane log_q = v - total;
+                                  return term(lane_exp(log_q), log_q);
+                                },
+                                x + r * k);
+    }
+  });
+  return q_logits.tape->record(
+      "kl_categorical_uniform", {q_logits}, std::move(y), [=](Arrival& at) {
+        const Var l = at.in(0);
+        if (at.recorded()) {
+          const Var log_q = log_softmax(l), q = exp(log_q), terms = weighted(q, log_q);
+          Shape column = l.shape();
+          column[column.size() - 1] = 1;
+          return at.give(0, reshape(at.gradient(), column) * (terms - q * sum(terms, {-1}, true)));
+        }
+        const Scalar *x = l.value().data(), *y = at.out().value().data(), *g = at.numbers().data();
+        const auto [to, fresh] = at.sink(0);
+        const auto rows = [=, sink = to, add = !fresh](std::size_t begin, std::size_t end) {
+          for (std::size_t r = begin; r < end; ++r) {
+            const Lane total(logsumexp_row(x + r * k, k)), mean(y[r] - shift), slope(g[r]);
+            map_lanes(
+                k, sink + r * k, add,
+                [&](Lane v) {
+                  const Lane log_q = v - total, q = lane_exp(log_q);
+                  return slope * (term(q, log_q) - q * mean);
+                },
+                x + r * k);
+          }
+        };
+        parallel_for(at.out().value().size(), rows_of_grain(k), rows);
+      });
 }
 
 Var kl_gaussian(Var mean, Var log_variance) {

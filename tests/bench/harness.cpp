@@ -12,6 +12,7 @@
 #include <fstream>
 #include <sstream>
 
+#include "engine/memory.hpp"
 #include "engine/threads.hpp"
 
 namespace bench {
@@ -78,6 +79,7 @@ void measure(const Named& named, int threads, double seconds) {
   const Workload workload = named.make();
   const std::vector<double> check = workload.check();
   Noise noise;
+  argtape::release_cached_memory();
   malloc_trim(0);
   std::ofstream("/proc/self/clear_refs") << "5";  // from here VmHWM is the peak of the steps alone
   const double warm = now_us();

@@ -180,13 +180,15 @@ Workload kmeans() {
 
 // A loss of leaves alone: the loss, and the sum of |gradient| of each leaf.
 struct Leaves {
-  std::vector<Tensor> leaves;
+  std::vector<Tensor> leaves, gradients;
   std::function<Var(const std::vector<Var>&, Noise&)> loss;
 };
 Workload with_gradients(std::shared_ptr<Leaves> s) {
   return {[s](Noise& noise) {
+            s->gradients.clear();
             Tape tape;
-            backward(s->loss(tape.borrow_parameters(s->leaves), noise));
+            backward_once(s->loss(tape.borrow_parameters(s->leaves), noise),
+                          [&](Var, Tensor& g) { s->gradients.push_back(std::move(g)); });
             return 0.0;
           },
           [s] {
