@@ -15,6 +15,12 @@ Var sine(Var x) {
   });
 }
 
+// A number-by-number op from its formula alone: all derivatives follow, in one pass over memory.
+Var swish(Var x) {
+  return elementwise(
+      "swish", [](auto v) { return v * sigmoid(v); }, x);
+}
+
 // ZGR (Shekhovtsov, 2023): half straight-through, half (D - p)(D - p)^T f'. Exact for quadratic
 // costs. The library has it too, as zgr().
 Rule own_zgr() {
@@ -29,10 +35,12 @@ int main(int argc, char** argv) {
   return program.run(argc, argv, [&] {
     set_threads(program.threads);
     Rng rng(program.seed);
-    CheckResult op =
-        check_gradient([](const std::vector<Var>& v) { return sine(v[0]); }, {rng.normal({2, 3})});
-    program.figure("sine error", op.error);
-    std::cout << "sine: " << (op ? "right, to second order" : op.report) << "\n";
+    for (auto [name, f] : {std::pair{"sine", sine}, std::pair{"swish", swish}}) {
+      CheckResult op = check_gradient([f = f](const std::vector<Var>& v) { return f(v[0]); },
+                                      {rng.normal({2, 3})});
+      program.figure(name + std::string(" error"), op.error);
+      std::cout << name << ": " << (op ? "right, to second order" : op.report) << "\n";
+    }
 
     Tensor logits{0.5, 1.0, -0.5}, target{0.25, 0.875, 0.375};
     Cost quadratic = [&](Var z) { return sum(square(z - z.tape->constant(target)), {-1}); };
