@@ -17,12 +17,12 @@ constexpr std::size_t kGrain = 16384;
 void run_pieces(std::size_t n, std::size_t grain,
                 void (*work)(void* context, std::size_t begin, std::size_t end), void* context);
 
-/// f(begin, end) for pieces that cover 0..n; in one piece if n <= grain. If pieces throw, the
+/// f(begin, end) for pieces that cover 0..n; in one piece if n < 2 grain. If pieces throw, the
 /// exception of the first of them, in order of place, is thrown again.
 template <class F>
 void parallel_for(std::size_t n, std::size_t grain, F&& f) {
   if (n == 0) return;
-  if (n <= grain || threads() == 1) return f(std::size_t{0}, n);
+  if (n < 2 * grain || threads() == 1) return f(std::size_t{0}, n);
   using Function = std::remove_reference_t<F>;
   run_pieces(
       n, grain,

@@ -5,6 +5,7 @@
 #include <stdexcept>
 
 #include "engine/broadcast.hpp"
+#include "engine/parallel.hpp"
 
 namespace argtape {
 inline namespace ARGTAPE_ABI {
@@ -98,6 +99,8 @@ class Sweep {
 };
 
 namespace {
+constexpr std::size_t kWorthReleasing = 1024;  // numbers; less than that costs more than it saves
+
 std::uint32_t nodes_up_to(Inputs costs) {
   std::uint32_t top = 0;
   for (const Var& c : costs) top = std::max(top, c.index + 1);
@@ -201,7 +204,7 @@ void Sweep::done_with(std::uint32_t i, const Take& take) {
       std::any_of(costs_.begin(), costs_.end(), [i](const Var& c) { return c.index == i; });
   if (n.value != &n.own || n.parameter || cost) return;
   n.value = nullptr;
-  n.own = Tensor();
+  if (n.own.size() >= kWorthReleasing) n.own.resize(Shape{0});
 }
 
 void Sweep::run(const Take* take) {
@@ -292,7 +295,9 @@ void Sweep::add_copy(std::uint32_t i, const Tensor& g) {
   Tensor& t = open_slot(i, fresh);
   if (!fresh) return add_to(t, g.size() == t.size() ? g : broadcast_to(g, t.shape()));
   if (g.size() != t.size()) t.resize(g.shape());
-  std::copy(g.data(), g.data() + g.size(), t.data());
+  parallel_for(g.size(), kGrain, [&](std::size_t begin, std::size_t end) {
+    std::copy(g.data() + begin, g.data() + end, t.data() + begin);
+  });
 }
 
 // The node's own gradient, on to an input.

@@ -61,13 +61,15 @@ void gemm(bool ta, bool tb, std::size_t n, std::size_t m, std::size_t k, const S
   };
   const auto cores = static_cast<std::size_t>(threads());
   if (cores == 1 || n * m * k < kManyProducts) return part(0, n, 0, m);
-  const std::size_t cut = n >= m ? n : m, share = (cut + cores - 1) / cores,
-                    grain = (share + kBlock - 1) / kBlock * kBlock;
-  parallel_for(cut, grain, [&](std::size_t begin, std::size_t end) {
+  // As few pieces as threads, since each packs the other factor anew.
+  const std::size_t blocks = ((n >= m ? n : m) + kBlock - 1) / kBlock,
+                    share = (blocks + cores - 1) / cores;
+  parallel_for((blocks + share - 1) / share, 1, [&](std::size_t begin, std::size_t end) {
+    const auto place = [&](std::size_t i) { return std::min(i * share * kBlock, n >= m ? n : m); };
     if (n >= m)
-      part(begin, end, 0, m);
+      part(place(begin), place(end), 0, m);
     else
-      part(0, n, begin, end);
+      part(0, n, place(begin), place(end));
   });
 }
 
