@@ -35,7 +35,7 @@ int main(int argc, char** argv) {
   return program.run(argc, argv, [&] {
     set_threads(program.threads);
     Rng rng(program.seed);
-    for (auto [name, f] : {std::pair{"sine", sine}, std::pair{"swish", swish}}) {
+    for (auto [name, f] : {std::pair{"sine", &sine}, std::pair{"swish", &swish}}) {
       CheckResult op = check_gradient([f = f](const std::vector<Var>& v) { return f(v[0]); },
                                       {rng.normal({2, 3})});
       program.figure(name + std::string(" error"), op.error);
