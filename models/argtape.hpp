@@ -15,6 +15,7 @@
 #include "../ops/cost.hpp"
 #include "../ops/elementwise.hpp"
 #include "../ops/fused.hpp"
+#include "../ops/gumbel_softmax_density.hpp"
 #include "../ops/layer_norm.hpp"
 #include "../ops/linalg.hpp"
 #include "../ops/loss.hpp"
