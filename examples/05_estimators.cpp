@@ -1,0 +1,505 @@
+// Every rule and every method on problems that are easy, hard, linear, curved, small and large,
+// with the exact gradient as the judge; and what their errors cost.
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <map>
+#include <nlohmann/json.hpp>
+
+#include "examples/common/program.hpp"
+#include "models/argtape.hpp"
+
+using namespace argtape;
+using namespace argtape_examples;
+
+namespace {
+
+using argtape_examples::number;
+
+struct Problem {
+  std::string name, about;
+  std::size_t categories = 0, variables = 1;
+  Tensor logits;
+  Cost f;
+  std::optional<Tensor> exact;  // where there are too many combinations to enumerate
+
+  // How many there are, as far as anyone would enumerate.
+  double choices() const {
+    return std::pow(static_cast<double>(categories), static_cast<double>(variables));
+  }
+  std::string title() const {
+    return name + ", K = " + std::to_string(categories) +
+           (variables > 1 ? ", " + std::to_string(variables) + " variables" : "");
+  }
+};
+
+Problem linear_problem(std::size_t k, Rng& rng) {
+  const Tensor logits = rng.normal({k}), b = rng.normal({k});
+  return {"linear",    "f(z) = <b, z>", k,
+          1,           logits,          [=](Var z) { return sum(z * z.tape->constant(b), {-1}); },
+          std::nullopt};
+}
+
+Problem quadratic_problem(std::size_t k, Rng& rng) {
+  const Tensor logits = rng.normal({k}), b = rng.normal({k}), a = rng.normal({k, k});
+  return {
+      "quadratic",
+      "f(z) = <b, z> + <z, A z>",
+      k,
+      1,
+      logits,
+      [=](Var z) { return sum(z * (matmul(z, z.tape->constant(a)) + z.tape->constant(b)), {-1}); },
+      std::nullopt};
+}
+
+Problem network_problem(std::size_t k, Rng& rng) {
+  const std::size_t hidden = 16;
+  const Tensor logits = rng.normal({k}), inward = rng.normal({k, hidden}) * 1.5f,
+               bias = rng.normal({hidden}), outward = rng.normal({hidden}) * 0.5f;
+  return {"network",
+          "f(z) = <v, tanh(W z + b)>, 16 hidden units, random weights",
+          k,
+          1,
+          logits,
+          [=](Var z) {
+            const Var h = dense(z, z.tape->constant(inward), z.tape->constant(bias));
+            return sum(tanh(h) * z.tape->constant(outward), {-1});
+          },
+          std::nullopt};
+}
+
+Problem rebar_toy(const std::string& t) {
+  const double target = std::stod(t);
+  return {"toy t=" + t,
+          "f(z) = (z - " + t + ")^2 of a binary z, REBAR's and RELAX's toy",
+          2,
+          1,
+          Tensor{0, 1},
+          [=](Var z) { return square(sum(slice(z, -1, 1, 2), {-1}) - target); },
+          std::nullopt};
+}
+
+// The variables do not meet in f, so the exact gradient is one variable's at a time.
+Problem p_norm_toy(const std::string& p, Rng& rng) {
+  const double power = std::stod(p), target = 0.45;
+  const std::size_t n = 128;
+  const Tensor logits = rng.normal({n, 2});
+  Tensor exact = zeros({n, 2});
+  const double rise = (std::pow(1 - target, power) - std::pow(target, power)) / n;
+  for (std::size_t v = 0; v < n; ++v) {
+    const double one = 1 / (1 + std::exp(static_cast<double>(logits(v, 0) - logits(v, 1))));
+    exact(v, 1) = static_cast<Scalar>(one * (1 - one) * rise);
+    exact(v, 0) = -exact(v, 1);
+  }
+  return {"p-norm p=" + p,
+          "f(z) = mean |z_i - 0.45|^" + p + ", ReinMax's toy",
+          2,
+          n,
+          logits,
+          [=](Var z) {
+            const Var ones = sum(slice(z, -1, 1, 2), {-1});
+            return mean(pow(abs(ones - target), power), {-1});
+          },
+          exact};
+}
+
+std::vector<Problem> all_problems(std::uint64_t seed) {
+  Rng rng(seed);
+  std::vector<Problem> all;
+  for (auto make : {linear_problem, quadratic_problem, network_problem})
+    for (std::size_t k : {2, 8, 64}) all.push_back(make(k, rng));
+  for (const char* t : {"0.45", "0.499"}) all.push_back(rebar_toy(t));
+  for (const char* p : {"1.5", "2", "3"}) all.push_back(p_norm_toy(p, rng));
+  return all;
+}
+
+const std::vector<double> kTemperatures = {0.1, 0.5, 1, 2, 5};
+constexpr double kControlTau = 0.5;  // where rebar and relax start; they learn it
+constexpr double kBudgetTau = 0.5;
+
+bool is(const std::string& name, std::initializer_list<const char*> names) {
+  return std::find(names.begin(), names.end(), name) != names.end();
+}
+
+bool learns(const std::string& name) { return is(name, {"rebar", "relax"}); }
+
+// The temperatures that a rule is tried at; none for what has none.
+std::vector<double> temperatures(const std::string& name) {
+  if (learns(name)) return {kControlTau};
+  if (name == "reinmax") return {1, 2, 5};
+  if (is(name, {"straight-through", "annealed-straight-through", "gumbel-softmax",
+                "st-gumbel-softmax", "gumbel-rao", "gapped-straight-through", "perturbed"}))
+    return kTemperatures;
+  return {};
+}
+
+bool applies(const std::string& name, const Problem& problem) {
+  if (is(name, {"arm", "disarm"})) return problem.categories == 2;
+  // These enumerate, or count on fewer combinations.
+  if (is(name, {"exact", "vimco", "sum-and-sample", "unordered-set"}))
+    return problem.variables == 1;
+  return true;
+}
+
+// What it promises on every problem.
+std::string kind(const std::string& name) {
+  if (name == "exact") return "exact";
+  if (name == "nvil") return "unbiased / scale";
+  if (name == "vimco") return "unbiased, own f";
+  return is(name, {"score-function", "score-function+mean", "score-function+leave-one-out",
+                   "muprop", "rebar", "relax", "sum-and-sample", "unordered-set", "arm", "disarm"})
+             ? "unbiased"
+             : "biased";
+}
+
+struct Row {
+  Measure m;
+  const Problem* problem;
+  std::optional<double> tau;
+};
+
+nlohmann::ordered_json json_of(const Row& row) {
+  const Measure& m = row.m;
+  nlohmann::ordered_json tau;
+  if (row.tau) tau = *row.tau;
+  return {{"problem", row.problem->name},
+          {"K", row.problem->categories},
+          {"tau", tau},
+          {"rule", m.rule},
+          {"bias", m.bias},
+          {"bias_se", m.bias_se},
+          {"std", m.std},
+          {"mse", m.mse},
+          {"cosine", m.cosine},
+          {"evaluations", m.evaluations},
+          {"backwards", m.backwards},
+          {"solver_calls", m.solver_calls},
+          {"microseconds", m.microseconds}};
+}
+
+// An error bar, unless it is smaller than float can tell.
+Cell with_bar(double value, double error) {
+  if (error > 1e-6) return Cell(value, error);
+  return std::abs(value) < 1e-6 ? Cell(0.0) : Cell(value);
+}
+
+Table table_of_estimators() {
+  return Table({"rule", "kind", "tau", "bias", "std", "mse", "cosine", "evaluations", "backwards",
+                "solver calls", "us a draw"});
+}
+
+void add(Table& table, const Row& row, bool best = false) {
+  const Measure& m = row.m;
+  table.row({m.rule + (best ? " *" : ""), kind(m.rule), row.tau ? Cell(*row.tau) : Cell(""),
+             with_bar(m.bias, m.bias_se), with_bar(m.std, 0), with_bar(m.mse, 0), m.cosine,
+             m.evaluations, m.backwards, m.solver_calls, m.microseconds});
+}
+
+// One row for each rule, at the temperature of its least error: what is exact, then what is
+// unbiased, then the rest, each from the least error to the largest.
+std::vector<const Row*> best_of_each(const std::vector<Row>& rows, const Problem& problem) {
+  std::map<std::string, const Row*> best;
+  for (const Row& row : rows)
+    if (row.problem == &problem) {
+      const Row*& known = best[row.m.rule];
+      if (!known || row.m.mse < known->m.mse) known = &row;
+    }
+  std::vector<const Row*> sorted;
+  for (const auto& entry : best) sorted.push_back(entry.second);
+  const auto rank = [](const Row* row) {
+    const std::string k = kind(row->m.rule);
+    return k == "exact" ? 0 : k == "biased" ? 2 : 1;
+  };
+  std::stable_sort(sorted.begin(), sorted.end(), [&](const Row* a, const Row* b) {
+    return std::make_pair(rank(a), a->m.mse) < std::make_pair(rank(b), b->m.mse);
+  });
+  return sorted;
+}
+
+// The least error among those of one kind that evaluate less than enumeration would.
+const Row* best_of(const std::vector<const Row*>& sorted, const std::string& of_kind) {
+  for (const Row* row : sorted)
+    if (kind(row->m.rule) == of_kind && row->m.evaluations < row->problem->choices()) return row;
+  return nullptr;
+}
+
+std::string named(const Row* row) {
+  if (!row) return "none";
+  return row->m.rule + (row->tau ? ", tau " + number(*row->tau) : "");
+}
+
+// One family of estimates, each with its price in evaluations and backward passes.
+struct Family {
+  std::string name;
+  std::vector<int> settings;
+  std::vector<Measure> measures;
+
+  std::vector<double> price() const {
+    std::vector<double> all;
+    for (const Measure& m : measures) all.push_back(m.evaluations + m.backwards);
+    return all;
+  }
+  std::vector<double> error() const {
+    std::vector<double> all;
+    for (const Measure& m : measures) all.push_back(m.mse);
+    return all;
+  }
+};
+
+const Row* find(const std::vector<Row>& rows, const Problem& problem, const std::string& rule,
+                std::optional<double> tau = std::nullopt) {
+  for (const Row& row : rows)
+    if (row.problem == &problem && row.m.rule == rule && row.tau == tau) return &row;
+  return nullptr;
+}
+
+void say_what_to_see(const std::vector<Row>& rows, const std::vector<Problem>& problems,
+                     const std::vector<Family>& families) {
+  std::cout << "\nWhat to see\n";
+  std::size_t below = 0;
+  for (const Problem& problem : problems)
+    below += find(rows, problem, "score-function+leave-one-out")->m.std <
+             find(rows, problem, "score-function")->m.std;
+  std::cout
+      << "  A baseline costs nothing and is worth most: leave-one-out has less spread than the "
+         "plain score\n  function on "
+      << below << " of " << problems.size() << " problems.\n";
+  for (const Problem& problem : problems) {
+    const auto bias = [&](const char* rule, std::optional<double> tau) {
+      return number(find(rows, problem, rule, tau)->m.bias);
+    };
+    if (problem.categories != 8) continue;
+    std::cout << "  " << problem.title() << ": bias of straight-through "
+              << bias("straight-through", 1.0) << ", zgr " << bias("zgr", std::nullopt)
+              << ", reinmax " << bias("reinmax", 1.0) << ", mve " << bias("mve", std::nullopt)
+              << (problem.name == "linear"      ? ": a first-order rule is exact\n"
+                  : problem.name == "quadratic" ? ": those of second order are exact (to float)\n"
+                                                : ": nothing is, and more order helps\n");
+  }
+  for (const Problem& problem : problems) {
+    if (problem.name != "toy t=0.499") continue;
+    const double loo = find(rows, problem, "score-function+leave-one-out")->m.std;
+    std::cout << "  " << problem.title()
+              << ": the two costs differ by .002, and what lies between them by .25; after their "
+                 "tuning\n  rebar's std is "
+              << number(find(rows, problem, "rebar", kControlTau)->m.std) << ", relax's "
+              << number(find(rows, problem, "relax", kControlTau)->m.std)
+              << ", leave-one-out's (four evaluations) " << number(loo) << ".\n";
+  }
+  if (!families.empty())
+    std::cout
+        << "  A mean of M estimates divides the variance by M and leaves the bias: biased rules "
+           "win while the budget\n  is small, and then stand still (the second picture).\n";
+}
+
+void write_csv(const std::vector<Row>& rows, const std::string& path) {
+  Table table({"problem", "K", "tau", "rule", "kind", "bias", "std", "mse", "cosine", "evaluations",
+               "backwards", "solver calls", "microseconds"});
+  for (const Row& row : rows) {
+    const Measure& m = row.m;
+    table.row({row.problem->name, row.problem->categories, row.tau ? Cell(*row.tau) : Cell(""),
+               m.rule, kind(m.rule), Cell(m.bias, m.bias_se), Cell(m.std, m.std_se),
+               Cell(m.mse, m.mse_se), Cell(m.cosine, m.cosine_se), m.evaluations, m.backwards,
+               m.solver_calls, m.microseconds});
+  }
+  table.write_csv(path);
+}
+
+// Rules with a temperature are curves, from the lowest to the highest.
+Picture bias_against_spread(const std::vector<Row>& rows, const Problem& problem) {
+  Picture picture("Bias against spread of one estimate (" + problem.title() + ")",
+                  "bias / norm of the exact gradient",
+                  "standard deviation / norm of the exact gradient");
+  picture.log_y = true;
+  for (const std::string& name : method_names()) {
+    // As annealed-straight-through at one temperature is straight-through; exact has no spread.
+    if (is(name, {"annealed-straight-through", "exact", "zero"})) continue;
+    std::vector<double> bias, spread, bar;
+    for (const Row& row : rows)
+      if (row.problem == &problem && row.m.rule == name) {
+        bias.push_back(row.m.bias);
+        spread.push_back(row.m.std);
+        bar.push_back(row.m.bias_se);
+      }
+    if (bias.size() > 1)
+      picture.line(name, bias, spread);
+    else if (!bias.empty())
+      picture.points(name, bias, spread, {}, bar);
+  }
+  return picture;
+}
+
+Picture error_against_budget(const std::vector<Row>& rows, const Problem& problem,
+                             const std::vector<Family>& families) {
+  Picture picture("Error against budget (" + problem.title() + ")",
+                  "evaluations of f + backward passes",
+                  "mean squared error / squared norm of the exact gradient");
+  picture.log_x = picture.log_y = true;
+  // What the mean of M estimates would have: the bias stays, the variance is divided by M.
+  const auto averaged = [&](const std::string& title, const std::string& rule,
+                            std::optional<double> tau) {
+    const Measure& m = find(rows, problem, rule, tau)->m;
+    std::vector<double> price, error;
+    for (int estimates = 1; estimates <= 8; ++estimates) {
+      price.push_back(estimates * (m.evaluations + m.backwards));
+      error.push_back(m.bias * m.bias + m.std * m.std / estimates);
+    }
+    picture.line(title, price, error);
+  };
+  for (const Family& family : families) picture.line(family.name, family.price(), family.error());
+  averaged("mean of 1 to 8: score function", "score-function", std::nullopt);
+  averaged("mean of 1 to 8: straight-through", "straight-through", 1.0);
+  averaged("mean of 1 to 8: zgr", "zgr", std::nullopt);
+  averaged("mean of 1 to 8: Gumbel-softmax", "gumbel-softmax", kBudgetTau);
+  averaged("mean of 1 to 8: rebar", "rebar", kControlTau);
+  return picture;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  Program program("05_estimators",
+                  "every way to a gradient through a choice: its error, and what it costs");
+  int draws = 20000, tuning = 1000;
+  std::string only;
+  bool every_tau = false;
+  program.option("--draws", draws, "draws for each row; 2,000 at most with --quick", 500);
+  program.option("--tuning", tuning,
+                 "steps that nvil, rebar and relax learn for first; 100 at most with --quick", 0);
+  program.option("--problem", only, "just the problems whose name begins so");
+  program.option("--every-tau", every_tau,
+                 "print every temperature, not only that of a rule's least error");
+  program.app.footer(
+      "JSON: program, seed, draws; rows, one for each problem, K, tau (null where there is none) "
+      "and\n"
+      "rule, with bias, bias_se (0: enumerated), std, mse, cosine, all relative to the exact\n"
+      "gradient's norm, and evaluations, backwards, solver_calls, microseconds for one estimate;\n"
+      "budget, the rows of the second picture, with the family's setting.");
+  return program.run(argc, argv, [&] {
+    set_threads(program.threads);
+    std::vector<Problem> problems = all_problems(program.seed);
+    problems.erase(std::remove_if(problems.begin(), problems.end(),
+                                  [&](const Problem& p) { return p.name.rfind(only, 0) != 0; }),
+                   problems.end());
+    if (problems.empty())
+      throw WrongCall("--problem is '" + only +
+                      "'; need linear, quadratic, network, toy, or p-norm");
+    MeasureOptions options;
+    options.draws = static_cast<std::size_t>(program.quick ? std::min(draws, 2000) : draws);
+    options.batch = 500;
+    options.seed = program.seed;
+    options.enumerate = true;
+    options.tuning = static_cast<std::size_t>(program.quick ? std::min(tuning, 100) : tuning);
+
+    struct Task {
+      const Problem* problem;
+      std::string name;
+      std::optional<double> tau;
+    };
+    std::vector<Task> tasks;
+    for (const Problem& problem : problems)
+      for (const std::string& name : method_names()) {
+        if (!applies(name, problem)) continue;
+        const std::vector<double> taus = temperatures(name);
+        for (double tau : taus) tasks.push_back({&problem, name, tau});
+        if (taus.empty()) tasks.push_back({&problem, name, std::nullopt});
+      }
+    const auto budgeted = std::find_if(problems.begin(), problems.end(), [](const Problem& p) {
+      return p.name == "network" && p.categories == 8;
+    });
+    std::vector<Family> families;
+    if (budgeted != problems.end())
+      families = {{"leave-one-out, M = 2 to 16", {2, 3, 4, 6, 8, 12, 16}, {}},
+                  {"unordered set, k = 1 to 6", {1, 2, 3, 4, 5, 6}, {}},
+                  {"sum and sample, k = 1 to 4", {1, 2, 3, 4}, {}},
+                  {"Gumbel-Rao, 1 to 100 draws", {1, 2, 5, 10, 30, 100}, {}}};
+    std::size_t points = 0;
+    for (const Family& family : families) points += family.settings.size();
+
+    Progress progress("measuring", tasks.size() + points);
+    std::vector<Row> rows;
+    for (const Task& task : tasks) {
+      const Problem& problem = *task.problem;
+      options.exact = problem.exact;
+      // Four samples of many categories are too many tuples for the bound's exact gradient.
+      Method method = task.name == "vimco" && problem.categories > 11
+                          ? vimco(2)
+                          : method_named(task.name, task.tau.value_or(1.0));
+      rows.push_back({measure(method, problem.f, problem.logits, options), &problem, task.tau});
+      progress.step();
+    }
+    options.exact = std::nullopt;
+    for (std::size_t i = 0; i < families.size(); ++i)
+      for (int setting : families[i].settings) {
+        const auto n = static_cast<std::size_t>(setting);
+        const Method method = i == 0   ? rloo(n)
+                              : i == 1 ? unordered_set(n)
+                              : i == 2 ? sum_and_sample(n)
+                                       : Method(gumbel_rao(kBudgetTau, n));
+        families[i].measures.push_back(measure(method, budgeted->f, budgeted->logits, options));
+        progress.step();
+      }
+    progress.finish();
+
+    auto& json = program.json;
+    json["draws"] = options.draws;
+    json["rows"] = nlohmann::ordered_json::array();
+    for (const Row& row : rows) json["rows"].push_back(json_of(row));
+
+    std::cout
+        << "Errors of one estimate, relative to the exact gradient's norm (mse: its square), "
+        << options.draws
+        << " draws;\nno +- beside a bias: it is summed over all choices, not drawn. nvil, rebar "
+           "and "
+           "relax have learned for\n"
+        << options.tuning
+        << " steps before. Each rule is shown at the temperature of its least error"
+        << (every_tau ? ", then at all" : "")
+        << ".\n* least error of its kind among those that evaluate f less often than enumeration "
+           "does.\n";
+    Table summary({"problem", "score function", "leave-one-out", "best unbiased", "its mse",
+                   "best biased", "its mse "});
+    for (const Problem& problem : problems) {
+      const std::vector<const Row*> sorted = best_of_each(rows, problem);
+      const Row *unbiased = best_of(sorted, "unbiased"), *biased = best_of(sorted, "biased");
+      Table table = table_of_estimators();
+      for (const Row* row : sorted) add(table, *row, row == unbiased || row == biased);
+      std::cout << "\n" << problem.title() << "   " << problem.about << "\n\n";
+      table.print();
+      if (every_tau) {
+        Table all = table_of_estimators();
+        for (const Row& row : rows)
+          if (row.problem == &problem && row.tau) add(all, row);
+        std::cout << "\n";
+        all.print();
+      }
+      const auto error = [&](const char* name) {
+        for (const Row* row : sorted)
+          if (row->m.rule == name) return Cell(row->m.mse);
+        return Cell("");
+      };
+      summary.row({problem.title(), error("score-function"), error("score-function+leave-one-out"),
+                   named(unbiased), unbiased ? Cell(unbiased->m.mse) : Cell(""), named(biased),
+                   biased ? with_bar(biased->m.mse, 0) : Cell("")});
+    }
+    std::cout << "\nThe least mean squared errors\n\n";
+    summary.print();
+
+    json["budget"] = nlohmann::ordered_json::array();
+    for (const Family& family : families)
+      for (std::size_t i = 0; i < family.measures.size(); ++i) {
+        nlohmann::ordered_json row = json_of(
+            {family.measures[i], &*budgeted,
+             family.measures[i].rule == "gumbel-rao" ? std::optional(kBudgetTau) : std::nullopt});
+        row["setting"] = family.settings[i];
+        json["budget"].push_back(row);
+      }
+    say_what_to_see(rows, problems, families);
+    if (program.out.empty()) return;
+    write_csv(rows, program.out + "/estimators.csv");
+    if (families.empty()) return;
+    program.show(bias_against_spread(rows, *budgeted), "estimators_bias_variance");
+    program.show(error_against_budget(rows, *budgeted, families), "estimators_budget");
+  });
+}
