@@ -4,7 +4,6 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
-#include <map>
 #include <nlohmann/json.hpp>
 
 #include "examples/common/program.hpp"
@@ -55,7 +54,7 @@ Problem quadratic_problem(std::size_t k, Rng& rng) {
 
 Problem network_problem(std::size_t k, Rng& rng) {
   const std::size_t hidden = 16;
-  const Tensor logits = rng.normal({k}), inward = rng.normal({k, hidden}) * 1.5f,
+  const Tensor logits = rng.normal({k}), inward = rng.normal({k, hidden}),
                bias = rng.normal({hidden}), outward = rng.normal({hidden}) * 0.5f;
   return {"network",
           "f(z) = <v, tanh(W z + b)>, 16 hidden units, random weights",
@@ -145,18 +144,31 @@ bool applies(const std::string& name, const Problem& problem) {
 // What it promises on every problem.
 std::string kind(const std::string& name) {
   if (name == "exact") return "exact";
-  if (name == "nvil") return "unbiased / scale";
-  if (name == "vimco") return "unbiased, own f";
+  if (name == "nvil") return "unbiased, scaled";
+  if (name == "vimco") return "unbiased, bound";
   return is(name, {"score-function", "score-function+mean", "score-function+leave-one-out",
                    "muprop", "rebar", "relax", "sum-and-sample", "unordered-set", "arm", "disarm"})
              ? "unbiased"
              : "biased";
 }
 
+// For a budget of this many evaluations and backward passes.
+constexpr double kBudget = 100;
+
 struct Row {
   Measure m;
   const Problem* problem;
   std::optional<double> tau;
+
+  // The mean squared error of the mean of as many estimates as the budget buys: the variance is
+  // divided by their number, the bias stays. A measured bias is too large by its own error.
+  double at_budget() const {
+    if (m.rule == "exact") return 0;
+    const double price = m.evaluations + m.backwards;
+    const double bias =
+        kind(m.rule) == "biased" ? std::max(0.0, m.bias * m.bias - m.bias_se * m.bias_se) : 0;
+    return bias + m.std * m.std * price / kBudget;
+  }
 };
 
 nlohmann::ordered_json json_of(const Row& row) {
@@ -181,38 +193,40 @@ nlohmann::ordered_json json_of(const Row& row) {
 // An error bar, unless it is smaller than float can tell.
 Cell with_bar(double value, double error) {
   if (error > 1e-6) return Cell(value, error);
-  return std::abs(value) < 1e-6 ? Cell(0.0) : Cell(value);
+  return std::abs(value) < 1e-5 ? Cell(0.0) : Cell(value);
 }
 
 Table table_of_estimators() {
-  return Table({"rule", "kind", "tau", "bias", "std", "mse", "cosine", "evaluations", "backwards",
-                "solver calls", "us a draw"});
+  return Table({"rule", "kind", "tau", "bias", "std", "mse", "mse at 100", "cosine", "f", "f'",
+                "solver", "us"});
 }
 
 void add(Table& table, const Row& row, bool best = false) {
   const Measure& m = row.m;
   table.row({m.rule + (best ? " *" : ""), kind(m.rule), row.tau ? Cell(*row.tau) : Cell(""),
-             with_bar(m.bias, m.bias_se), with_bar(m.std, 0), with_bar(m.mse, 0), m.cosine,
-             m.evaluations, m.backwards, m.solver_calls, m.microseconds});
+             with_bar(m.bias, m.bias_se), with_bar(m.std, 0), with_bar(m.mse, 0),
+             with_bar(row.at_budget(), 0), m.cosine, m.evaluations, m.backwards, m.solver_calls,
+             number(m.microseconds, 2)});
 }
 
-// One row for each rule, at the temperature of its least error: what is exact, then what is
-// unbiased, then the rest, each from the least error to the largest.
+// One row for each rule, at the temperature of its least error at the budget: what is exact, then
+// what is unbiased, then the rest, each from the least error to the largest.
 std::vector<const Row*> best_of_each(const std::vector<Row>& rows, const Problem& problem) {
-  std::map<std::string, const Row*> best;
-  for (const Row& row : rows)
-    if (row.problem == &problem) {
-      const Row*& known = best[row.m.rule];
-      if (!known || row.m.mse < known->m.mse) known = &row;
-    }
   std::vector<const Row*> sorted;
-  for (const auto& entry : best) sorted.push_back(entry.second);
+  for (const std::string& name : method_names()) {
+    const Row* best = nullptr;
+    for (const Row& row : rows)
+      if (row.problem == &problem && row.m.rule == name &&
+          (!best || row.at_budget() < best->at_budget()))
+        best = &row;
+    if (best) sorted.push_back(best);
+  }
   const auto rank = [](const Row* row) {
     const std::string k = kind(row->m.rule);
     return k == "exact" ? 0 : k == "biased" ? 2 : 1;
   };
   std::stable_sort(sorted.begin(), sorted.end(), [&](const Row* a, const Row* b) {
-    return std::make_pair(rank(a), a->m.mse) < std::make_pair(rank(b), b->m.mse);
+    return std::make_pair(rank(a), a->at_budget()) < std::make_pair(rank(b), b->at_budget());
   });
   return sorted;
 }
@@ -275,7 +289,7 @@ void say_what_to_see(const std::vector<Row>& rows, const std::vector<Problem>& p
               << ", reinmax " << bias("reinmax", 1.0) << ", mve " << bias("mve", std::nullopt)
               << (problem.name == "linear"      ? ": a first-order rule is exact\n"
                   : problem.name == "quadratic" ? ": those of second order are exact (to float)\n"
-                                                : ": nothing is, and more order helps\n");
+                                                : ": none is\n");
   }
   for (const Problem& problem : problems) {
     if (problem.name != "toy t=0.499") continue;
@@ -306,27 +320,31 @@ void write_csv(const std::vector<Row>& rows, const std::string& path) {
   table.write_csv(path);
 }
 
-// Rules with a temperature are curves, from the lowest to the highest.
+// Rules with a temperature are curves, from the lowest to the highest. What is as good as exact or
+// zero, and what is farther off than the gradient is long, has no room.
 Picture bias_against_spread(const std::vector<Row>& rows, const Problem& problem) {
   Picture picture("Bias against spread of one estimate (" + problem.title() + ")",
                   "bias / norm of the exact gradient",
                   "standard deviation / norm of the exact gradient");
   picture.log_y = true;
-  for (const std::string& name : method_names()) {
-    // As annealed-straight-through at one temperature is straight-through; exact has no spread.
-    if (is(name, {"annealed-straight-through", "exact", "zero"})) continue;
-    std::vector<double> bias, spread, bar;
-    for (const Row& row : rows)
-      if (row.problem == &problem && row.m.rule == name) {
-        bias.push_back(row.m.bias);
-        spread.push_back(row.m.std);
-        bar.push_back(row.m.bias_se);
-      }
-    if (bias.size() > 1)
-      picture.line(name, bias, spread);
-    else if (!bias.empty())
-      picture.points(name, bias, spread, {}, bar);
-  }
+  for (bool curves : {true, false})
+    for (const std::string& name : method_names()) {
+      // At one temperature annealed-straight-through is straight-through.
+      if (name == "annealed-straight-through" || (temperatures(name).size() > 1) != curves)
+        continue;
+      std::vector<double> bias, spread, bar;
+      for (const Row& row : rows)
+        if (row.problem == &problem && row.m.rule == name && row.m.bias < 1.2 && row.m.std > 0.05) {
+          bias.push_back(row.m.bias);
+          spread.push_back(row.m.std);
+          bar.push_back(row.m.bias_se);
+        }
+      if (bias.empty()) continue;
+      if (curves)
+        picture.line(name, bias, spread);
+      else
+        picture.points(name, bias, spread, {}, bar);
+    }
   return picture;
 }
 
@@ -336,23 +354,20 @@ Picture error_against_budget(const std::vector<Row>& rows, const Problem& proble
                   "evaluations of f + backward passes",
                   "mean squared error / squared norm of the exact gradient");
   picture.log_x = picture.log_y = true;
-  // What the mean of M estimates would have: the bias stays, the variance is divided by M.
-  const auto averaged = [&](const std::string& title, const std::string& rule,
-                            std::optional<double> tau) {
+  for (const Family& family : families) picture.line(family.name, family.price(), family.error());
+  const auto averaged = [&](const std::string& rule, std::optional<double> tau) {
     const Measure& m = find(rows, problem, rule, tau)->m;
     std::vector<double> price, error;
-    for (int estimates = 1; estimates <= 8; ++estimates) {
+    for (int estimates = 1; estimates * (m.evaluations + m.backwards) <= 50; ++estimates) {
       price.push_back(estimates * (m.evaluations + m.backwards));
       error.push_back(m.bias * m.bias + m.std * m.std / estimates);
     }
-    picture.line(title, price, error);
+    picture.line("mean of several: " + rule + (tau ? ", tau " + number(*tau) : ""), price, error);
   };
-  for (const Family& family : families) picture.line(family.name, family.price(), family.error());
-  averaged("mean of 1 to 8: score function", "score-function", std::nullopt);
-  averaged("mean of 1 to 8: straight-through", "straight-through", 1.0);
-  averaged("mean of 1 to 8: zgr", "zgr", std::nullopt);
-  averaged("mean of 1 to 8: Gumbel-softmax", "gumbel-softmax", kBudgetTau);
-  averaged("mean of 1 to 8: rebar", "rebar", kControlTau);
+  averaged("straight-through", 1.0);
+  averaged("zgr", std::nullopt);
+  averaged("gumbel-softmax", kBudgetTau);
+  averaged("score-function", std::nullopt);
   return picture;
 }
 
@@ -361,12 +376,14 @@ Picture error_against_budget(const std::vector<Row>& rows, const Problem& proble
 int main(int argc, char** argv) {
   Program program("05_estimators",
                   "every way to a gradient through a choice: its error, and what it costs");
-  int draws = 20000, tuning = 1000;
+  int draws = 20000, tuning = 2000;
   std::string only;
   bool every_tau = false;
   program.option("--draws", draws, "draws for each row; 2,000 at most with --quick", 500);
   program.option("--tuning", tuning,
-                 "steps that nvil, rebar and relax learn for first; 100 at most with --quick", 0);
+                 "steps that nvil, rebar and relax learn for first, on up to 8 logits; with more "
+                 "logits as many times fewer",
+                 0);
   program.option("--problem", only, "just the problems whose name begins so");
   program.option("--every-tau", every_tau,
                  "print every temperature, not only that of a rule's least error");
@@ -390,7 +407,6 @@ int main(int argc, char** argv) {
     options.batch = 500;
     options.seed = program.seed;
     options.enumerate = true;
-    options.tuning = static_cast<std::size_t>(program.quick ? std::min(tuning, 100) : tuning);
 
     struct Task {
       const Problem* problem;
@@ -422,10 +438,12 @@ int main(int argc, char** argv) {
     for (const Task& task : tasks) {
       const Problem& problem = *task.problem;
       options.exact = problem.exact;
+      options.tuning =
+          static_cast<std::size_t>(tuning) / std::max<std::size_t>(1, problem.logits.size() / 8);
       // Four samples of many categories are too many tuples for the bound's exact gradient.
-      Method method = task.name == "vimco" && problem.categories > 11
-                          ? vimco(2)
-                          : method_named(task.name, task.tau.value_or(1.0));
+      Method method = task.name == "vimco" && problem.categories > 11 ? vimco(2)
+                      : task.name == "i-mle"                          ? Method(i_mle(1.0, 5))
+                                             : method_named(task.name, task.tau.value_or(1.0));
       rows.push_back({measure(method, problem.f, problem.logits, options), &problem, task.tau});
       progress.step();
     }
@@ -450,16 +468,18 @@ int main(int argc, char** argv) {
     std::cout
         << "Errors of one estimate, relative to the exact gradient's norm (mse: its square), "
         << options.draws
-        << " draws;\nno +- beside a bias: it is summed over all choices, not drawn. nvil, rebar "
-           "and "
-           "relax have learned for\n"
-        << options.tuning
-        << " steps before. Each rule is shown at the temperature of its least error"
+        << " draws.\nWithout +- a bias is summed over all choices, not drawn; a drawn one within a "
+           "few errors of 0 is none.\n\"mse at 100\" is that of the mean of as many estimates as "
+           "100 evaluations of f (column f) and backward\npasses (f') buy; each rule is shown at "
+           "the "
+           "temperature where that is least"
         << (every_tau ? ", then at all" : "")
-        << ".\n* least error of its kind among those that evaluate f less often than enumeration "
-           "does.\n";
-    Table summary({"problem", "score function", "leave-one-out", "best unbiased", "its mse",
-                   "best biased", "its mse "});
+        << ". nvil, rebar and relax have\nlearned before. nvil's mean is the gradient over its "
+           "scale, vimco's is that of its own bound.\n* the least error of its kind at that "
+           "budget, "
+           "among those that evaluate f less often than enumeration.\n";
+    Table summary({"problem", "score function", "leave-one-out", "best unbiased", "its error",
+                   "best biased", "its error "});
     for (const Problem& problem : problems) {
       const std::vector<const Row*> sorted = best_of_each(rows, problem);
       const Row *unbiased = best_of(sorted, "unbiased"), *biased = best_of(sorted, "biased");
@@ -476,14 +496,14 @@ int main(int argc, char** argv) {
       }
       const auto error = [&](const char* name) {
         for (const Row* row : sorted)
-          if (row->m.rule == name) return Cell(row->m.mse);
+          if (row->m.rule == name) return with_bar(row->at_budget(), 0);
         return Cell("");
       };
       summary.row({problem.title(), error("score-function"), error("score-function+leave-one-out"),
-                   named(unbiased), unbiased ? Cell(unbiased->m.mse) : Cell(""), named(biased),
-                   biased ? with_bar(biased->m.mse, 0) : Cell("")});
+                   named(unbiased), unbiased ? with_bar(unbiased->at_budget(), 0) : Cell(""),
+                   named(biased), biased ? with_bar(biased->at_budget(), 0) : Cell("")});
     }
-    std::cout << "\nThe least mean squared errors\n\n";
+    std::cout << "\nMean squared errors at a budget of 100 evaluations and backward passes\n\n";
     summary.print();
 
     json["budget"] = nlohmann::ordered_json::array();

@@ -35,17 +35,18 @@ const std::vector<double> kWeights = {0.1, 0.2, 0.7};
 
 std::vector<Estimate> frequencies(const std::vector<double>& scores, const Tensor& noise) {
   const std::size_t k = scores.size(), n = noise.size() / k;
-  std::vector<double> won(k, 0.0);
+  std::vector<std::size_t> won(k, 0);
   for (std::size_t r = 0; r < n; ++r) {
     std::vector<double> noisy(k);
     for (std::size_t i = 0; i < k; ++i)
       noisy[i] = scores[i] + static_cast<double>(noise.data()[r * k + i]);
-    won[static_cast<std::size_t>(std::max_element(noisy.begin(), noisy.end()) - noisy.begin())] +=
-        1 / static_cast<double>(n);
+    ++won[static_cast<std::size_t>(std::max_element(noisy.begin(), noisy.end()) - noisy.begin())];
   }
   std::vector<Estimate> all;
-  for (double share : won)
+  for (std::size_t times : won) {
+    const double share = static_cast<double>(times) / static_cast<double>(n);
     all.push_back({share, std::sqrt(share * (1 - share) / static_cast<double>(n))});
+  }
   return all;
 }
 
@@ -91,7 +92,7 @@ void show_frequencies(Program& program, std::size_t draws) {
             << draws << " draws, beside the\n   integral of the noise's density\n\n";
   Table table({"w = softmax(log w)", "Gumbel on log w", "uniform on w", "integral",
                "uniform on log w", "integral "});
-  Json& json = program.json["frequencies"] = Json::array();
+  Json json = Json::array();
   for (std::size_t i = 0; i < kWeights.size(); ++i) {
     const auto cell = [&](std::size_t way) {
       const Estimate& e = ways[way].shares[i];
@@ -107,6 +108,7 @@ void show_frequencies(Program& program, std::size_t draws) {
     json.push_back(row);
   }
   table.print();
+  program.json["frequencies"] = std::move(json);
   std::cout
       << "\n   Gumbel noise on the logits gives softmax's frequencies (the farthest is "
       << number(farthest(ways[0].shares), 2)
@@ -157,7 +159,7 @@ void show_trade_off(Program& program, std::size_t draws) {
   std::cout << "\n2. Bias against variance: f is a random network of one choice among " << k << ", "
             << draws << " draws;\n   relative to the exact gradient's norm\n\n";
   Table table({"tau", "bias", "std", "mse", "bias, straight-through", "std ", "mse "});
-  Json& json = program.json["trade_off"] = Json::array();
+  Json json = Json::array();
   for (std::size_t t = 0; t < kTemperatures.size(); ++t) {
     std::vector<Cell> cells = {kTemperatures[t]};
     for (const auto& rule : measures) {
@@ -175,6 +177,7 @@ void show_trade_off(Program& program, std::size_t draws) {
     table.row(cells);
   }
   table.print();
+  program.json["trade_off"] = std::move(json);
   const auto least = [&](std::size_t r) {
     const auto at =
         std::min_element(measures[r].begin(), measures[r].end(),
@@ -267,7 +270,7 @@ void draw_density(Program& program) {
   Picture curves("Density of the first of two Gumbel-softmax numbers (w = 0.3, 0.7)", "y_1",
                  "density");
   curves.y_min = 0;
-  curves.y_max = 5;
+  curves.y_max = 6;
   constexpr std::size_t points = 400;
   Tensor line = zeros({points, 2});
   std::vector<double> x(points);
@@ -280,30 +283,35 @@ void draw_density(Program& program) {
     curves.line("tau = " + number(tau), x, density_at(line, two, tau));
   program.show(curves, "temperature_density");
 
-  // Corners: w = 0.7 on top, 0.1 left, 0.2 right. Outside of the triangle it is white.
-  constexpr std::size_t width = 161, height = 139;
+  // Corners: w = 0.7 on top, 0.1 left, 0.2 right. A pixel is the mean over a few points in it.
+  constexpr std::size_t width = 161, height = 139, fine = 4;
   Picture triangles("Density of three Gumbel-softmax numbers: w = 0.7 on top, 0.1 left, 0.2 right");
   triangles.image_low = 0;
-  triangles.image_high = 4;
+  triangles.image_high = 1;
   triangles.columns = 3;
   for (double tau : kDensityTemperatures) {
-    std::vector<std::size_t> inside;
+    std::vector<std::size_t> pixel;
     std::vector<double> corners;
-    for (std::size_t r = 0; r < height; ++r)
-      for (std::size_t c = 0; c < width; ++c) {
-        const double up = 1 - (static_cast<double>(r) + 0.5) / height,
-                     right = (static_cast<double>(c) + 0.5) / width - up / 2, left = 1 - up - right;
-        if (right <= 0 || left <= 0) continue;
-        inside.push_back(r * width + c);
+    for (std::size_t r = 0; r < fine * height; ++r)
+      for (std::size_t c = 0; c < fine * width; ++c) {
+        const double up = 1 - (static_cast<double>(r) + 0.5) / (fine * height),
+                     right = (static_cast<double>(c) + 0.5) / (fine * width) - up / 2,
+                     left = 1 - up - right;
+        if (right < 1e-6 || left < 1e-6) continue;
+        pixel.push_back(r / fine * width + c / fine);
         corners.insert(corners.end(), {left, right, up});
       }
-    Tensor at = zeros({inside.size(), 3});
+    Tensor at = zeros({pixel.size(), 3});
     for (std::size_t i = 0; i < corners.size(); ++i) at.data()[i] = static_cast<Scalar>(corners[i]);
     const std::vector<double> density = density_at(at, kWeights, tau);
-    std::vector<double> grey(width * height, 0.0);
-    // A trace of grey shows the triangle where the density is next to nothing.
-    for (std::size_t i = 0; i < inside.size(); ++i)
-      grey[inside[i]] = std::clamp(density[i], 0.15, 4.0);
+    std::vector<double> grey(width * height, 0.0), covered(width * height, 0.0);
+    for (std::size_t i = 0; i < pixel.size(); ++i) {
+      grey[pixel[i]] += density[i] / (fine * fine);
+      covered[pixel[i]] += 1.0 / (fine * fine);
+    }
+    // Half black at twice the uniform density; a trace of grey shows the triangle.
+    for (std::size_t i = 0; i < grey.size(); ++i)
+      grey[i] = std::max(grey[i] / (grey[i] + 2), 0.04 * covered[i]);
     triangles.image("tau = " + number(tau), height, width, grey);
   }
   program.show(triangles, "temperature_simplex");
@@ -316,7 +324,7 @@ void show_density(Program& program) {
   const std::vector<double> two = {0.3, 0.7};
   Table table({"tau", "integral, K = 2", "integral, K = 3", "mean of y_1 (w = 0.1)",
                "mean of the largest y"});
-  Json& json = program.json["density"] = Json::array();
+  Json json = Json::array();
   for (double tau : kDensityTemperatures) {
     const Integral a = integrate(two, tau), b = integrate(kWeights, tau);
     table.row({tau, a.total, b.total, b.first, b.largest});
@@ -327,6 +335,7 @@ void show_density(Program& program) {
                     {"mean_of_largest", b.largest}});
   }
   table.print();
+  program.json["density"] = std::move(json);
   std::cout
       << "\n   Cold, the mass lies in the corners, one-hot points, and the mean of y is w. Hot, it "
          "gathers in the\n   middle, and the mean goes to 1/K: that is the bias. Its argmax has "
@@ -441,7 +450,7 @@ void show_training(Program& program, const TrainingSettings& settings) {
       << settings.seeds
       << " seeds; the bound in nats a digit, +- the standard error over seeds; less is better\n\n";
   Table table({"rule", "temperature", "test, one-hot codes", "test, codes as trained on"});
-  Json& json = program.json["training"] = Json::array();
+  Json json = Json::array();
   program.json["data"] = digits.name;
   program.json["steps"] = settings.steps;
   program.json["seeds"] = settings.seeds;
@@ -461,6 +470,7 @@ void show_training(Program& program, const TrainingSettings& settings) {
                     {"by_seed", outcomes[i].one_hot}});
   }
   table.print();
+  program.json["training"] = std::move(json);
 }
 
 }  // namespace
