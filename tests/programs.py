@@ -154,6 +154,136 @@ def your_own(readme):
           "04: the op is right, and zgr is less biased:\n" + out)
 
 
+UNBIASED = ["score-function", "score-function+mean", "score-function+leave-one-out", "muprop", "rebar", "relax",
+            "sum-and-sample", "unordered-set", "arm", "disarm"]
+TEMPERED = ["straight-through", "annealed-straight-through", "gumbel-softmax", "st-gumbel-softmax", "gumbel-rao",
+            "gapped-straight-through", "perturbed"]
+ESTIMATORS = UNBIASED + TEMPERED + ["zero", "exact", "straight-through-identity", "reinmax", "darn", "zgr", "mve",
+                                    "blackbox", "i-mle", "nvil", "vimco"]
+
+
+def estimators(readme):
+    keys = ["problem", "K", "tau", "rule", "bias", "bias_se", "std", "mse", "cosine", "evaluations", "backwards", "solver_calls",
+            "microseconds"]
+    run_, out = run_json("05_estimators", "--quick", "--seed", "1")
+    check(run_["program"] == "05_estimators" and run_["seed"] == 1 and run_["draws"] == 2000, "05's JSON says what was asked for")
+    rows = {}
+    for r in run_["rows"]:
+        check(list(r) == keys, "05: the keys of a row are %s" % list(r))
+        rows[r["problem"], r["K"], r["rule"], r["tau"]] = r
+    check(len(rows) == len(run_["rows"]), "05: no row twice")
+    problems = sorted({(name, k) for name, k, _, _ in rows})
+    check(problems == sorted([(n, k) for n in ["linear", "quadratic", "network"] for k in [2, 8, 64]]
+                             + [(n, 2) for n in ["toy t=0.45", "toy t=0.499", "p-norm p=1.5", "p-norm p=2", "p-norm p=3"]]),
+          "05's problems are %s" % problems)
+    for name, k in problems:
+        what = "05, %s, K = %d: " % (name, k)
+
+        def of(rule, tau=None):
+            return rows[name, k, rule, tau]
+        large = name.startswith("p-norm")
+        expected = {r for r in ESTIMATORS if (k == 2 or r not in ["arm", "disarm"])
+                    and not (large and r in ["exact", "vimco", "sum-and-sample", "unordered-set"])}
+        check({r for n, q, r, _ in rows if (n, q) == (name, k)} == expected, what + "every rule and method")
+        check(what[4:-2] in out, what + "is printed")
+        check(of("score-function+leave-one-out")["std"] < of("score-function")["std"], what + "leave-one-out spreads less")
+        check(abs(of("zero")["mse"] - 1) < 1e-4, what + "the zero gradient is off by the gradient")
+        for rule in UNBIASED:
+            if rule in expected:
+                r = of(rule, 0.5 if rule in ["rebar", "relax"] else None)
+                check(r["bias"] <= 4 * r["bias_se"] + 1e-4, what + "%s is unbiased: %s +- %s" % (rule, r["bias"], r["bias_se"]))
+        if not large:
+            check(of("exact")["bias"] < 1e-6 and of("exact")["std"] == 0 and of("exact")["evaluations"] == k, what + "exact is exact")
+            check(of("mve")["bias_se"] == 0 and of("zgr")["bias_se"] == 0, what + "what depends on the choice alone is enumerated")
+        for tau in [0.1, 0.5, 1, 2, 5]:
+            st, rao = of("st-gumbel-softmax", tau), of("gumbel-rao", tau)
+            check(rao["std"] < 1.01 * st["std"], what + "Gumbel-Rao spreads no more than ST Gumbel-softmax at %s" % tau)
+            check(abs(rao["bias"] - st["bias"]) < 4 * (rao["bias_se"] + st["bias_se"]), what + "and has its mean")
+        plain = of("straight-through", 1)
+        if name == "linear":
+            for r in [plain, of("zgr"), of("reinmax", 1), of("mve"), of("darn")]:
+                check(r["bias"] < 1e-5, what + r["rule"] + " is exact")
+        if name == "quadratic":
+            for r in [of("zgr"), of("reinmax", 1), of("mve")]:
+                check(r["bias"] < 1e-5, what + r["rule"] + " is exact")
+            check(plain["bias"] > 0.05 and (k == 2 or of("darn")["bias"] > 0.05), what + "first order is not")
+        if name == "p-norm p=2":
+            check(of("zgr")["bias"] < 4 * of("zgr")["bias_se"] and plain["bias"] > 4 * plain["bias_se"], what + "second order is needed")
+        if name == "network" and k > 2:
+            cold, hot = of("gumbel-softmax", 0.1), of("gumbel-softmax", 5)
+            check(cold["bias"] < hot["bias"] and cold["std"] > hot["std"], what + "the temperature trades bias for variance")
+        if name == "toy t=0.499":
+            for rule in ["rebar", "relax"]:
+                check(of(rule, 0.5)["std"] < of("score-function+leave-one-out")["std"], what + rule + " spreads less than leave-one-out")
+    for rule, tau in [("straight-through", 1), ("zgr", None), ("reinmax", 1), ("mve", None)]:
+        shown = "%.3f" % rows["network", 8, rule, tau]["bias"]
+        check(shown in readme, "the README has %s's bias on the network, %s" % (rule, shown))
+    check(all(rows["network", 8, "perturbed", tau]["solver_calls"] == 10 for tau in [0.1, 0.5, 1, 2, 5]), "05 counts the solver's calls")
+    budget = {(r["rule"], r["setting"]): r for r in run_["budget"]}
+    loo = [budget["score-function+leave-one-out", m] for m in [2, 3, 4, 6, 8, 12, 16]]
+    check([r["evaluations"] for r in loo] == [2, 3, 4, 6, 8, 12, 16] and all(a["mse"] > b["mse"] for a, b in zip(loo, loo[1:])),
+          "05: leave-one-out gets better with more samples")
+    check(budget["gumbel-rao", 100]["mse"] < budget["gumbel-rao", 1]["mse"] and budget["gumbel-rao", 100]["backwards"] == 1,
+          "05: Gumbel-Rao's draws lower its error, and cost no evaluation")
+    check(budget["unordered-set", 6]["mse"] < budget["unordered-set", 1]["mse"] and budget["unordered-set", 6]["evaluations"] == 6,
+          "05: the unordered set gets better with its size")
+
+    def twice():
+        again, _ = run_json("05_estimators", "--quick", "--problem", "toy", "--tuning", "20", "--seed", "4")
+        check(again["budget"] == [] and {r["problem"] for r in again["rows"]} == {"toy t=0.45", "toy t=0.499"}, "05 --problem toy")
+        for r in again["rows"]:
+            r["microseconds"] = 0
+        return again
+    check(twice() == twice(), "05: the same seed gives the same figures")
+    with tempfile.TemporaryDirectory() as folder:
+        status, _, _ = run("05_estimators", "--quick", "--draws", "500", "--tuning", "1", "--problem", "network", "--out", folder)
+        names = ["estimators.csv", "estimators_bias_variance.csv", "estimators_budget.csv"]
+        check(status == 0 and set(names) <= set(os.listdir(folder)), "05 writes its CSV")
+    refused(2, "--problem is 'cubic'; need linear, quadratic, network, toy, or p-norm", "05_estimators", "--problem", "cubic")
+    refused(2, "--draws", "05_estimators", "--draws", "10")
+
+
+def temperature():
+    run_, out = run_json("06_temperature", "--quick")
+    check(run_["program"] == "06_temperature" and run_["data"] == "UCI digits" and run_["draws"] == 10000 and run_["seeds"] == 2,
+          "06's JSON says what was asked for")
+    for r in run_["frequencies"]:
+        what = "06, category %d: " % r["category"]
+        check(abs(r["gumbel"] - r["softmax"]) < 4 * r["gumbel_se"], what + "Gumbel noise gives softmax's frequency")
+        for noise in ["uniform_on_weights", "uniform_on_logits"]:
+            check(abs(r[noise] - r["softmax"]) > 10 * r[noise + "_se"], what + noise + " does not")
+            check(abs(r[noise] - r[noise + "_integral"]) <= 4 * r[noise + "_se"] + 1e-9, what + noise + " is as its integral says")
+    check(len(run_["frequencies"]) == 3, "06 has three categories")
+    trade = {(r["rule"], r["tau"]): r for r in run_["trade_off"]}
+    for rule in ["gumbel-softmax", "st-gumbel-softmax"]:
+        taus = sorted(tau for name, tau in trade if name == rule)
+        check(len(taus) == 12 and all(trade[rule, a]["std"] > trade[rule, b]["std"] for a, b in zip(taus, taus[1:])),
+              "06: %s spreads less the hotter it is" % rule)
+        check(all(trade[rule, a]["bias"] < trade[rule, b]["bias"] + 4 * trade[rule, a]["bias_se"] for a, b in zip(taus, taus[1:]))
+              and trade[rule, 5]["bias"] > trade[rule, 0.1]["bias"] + 4 * trade[rule, 0.1]["bias_se"], "06: %s has more bias" % rule)
+    cold = trade["gumbel-softmax", 0.05], trade["st-gumbel-softmax", 0.05]
+    check(cold[0]["bias"] < 4 * cold[0]["bias_se"] < cold[1]["bias"], "06: cold, the soft form has next to no bias, the other has")
+    largest = [r["mean_of_largest"] for r in run_["density"]]
+    check(len(largest) == 6 and largest == sorted(largest, reverse=True), "06: the colder, the nearer to one-hot")
+    for r in run_["density"]:
+        check(abs(r["integral_2"] - 1) < 1e-4 and abs(r["integral_3"] - 1) < 1e-4, "06: the density's integral at %s" % r["tau"])
+    check(abs(run_["density"][0]["mean_of_first"] - 0.1) < 0.002, "06: cold, the mean of y is w")
+    runs = {(r["rule"], r["temperature"]): r for r in run_["training"]}
+    check(len(runs) == 12 and len(runs["gumbel-softmax", "2"]["by_seed"]) == 2, "06 trains each rule at six temperatures")
+    for (rule, tau), r in runs.items():
+        check(rule == "gumbel-softmax" or r["one_hot"] == r["relaxed"], "06: a straight-through code is one-hot")
+        check(r["annealed"] == (tau == "2 to 0.3"), "06: %s is annealed or not" % tau)
+    soft = [runs["gumbel-softmax", tau] for tau in ["0.1", "0.5", "1", "2"]]
+    check(all(a["one_hot"] - a["relaxed"] < b["one_hot"] - b["relaxed"] for a, b in zip(soft, soft[1:])), "06: the hotter, the larger the gap")
+    check(runs["gumbel-softmax", "2 to 0.3"]["one_hot"] < soft[2]["one_hot"] - 0.5, "06: annealing beats a fixed 1")
+    with tempfile.TemporaryDirectory() as folder:
+        status, _, _ = run("06_temperature", "--quick", "--steps", "15", "--seeds", "1", "--draws", "1000", "--out", folder)
+        names = ["noise", "trade_off", "density", "simplex", "training"]
+        check(status == 0 and {"temperature_%s.csv" % n for n in names} <= set(os.listdir(folder)), "06 writes its CSV")
+    refused(2, "no/such/folder", "06_temperature", "--data", "no/such/folder")
+    refused(2, "--steps", "06_temperature", "--steps", "3")
+
+
 ap = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
 ap.add_argument("--build", required=True)
 ap.add_argument("--source", required=True)
@@ -169,5 +299,7 @@ argmax_gradients()
 readme_table(text)
 zero_one_loss()
 your_own(text)
+estimators(text)
+temperature()
 print("%(passed)d passed, %(failed)d failed" % counts)
 sys.exit(1 if counts["failed"] else 0)
