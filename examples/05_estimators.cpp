@@ -107,7 +107,7 @@ std::vector<Problem> all_problems(std::uint64_t seed) {
   Rng rng(seed);
   std::vector<Problem> all;
   for (auto make : {linear_problem, quadratic_problem, network_problem})
-    for (std::size_t k : {2, 8, 64}) all.push_back(make(k, rng));
+    for (std::size_t k : std::vector<std::size_t>{2, 8, 64}) all.push_back(make(k, rng));
   for (const char* t : {"0.45", "0.499"}) all.push_back(rebar_toy(t));
   for (const char* p : {"1.5", "2", "3"}) all.push_back(p_norm_toy(p, rng));
   return all;
