@@ -71,7 +71,7 @@ Problem network_problem(std::size_t k, Rng& rng) {
 Problem rebar_toy(const std::string& t) {
   const double target = std::stod(t);
   return {"toy t=" + t,
-          "f(z) = (z - " + t + ")^2 of a binary z, REBAR's and RELAX's toy",
+          "f(z) = (z - " + t + ")^2 of a binary z, REBAR's and RELAX's toy, at log-odds 1",
           2,
           1,
           Tensor{0, 1},
