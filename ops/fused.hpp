@@ -63,7 +63,7 @@ void run(const Stretches& layout, const Scalar* const* data, std::size_t begin, 
                     constexpr std::size_t j = decltype(index)::value;
                     Number<derivatives ? 1u << j : 0u> x;
                     x.value = pack(j);
-                    if constexpr (derivatives) x.slope[0] = number::all(1);
+                    if constexpr (derivatives) x.slope[0] = packs::all(1);
                     return x;
                   };
                   const auto y = f(number(std::integral_constant<std::size_t, k>{})...);
@@ -153,7 +153,7 @@ double sum_up(const Shape& shape, const std::array<Var, sizeof...(k)>& x, const 
     }
   const std::size_t size = size_of(shape), blocks = (size + kGrain - 1) / kGrain;
   std::vector<double> sums(blocks, 0.0);
-  const Pack scale = number::all(factor);
+  const Pack scale = packs::all(factor);
   parallel_for(size, kGrain, [&](std::size_t begin, std::size_t end) {
     for (std::size_t b = begin / kGrain; b * kGrain < end; ++b) {
       Pack sum{};

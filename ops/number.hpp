@@ -37,7 +37,7 @@ struct Number {
   Pack slope[count == 0 ? 1 : count];
 };
 
-namespace number {
+namespace packs {
 
 [[gnu::always_inline]] inline Pack all(double c) { return static_cast<Scalar>(c) - Pack{}; }
 [[gnu::always_inline]] inline Number<0> constant(double c) { return {all(c), {}}; }
@@ -121,32 +121,32 @@ template <unsigned a, unsigned b>
   return y;
 }
 
-}  // namespace number
+}  // namespace packs
 
 template <unsigned a, unsigned b>
 [[gnu::always_inline]] inline Number<a | b> operator+(const Number<a>& x, const Number<b>& y) {
-  return number::chain(x, y, x.value + y.value, number::all(1), number::all(1));
+  return packs::chain(x, y, x.value + y.value, packs::all(1), packs::all(1));
 }
 template <unsigned a, unsigned b>
 [[gnu::always_inline]] inline Number<a | b> operator-(const Number<a>& x, const Number<b>& y) {
-  return number::chain(x, y, x.value - y.value, number::all(1), number::all(-1));
+  return packs::chain(x, y, x.value - y.value, packs::all(1), packs::all(-1));
 }
 template <unsigned a, unsigned b>
 [[gnu::always_inline]] inline Number<a | b> operator*(const Number<a>& x, const Number<b>& y) {
-  return number::chain(x, y, x.value * y.value, y.value, x.value);
+  return packs::chain(x, y, x.value * y.value, y.value, x.value);
 }
 template <unsigned a, unsigned b>
 [[gnu::always_inline]] inline Number<a | b> operator/(const Number<a>& x, const Number<b>& y) {
   const Pack over = 1 / y.value, value = x.value / y.value;
-  return number::chain(x, y, value, over, -value * over);
+  return packs::chain(x, y, value, over, -value * over);
 }
 template <unsigned a>
 [[gnu::always_inline]] inline Number<a> operator-(const Number<a>& x) {
-  return number::chain(x, -x.value, number::all(-1));
+  return packs::chain(x, -x.value, packs::all(-1));
 }
 template <unsigned a>
 [[gnu::always_inline]] inline Number<a> operator+(const Number<a>& x, double c) {
-  return x + number::constant(c);
+  return x + packs::constant(c);
 }
 template <unsigned a>
 [[gnu::always_inline]] inline Number<a> operator+(double c, const Number<a>& x) {
@@ -158,11 +158,11 @@ template <unsigned a>
 }
 template <unsigned a>
 [[gnu::always_inline]] inline Number<a> operator-(double c, const Number<a>& x) {
-  return number::constant(c) - x;
+  return packs::constant(c) - x;
 }
 template <unsigned a>
 [[gnu::always_inline]] inline Number<a> operator*(const Number<a>& x, double c) {
-  return x * number::constant(c);
+  return x * packs::constant(c);
 }
 template <unsigned a>
 [[gnu::always_inline]] inline Number<a> operator*(double c, const Number<a>& x) {
@@ -170,78 +170,77 @@ template <unsigned a>
 }
 template <unsigned a>
 [[gnu::always_inline]] inline Number<a> operator/(const Number<a>& x, double c) {
-  return number::chain(x, x.value / number::all(c), 1 / number::all(c));
+  return packs::chain(x, x.value / packs::all(c), 1 / packs::all(c));
 }
 template <unsigned a>
 [[gnu::always_inline]] inline Number<a> operator/(double c, const Number<a>& x) {
-  return number::constant(c) / x;
+  return packs::constant(c) / x;
 }
 
 template <unsigned a>
 [[gnu::always_inline]] inline Number<a> exp(const Number<a>& x) {
-  const Pack y = number::exp(x.value);
-  return number::chain(x, y, y);
+  const Pack y = packs::exp(x.value);
+  return packs::chain(x, y, y);
 }
 template <unsigned a>
 [[gnu::always_inline]] inline Number<a> log(const Number<a>& x) {
-  return number::chain(x, number::log(x.value), 1 / x.value);
+  return packs::chain(x, packs::log(x.value), 1 / x.value);
 }
 template <unsigned a>
 [[gnu::always_inline]] inline Number<a> tanh(const Number<a>& x) {
-  const Pack y = number::tanh(x.value);
-  return number::chain(x, y, 1 - y * y);
+  const Pack y = packs::tanh(x.value);
+  return packs::chain(x, y, 1 - y * y);
 }
 template <unsigned a>
 [[gnu::always_inline]] inline Number<a> sigmoid(const Number<a>& x) {
-  const Pack y = 1 / (1 + number::exp(-x.value));
-  return number::chain(x, y, y * (1 - y));
+  const Pack y = 1 / (1 + packs::exp(-x.value));
+  return packs::chain(x, y, y * (1 - y));
 }
 template <unsigned a>
 [[gnu::always_inline]] inline Number<a> softplus(const Number<a>& x) {
-  return number::chain(x, number::softplus(x.value), 1 / (1 + number::exp(-x.value)));
+  return packs::chain(x, packs::softplus(x.value), 1 / (1 + packs::exp(-x.value)));
 }
 template <unsigned a>
 [[gnu::always_inline]] inline Number<a> relu(const Number<a>& x) {
   const auto positive = x.value > 0;
-  return number::chain(x, positive ? x.value : Pack{}, positive ? number::all(1) : Pack{});
+  return packs::chain(x, positive ? x.value : Pack{}, positive ? packs::all(1) : Pack{});
 }
 template <unsigned a>
 [[gnu::always_inline]] inline Number<a> sqrt(const Number<a>& x) {
-  const Pack y = number::sqrt(x.value);
-  return number::chain(x, y, number::all(0.5) / y);
+  const Pack y = packs::sqrt(x.value);
+  return packs::chain(x, y, packs::all(0.5) / y);
 }
 template <unsigned a>
 [[gnu::always_inline]] inline Number<a> square(const Number<a>& x) {
-  return number::chain(x, x.value * x.value, x.value + x.value);
+  return packs::chain(x, x.value * x.value, x.value + x.value);
 }
 template <unsigned a>
 [[gnu::always_inline]] inline Number<a> pow(const Number<a>& x, double p) {
-  const Pack slope = p == 0 ? Pack{} : number::all(p) * number::pow(x.value, number::all(p - 1));
-  return number::chain(x, number::pow(x.value, number::all(p)), slope);
+  const Pack slope = p == 0 ? Pack{} : packs::all(p) * packs::pow(x.value, packs::all(p - 1));
+  return packs::chain(x, packs::pow(x.value, packs::all(p)), slope);
 }
 template <unsigned a, unsigned b>
 [[gnu::always_inline]] inline Number<a | b> pow(const Number<a>& x, const Number<b>& p) {
-  const Pack y = number::pow(x.value, p.value);
-  return number::chain(x, p, y, p.value * number::pow(x.value, p.value - 1),
-                       y * number::log(x.value));
+  const Pack y = packs::pow(x.value, p.value);
+  return packs::chain(x, p, y, p.value * packs::pow(x.value, p.value - 1), y * packs::log(x.value));
 }
 template <unsigned a>
 [[gnu::always_inline]] inline Number<a> abs(const Number<a>& x) {
-  const Pack sign = x.value > 0 ? number::all(1) : x.value < 0 ? number::all(-1) : Pack{};
-  return number::chain(x, x.value < 0 ? -x.value : x.value, sign);
+  const Pack sign = x.value > 0 ? packs::all(1) : x.value < 0 ? packs::all(-1) : Pack{};
+  return packs::chain(x, x.value < 0 ? -x.value : x.value, sign);
 }
 template <unsigned a>
 [[gnu::always_inline]] inline Number<a> clip(const Number<a>& x, double low, double high) {
-  const Pack l = number::all(low), h = number::all(high);
+  const Pack l = packs::all(low), h = packs::all(high);
   const Pack y = x.value < l ? l : x.value > h ? h : x.value;
-  return number::chain(x, y, y == x.value ? number::all(1) : Pack{});
+  return packs::chain(x, y, y == x.value ? packs::all(1) : Pack{});
 }
 template <unsigned a, unsigned b>
 [[gnu::always_inline]] inline Number<a | b> maximum(const Number<a>& x, const Number<b>& y) {
-  const Pack one = number::all(1), half = number::all(0.5);
+  const Pack one = packs::all(1), half = packs::all(0.5);
   const auto above = x.value > y.value, below = x.value < y.value;
   const Pack share = above ? one : below ? Pack{} : half;
-  return number::chain(x, y, below ? y.value : x.value, share, 1 - share);
+  return packs::chain(x, y, below ? y.value : x.value, share, 1 - share);
 }
 template <unsigned a, unsigned b>
 [[gnu::always_inline]] inline Number<a | b> minimum(const Number<a>& x, const Number<b>& y) {
@@ -250,7 +249,7 @@ template <unsigned a, unsigned b>
 
 template <unsigned a, unsigned b>
 [[gnu::always_inline]] inline Number<0> greater(const Number<a>& x, const Number<b>& y) {
-  return {x.value > y.value ? number::all(1) : Pack{}, {}};
+  return {x.value > y.value ? packs::all(1) : Pack{}, {}};
 }
 template <unsigned a, unsigned b>
 [[gnu::always_inline]] inline Number<0> less(const Number<a>& x, const Number<b>& y) {
@@ -258,7 +257,7 @@ template <unsigned a, unsigned b>
 }
 template <unsigned a, unsigned b>
 [[gnu::always_inline]] inline Number<0> equal(const Number<a>& x, const Number<b>& y) {
-  return {x.value == y.value ? number::all(1) : Pack{}, {}};
+  return {x.value == y.value ? packs::all(1) : Pack{}, {}};
 }
 template <unsigned c, unsigned a, unsigned b>
 [[gnu::always_inline]] inline Number<a | b> where(const Number<c>& condition, const Number<a>& x,
@@ -266,7 +265,7 @@ template <unsigned c, unsigned a, unsigned b>
   const auto no = condition.value == 0;
   Number<a | b> z;
   z.value = no ? y.value : x.value;
-  number::each_input<(a | b)>([&](auto index) {
+  packs::each_input<(a | b)>([&](auto index) {
     constexpr unsigned k = decltype(index)::value;
     Pack p{}, q{};
     if constexpr (a >> k & 1) p = x.slope[Number<a>::place(k)];
