@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "engine/lanes.hpp"
+#include "engine/parallel.hpp"
 #include "engine/sweep.hpp"
 
 namespace argtape {
@@ -113,10 +114,29 @@ void gather_sums(const Tensor& x, const Shape& shape, Sum* out) {
   along_rows(shape, x.shape(), [&x, out](const Bundle& b) {
     const Scalar* p = x.data() + b.large;
     Sum* to = out + b.small;
-    if (!b.moving) return sum_rows(p, b.rows, b.length, to, b.step);
-    for (std::size_t r = 0; r < b.rows; ++r, p += b.length, to += b.step) {
+    if (b.moving) {
+      parallel_for(b.length, std::max(std::size_t{64}, kGrain / b.rows),
+                   [&](std::size_t begin, std::size_t end) {
+                     for (std::size_t r = 0; r < b.rows; ++r) {
+                       const Scalar* from = p + r * b.length;
+                       Sum* sums = to + r * b.step;
 #pragma omp simd
-      for (std::size_t i = 0; i < b.length; ++i) to[i] += p[i];
+                       for (std::size_t i = begin; i < end; ++i) sums[i] += from[i];
+                     }
+                   });
+    } else if (b.rows > 1 && b.step > 0) {
+      parallel_for(b.rows, rows_of_grain(b.length), [&](std::size_t begin, std::size_t end) {
+        sum_rows(p + begin * b.length, end - begin, b.length, to + begin * b.step, b.step);
+      });
+    } else {
+      // One sum: in blocks that do not depend on the threads.
+      const std::size_t n = b.rows * b.length;
+      std::vector<double> blocks((n + kGrain - 1) / kGrain, 0.0);
+      parallel_for(n, kGrain, [&](std::size_t begin, std::size_t end) {
+        for (std::size_t i = begin; i < end; i += kGrain)
+          sum_rows(p + i, 1, std::min(kGrain, end - i), &blocks[i / kGrain], 0);
+      });
+      for (double s : blocks) *to += static_cast<Sum>(s);
     }
   });
 }
@@ -141,13 +161,16 @@ Tensor broadcast_to(const Tensor& x, const Shape& shape) {
   require_fits("broadcast_to", x.shape(), shape);
   Tensor out = uninitialised(shape);
   along_rows(x.shape(), shape, [&x, &out](const Bundle& b) {
-    const Scalar* p = x.data() + b.small;
-    Scalar* o = out.data() + b.large;
-    for (std::size_t r = 0; r < b.rows; ++r, p += b.step, o += b.length)
-      if (b.moving)
-        std::copy(p, p + b.length, o);
-      else
-        std::fill(o, o + b.length, *p);
+    parallel_for(b.rows, rows_of_grain(b.length), [&](std::size_t begin, std::size_t end) {
+      for (std::size_t r = begin; r < end; ++r) {
+        const Scalar* p = x.data() + b.small + r * b.step;
+        Scalar* o = out.data() + b.large + r * b.length;
+        if (b.moving)
+          std::copy(p, p + b.length, o);
+        else
+          std::fill(o, o + b.length, *p);
+      }
+    });
   });
   return out;
 }
@@ -156,8 +179,10 @@ void add_to(Tensor& a, const Tensor& b) {
   Scalar* p = a.data();
   const Scalar* q = b.data();
   const std::size_t n = a.size();
+  parallel_for(n, kGrain, [=](std::size_t begin, std::size_t end) {
 #pragma omp simd
-  for (std::size_t i = 0; i < n; ++i) p[i] += q[i];
+    for (std::size_t i = begin; i < end; ++i) p[i] += q[i];
+  });
 }
 
 Var sum_to(Var x, const Shape& shape) {

@@ -6,6 +6,7 @@
 #include <condition_variable>
 #include <exception>
 #include <mutex>
+#include <system_error>
 #include <thread>
 #include <vector>
 
@@ -22,24 +23,19 @@ void pause() {
 // finds it closed and is not waited for.
 class Pool {
  public:
-  ~Pool() {
-    {
-      const std::lock_guard<std::mutex> lock(sleep_);
-      stop_ = true;
-    }
-    wake_.notify_all();
-    for (std::thread& t : workers_) t.join();
-  }
-
   // False if the pool works for somebody else.
   bool run(std::size_t n, std::size_t grain, void (*work)(void*, std::size_t, std::size_t),
            void* context) {
     const std::unique_lock<std::mutex> use(use_, std::try_to_lock);
     if (!use) return false;
     const auto count = static_cast<std::size_t>(threads());
-    while (workers_.size() + 1 < count) {
-      const std::size_t index = workers_.size();
-      workers_.emplace_back([this, index] { serve(index); });
+    try {
+      while (workers_.size() + 1 < count) {
+        const std::size_t index = workers_.size();
+        workers_.emplace_back([this, index] { serve(index); });
+      }
+    } catch (const std::system_error&) {
+      // The machine has no more threads to give: those there are do the work.
     }
     // A few pieces for each thread, so that none waits long for one that was held up.
     const std::size_t grains = (n + grain - 1) / grain, pieces = std::min(grains, 4 * count);
@@ -89,7 +85,8 @@ class Pool {
 
   void serve(std::size_t index) {
     std::uint64_t seen = 0;
-    while (next_job(seen)) {
+    for (;;) {
+      wait_for_job(seen);
       ++inside_;
       if (open_ && index < helpers_) take_pieces();
       --inside_;
@@ -97,30 +94,28 @@ class Pool {
   }
 
   // Jobs come in quick succession: it watches for the next one before it goes to sleep.
-  bool next_job(std::uint64_t& seen) {
+  void wait_for_job(std::uint64_t& seen) {
     constexpr auto watch = std::chrono::microseconds(100);
     const auto start = std::chrono::steady_clock::now();
     do {
       for (int i = 0; i < 64; ++i) {
         if (job_ != seen) {
           seen = job_;
-          return true;
+          return;
         }
         pause();
       }
     } while (std::chrono::steady_clock::now() - start < watch);
     std::unique_lock<std::mutex> lock(sleep_);
     ++sleepers_;
-    wake_.wait(lock, [&] { return stop_ || job_ != seen; });
+    wake_.wait(lock, [&] { return job_ != seen; });
     --sleepers_;
     seen = job_;
-    return !stop_;
   }
 
   std::mutex use_, sleep_, failing_;
   std::condition_variable wake_;
   std::vector<std::thread> workers_;
-  bool stop_ = false;
 
   // The job. Sequentially consistent: a worker that saw it open is counted in before it is closed.
   std::atomic<std::uint64_t> job_{0};
@@ -136,7 +131,9 @@ class Pool {
 
 void run_pieces(std::size_t n, std::size_t grain, void (*work)(void*, std::size_t, std::size_t),
                 void* context) {
-  static Pool pool;
+  // Never destroyed: work may be done after main(), and a process that was forked has no workers to
+  // wait for.
+  static Pool& pool = *new Pool;
   if (Pool::in_piece() || !pool.run(n, grain, work, context)) work(context, 0, n);
 }
 

@@ -31,13 +31,16 @@ const char* edge_style(Flow flow, bool wanted) {
   return "color=black";
 }
 
+// backward_once() has given some values back.
+std::string shown_shape(const Node& n) { return n.value ? str(n.value->shape()) : "(given back)"; }
+
 }  // namespace
 
 std::string to_text(const Tape& tape) {
   std::ostringstream out;
   for (std::size_t i = 0; i < tape.size(); ++i) {
     const Node& n = tape.node(i);
-    out << '#' << i << ' ' << n.op.name << ' ' << str(n.value->shape());
+    out << '#' << i << ' ' << n.op.name << ' ' << shown_shape(n);
     for (std::size_t k = 0; k < n.inputs.size(); ++k) out << (k ? ", #" : " <- #") << n.inputs[k];
     if (n.parameter) out << "  (parameter)";
     if (n.op.flow == Flow::surrogate) out << "  ~ passes back a surrogate";
@@ -52,7 +55,7 @@ std::string to_dot(const Tape& tape) {
   out << "digraph tape {\n  node [fontname=\"Helvetica\", shape=ellipse];\n";
   for (std::size_t i = 0; i < tape.size(); ++i) {
     const Node& n = tape.node(i);
-    out << "  n" << i << " [label=" << quoted(n.op.name + " " + str(n.value->shape()));
+    out << "  n" << i << " [label=" << quoted(n.op.name + " " + shown_shape(n));
     if (n.op.flow != Flow::exact)
       out << ", shape=box, style=filled, fillcolor="
           << (n.op.flow == Flow::cut ? "\"#F8D0D0\"" : "\"#FBE3CC\"");

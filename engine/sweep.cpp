@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <deque>
 #include <stdexcept>
+#include <unordered_map>
 
 #include "engine/broadcast.hpp"
 #include "engine/parallel.hpp"
@@ -95,7 +96,8 @@ class Sweep {
 
   void count_uses();
   void done_with(std::uint32_t i, const Take& take);
-  std::vector<std::uint32_t> uses_;  // in the last sweep: of each node, by nodes not yet passed
+  // In the last sweep: the uses of each node by nodes not yet passed, and where they are counted.
+  std::vector<std::uint32_t> uses_, counted_;
 };
 
 namespace {
@@ -179,26 +181,32 @@ Sweep::~Sweep() {
 
 void Sweep::count_uses() {
   uses_.assign(count_, 0);
-  for (std::uint32_t i = 0; i < count_; ++i)
-    for (std::uint32_t in : tape_.nodes_[i].inputs) ++uses_[in];
+  counted_.resize(count_);
+  std::unordered_map<const Tensor*, std::uint32_t> first;
+  for (std::uint32_t i = 0; i < count_; ++i) {
+    const Node& n = tape_.nodes_[i];
+    // A tensor borrowed more than once is one parameter, whose uses count together.
+    counted_[i] = n.value == &n.own ? i : first.emplace(n.value, i).first->second;
+    for (std::uint32_t in : n.inputs) ++uses_[counted_[in]];
+  }
 }
 
 // Node i has been passed: its value goes, unless it was the caller's, and a parameter whose last
 // use it was is complete.
 void Sweep::done_with(std::uint32_t i, const Take& take) {
   Node& n = tape_.nodes_[i];
-  const auto hand_over = [&](std::uint32_t p) {
-    if (!tape_.nodes_[p].parameter) return;
-    if (slot_[p] == kNone) add_numbers(p, zeros(tape_.nodes_[p].value->shape()));
-    take(tape_.var(p), whole(p));
-    free_slot(p);
+  const auto hand_over = [&](std::uint32_t counted) {
+    uses_[counted] = kNone;
+    for (std::uint32_t p : tape_.parameters_) {
+      if (p >= count_ || counted_[p] != counted) continue;
+      if (slot_[p] == kNone) add_numbers(p, zeros(tape_.nodes_[p].value->shape()));
+      take(tape_.var(p), whole(p));
+      free_slot(p);
+    }
   };
   for (std::uint32_t in : n.inputs)
-    if (--uses_[in] == 0) {
-      hand_over(in);
-      uses_[in] = kNone;
-    }
-  if (uses_[i] == 0) hand_over(i);  // nobody used it
+    if (--uses_[counted_[in]] == 0 && tape_.nodes_[in].inputs.empty()) hand_over(counted_[in]);
+  if (n.parameter && uses_[counted_[i]] == 0) hand_over(counted_[i]);  // nobody used it
   n.backward = nullptr;
   const bool cost =
       std::any_of(costs_.begin(), costs_.end(), [i](const Var& c) { return c.index == i; });
@@ -302,7 +310,10 @@ void Sweep::add_copy(std::uint32_t i, const Tensor& g) {
 
 // The node's own gradient, on to an input.
 void Sweep::hand_on(const Arrival& at, std::uint32_t in, Way way, bool last) {
-  const Shape& shape = tape_.nodes_[in].value->shape();
+  const Shape &shape = tape_.nodes_[in].value->shape(), &from = at.out().shape();
+  if ((way == Way::spread && !broadcasts_to(from, shape)) ||
+      (way == Way::reshaped && size_of(from) != size_of(shape)))
+    wrong_shape(at, in, from);
   const bool alike = way == Way::spread || (way == Way::same && shape == at.out().shape());
   const Tensor& own = alike ? pool_[slot_[at.index_]] : whole(at.index_);
   if (!alike && way == Way::same) {

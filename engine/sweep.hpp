@@ -121,6 +121,7 @@ Gradients backward(Inputs costs, Inputs also = {}, Inputs weights = {});
 /// the parameter itself, which nobody will read again; what the sweep has passed is given back,
 /// values included, but for those of the costs and the parameters. After it, other values may not
 /// be read (std::logic_error), nor the tape be swept.
+/// If it throws, some parameters have been handed over and others not.
 void backward_once(Inputs costs, const std::function<void(Var parameter, Tensor& gradient)>& take);
 
 /// The same without leaving a trace: nothing is counted, and no baseline learns.

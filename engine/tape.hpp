@@ -110,6 +110,10 @@ class Tape {
   /// copied: they must outlive the tape and keep still until its last sweep.
   std::vector<Var> borrow_parameters(const std::vector<Tensor>& values);
   Var borrow_constant(const Tensor& value, std::string name = "constant");
+  std::vector<Var> borrow_parameters(std::vector<Tensor>&& values) = delete;
+  Var borrow_constant(Tensor&& value, std::string name = "constant") = delete;
+  template <class E>
+  Var borrow_constant(const xt::xexpression<E>& value, std::string name = "constant") = delete;
 
   /// Any other xtensor expression of this library's Scalar, evaluated.
   template <class E>

@@ -18,12 +18,12 @@ template <class V>
   return x - V{};
 }
 
-// The nearest integers of |x| < 2^22, as numbers and as integers.
+// The nearest integers of |x| < 2^31, as numbers and as integers.
 template <class V>
 [[gnu::always_inline]] inline V round(V x, Integers<V>& n) {
-  const V magic = all<V>(12582912.f), shifted = x + magic;  // 1.5 * 2^23
-  n = (Integers<V>)shifted - (Integers<V>)magic;
-  return shifted - magic;
+  const V half = x < 0.f ? all<V>(-0.5f) : all<V>(0.5f);
+  n = __builtin_convertvector(x + half, Integers<V>);
+  return __builtin_convertvector(n, V);
 }
 
 template <class V>

@@ -107,9 +107,12 @@ void Adam::step(std::vector<Tensor>& parameters, const std::vector<Var>& on_tape
 void Adam::step(std::vector<Tensor>& parameters, const std::vector<Var>& on_tape, Inputs costs) {
   prepare("Adam", parameters, on_tape, mean_);
   prepare("Adam", parameters, on_tape, square_);
-  ++steps_;
-  sweep_and_update("Adam", on_tape, costs,
-                   [&](std::size_t i, const Tensor& g) { update(parameters[i], i, g); });
+  bool begun = false;  // a sweep that is refused is no step
+  sweep_and_update("Adam", on_tape, costs, [&](std::size_t i, const Tensor& g) {
+    if (!begun) ++steps_;
+    begun = true;
+    update(parameters[i], i, g);
+  });
 }
 
 void Adam::update(Tensor& parameter, std::size_t i, const Tensor& gradient) {

@@ -18,7 +18,8 @@ class Sgd {
   void step(std::vector<Tensor>& parameters, const std::vector<Var>& on_tape,
             const Gradients& gradients);
   /// The same from the costs: the tape's last sweep, backward_once(), which changes each parameter
-  /// as soon as its gradient is complete. It takes the least memory.
+  /// as soon as its gradient is complete. It takes the least memory. If the sweep
+  /// throws, some parameters may have been changed already.
   void step(std::vector<Tensor>& parameters, const std::vector<Var>& on_tape, Inputs costs);
   double rate;
 

@@ -3,6 +3,7 @@
 #include <stdexcept>
 
 #include "ops/map.hpp"
+#include "ops/number.hpp"
 
 namespace argtape {
 inline namespace ARGTAPE_ABI {
@@ -141,8 +142,10 @@ Var square(Var x) {
 }
 
 Var pow(Var x, double p) {
-  // The formula below would multiply 0 by infinity at x = 0.
-  if (p == 0) return x * 0.0 + 1.0;
+  // The formula below would multiply 0 by infinity at x = 0. x^0 is 1 for every x.
+  if (p == 0)
+    return map(
+        "pow", x, [](Lane) { return Lane(1); }, [](auto g, auto, auto) { return g * 0.0f; });
   if (p == 1) return x * 1.0;
   return map(
       "pow", x, [p = scalar(p)](Lane v) { return power(v, p); },
@@ -162,10 +165,13 @@ Var abs(Var x) {
       [](auto g, auto v, auto) { return keep_positive(v, g) - keep_positive(-v, g); });
 }
 
+void refuse_clip(double low, double high) {
+  throw std::invalid_argument("clip: low is " + str(low) + ", high is " + str(high) +
+                              "; need low <= high");
+}
+
 Var clip(Var x, double low, double high) {
-  if (!(low <= high))
-    throw std::invalid_argument("clip: low is " + str(low) + ", high is " + str(high) +
-                                "; need low <= high");
+  if (!(low <= high)) refuse_clip(low, high);
   const Scalar l = scalar(low), h = scalar(high);
   return map(
       "clip", x,

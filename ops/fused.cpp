@@ -30,6 +30,11 @@ void give_derivatives(Arrival& at, Var y, const std::vector<Var>& stand_ins, dou
   std::vector<Var> wanted;
   for (std::size_t i = 0; i < at.inputs(); ++i)
     if (at.wants(i)) wanted.push_back(stand_ins[i]);
+  // The formula may ignore the very input that the shape comes from.
+  Shape shape = y.shape();
+  for (std::size_t i = 0; i < at.inputs(); ++i)
+    shape = broadcast_shape("elementwise", shape, at.in(i).shape());
+  if (y.shape() != shape) y = broadcast_to(y, shape);
   const Var g = factor == 1 ? at.gradient() : at.gradient() * factor;
   const std::vector<Var> slopes =
       differentiate(y, wanted, g.shape() == y.shape() ? g : broadcast_to(g, y.shape()));

@@ -36,6 +36,21 @@ Shape shape_of(const char* op, Inputs inputs);
 std::vector<Var> stand_ins(Arrival& at);
 void give_derivatives(Arrival& at, Var y, const std::vector<Var>& stand_ins, double factor);
 
+/// Where a node's derivatives are put: straight into the sweep's sink where an input has the
+/// result's shape, else into a tensor of that shape, to be summed.
+struct Slopes {
+  explicit Slopes(Arrival& at);
+  /// Hands over what was to be summed.
+  void give(Arrival& at);
+  Scalar* to[Stretches::kMostInputs] = {};
+  bool add[Stretches::kMostInputs] = {};
+
+ private:
+  std::vector<Tensor> whole_;
+};
+
+inline namespace ARGTAPE_PACKS {
+
 [[gnu::always_inline]] inline Pack load(const Scalar* p, std::size_t n) {
   Pack v{};
   std::memcpy(&v, p, n * sizeof(Scalar));
@@ -91,19 +106,6 @@ template <class Count, unsigned inputs, std::size_t... k>
   };
   (one(std::integral_constant<unsigned, k>{}), ...);
 }
-
-/// Where a node's derivatives are put: straight into the sweep's sink where an input has the
-/// result's shape, else into a tensor of that shape, to be summed.
-struct Slopes {
-  explicit Slopes(Arrival& at);
-  /// Hands over what was to be summed.
-  void give(Arrival& at);
-  Scalar* to[Stretches::kMostInputs] = {};
-  bool add[Stretches::kMostInputs] = {};
-
- private:
-  std::vector<Tensor> whole_;
-};
 
 /// The backward pass of elementwise(): derivative times the gradient that arrived.
 template <class F, std::size_t... k>
@@ -193,6 +195,7 @@ double sum_up(const Shape& shape, const std::array<Var, sizeof...(k)>& x, const 
 template <class F, std::size_t... k>
 Var sum(const char* name, bool mean, const F& f, const std::array<Var, sizeof...(k)>& x,
         std::index_sequence<k...> all) {
+  static_assert(sizeof...(k) < Stretches::kMostInputs, "sum_of, mean_of: at most 7 inputs");
   const Shape shape = shape_of(name, {x[k]...});
   const std::size_t size = size_of(shape);
   if (mean && size == 0) refuse_empty(name, shape);
@@ -220,9 +223,13 @@ Var sum(const char* name, bool mean, const F& f, const std::array<Var, sizeof...
   });
 }
 
+}  // namespace ARGTAPE_PACKS
 }  // namespace fused
 
-/// f(x...), number by number; the inputs broadcast. f takes as many numbers and returns one.
+inline namespace ARGTAPE_PACKS {
+
+/// f(x...), number by number; the inputs, 7 at most, broadcast. f takes as many numbers and returns
+/// one. (pow alone is not vectorised.)
 /// Throws std::invalid_argument for shapes that do not fit together.
 template <class F, class... X>
 Var elementwise(const char* name, F f, Var first, X... more) {
@@ -261,5 +268,6 @@ Var mean_of(F f, Var first, X... more) {
                     std::make_index_sequence<1 + sizeof...(more)>{});
 }
 
+}  // namespace ARGTAPE_PACKS
 }  // namespace ARGTAPE_ABI
 }  // namespace argtape

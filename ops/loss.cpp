@@ -4,6 +4,7 @@
 #include <cmath>
 #include <memory>
 #include <stdexcept>
+#include <utility>
 
 #include "engine/parallel.hpp"
 #include "engine/sweep.hpp"
@@ -26,6 +27,10 @@ Var cross_entropy(Var logits, const std::vector<std::size_t>& labels) {
     throw std::invalid_argument("cross_entropy: logits are " + str(shape) + ", labels are " +
                                 std::to_string(labels.size()) + "; need one label for each row");
   Tensor y = uninitialised(rows);
+  // Each row's logsumexp is kept: where the label is unlikely, the loss has lost its digits.
+  const auto kept =
+      std::make_shared<std::pair<std::vector<std::size_t>, Tensor>>(labels, uninitialised(rows));
+  Scalar* totals = kept->second.data();
   const Scalar* x = logits.value().data();
   parallel_for(labels.size(), rows_of_grain(k), [&](std::size_t begin, std::size_t end) {
     for (std::size_t r = begin; r < end; ++r) {
@@ -33,31 +38,32 @@ Var cross_entropy(Var logits, const std::vector<std::size_t>& labels) {
         throw std::invalid_argument("cross_entropy: label " + std::to_string(labels[r]) +
                                     " in row " + std::to_string(r) + "; need less than " +
                                     std::to_string(k));
-      y.data()[r] = logsumexp_row(x + r * k, k) - x[r * k + labels[r]];
+      totals[r] = logsumexp_row(x + r * k, k);
+      y.data()[r] = totals[r] - x[r * k + labels[r]];
     }
   });
-  const auto kept = std::make_shared<const std::vector<std::size_t>>(labels);
   return logits.tape->record("cross_entropy", {logits}, std::move(y), [kept, k](Arrival& at) {
     const Var x = at.in(0);
     if (at.recorded()) {
       Shape column = x.shape();
       column[column.size() - 1] = 1;
-      const Var hit = x.tape->constant(reshaped(one_hot(*kept, k), x.shape()), "labels");
+      const Var hit = x.tape->constant(reshaped(one_hot(kept->first, k), x.shape()), "labels");
       return at.give(0, reshape(at.gradient(), column) * (softmax(x) - hit));
     }
     const auto [to, fresh] = at.sink(0);
-    const Scalar *loss = at.out().value().data(), *slope = at.numbers().data();
-    const auto rows = [&, sink = to, add = !fresh](std::size_t begin, std::size_t end) {
+    const auto& [labels, totals] = *kept;
+    const Scalar* slope = at.numbers().data();
+    const auto rows = [&, &labels = labels, total_of = totals.data(), sink = to, add = !fresh](
+                          std::size_t begin, std::size_t end) {
       for (std::size_t r = begin; r < end; ++r) {
         const Scalar* row = x.value().data() + r * k;
-        // The loss is the row's logsumexp less the label's logit.
-        const Lane total(loss[r] + row[(*kept)[r]]), scale(slope[r]);
+        const Lane total(total_of[r]), scale(slope[r]);
         map_lanes(
             k, sink + r * k, add, [=](Lane v) { return scale * lane_exp(v - total); }, row);
-        sink[r * k + (*kept)[r]] -= slope[r];
+        sink[r * k + labels[r]] -= slope[r];
       }
     };
-    parallel_for(kept->size(), rows_of_grain(k), rows);
+    parallel_for(labels.size(), rows_of_grain(k), rows);
   });
 }
 
@@ -114,6 +120,9 @@ Var kl_categorical_uniform(Var q_logits) {
   require_together("kl_categorical_uniform", q_logits, q_logits);
   const Shape& shape = q_logits.shape();
   const std::size_t k = shape[shape.size() - 1];
+  if (k == 0)
+    throw std::invalid_argument("kl_categorical_uniform: q_logits are " + str(shape) +
+                                "; need at least one category");
   Tensor y = uninitialised(Shape(shape.begin(), shape.end() - 1));
   const Scalar* x = q_logits.value().data();
   // An impossible category counts for nothing, though its logarithm is -inf.

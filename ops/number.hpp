@@ -16,13 +16,21 @@ inline namespace ARGTAPE_ABI {
 /// As many Scalars as one of the registers holds that the compiler may use: a wider type would not
 /// be passed to functions in the same way everywhere.
 #if defined(__AVX512F__)
+#define ARGTAPE_PACKS packs_of_64
 typedef Scalar Pack __attribute__((vector_size(64)));
 #elif defined(__AVX__)
+#define ARGTAPE_PACKS packs_of_32
 typedef Scalar Pack __attribute__((vector_size(32)));
 #else
+#define ARGTAPE_PACKS packs_of_16
 typedef Scalar Pack __attribute__((vector_size(16)));
 #endif
 constexpr std::size_t kPack = sizeof(Pack) / sizeof(Scalar);
+
+[[noreturn]] void refuse_clip(double low, double high);
+
+// Programs whose files are compiled for different machines must not take one for the other.
+inline namespace ARGTAPE_PACKS {
 
 /// Values, and the derivative for each input k with bit k set in `inputs`: a dual number with room
 /// for just those derivatives that are not zero.
@@ -202,8 +210,8 @@ template <unsigned a>
 }
 template <unsigned a>
 [[gnu::always_inline]] inline Number<a> relu(const Number<a>& x) {
-  const auto positive = x.value > 0;
-  return packs::chain(x, positive ? x.value : Pack{}, positive ? packs::all(1) : Pack{});
+  // NaN comes through.
+  return packs::chain(x, x.value <= 0 ? Pack{} : x.value, x.value > 0 ? packs::all(1) : Pack{});
 }
 template <unsigned a>
 [[gnu::always_inline]] inline Number<a> sqrt(const Number<a>& x) {
@@ -231,16 +239,19 @@ template <unsigned a>
 }
 template <unsigned a>
 [[gnu::always_inline]] inline Number<a> clip(const Number<a>& x, double low, double high) {
+  if (!(low <= high)) refuse_clip(low, high);
   const Pack l = packs::all(low), h = packs::all(high);
   const Pack y = x.value < l ? l : x.value > h ? h : x.value;
-  return packs::chain(x, y, y == x.value ? packs::all(1) : Pack{});
+  const auto outside = (x.value < l) | (x.value > h);
+  return packs::chain(x, y, outside ? Pack{} : packs::all(1));
 }
 template <unsigned a, unsigned b>
 [[gnu::always_inline]] inline Number<a | b> maximum(const Number<a>& x, const Number<b>& y) {
   const Pack one = packs::all(1), half = packs::all(0.5);
   const auto above = x.value > y.value, below = x.value < y.value;
   const Pack share = above ? one : below ? Pack{} : half;
-  return packs::chain(x, y, below ? y.value : x.value, share, 1 - share);
+  const Pack middle = half * (x.value + y.value);
+  return packs::chain(x, y, above ? x.value : below ? y.value : middle, share, 1 - share);
 }
 template <unsigned a, unsigned b>
 [[gnu::always_inline]] inline Number<a | b> minimum(const Number<a>& x, const Number<b>& y) {
@@ -279,5 +290,6 @@ template <unsigned a>
   return {x.value, {}};
 }
 
+}  // namespace ARGTAPE_PACKS
 }  // namespace ARGTAPE_ABI
 }  // namespace argtape

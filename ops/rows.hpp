@@ -243,21 +243,14 @@ inline Scalar softmax_row(const NoisyRow& row, Scalar* y, Scalar tau = 1) {
     if (i < n) store_some(lanes[i / kLane] * scale, y + i, n - i);
     return sum;
   }
-  Lane largest(kLowest), total(0);
+  Lane largest(kLowest);
   for (std::size_t i = 0; i < n; i += kLane) largest = xsimd::max(largest, row(i));
   const Lane m(lane_max(largest)), slope(1 / tau);
   std::size_t i = 0;
-  for (; i + kLane <= n; i += kLane) {
-    const Lane e = lane_exp((row(i) - m) * slope);
-    e.store_unaligned(y + i);
-    total += e;
-  }
-  if (i < n) {
-    const Lane e = lane_exp((row(i) - m) * slope);
-    store_some(e, y + i, n - i);
-    total += e;
-  }
-  sum = lane_sum(total);
+  for (; i + kLane <= n; i += kLane) lane_exp((row(i) - m) * slope).store_unaligned(y + i);
+  if (i < n) store_some(lane_exp((row(i) - m) * slope), y + i, n - i);
+  sum = static_cast<Scalar>(long_row_sum(
+      n, [](Lane e) { return e; }, y));
   const Lane scale(1 / sum);
   map_lanes(
       n, y, false, [=](Lane v) { return v * scale; }, y);
@@ -279,8 +272,8 @@ inline void jacobian_row(const Scalar* p, const Scalar* g, std::size_t n, Scalar
     const Lane y = jacobian_lane(load_some(p, n), load_some(g, n), scale);
     return store_some(add ? load_some(to, n) + y : y, to, n);
   }
-  const Lane mean(row_sum(
-      n, [](Lane a, Lane b) { return a * b; }, p, g));
+  const Lane mean(static_cast<Scalar>(long_row_sum(
+      n, [](Lane a, Lane b) { return a * b; }, p, g)));
   const Lane s(scale);
   map_lanes(
       n, to, add, [=](Lane a, Lane b) { return s * a * (b - mean); }, p, g);

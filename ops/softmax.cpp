@@ -77,8 +77,8 @@ Var log_softmax(Var x, int axis) {
       const auto [to, fresh] = at.sink(0);
       const Scalar *out = y.value().data(), *slope = at.numbers().data();
       rows.each([&, sink = to, add = !fresh](std::size_t at) {
-        const Lane total(row_sum(
-            rows.length, [](Lane g) { return g; }, slope + at));
+        const Lane total(static_cast<Scalar>(long_row_sum(
+            rows.length, [](Lane g) { return g; }, slope + at)));
         map_lanes(
             rows.length, sink + at, add, [=](Lane y, Lane g) { return g - lane_exp(y) * total; },
             out + at, slope + at);

@@ -635,6 +635,49 @@ TEST_CASE(
                        std::logic_error);
 }
 
+TEST_CASE("backward_once: a tensor borrowed twice is handed over after its last use") {
+  const std::vector<Tensor> parameters = {Tensor{2.0}, Tensor{3.0}};
+  Tape tape;
+  const std::vector<Var> p = tape.borrow_parameters(parameters);
+  const Var fixed = tape.borrow_constant(parameters[1]);
+  // 3 is used by the cost itself and, as a constant, by what the cost was computed from.
+  const Var inner = times(p[0], fixed), cost = times(inner, p[1]);
+  std::vector<std::uint32_t> order;
+  backward_once(cost, [&](Var v, Tensor&) { order.push_back(v.index); });
+  REQUIRE(order.size() == 2);
+  Tape again;
+  const std::vector<Var> q = again.borrow_parameters(parameters);
+  bool passed = false;
+  const Var watched =
+      again.record("watched", {again.borrow_constant(parameters[1])}, Tensor{1.0}, {});
+  const Var late = again.record("late", {q[0], watched}, Tensor{1.0}, [&](Arrival& at) {
+    passed = true;
+    at.pass(0);
+  });
+  const Var top = times(late, q[1]);
+  backward_once(top, [&](Var v, Tensor&) {
+    if (v.index == q[1].index) CHECK(passed);
+  });
+  CHECK(to_text(again).find("#3 watched (given back)") != std::string::npos);
+}
+
+TEST_CASE("gradients passed on in another shape are checked like any others") {
+  const auto sweep = [](void (Arrival::*way)(std::size_t), const Shape& from, const Shape& to) {
+    Tape tape;
+    const Var x = tape.parameter(ones(to));
+    const Var y = tape.record("odd", {x}, ones(from), [way](Arrival& at) { (at.*way)(0); });
+    backward(add_same(y, y));
+  };
+  CHECK_THROWS_WITH_AS(sweep(&Arrival::pass_spread, {3, 2}, {2, 3}),
+                       "odd: backward gave a gradient of shape (3, 2) for input 0 of shape (2, 3)",
+                       std::logic_error);
+  CHECK_THROWS_WITH_AS(sweep(&Arrival::pass_reshaped, {5}, {6}),
+                       "odd: backward gave a gradient of shape (5,) for input 0 of shape (6,)",
+                       std::logic_error);
+  sweep(&Arrival::pass_spread, {1, 3}, {2, 3});
+  sweep(&Arrival::pass_reshaped, {3, 2}, {2, 3});
+}
+
 TEST_CASE("shapes: printing, axes, broadcasting, and their errors") {
   CHECK(str(Shape{}) == "()");
   CHECK(str(Shape{4}) == "(4,)");

@@ -138,6 +138,31 @@ TEST_CASE("softmax and log_softmax, also of extreme logits") {
   }
 }
 
+TEST_CASE("cross-entropy of a label that could hardly be less likely") {
+  for (double unlikely : {-1e3, -1e4, -1e8, -kInf}) {
+    CAPTURE(unlikely);
+    Tape tape;
+    const Var x = tape.parameter(tensor({1, 3}, {0, 0, unlikely}));
+    const Tensor g = backward(cross_entropy(x, std::vector<std::size_t>{2}))[x];
+    CHECK(g(0, 0) == doctest::Approx(0.5).epsilon(1e-6));
+    CHECK(g(0, 1) == doctest::Approx(0.5).epsilon(1e-6));
+    CHECK(g(0, 2) == doctest::Approx(-1).epsilon(1e-6));
+  }
+}
+
+TEST_CASE("a softmax of millions sums to one, and its derivatives to zero") {
+  const std::size_t n = 1 << 24;
+  Tape tape;
+  const Var x = tape.parameter(zeros({1, n}));
+  const Var p = softmax(x), l = log_softmax(x);
+  double total = 0, slope = 0;
+  for (Scalar v : p.value()) total += static_cast<double>(v);
+  CHECK(total == doctest::Approx(1).epsilon(1e-6));
+  const Gradients g = backward(l);
+  for (Scalar v : g[x]) slope += static_cast<double>(v);
+  CHECK(std::abs(slope) < 1e-5 * static_cast<double>(n));
+}
+
 TEST_CASE("sums of millions keep their digits, along every axis") {
   Tape tape;
   const Var x = tape.constant(full({4000000, 2}, 0.1)), y = tape.constant(full({2, 4000000}, 0.1));
