@@ -1,5 +1,7 @@
 #include "ops/row_product.hpp"
 
+#include <algorithm>
+
 #include "engine/lanes.hpp"
 
 namespace argtape {
@@ -75,6 +77,11 @@ void tiles(const Factors& f, std::size_t i, std::size_t n, std::size_t j, std::s
 
 void row_product(std::size_t n, std::size_t m, std::size_t k, const Left& a, const Right& b,
                  Scalar* c, std::size_t pitch, bool add) {
+  if (k == 0) {  // the factors may not even be there
+    if (!add)
+      for (std::size_t i = 0; i < n; ++i) std::fill_n(c + i * pitch, m, Scalar{0});
+    return;
+  }
   const Factors f{k, a, b, c, pitch, add};
   std::size_t j = 0;
   for (; j + kTileLanes * kLane <= m; j += kTileLanes * kLane)
