@@ -235,6 +235,9 @@ def estimators(readme):
             r["microseconds"] = 0
         return again
     check(twice() == twice(), "05: the same seed gives the same figures")
+
+
+def estimators_files():
     with tempfile.TemporaryDirectory() as folder:
         status, _, _ = run("05_estimators", "--quick", "--draws", "500", "--tuning", "1", "--problem", "network", "--out", folder)
         names = ["estimators.csv", "estimators_bias_variance.csv", "estimators_budget.csv"]
@@ -276,6 +279,9 @@ def temperature():
     soft = [runs["gumbel-softmax", tau] for tau in ["0.1", "0.5", "1", "2"]]
     check(all(a["one_hot"] - a["relaxed"] < b["one_hot"] - b["relaxed"] for a, b in zip(soft, soft[1:])), "06: the hotter, the larger the gap")
     check(runs["gumbel-softmax", "2 to 0.3"]["one_hot"] < soft[2]["one_hot"] - 0.5, "06: annealing beats a fixed 1")
+
+
+def temperature_files():
     with tempfile.TemporaryDirectory() as folder:
         status, _, _ = run("06_temperature", "--quick", "--steps", "15", "--seeds", "1", "--draws", "1000", "--out", folder)
         names = ["noise", "trade_off", "density", "simplex", "training"]
@@ -287,6 +293,7 @@ def temperature():
 ap = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
 ap.add_argument("--build", required=True)
 ap.add_argument("--source", required=True)
+ap.add_argument("--brief", action="store_true", help="without the long tables, for a build with sanitizers")
 o = ap.parse_args()
 build, source = o.build, o.source
 programs = sorted(n[:-4] for n in os.listdir(os.path.join(source, "examples")) if re.match(r"\d\d_.*\.cpp$", n))
@@ -299,7 +306,10 @@ argmax_gradients()
 readme_table(text)
 zero_one_loss()
 your_own(text)
-estimators(text)
-temperature()
+if not o.brief:
+    estimators(text)
+    temperature()
+estimators_files()
+temperature_files()
 print("%(passed)d passed, %(failed)d failed" % counts)
 sys.exit(1 if counts["failed"] else 0)
