@@ -112,11 +112,12 @@ constexpr double kLarge = 1e290, kSmaller = 0x1p-64;
 
 }  // namespace
 
-std::vector<std::size_t> hungarian(const Tensor& weights, Best best) {
+std::vector<std::size_t> best_columns(const std::string& op, const char* what,
+                                      const Tensor& weights, Best best) {
   const Shape& shape = weights.shape();
   const std::size_t r = shape.size();
   if (r < 2 || shape[r - 2] == 0 || shape[r - 2] > shape[r - 1])
-    throw std::invalid_argument("hungarian: weights are " + str(shape) +
+    throw std::invalid_argument(op + ": the " + what + "s are " + str(shape) +
                                 "; need (..., n, m) with 1 <= n <= m, a column for each row");
   const std::size_t n = shape[r - 2], m = shape[r - 1], count = weights.size() / (n * m);
   const double sign = best == Best::largest ? -1 : 1;
@@ -126,7 +127,7 @@ std::vector<std::size_t> hungarian(const Tensor& weights, Best best) {
     Solver solver(n, m);
     for (std::size_t k = begin; k < end; ++k) {
       const Scalar* x = weights.data() + k * n * m;
-      check_pairs("hungarian", "weight", forbidden, x, n, m, k);
+      check_pairs(op, what, forbidden, x, n, m, k);
       const bool large = std::any_of(x, x + n * m, [](Scalar v) {
         return std::isfinite(v) && std::abs(static_cast<double>(v)) > kLarge;
       });
@@ -134,6 +135,10 @@ std::vector<std::size_t> hungarian(const Tensor& weights, Best best) {
     }
   });
   return columns;
+}
+
+std::vector<std::size_t> hungarian(const Tensor& weights, Best best) {
+  return best_columns("hungarian", "weight", weights, best);
 }
 
 }  // namespace ARGTAPE_ABI

@@ -3,8 +3,6 @@
 #include <algorithm>
 #include <cmath>
 #include <stdexcept>
-#include <string>
-#include <vector>
 
 #include "ops/rows.hpp"
 
@@ -52,14 +50,12 @@ class Pairs {
 
 }  // namespace
 
-void check_pairs(const char* op, const char* what, Scalar forbidden, const Scalar* x, std::size_t n,
-                 std::size_t m, std::size_t matrix) {
+void check_pairs(const std::string& op, const char* what, Scalar forbidden, const Scalar* x,
+                 std::size_t n, std::size_t m, std::size_t matrix) {
   const Scalar zero = row_sum(
       n * m, [](Lane v) { return v * Lane(0); }, x);
   if (zero == 0) return;
-  const auto refuse = [op](const std::string& why) {
-    throw std::invalid_argument(std::string(op) + ": " + why);
-  };
+  const auto refuse = [&](const std::string& why) { throw std::invalid_argument(op + ": " + why); };
   const auto named = [](Scalar v) { return std::isnan(v) ? "NaN" : v > 0 ? "+inf" : "-inf"; };
   for (std::size_t k = 0; k < n * m; ++k)
     if (!std::isfinite(x[k]) && x[k] != forbidden)
