@@ -27,6 +27,7 @@
 #include "../ops/schedule.hpp"
 #include "../ops/shape.hpp"
 #include "../ops/sinkhorn.hpp"
+#include "../ops/soft_sort.hpp"
 #include "../ops/softmax.hpp"
 #include "../ops/without_replacement.hpp"
 #include "control_variate.hpp"
@@ -36,4 +37,5 @@
 #include "methods.hpp"
 #include "nvil.hpp"
 #include "optimizers.hpp"
+#include "sorting.hpp"
 #include "zero_one.hpp"
