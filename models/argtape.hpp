@@ -32,6 +32,7 @@
 #include "../ops/without_replacement.hpp"
 #include "control_variate.hpp"
 #include "data.hpp"
+#include "jigsaw.hpp"
 #include "layers.hpp"
 #include "measure.hpp"
 #include "methods.hpp"

@@ -56,17 +56,6 @@ Permutations permutations(const std::string& method, const SortingSettings& sett
   };
 }
 
-// The largest |row sum - 1| of the soft permutations.
-double residual_of(const Tensor& p) {
-  const std::size_t n = p.shape()[p.dimension() - 1];
-  double most = 0;
-  for (std::size_t r = 0; r < p.size() / n; ++r) {
-    const Scalar* row = p.data() + r * n;
-    most = std::max(most, std::abs(std::accumulate(row, row + n, 0.0) - 1));
-  }
-  return most;
-}
-
 // What a network 1-hidden-m gives for one number, in double.
 class Precisely {
  public:
@@ -170,7 +159,7 @@ SortingRun train_sorting(std::size_t n, const std::string& method, const Sorting
     const std::size_t part = run.steps * run.loss.size() / settings.steps;
     run.loss[part] += sum(cost).item() / static_cast<double>(cost.value().size());
     ++terms[part];
-    if (soft) run.residual = residual_of(p.value());
+    if (soft) run.residual = residual(p.value());
     adam.step(network.parameters, weights, cost);
     if (progress) progress();
   }

@@ -22,7 +22,7 @@ struct SortingSettings {
   /// Sinkhorn's operator, to convergence: with a fixed number of iterations the network learns to
   /// use what they leave undone, and the order of many numbers is never learned.
   HowFar far = Converge{1e-2, 300};
-  double lambda = 20;       ///< of blackbox and i-mle
+  double lambda = 5;        ///< of blackbox and i-mle
   std::size_t repeats = 4;  ///< draws for each list, for a rule that needs several
   std::uint64_t seed = 1;
 };

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <limits>
 #include <stdexcept>
+#include <vector>
 
 #include "engine/parallel.hpp"
 #include "engine/sweep.hpp"
@@ -236,6 +237,30 @@ std::string Sinkhorn::warning() const {
          " a row or column sum misses 1 by " + str(residual) +
          (tolerance > 0 ? ", not " + str(tolerance) : "") +
          "; more iterations or a larger tau bring it closer";
+}
+
+double residual(const Tensor& matrices) {
+  const Shape& shape = matrices.shape();
+  const std::size_t r = shape.size();
+  if (r < 2)
+    throw std::invalid_argument("residual: matrices are " + str(shape) + "; need (..., n, m)");
+  const std::size_t n = shape[r - 2], m = shape[r - 1], size = n * m;
+  double most = 0;
+  std::vector<double> columns(m);
+  for (std::size_t k = 0; k < matrices.size(); k += size) {
+    std::fill(columns.begin(), columns.end(), 0.0);
+    for (std::size_t i = 0; i < n; ++i) {
+      double row = 0;
+      for (std::size_t j = 0; j < m; ++j) {
+        const auto p = static_cast<double>(matrices.data()[k + i * m + j]);
+        row += p;
+        columns[j] += p;
+      }
+      most = std::max(most, std::abs(row - 1));
+    }
+    for (double c : columns) most = std::max(most, std::abs(c - 1));
+  }
+  return most;
 }
 
 }  // namespace ARGTAPE_ABI
