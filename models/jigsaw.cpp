@@ -165,6 +165,8 @@ JigsawRun train_jigsaw(const Split& data, const JigsawSettings& settings, std::s
   std::vector<std::size_t> terms(run.loss.size());
   const auto begin = std::chrono::steady_clock::now();
   for (; run.steps < settings.steps; ++run.steps) {
+    adam.rate = settings.rate * static_cast<double>(settings.steps - run.steps) /
+                static_cast<double>(settings.steps);
     std::vector<std::size_t> rows(settings.batch);
     for (std::size_t& r : rows) r = order.below(data.train.size());
     const Puzzles puzzles(train, rows, order);
@@ -230,34 +232,37 @@ JigsawScore score_jigsaw(const Tensor& whole, const std::vector<std::size_t>& fo
               " pieces found",
           "(B, N, pixels) and B * N pieces below N");
   const std::size_t count = whole.shape()[0], pixels = whole.shape()[2];
-  const double places = static_cast<double>(count * n), puzzles = static_cast<double>(count),
-               pairs = static_cast<double>(n * (n - 1)) / 2;
-  JigsawScore s;
+  std::size_t wrong = 0, any = 0, differ = 0, any_differ = 0, inversions = 0;
+  double off = 0, squared = 0;
   for (std::size_t b = 0; b < count; ++b) {
     const std::size_t* order = found.data() + b * n;
     const Scalar* pieces = whole.data() + b * n * pixels;
-    std::size_t wrong = 0, differ = 0, inversions = 0;
+    const std::size_t wrong_before = wrong, differ_before = differ;
     for (std::size_t j = 0; j < n; ++j) {
       for (std::size_t i = 0; i < j; ++i) inversions += order[i] > order[j];
-      if (order[j] == j) continue;
-      ++wrong;
+      wrong += order[j] != j;
       const Scalar *here = pieces + order[j] * pixels, *right = pieces + j * pixels;
-      if (std::equal(here, here + pixels, right)) continue;
-      ++differ;
+      differ += !std::equal(here, here + pixels, right);
       for (std::size_t k = 0; k < pixels; ++k) {
-        const double off = static_cast<double>(here[k]) - static_cast<double>(right[k]);
-        s.l1 += std::abs(off);
-        s.l2 += off * off;
+        const double d = static_cast<double>(here[k]) - static_cast<double>(right[k]);
+        off += std::abs(d);
+        squared += d * d;
       }
     }
-    s.wrong += static_cast<double>(wrong) / places;
-    s.wrong_pixels += static_cast<double>(differ) / places;
-    s.any += (wrong > 0) / puzzles;
-    s.any_pixels += (differ > 0) / puzzles;
-    s.kendall += (n == 1 ? 1 : 1 - 2 * static_cast<double>(inversions) / pairs) / puzzles;
+    any += wrong > wrong_before;
+    any_differ += differ > differ_before;
   }
-  s.l1 /= places * static_cast<double>(pixels);
-  s.l2 /= places * static_cast<double>(pixels);
+  const auto over = [](auto x, std::size_t all) {
+    return static_cast<double>(x) / static_cast<double>(all);
+  };
+  JigsawScore s;
+  s.wrong = over(wrong, count * n);
+  s.any = over(any, count);
+  s.wrong_pixels = over(differ, count * n);
+  s.any_pixels = over(any_differ, count);
+  s.kendall = n == 1 ? 1 : 1 - 4 * over(inversions, count * n * (n - 1));
+  s.l1 = over(off, count * n * pixels);
+  s.l2 = over(squared, count * n * pixels);
   return s;
 }
 

@@ -48,8 +48,8 @@ class JigsawNetwork {
 };
 
 struct JigsawSettings {
-  std::size_t grid = 3, channels = 16, hidden = 64, steps = 3000, batch = 50;
-  double rate = 1e-3;  ///< of Adam
+  std::size_t grid = 3, channels = 16, hidden = 128, steps = 3000, batch = 50;
+  double rate = 6e-3;  ///< of Adam; it falls to 0 in a straight line
   double tau = 1;
   HowFar far = Converge{1e-2, 300};
   bool context = true;

@@ -21,6 +21,7 @@
 #include "ops/reduce.hpp"
 #include "ops/shape.hpp"
 #include "ops/sinkhorn.hpp"
+#include "ops/soft_sort.hpp"
 
 using namespace argtape;
 
@@ -476,4 +477,73 @@ TEST_CASE("what matching refuses") {
   const Var p = matching(square_, straight_through_sinkhorn());
   const Var cost = black_box([](const std::vector<Tensor>&) { return ones({2}); }, {p});
   CHECK_THROWS_AS(backward(cost), NoPath);
+}
+
+TEST_CASE("NeuralSort and SoftSort as they are defined, and what they tend to") {
+  Rng rng(20);
+  const std::size_t n = 6;
+  const Tensor s = rng.normal({4, n});
+  for (double tau : {1.0, 0.3, 1e-6}) {
+    CAPTURE(tau);
+    Tape tape;
+    const Tensor neural = neural_sort(tape.constant(s), tau).value(),
+                 soft = soft_sort(tape.constant(s), tau).value();
+    for (std::size_t b = 0; b < 4; ++b) {
+      const Scalar* row = s.data() + b * n;
+      std::vector<double> sorted(row, row + n);
+      std::sort(sorted.begin(), sorted.end());
+      for (std::size_t j = 0; j < n; ++j) {
+        std::vector<double> x(n), y(n);
+        double most_x = -kInf, total_x = 0, total_y = 0;
+        for (std::size_t i = 0; i < n; ++i) {
+          // The paper's row for place r, counted from the largest, r = 1 ... n.
+          const double r = static_cast<double>(n - j);
+          x[i] = (static_cast<double>(n) + 1 - 2 * r) * row[i];
+          for (std::size_t k = 0; k < n; ++k) x[i] -= std::abs(row[i] - row[k]);
+          x[i] /= tau;
+          most_x = std::max(most_x, x[i]);
+          y[i] = std::exp(-std::abs(row[i] - sorted[j]) / tau);
+          total_y += y[i];
+        }
+        for (double& v : x) total_x += v = std::exp(v - most_x);
+        for (std::size_t i = 0; i < n; ++i) {
+          const std::size_t k = (b * n + i) * n + j;
+          REQUIRE(neural.data()[k] == doctest::Approx(x[i] / total_x).epsilon(1e-9));
+          REQUIRE(soft.data()[k] == doctest::Approx(y[i] / total_y).epsilon(1e-9));
+          if (tau < 1e-3) {
+            REQUIRE(neural.data()[k] == doctest::Approx(row[i] == sorted[j]));
+            REQUIRE(soft.data()[k] == doctest::Approx(row[i] == sorted[j]));
+          }
+        }
+      }
+    }
+  }
+  CHECK(check_gradient([](const std::vector<Var>& v) { return neural_sort(v[0], 0.7); }, {s}));
+  // SoftSort has a kink where an item meets its own place, on the diagonal: |0|.
+  CHECK(check_gradient(
+      [](const std::vector<Var>& v) {
+        const Var p = soft_sort(v[0], 0.7), own = equal(p, max(p, {-2}, true));
+        return p / max(p, {-2}, true) * (1 - own);
+      },
+      {s}));
+  Tape tape;
+  refuses(
+      [&] {
+        neural_sort(tape.constant(zeros({2, 0})), 1);
+      },
+      "neural_sort: scores are (2, 0); need (..., n) with n of at least 1");
+  refuses([&] { soft_sort(tape.constant(s), 0); },
+          "soft_sort: tau is 0; need at least 1e-20, not infinite");
+  refuses(
+      [&] {
+        soft_sort(tape.constant(tensor({2, 2}, {1, 2, kNan, 3})), 1);
+      },
+      "soft_sort: scores have NaN in row 1; need numbers");
+}
+
+TEST_CASE("the residual of any matrices") {
+  CHECK(residual(Tensor{{{1, 0}, {0, 1}}}) == 0);
+  CHECK(residual(Tensor{{{1, 0}, {0, 1}}, {{0.5, 0.25}, {0.5, 0.75}}}) == 0.25);
+  CHECK(residual(Tensor{{0.5, 0.5}, {0.75, 0.25}}) == 0.25);
+  refuses([] { residual(zeros({3})); }, "residual: matrices are (3,); need (..., n, m)");
 }
