@@ -87,7 +87,7 @@ TEST_CASE("80 numbers are sorted when Sinkhorn's operator converges, and not aft
   CHECK(run.scores[0].any <= 0.05);
   settings.far = std::size_t{10};
   const SortingRun stopped = train_sorting(80, "gumbel-sinkhorn", settings, 200);
-  CHECK(stopped.scores[0].any > 0.5);
+  CHECK(stopped.scores[0].any > 0.2);
   CHECK(stopped.residual > 0.05);
 }
 
