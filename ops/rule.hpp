@@ -54,8 +54,8 @@ struct Rule {
   /// Whether the gradient depends on more of the draw than D. If not, its bias and variance are
   /// sums over the choices.
   bool reads_noise = true;
-  /// Softmax temperature of a soft rule, whose forward value is softmax((l + g) / tau); 0: hard,
-  /// one-hot.
+  /// Temperature of a soft rule, whose forward value is softmax((l + g) / tau), or a matching's
+  /// relaxation; 0: hard, one-hot.
   double soft_tau = 0;
   /// The gradient for the logits, in Vars. arrival.gradient() is f'; arrival.costs(rows) are the
   /// costs.
