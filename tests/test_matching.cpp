@@ -119,7 +119,7 @@ TEST_CASE("hungarian is exhaustive search") {
         REQUIRE(columns.size() == 20 * n);
         for (std::size_t k = 0; k < 20; ++k) {
           const Columns expected = exhaustive(x.data() + k * n * m, n, m, sign);
-          REQUIRE(std::equal(expected.begin(), expected.end(), columns.begin() + k * n));
+          REQUIRE(std::equal(expected.begin(), expected.end(), columns.data() + k * n));
         }
         // Whole numbers tie, and the sum alone is told; some pairs are forbidden, never all.
         Tensor ties = xt::floor(3 * rng.uniform({20, n, m}));
@@ -131,7 +131,7 @@ TEST_CASE("hungarian is exhaustive search") {
           const Scalar* at = ties.data() + k * n * m;
           const Columns expected = exhaustive(at, n, m, sign);
           REQUIRE(total(at, tied.data() + k * n, n, m) == total(at, expected.data(), n, m));
-          Columns sorted(tied.begin() + k * n, tied.begin() + (k + 1) * n);
+          Columns sorted(tied.data() + k * n, tied.data() + (k + 1) * n);
           std::sort(sorted.begin(), sorted.end());
           REQUIRE(std::adjacent_find(sorted.begin(), sorted.end()) == sorted.end());
         }
