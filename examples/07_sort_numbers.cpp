@@ -131,9 +131,8 @@ int main(int argc, char** argv) {
       std::cout << "\nSinkhorn's operator left sums up to "
                 << argtape_examples::number(run.residual) << " off 1.\n";
       if (run.residual > 0.05)
-        std::cout << "So far from doubly stochastic, training makes use of what is left undone, "
-                     "and the order of many\nnumbers is not learned: raise --iterations, or let "
-                     "--tolerance decide (--iterations 0).\n";
+        std::cout << "So far from doubly stochastic it teaches many numbers badly: raise "
+                     "--iterations, or let --tolerance\ndecide (--iterations 0).\n";
     }
     if (program.out.empty()) return;
     table.write_csv(program.out + "/sort_numbers.csv");

@@ -19,8 +19,9 @@ struct SortingSettings {
   std::size_t hidden = 32, steps = 500, batch = 20;
   double rate = 0.1;  ///< of Adam; it falls to 0 in a straight line
   double tau = 1;
-  /// Sinkhorn's operator, to convergence: with a fixed number of iterations the network learns to
-  /// use what they leave undone, and the order of many numbers is never learned.
+  /// Sinkhorn's operator, to convergence. After 10 or 20 iterations its sums are far from one for
+  /// many numbers, and what is learned from it leaves an error in nearly every list of 80 or more;
+  /// 300 do as well as convergence.
   HowFar far = Converge{1e-2, 300};
   double lambda = 5;        ///< of blackbox and i-mle
   std::size_t repeats = 4;  ///< draws for each list, for a rule that needs several
