@@ -21,7 +21,7 @@ struct SortingSettings {
   double tau = 1;
   /// Sinkhorn's operator, to convergence. After 10 or 20 iterations its sums are far from one for
   /// many numbers, and what is learned from it leaves an error in nearly every list of 80 or more;
-  /// 300 do as well as convergence.
+  /// 300 do as well as convergence on the interval of training.
   HowFar far = Converge{1e-2, 300};
   double lambda = 5;        ///< of blackbox and i-mle
   std::size_t repeats = 4;  ///< draws for each list, for a rule that needs several
