@@ -9,7 +9,9 @@
 #include "engine/sweep.hpp"
 #include "ops/axis.hpp"
 #include "ops/elementwise.hpp"
+#include "ops/node.hpp"
 #include "ops/rows.hpp"
+#include "ops/softmax.hpp"
 
 namespace argtape {
 inline namespace ARGTAPE_ABI {
@@ -49,25 +51,15 @@ Tensor chosen(const std::string& op, const Tensor& logits, const Scalar* noise, 
   return y;
 }
 
+const Decision kChoice = {1, [](Var x) { return argmax(x, zero()); },
+                          [](const Draw& draw) { return draw.hard - softmax(draw.logits); }};
+
 // The node itself, along the last axis. `noise` is empty for argmax.
 Var choose(const std::string& verb, Var logits, const Rule& rule, Var noise) {
-  const std::string name = verb + "[" + rule.name + "]";
   const bool drawn = noise.tape != nullptr;
-  if (rule.needs_draw && !drawn)
-    throw std::invalid_argument(name +
-                                ": a choice that is not drawn has no distribution; use sample()");
-  if (rule.reads != Reads::nothing && !rule.backward && !rule.scheduled)
-    throw std::invalid_argument(name + ": the rule has no backward; give it one, or read nothing");
-  if (rule.scheduled)
-    throw std::invalid_argument(
-        name + ": the temperature is a schedule; say at which step, with rule.at(step)");
-
-  Tensor value = chosen(name, logits.value(), drawn ? noise.value().data() : nullptr,
+  Op op = op_with(verb, rule, Behind::choice, drawn, "sample");
+  Tensor value = chosen(op.name, logits.value(), drawn ? noise.value().data() : nullptr,
                         static_cast<Scalar>(rule.soft_tau));
-  Op op(name, rule.reads == Reads::nothing ? Flow::cut : Flow::surrogate);
-  op.reads_costs = rule.reads == Reads::costs;
-  op.refuses_no_path = rule.reads == Reads::gradient;
-  op.why_cut = "Its rule is the zero gradient; another rule passes something on.";
   const auto backward = [kept = std::make_shared<const Rule>(rule)](Arrival& at) {
     Tape& tape = *at.out().tape;
     const Var logits = at.in(0);
@@ -82,7 +74,7 @@ Var choose(const std::string& verb, Var logits, const Rule& rule, Var noise) {
                                               at.inputs() == 2 ? noise.value().data() : nullptr, 0),
                                        "choice")
                        : tape.borrow_constant(at.out().value(), "choice");
-    at.give(0, kept->backward({logits, noise, at.out(), d}, at));
+    at.give(0, kept->backward({logits, noise, at.out(), d, &kChoice}, at));
   };
   return drawn ? logits.tape->record(std::move(op), {logits, noise}, std::move(value), backward)
                : logits.tape->record(std::move(op), {logits}, std::move(value), backward);

@@ -13,6 +13,7 @@ Rule zero() {
   Rule rule;
   rule.name = "zero";
   rule.reads = Reads::nothing;
+  rule.behind = Behind::any;
   rule.reads_noise = false;
   return rule;
 }
@@ -47,6 +48,7 @@ Rule annealed_straight_through(Temperature tau) {
 
 Rule straight_through_identity() {
   Rule rule = pathwise_rule("straight-through-identity", [](const Draw&, Var g) { return g; });
+  rule.behind = Behind::any;
   rule.reads_noise = false;
   return rule;
 }

@@ -14,12 +14,26 @@
 namespace argtape {
 inline namespace ARGTAPE_ABI {
 
-/// One choice, as its rule sees it when the sweep arrives. The last axis is the one chosen along.
+struct Decision;
+
+/// One choice, as its rule sees it when the sweep arrives. The last axis is the one chosen along;
+/// a matching (ops/matching.hpp) has two.
 struct Draw {
   Var logits;
   Var noise;  ///< Gumbel noise of the logits' shape; the number 0 for argmax, which draws none
   Var value;  ///< what went forward: D, or the relaxation of a soft rule
   Var hard;   ///< D, a constant
+  const Decision* decision = nullptr;  ///< what it is that was chosen
+};
+
+/// The nodes that a rule can stand behind.
+enum class Behind { choice, matching, any };
+
+/// What a rule that stands behind any node asks of it.
+struct Decision {
+  std::size_t axes;     ///< so many last axes are one decision's: K categories, or n by m
+  Var (*solve)(Var x);  ///< the best for x, a constant
+  Var (*score)(const Draw& draw);  ///< the gradient of the draw's log density for the logits
 };
 
 /// What a rule asks of the sweep.
@@ -32,6 +46,7 @@ enum class Reads {
 struct Rule {
   std::string name;
   Reads reads = Reads::gradient;
+  Behind behind = Behind::choice;
   /// Whether the choice must have been drawn: a rule about a distribution means nothing for argmax.
   bool needs_draw = false;
   /// Whether the first axis of the logits must hold the same logits, repeated for several samples.
@@ -39,14 +54,16 @@ struct Rule {
   /// Whether the gradient depends on more of the draw than D. If not, its bias and variance are
   /// sums over the choices.
   bool reads_noise = true;
-  /// Softmax temperature of a soft rule, whose forward value is softmax((l + g) / tau); 0: hard,
-  /// one-hot.
+  /// Temperature of a soft rule, whose forward value is softmax((l + g) / tau), or a matching's
+  /// relaxation; 0: hard, one-hot.
   double soft_tau = 0;
   /// The gradient for the logits, in Vars. arrival.gradient() is f'; arrival.costs(rows) are the
   /// costs.
   std::function<Var(const Draw& draw, Arrival& arrival)> backward;
   /// The same where only numbers are asked for, straight into at.sink(0); optional, for speed.
   std::function<void(Arrival& at)> shortcut;
+  /// In place of a backward, for a matching: what is differentiated instead of it.
+  std::function<Var(Var logits, Var noise)> relaxation;
   /// For a scheduled temperature: the rule at a step.
   std::function<Rule(std::size_t step)> scheduled;
 

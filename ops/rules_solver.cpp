@@ -1,11 +1,11 @@
-// The rules that solve argmax again in their backward: blackbox differentiation, perturbed
-// optimisers, I-MLE.
+// The rules that solve argmax, or a matching, again in their backward: blackbox differentiation,
+// perturbed optimisers, I-MLE.
 #include <stdexcept>
 #include <utility>
 
 #include "engine/broadcast.hpp"
-#include "ops/choice.hpp"
 #include "ops/conditional.hpp"
+#include "ops/node.hpp"
 #include "ops/reduce.hpp"
 #include "ops/rule_parts.hpp"
 
@@ -13,11 +13,13 @@ namespace argtape {
 inline namespace ARGTAPE_ABI {
 namespace {
 
-// argmax once more, counted.
-Var solve(Var x, Arrival& at) {
+// The choice, or the matching, once more, counted.
+Var solve(const Draw& draw, Var x, Arrival& at) {
   const Shape& shape = x.shape();
-  at.counts().solver_calls += x.value().size() / shape[shape.size() - 1];
-  return argmax(x, zero());
+  std::size_t one = 1;
+  for (std::size_t a = 0; a < draw.decision->axes; ++a) one *= shape[shape.size() - 1 - a];
+  at.counts().solver_calls += x.value().size() / one;
+  return draw.decision->solve(x);
 }
 
 Var fresh_noise(const Draw& draw, std::size_t draws, std::uint64_t seed) {
@@ -46,8 +48,10 @@ Rule blackbox(double lambda) {
   require_positive("blackbox", lambda);
   Rule rule;
   rule.name = "blackbox";
+  rule.behind = Behind::any;
   rule.backward = [=](const Draw& draw, Arrival& at) {
-    return (draw.hard - solve(draw.logits + draw.noise - lambda * at.gradient(), at)) / lambda;
+    return (draw.hard - solve(draw, draw.logits + draw.noise - lambda * at.gradient(), at)) /
+           lambda;
   };
   return rule;
 }
@@ -56,10 +60,11 @@ Rule perturbed(Temperature tau, std::size_t draws, std::uint64_t seed) {
   require_draws("perturbed", draws);
   return with(std::move(tau), "perturbed", 0, [=](double t) {
     Rule rule;
+    rule.behind = Behind::any;
     rule.backward = [=](const Draw& draw, Arrival& at) {
       const Var g = fresh_noise(draw, draws, seed);
-      const Var off = solve(draw.logits + t * g, at) - draw.hard;
-      return sum((1 - exp(-g)) * sum(off * at.gradient(), {-1}, true), {0}) /
+      const Var off = solve(draw, draw.logits + t * g, at) - draw.hard;
+      return sum((1 - exp(-g)) * sum(off * at.gradient(), own_axes(draw), true), {0}) /
              (static_cast<double>(draws) * t);
     };
     return rule;
@@ -71,13 +76,14 @@ Rule i_mle(double lambda, std::size_t draws, std::uint64_t seed) {
   require_draws("i_mle", draws);
   Rule rule;
   rule.name = "i-mle";
+  rule.behind = Behind::any;
   rule.needs_draw = true;
   rule.backward = [=](const Draw& draw, Arrival& at) {
     const Var push = lambda * at.gradient(), x = draw.logits + draw.noise;
-    const Var own = draw.hard - solve(x - push, at);
+    const Var own = draw.hard - solve(draw, x - push, at);
     if (draws == 1) return own / lambda;
     const Var more = draw.logits + fresh_noise(draw, draws - 1, seed);
-    return (own + sum(solve(more, at) - solve(more - push, at), {0})) /
+    return (own + sum(solve(draw, more, at) - solve(draw, more - push, at), {0})) /
            (static_cast<double>(draws) * lambda);
   };
   return rule;

@@ -6,6 +6,7 @@
 #include "engine/broadcast.hpp"
 #include "engine/parallel.hpp"
 #include "ops/elementwise.hpp"
+#include "ops/node.hpp"
 #include "ops/rows.hpp"
 #include "ops/rule.hpp"
 #include "ops/shape.hpp"
@@ -78,6 +79,7 @@ Rule score_function(Baseline baseline) {
   Rule rule;
   rule.name = baseline.name.empty() ? "score-function" : "score-function+" + baseline.name;
   rule.reads = Reads::costs;
+  rule.behind = Behind::any;
   rule.needs_draw = true;
   rule.needs_repeats = baseline.needs_repeats;
   rule.reads_noise = baseline.value != nullptr;  // a baseline is a state, or another sample
@@ -94,15 +96,14 @@ Rule score_function(Baseline baseline) {
     return std::make_pair(std::move(costs), std::move(less));
   };
   rule.backward = [weigh](const Draw& draw, Arrival& at) {
-    const Shape& shape = draw.logits.shape();
-    const Shape rows(shape.begin(), shape.end() - 1);
+    const Shape rows = rows_of(draw);
     // The costs are functions of the parameters, and so is the estimate.
     Var weight = -draw.logits.tape->constant(weigh(at, rows).second, "baseline");
     for (const Arrival::Fed& fed : at.costs_fed())
       weight = weight + lined_up(fed.weight.tape ? fed.cost * fed.weight : fed.cost, rows);
-    Shape column = shape;
-    column[column.size() - 1] = 1;
-    return reshape(weight, column) * (draw.hard - softmax(draw.logits));
+    Shape beside = rows;
+    for (std::size_t a = 0; a < draw.decision->axes; ++a) beside.push_back(1);
+    return reshape(weight, beside) * draw.decision->score(draw);
   };
   rule.shortcut = [weigh](Arrival& at) {
     const Tensor &logits = at.in(0).value(), &hard = at.out().value();

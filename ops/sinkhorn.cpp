@@ -4,13 +4,14 @@
 #include <cmath>
 #include <limits>
 #include <stdexcept>
+#include <vector>
 
 #include "engine/parallel.hpp"
 #include "engine/sweep.hpp"
 #include "ops/elementwise.hpp"
 #include "ops/marginals.hpp"
+#include "ops/pairs.hpp"
 #include "ops/reduce.hpp"
-#include "ops/rows.hpp"
 #include "ops/scaling.hpp"
 #include "ops/shape.hpp"
 #include "ops/softmax.hpp"
@@ -28,42 +29,6 @@ struct Squares {
   explicit Squares(const Shape& shape) : n(shape[shape.size() - 1]), size(n * n) {
     count = size_of(shape) / size;
   }
-};
-
-// Looks for a matching along the pairs that are not -inf (Kuhn's augmenting paths). Empty if there
-// is one; else rows that have fewer columns between them than they are.
-class Pairs {
- public:
-  Pairs(const Scalar* x, std::size_t n) : x_(x), n_(n), row_of_(n, n), seen_(n) {}
-  std::vector<std::size_t> stuck() {
-    for (std::size_t i = 0; i < n_; ++i) {
-      std::fill(seen_.begin(), seen_.end(), false);
-      if (place(i)) continue;
-      std::vector<std::size_t> rows = {i};
-      for (std::size_t j = 0; j < n_; ++j)
-        if (seen_[j]) rows.push_back(row_of_[j]);
-      std::sort(rows.begin(), rows.end());
-      return rows;
-    }
-    return {};
-  }
-
- private:
-  bool place(std::size_t i) {
-    for (std::size_t j = 0; j < n_; ++j) {
-      if (seen_[j] || x_[i * n_ + j] == kLowest) continue;
-      seen_[j] = true;
-      if (row_of_[j] == n_ || place(row_of_[j])) {
-        row_of_[j] = i;
-        return true;
-      }
-    }
-    return false;
-  }
-  const Scalar* x_;
-  std::size_t n_;
-  std::vector<std::size_t> row_of_;
-  std::vector<bool> seen_;
 };
 
 [[noreturn]] void refuse(const std::string& what) {
@@ -86,37 +51,10 @@ void check(std::size_t iterations) {
            std::to_string(kMostIterations));
 }
 
-// Checks one matrix that has numbers other than finite ones.
-void check_forbidden(const Scalar* x, std::size_t n, std::size_t matrix) {
-  for (std::size_t k = 0; k < n * n; ++k)
-    if (std::isnan(x[k]) || x[k] > std::numeric_limits<Scalar>::max())
-      refuse("the logit in row " + std::to_string(k / n) + ", column " + std::to_string(k % n) +
-             " of matrix " + std::to_string(matrix) + " is " + (std::isnan(x[k]) ? "NaN" : "+inf") +
-             "; need numbers, or -inf for a forbidden pair");
-  const std::vector<std::size_t> stuck = Pairs(x, n).stuck();
-  if (stuck.empty()) return;
-  std::string rows;
-  for (std::size_t i = 0; i < std::min<std::size_t>(stuck.size(), 8); ++i)
-    rows += (i ? ", " : "") + std::to_string(stuck[i]);
-  if (stuck.size() > 8) rows += ", ...";
-  refuse("the pairs of matrix " + std::to_string(matrix) +
-         " that are not -inf leave no matching: " +
-         (stuck.size() == 1
-              ? "row " + rows + " has none"
-              : "rows " + rows + " have " +
-                    (stuck.size() == 2 ? "only one column"
-                                       : "only " + std::to_string(stuck.size() - 1) + " columns") +
-                    " between them") +
-         "; need one");
-}
-
 void check(const Tensor& logits, const Squares& s) {
-  for (std::size_t m = 0; m < s.count; ++m) {
-    const Scalar* x = logits.data() + m * s.size;
-    const Scalar zero = row_sum(
-        s.size, [](Lane v) { return v * Lane(0); }, x);
-    if (!(zero == 0)) check_forbidden(x, s.n, m);
-  }
+  for (std::size_t m = 0; m < s.count; ++m)
+    check_pairs("sinkhorn", "logit", -std::numeric_limits<Scalar>::infinity(),
+                logits.data() + m * s.size, s.n, s.n, m);
 }
 
 // The largest residual of the matrices.
@@ -299,6 +237,30 @@ std::string Sinkhorn::warning() const {
          " a row or column sum misses 1 by " + str(residual) +
          (tolerance > 0 ? ", not " + str(tolerance) : "") +
          "; more iterations or a larger tau bring it closer";
+}
+
+double residual(const Tensor& matrices) {
+  const Shape& shape = matrices.shape();
+  const std::size_t r = shape.size();
+  if (r < 2)
+    throw std::invalid_argument("residual: matrices are " + str(shape) + "; need (..., n, m)");
+  const std::size_t n = shape[r - 2], m = shape[r - 1], size = n * m;
+  double most = 0;
+  std::vector<double> columns(m);
+  for (std::size_t k = 0; k < matrices.size(); k += size) {
+    std::fill(columns.begin(), columns.end(), 0.0);
+    for (std::size_t i = 0; i < n; ++i) {
+      double row = 0;
+      for (std::size_t j = 0; j < m; ++j) {
+        const auto p = static_cast<double>(matrices.data()[k + i * m + j]);
+        row += p;
+        columns[j] += p;
+      }
+      most = std::max(most, std::abs(row - 1));
+    }
+    for (double c : columns) most = std::max(most, std::abs(c - 1));
+  }
+  return most;
 }
 
 }  // namespace ARGTAPE_ABI

@@ -52,5 +52,9 @@ struct Converge {
 /// 7e-15 in double) or of 1 and more.
 Sinkhorn sinkhorn(Var logits, double tau, Converge until);
 
+/// How far matrices (..., n, m) are from doubly stochastic: the largest |row sum - 1| or |column
+/// sum - 1|. Throws std::invalid_argument for fewer than two axes.
+double residual(const Tensor& matrices);
+
 }  // namespace ARGTAPE_ABI
 }  // namespace argtape

@@ -8,6 +8,9 @@ import argparse, json, os, re, subprocess, sys, tempfile
 RULES = ["zero", "exact", "score-function", "score-function+mean", "score-function+leave-one-out", "straight-through",
          "straight-through-identity", "gumbel-softmax", "st-gumbel-softmax", "reinmax"]
 PATHWISE = RULES[5:]
+SORTING = ["zero", "score-function", "score-function+mean", "score-function+leave-one-out", "straight-through-identity",
+           "straight-through-sinkhorn", "gumbel-sinkhorn", "st-gumbel-sinkhorn", "perturbed", "blackbox", "i-mle", "neural-sort",
+           "soft-sort"]
 counts = {"passed": 0, "failed": 0}
 
 
@@ -290,6 +293,64 @@ def temperature_files():
     refused(2, "--steps", "06_temperature", "--steps", "3")
 
 
+def sort_numbers():
+    run_, out = run_json("07_sort_numbers", "--n", "5", "--quick", "--seed", "2")
+    for key, kind in {"program": str, "seed": int, "n": int, "steps": int, "seconds": float, "rules": list}.items():
+        check(isinstance(run_.get(key), kind), "07's JSON has " + key)
+    check(run_["program"] == "07_sort_numbers" and run_["seed"] == 2 and run_["n"] == 5 and run_["steps"] == 200, "07's JSON says what was asked for")
+    rows = {r["rule"]: {i["interval"]: i for i in r["intervals"]} for r in run_["rules"]}
+    check(list(rows) == SORTING, "07 has every rule, and the peers")
+    for name, intervals in rows.items():
+        check(list(intervals)[0] == "U(0,1)" and "U(0,10)" in intervals and "U(10,20)" in intervals, "07: the intervals of " + name)
+        for i in intervals.values():
+            check(0 <= i["wrong"] <= i["any"] <= min(1, 5 * i["wrong"]) + 1e-9, "07: wrong and any of " + name)
+    check(rows["zero"]["U(0,1)"]["any"] > 0.5, "07: the zero rule learns nothing")
+    for name in ["straight-through-sinkhorn", "gumbel-sinkhorn", "st-gumbel-sinkhorn", "neural-sort", "soft-sort"]:
+        check(rows[name]["U(0,1)"]["any"] <= 0.05, "07: %s sorts: %s" % (name, rows[name]["U(0,1)"]))
+    again, _ = run_json("07_sort_numbers", "--n", "5", "--quick", "--seed", "2")
+    for r in [run_, again] + run_["rules"] + again["rules"]:
+        r["seconds"] = 0
+    check(run_ == again, "07: the same seed gives the same figures")
+    few, out = run_json("07_sort_numbers", "--n", "30", "--quick", "--rule", "gumbel-sinkhorn", "--iterations", "3")
+    check(few["rules"][0]["residual"] > 0.05 and "raise --iterations" in out, "07 says that 3 iterations are too few")
+    many, _ = run_json("07_sort_numbers", "--n", "16", "--steps", "1", "--lists", "1")
+    check([r["rule"] for r in many["rules"]] == [r for r in SORTING if "sinkhorn" in r or "-sort" in r], "07: for many numbers the fast rules")
+    with tempfile.TemporaryDirectory() as folder:
+        status, _, _ = run("07_sort_numbers", "--quick", "--n", "3", "--out", folder)
+        files = os.listdir(folder)
+        check(status == 0 and "sort_numbers.csv" in files and "sort_numbers_loss.csv" in files, "07 writes its CSV")
+    refused(2, "--rule is 'gumble'", "07_sort_numbers", "--rule", "gumble")
+    refused(2, "--n", "07_sort_numbers", "--n", "0")
+    refused(2, "--temperature must be more than 0", "07_sort_numbers", "--temperature", "0")
+    refused(2, "--tolerance must be", "07_sort_numbers", "--tolerance", "1")
+    refused(2, "--rate must be more than 0", "07_sort_numbers", "--rate", "-1")
+    refused(2, "--lambda must be more than 0", "07_sort_numbers", "--lambda", "0")
+    refused(1, "lower --rate", "07_sort_numbers", "--quick", "--rule", "gumbel-sinkhorn", "--rate", "1e30")
+
+
+def jigsaw():
+    run_, out = run_json("08_jigsaw", "--grid", "2", "--quick")
+    check(run_["program"] == "08_jigsaw" and run_["data"] == "UCI digits" and run_["grid"] == 2 and run_["steps"] == 300, "08's JSON says what was asked for")
+    for key in ["seconds", "wrong", "any", "wrong_pixels", "any_pixels", "kendall", "l1", "l2"]:
+        check(isinstance(run_.get(key), (int, float)), "08's JSON has " + key)
+    check(run_["wrong_pixels"] <= run_["wrong"] < 0.3 and run_["any_pixels"] <= run_["any"], "08: puzzles are put back: %s" % run_["wrong"])
+    check(run_["kendall"] > 0.5 and run_["l2"] <= run_["l1"] < 0.1, "08: Kendall's tau, l1 and l2")
+    again, _ = run_json("08_jigsaw", "--grid", "2", "--quick")
+    run_["seconds"] = again["seconds"] = 0
+    check(run_ == again, "08: the same seed gives the same figures")
+    for flags in [["--alone"], ["--iterations", "20"], ["--grid", "8"], ["--grid", "5"]]:
+        run_json("08_jigsaw", "--steps", "2", *flags)
+    with tempfile.TemporaryDirectory() as folder:
+        status, _, _ = run("08_jigsaw", "--steps", "2", "--out", folder)
+        files = os.listdir(folder)
+        check(status == 0 and all(f in files for f in ["jigsaw.csv", "jigsaw_puzzles.csv", "jigsaw_loss.csv"]), "08 writes its CSV")
+    refused(2, "--grid is more than the 8 pixels", "08_jigsaw", "--grid", "9")
+    refused(2, "--grid", "08_jigsaw", "--grid", "0")
+    refused(2, "--temperature must be more than 0", "08_jigsaw", "--temperature", "0")
+    refused(2, "no/such/folder", "08_jigsaw", "--data", "no/such/folder")
+    refused(1, "lower --rate", "08_jigsaw", "--quick", "--rate", "1e30")
+
+
 ap = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
 ap.add_argument("--build", required=True)
 ap.add_argument("--source", required=True)
@@ -309,6 +370,8 @@ your_own(text)
 if not o.brief:
     estimators(text)
     temperature()
+    sort_numbers()
+    jigsaw()
 estimators_files()
 temperature_files()
 print("%(passed)d passed, %(failed)d failed" % counts)

@@ -1,0 +1,73 @@
+#include "ops/soft_sort.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <stdexcept>
+#include <vector>
+
+#include "ops/elementwise.hpp"
+#include "ops/reduce.hpp"
+#include "ops/shape.hpp"
+#include "ops/softmax.hpp"
+
+namespace argtape {
+inline namespace ARGTAPE_ABI {
+namespace {
+
+constexpr double kLeastTau = 1e-20;
+
+// (..., n) as (..., n, 1) or (..., 1, n).
+Var upright(Var x) {
+  Shape shape = x.shape();
+  shape.push_back(1);
+  return reshape(x, shape);
+}
+Var lying(Var x) {
+  Shape shape = x.shape();
+  shape.push_back(shape[shape.size() - 1]);
+  shape[shape.size() - 2] = 1;
+  return reshape(x, shape);
+}
+
+std::size_t checked(const char* op, Var scores, double tau) {
+  tape_of(op, {scores});
+  const Shape& shape = scores.shape();
+  if (shape.empty() || shape[shape.size() - 1] == 0)
+    throw std::invalid_argument(std::string(op) + ": scores are " + str(shape) +
+                                "; need (..., n) with n of at least 1");
+  if (!(tau >= kLeastTau) || std::isinf(tau))
+    throw std::invalid_argument(std::string(op) + ": tau is " + str(tau) + "; need at least " +
+                                str(kLeastTau) + ", not infinite");
+  return shape[shape.size() - 1];
+}
+
+}  // namespace
+
+Var neural_sort(Var scores, double tau) {
+  const std::size_t n = checked("neural_sort", scores, tau);
+  Tensor slopes = uninitialised({n});
+  for (std::size_t j = 0; j < n; ++j)
+    slopes.data()[j] = static_cast<Scalar>(2 * static_cast<double>(j) + 1 - static_cast<double>(n));
+  const Var column = upright(scores), apart = sum(abs(column - lying(scores)), {-1}, true);
+  return softmax((column * scores.tape->constant(std::move(slopes)) - apart) / tau, -2);
+}
+
+Var soft_sort(Var scores, double tau) {
+  const std::size_t n = checked("soft_sort", scores, tau);
+  const Scalar* s = scores.value().data();
+  std::vector<std::size_t> order(scores.value().size());
+  for (std::size_t i = 0; i < order.size(); ++i) {
+    if (std::isnan(s[i]))
+      throw std::invalid_argument("soft_sort: scores have NaN in row " + std::to_string(i / n) +
+                                  "; need numbers");
+    order[i] = i;
+  }
+  for (auto row = order.begin(); row != order.end(); row += static_cast<std::ptrdiff_t>(n))
+    std::stable_sort(row, row + static_cast<std::ptrdiff_t>(n),
+                     [s](std::size_t a, std::size_t b) { return s[a] < s[b]; });
+  const Var sorted = gather(scores, order, scores.shape());
+  return softmax(-abs(upright(scores) - lying(sorted)) / tau, -2);
+}
+
+}  // namespace ARGTAPE_ABI
+}  // namespace argtape

@@ -1,0 +1,23 @@
+// Sorting made soft by scores alone, without a matching.
+#pragma once
+
+#include "../engine/tape.hpp"
+
+namespace argtape {
+inline namespace ARGTAPE_ABI {
+
+// Both take scores s (..., n) and give P (..., n, n) as ops/matching.hpp has it, place 0 being that
+// of the smallest: each column j is a softmax over the items i, so columns sum to one and rows need
+// not. As tau goes to 0 it goes to the permutation that sorts. Both throw std::invalid_argument for
+// no scores, and tau outside [1e-20, inf).
+
+/// Column j is softmax_i(((2j + 1 - n) s_i - sum_k |s_i - s_k|) / tau), with j from 0: NeuralSort
+/// (A. Grover, E. Wang, A. Zweig, S. Ermon, arXiv 1903.08850, equation 5, with places reversed).
+Var neural_sort(Var scores, double tau);
+
+/// Column j is softmax_i(-|s_i - s_(j)| / tau), where s_(j) is the j-th smallest score: SoftSort
+/// (S. Prillo, J. Eisenschlos, arXiv 2006.16038, equation 3, with places reversed).
+Var soft_sort(Var scores, double tau);
+
+}  // namespace ARGTAPE_ABI
+}  // namespace argtape
