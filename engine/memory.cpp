@@ -55,8 +55,13 @@ std::atomic<std::size_t> system_requests{0};
 
 struct Cache {
   Block* free[kClasses] = {};
-  std::size_t small = 0, large = 0;  // bytes
+  std::size_t small = 0, large = 0;   // bytes
+  std::ptrdiff_t held = 0, peak = 0;  // bytes handed out
   std::size_t& of(const Class& c) { return c.bytes <= kSmall ? small : large; }
+  void hand_out(const Class& c) {
+    held += static_cast<std::ptrdiff_t>(c.bytes);
+    if (held > peak) peak = held;
+  }
   ~Cache() { empty(); }
   void empty() noexcept {
     for (Block*& head : free)
@@ -96,24 +101,29 @@ Cache* open_cache() noexcept {
 void* take_block(std::size_t bytes) {
   if (bytes >= kMostBytes) throw std::bad_alloc();
   const Class c = class_of(bytes);
-  if (cache) {
-    if (Block* block = cache->free[c.index]) {
-      cache->free[c.index] = block->next;
-      cache->of(c) -= c.bytes;
+  Cache* kept = cache ? cache : open_cache();
+  if (kept) {
+    if (Block* block = kept->free[c.index]) {
+      kept->free[c.index] = block->next;
+      kept->of(c) -= c.bytes;
+      kept->hand_out(c);
       return block;
     }
   }
   system_requests.fetch_add(1, std::memory_order_relaxed);
   void* fresh = std::aligned_alloc(kLine, c.bytes);
   if (!fresh) throw std::bad_alloc();
+  if (kept) kept->hand_out(c);
   return fresh;
 }
 
 void give_block(void* block, std::size_t bytes) noexcept {
   if (!block) return;
   const Class c = class_of(bytes);
-  Cache* kept = ARGTAPE_RECYCLE ? (cache ? cache : open_cache()) : nullptr;
-  if (!kept || kept->of(c) + c.bytes > (c.bytes <= kSmall ? kMostSmall : kMostLarge)) {
+  Cache* kept = cache ? cache : open_cache();
+  if (kept) kept->held -= static_cast<std::ptrdiff_t>(c.bytes);
+  if (!ARGTAPE_RECYCLE || !kept ||
+      kept->of(c) + c.bytes > (c.bytes <= kSmall ? kMostSmall : kMostLarge)) {
     std::free(block);
     return;
   }
@@ -124,7 +134,17 @@ void give_block(void* block, std::size_t bytes) noexcept {
 }
 
 MemoryUse memory_use() {
-  return {system_requests.load(std::memory_order_relaxed), cache ? cache->small + cache->large : 0};
+  MemoryUse use{system_requests.load(std::memory_order_relaxed)};
+  if (cache) {
+    use.cached_bytes = cache->small + cache->large;
+    use.held_bytes = cache->held;
+    use.peak_bytes = cache->peak;
+  }
+  return use;
+}
+
+void reset_peak_memory() noexcept {
+  if (cache) cache->peak = cache->held;
 }
 
 void release_cached_memory() noexcept {

@@ -18,13 +18,16 @@ void* take_block(std::size_t bytes);
 /// Hands back a block that take_block(bytes) gave; any thread may do so.
 void give_block(void* block, std::size_t bytes) noexcept;
 
-/// What the recycler holds. `system_requests` counts the blocks asked of the system since the start
-/// of the process, over all threads; the bytes are those of the calling thread.
+/// What tensors and tapes take. `system_requests` counts the blocks asked of the system since the
+/// start of the process, over all threads; the bytes are those of the calling thread.
 struct MemoryUse {
   std::size_t system_requests = 0;
-  std::size_t cached_bytes = 0;
+  std::size_t cached_bytes = 0;   ///< kept to be handed out again
+  std::ptrdiff_t held_bytes = 0;  ///< taken and not given back; less than 0 if others took them
+  std::ptrdiff_t peak_bytes = 0;  ///< the most held since the start, or reset_peak_memory()
 };
 MemoryUse memory_use();
+void reset_peak_memory() noexcept;
 
 /// Gives the calling thread's cached blocks back to the system.
 void release_cached_memory() noexcept;

@@ -13,6 +13,7 @@
 #include "../ops/conditional.hpp"
 #include "../ops/conv.hpp"
 #include "../ops/cost.hpp"
+#include "../ops/distance.hpp"
 #include "../ops/elementwise.hpp"
 #include "../ops/fused.hpp"
 #include "../ops/gumbel_softmax_density.hpp"

@@ -565,6 +565,18 @@ TEST_CASE("memory: blocks are used again, on 64-byte boundaries") {
   if (kRecycles) CHECK(memory_use().system_requests - before <= 1);
   release_cached_memory();
   CHECK(memory_use().cached_bytes == 0);
+
+  const std::ptrdiff_t held = memory_use().held_bytes;
+  reset_peak_memory();
+  CHECK(memory_use().peak_bytes == held);
+  const std::ptrdiff_t bytes = 1024 * sizeof(Scalar);
+  {
+    const Tensor a = zeros({1024});
+    { const Tensor b = zeros({1024}); }
+    CHECK(memory_use().held_bytes == held + bytes);
+  }
+  CHECK(memory_use().held_bytes == held);
+  CHECK(memory_use().peak_bytes == held + 2 * bytes);
 }
 
 TEST_CASE("parallel_for covers every place once, and the first failure is the one reported") {

@@ -12,6 +12,7 @@
 #include "ops/choice.hpp"
 #include "ops/conv.hpp"
 #include "ops/cost.hpp"
+#include "ops/distance.hpp"
 #include "ops/elementwise.hpp"
 #include "ops/layer_norm.hpp"
 #include "ops/linalg.hpp"
@@ -158,6 +159,11 @@ const std::vector<Row>& rows() {
       {"matmul_transposed broadcast", [](const Vars& v) { return matmul_transposed(v[0], v[1]); }, {{2, 1, 3, 4}, {3, 1, 4}}},
       {"outer", [](const Vars& v) { return outer(v[0], v[1]); }, {{2}, {3}}},
       {"dot", [](const Vars& v) { return dot(v[0], v[1]) * dot(v[0], v[0]); }, {{3}, {3}}},
+      {"squared_distances", [](const Vars& v) { return squared_distances(v[0], v[1]); }, {{5, 3}, {2, 3}}},
+      {"squared_distances long", [](const Vars& v) { return squared_distances(v[0], v[1]); }, {{3, 19}, {6, 19}}},
+      {"squared_distances itself", [](const Vars& v) { return squared_distances(v[0], v[0]); }, {{3, 2}}},
+      {"squared_distances empty", [](const Vars& v) { return squared_distances(v[0], v[1]); }, {{0, 3}, {2, 3}}},
+      {"squared_distances of nothing", [](const Vars& v) { return squared_distances(v[0], v[1]); }, {{4, 0}, {2, 0}}},
       {"softmax", [](const Vars& v) { return softmax(v[0]); }, {{2, 5}}},
       {"softmax long", [](const Vars& v) { return softmax(v[0]); }, {{2, 37}}},
       {"softmax axis 0", [](const Vars& v) { return softmax(v[0], 0); }, {{3, 2, 2}}},
@@ -697,6 +703,45 @@ TEST_CASE("matrix products and moves against plain loops") {
   CHECK(one_hot({2, 0}, 3) == Tensor{{0, 0, 1}, {1, 0, 0}});
 }
 
+TEST_CASE("squared distances and their gradients against plain loops, whoever is far away") {
+  Rng rng(21);
+  for (std::size_t n : {1, 2, 3, 4, 5, 9})
+    for (std::size_t k : {1, 3, 4, 5, 8, 11})
+      for (std::size_t d : {1, 7, 8, 9, 16, 33}) {
+        const Tensor x = 1e6 + rng.uniform({n, d}), c = 1e6 + rng.uniform({k, d});
+        Tensor g = rng.normal({n, k}), y = zeros({n, k}), dx = zeros({n, d}), dc = zeros({k, d});
+        for (std::size_t i = 0; i < n; i += 2) g(i, i % k) = 0;  // what is skipped
+        for (std::size_t i = 0; i < n; ++i)
+          for (std::size_t j = 0; j < k; ++j)
+            for (std::size_t t = 0; t < d; ++t) {
+              const double difference = x(i, t) - c(j, t);
+              y(i, j) += difference * difference;
+              dx(i, t) += 2 * g(i, j) * difference;
+              dc(j, t) -= 2 * g(i, j) * difference;
+            }
+        Tape tape;
+        const Var p = tape.parameter(x), q = tape.parameter(c), found = squared_distances(p, q);
+        check_close(found.value(), y);
+        const Gradients gradients = backward(found, {}, tape.constant(g));
+        CHECK(xt::amax(xt::abs(gradients[p] - dx))() < 1e-12);
+        CHECK(xt::amax(xt::abs(gradients[q] - dc))() < 1e-12);
+      }
+  // The same bit for bit for any number of threads.
+  const Tensor x = rng.uniform({2001, 40}), c = rng.uniform({21, 40}), g = rng.normal({2001, 21});
+  Tensor first[3];
+  for (int threads : {1, 2, 3}) {
+    set_threads(threads);
+    Tape tape;
+    const Var p = tape.parameter(x), q = tape.parameter(c), found = squared_distances(p, q);
+    const Gradients gradients = backward(found, {}, tape.constant(g));
+    if (threads == 1) first[0] = found.value(), first[1] = gradients[p], first[2] = gradients[q];
+    CHECK(identical(found.value(), first[0]));
+    CHECK(identical(gradients[p], first[1]));
+    CHECK(identical(gradients[q], first[2]));
+  }
+  set_threads(1);
+}
+
 TEST_CASE("each op refuses shapes, axes and numbers that do not fit, in its own name") {
   Tape tape;
   const Var m = tape.constant(zeros({2, 3})), v = tape.constant(zeros({3})),
@@ -713,6 +758,10 @@ TEST_CASE("each op refuses shapes, axes and numbers that do not fit, in its own 
   refuses([&] { sum(m, {0, -2}); }, "sum: axis -2 of (2, 3) is given twice; need each once");
   refuses([&] { mean(e, {1}); },
           "mean: x is (2, 0), empty along the axes; need at least one element");
+  refuses([&] { squared_distances(m, tape.constant(zeros({2, 2}))); },
+          "squared_distances: x is (2, 3), centres are (2, 2); need (n, d) and (k, d)");
+  refuses([&] { squared_distances(v, m); },
+          "squared_distances: x is (3,), centres are (2, 3); need (n, d) and (k, d)");
   refuses([&] { max(e, {1}); },
           "max: x is (2, 0), empty along the axes; need at least one element");
   refuses([&] { logsumexp(e); },

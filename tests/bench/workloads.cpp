@@ -164,15 +164,10 @@ Workload kmeans() {
   return two_steps([s](Noise& noise) {
     Tape tape;
     const std::vector<Var> p = tape.borrow_parameters(s->centroids);
-    const Var x = tape.borrow_constant(s->batches[s->at]), c = p[0],
-              fixed = tape.borrow_constant(s->centroids[0]);
+    const Var x = tape.borrow_constant(s->batches[s->at]);
     s->at = (s->at + 1) % 10;
-    const auto distance = [](auto norm, auto product) { return norm - 2 * product; };
-    const Var distances =
-        elementwise(distance, sum(square(fixed), {1}), matmul_transposed(x, fixed));
-    const Var nearest = take(c, indices_of(argmin(distances, zero())));
-    const auto square_of_difference = [](auto p, auto q) { return square(p - q); };
-    const Var loss = sum_of(square_of_difference, x, nearest);
+    const Var distances = squared_distances(x, p[0]);
+    const Var loss = sum(argmin(distances, zero()) * distances);
     s->sgd.step(s->centroids, p, loss);
     return noise.checking ? static_cast<double>(loss.item()) : 0;
   });
