@@ -7,6 +7,7 @@
 
 #include "engine/sweep.hpp"
 #include "models/layers.hpp"
+#include "models/loss_curve.hpp"
 #include "models/optimizers.hpp"
 #include "ops/choice.hpp"
 #include "ops/conv.hpp"
@@ -162,8 +163,7 @@ JigsawRun train_jigsaw(const Split& data, const JigsawSettings& settings, std::s
   Adam adam(settings.rate);
 
   JigsawRun run;
-  run.loss.assign(std::min<std::size_t>(20, settings.steps), 0);
-  std::vector<std::size_t> terms(run.loss.size());
+  LossCurve curve(settings.steps);
   const auto begin = std::chrono::steady_clock::now();
   for (; run.steps < settings.steps; ++run.steps) {
     adam.rate = settings.rate * static_cast<double>(settings.steps - run.steps) /
@@ -177,14 +177,12 @@ JigsawRun train_jigsaw(const Split& data, const JigsawSettings& settings, std::s
     const Var p = sample_matching(network(weights, items), rule, noise);
     const Var cost = mean(
         squared_error(place(p, items), tape.borrow_constant(puzzles.whole, "whole")), {-2, -1});
-    const std::size_t part = run.steps * run.loss.size() / settings.steps;
-    run.loss[part] += mean(cost).item();
-    ++terms[part];
+    curve.add(run.steps, mean(cost).item());
     run.residual = residual(p.value());
     adam.step(network.parameters, weights, cost / static_cast<double>(settings.batch));
     if (progress) progress();
   }
-  for (std::size_t i = 0; i < terms.size(); ++i) run.loss[i] /= static_cast<double>(terms[i]);
+  run.loss = curve.means();
   run.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
 
   Rng shuffle(settings.seed, 0, 3);

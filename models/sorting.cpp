@@ -8,6 +8,7 @@
 
 #include "engine/broadcast.hpp"
 #include "engine/sweep.hpp"
+#include "models/loss_curve.hpp"
 #include "models/optimizers.hpp"
 #include "ops/elementwise.hpp"
 #include "ops/hungarian.hpp"
@@ -141,8 +142,7 @@ SortingRun train_sorting(std::size_t n, const std::string& method, const Sorting
 
   SortingRun run;
   run.rule = method;
-  run.loss.assign(std::min<std::size_t>(20, settings.steps), 0);
-  std::vector<std::size_t> terms(run.loss.size());
+  LossCurve curve(settings.steps);
   const auto begin = std::chrono::steady_clock::now();
   for (; run.steps < settings.steps; ++run.steps) {
     adam.rate = settings.rate * static_cast<double>(settings.steps - run.steps) /
@@ -156,14 +156,12 @@ SortingRun train_sorting(std::size_t n, const std::string& method, const Sorting
     // One cost a list. Adam does not mind the factor that a mean would bring; a rule that moves the
     // logits along the gradient would.
     const Var cost = sum(squared_error(place(p, items), target), {-2, -1});
-    const std::size_t part = run.steps * run.loss.size() / settings.steps;
-    run.loss[part] += sum(cost).item() / static_cast<double>(cost.value().size());
-    ++terms[part];
+    curve.add(run.steps, sum(cost).item() / static_cast<double>(cost.value().size()));
     if (soft) run.residual = residual(p.value());
     adam.step(network.parameters, weights, cost);
     if (progress) progress();
   }
-  for (std::size_t i = 0; i < terms.size(); ++i) run.loss[i] /= static_cast<double>(terms[i]);
+  run.loss = curve.means();
   run.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
 
   Rng unseen(settings.seed, 0, 3);

@@ -8,6 +8,7 @@
 #include <limits>
 
 #include "models/argtape.hpp"
+#include "tests/distance.hpp"
 
 using namespace argtape;
 
@@ -78,15 +79,6 @@ Tensor repeated(const Tensor& logits, std::size_t rows) {
   shape[0] = rows;
   std::copy(logits.shape().begin(), logits.shape().end(), shape.begin() + 1);
   return broadcast_to(logits, shape);
-}
-
-double relative_distance(const Tensor& a, const Tensor& b) {
-  double off = 0, size = 0;
-  for (std::size_t i = 0; i < a.size(); ++i) {
-    off += (a.data()[i] - b.data()[i]) * (a.data()[i] - b.data()[i]);
-    size += b.data()[i] * b.data()[i];
-  }
-  return std::sqrt(off / size);
 }
 
 MeasureOptions draws(std::size_t n, std::uint64_t seed = 1) {

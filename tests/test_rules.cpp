@@ -17,6 +17,7 @@
 #include "ops/reduce.hpp"
 #include "ops/shape.hpp"
 #include "ops/softmax.hpp"
+#include "tests/distance.hpp"
 
 using namespace argtape;
 
@@ -78,15 +79,6 @@ Tensor mean_gradient(const Rule& rule, const Cost& f, const Tensor& logits) {
   for (std::size_t k = 0; k < kCategories; ++k)
     mean += p.data()[k] * gradient(rule, f, reshaped(logits, {1, kCategories}), noise_for(k));
   return reshaped(mean, {kCategories});
-}
-
-double relative_distance(const Tensor& a, const Tensor& b) {
-  double off = 0, size = 0;
-  for (std::size_t i = 0; i < a.size(); ++i) {
-    off += (a.data()[i] - b.data()[i]) * (a.data()[i] - b.data()[i]);
-    size += b.data()[i] * b.data()[i];
-  }
-  return std::sqrt(off / size);
 }
 
 template <class F>
