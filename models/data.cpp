@@ -1,126 +1,19 @@
 #include "models/data.hpp"
 
-#include <zlib.h>
-
 #include <algorithm>
-#include <cerrno>
-#include <charconv>
 #include <cmath>
 #include <cstdint>
-#include <cstring>
 #include <filesystem>
-#include <memory>
 #include <stdexcept>
 #include <system_error>
+
+#include "models/source.hpp"
 
 namespace argtape {
 inline namespace ARGTAPE_ABI {
 namespace {
 
 constexpr std::size_t digit_classes = 10;
-
-[[noreturn]] void fail(const std::string& what) { throw std::runtime_error("data: " + what); }
-
-/// A file, plain or gzipped, as a stream of bytes. `need` says in errors what it should have been.
-class Source {
- public:
-  Source(const std::string& path, const std::string& need) : path_(path), need_(need) {
-    std::error_code ignored;
-    if (std::filesystem::is_directory(path, ignored)) fail(path + " is a folder; need " + need);
-    errno = 0;
-    file_.reset(gzopen(path.c_str(), "rb"));
-    if (!file_ && errno == ENOENT) fail("there is no file " + path + "; need " + need);
-    if (!file_) fail(path + " cannot be opened (" + std::strerror(errno) + "); need " + need);
-  }
-
-  const std::string& path() const { return path_; }
-
-  /// True if the stream ended where its compressed form broke off.
-  bool cut_short() const {
-    int code = Z_OK;
-    gzerror(file_.get(), &code);
-    return code == Z_BUF_ERROR;
-  }
-
-  /// Up to `n` bytes; fewer only at the end of the stream.
-  std::size_t read(unsigned char* to, std::size_t n) {
-    std::size_t done = 0;
-    while (done < n) {
-      const auto piece = static_cast<unsigned>(std::min<std::size_t>(n - done, 1U << 30));
-      const int got = gzread(file_.get(), to + done, piece);
-      if (got < 0) fail_to_read();
-      if (got == 0) break;
-      done += static_cast<std::size_t>(got);
-    }
-    return done;
-  }
-
-  /// The next line without its end; false when there is none, or none that is whole.
-  bool line(std::string& out) {
-    constexpr std::size_t longest = 4096;
-    out.clear();
-    int c = gzgetc(file_.get());
-    if (c < 0 && !gzeof(file_.get())) fail_to_read();
-    if (c < 0) return false;
-    ++line_number_;
-    for (; c >= 0 && c != '\n'; c = gzgetc(file_.get())) {
-      if (out.size() == longest) fail(here() + " has more than 4096 characters; need " + need_);
-      out.push_back(static_cast<char>(c));
-    }
-    if (c < 0 && !gzeof(file_.get())) fail_to_read();
-    if (c < 0 && cut_short()) return false;
-    if (!out.empty() && out.back() == '\r') out.pop_back();
-    return true;
-  }
-
-  /// The file and the line last read, for errors.
-  std::string here() const { return path_ + ", line " + std::to_string(line_number_); }
-
- private:
-  struct Close {
-    void operator()(gzFile file) const { gzclose(file); }
-  };
-
-  [[noreturn]] void fail_to_read() const {
-    int code = Z_OK;
-    std::string why = gzerror(file_.get(), &code);
-    if (code == Z_ERRNO) why = std::strerror(errno);
-    const std::string prefix = path_ + ": ";
-    if (why.compare(0, prefix.size(), prefix) == 0) why.erase(0, prefix.size());
-    fail(path_ + " cannot be read (" + why + "); need an intact file");
-  }
-
-  std::string path_, need_;
-  std::unique_ptr<gzFile_s, Close> file_;
-  std::size_t line_number_ = 0;
-};
-
-/// A cell as an error may show it: short, and on one line.
-std::string shown(std::string cell) {
-  if (cell.size() > 20) cell = cell.substr(0, 20) + "...";
-  for (char& c : cell)
-    if (c < ' ' || c > '~') c = '?';
-  return "'" + cell + "'";
-}
-
-/// The cell as a number, or NaN if it is anything else. Not strtod, which follows the locale.
-double number(const std::string& cell) {
-  const std::size_t first = cell.find_first_not_of(" \t");
-  if (first == std::string::npos) return std::nan("");
-  const char* end = cell.data() + cell.find_last_not_of(" \t") + 1;
-  double value = 0;
-  const auto [stop, error] = std::from_chars(cell.data() + first, end, value);
-  return error == std::errc() && stop == end ? value : std::nan("");
-}
-
-std::vector<std::string> cells_of(const std::string& line) {
-  std::vector<std::string> cells;
-  for (std::size_t from = 0, to = 0; to != std::string::npos; from = to + 1) {
-    to = line.find(',', from);
-    cells.push_back(line.substr(from, to == std::string::npos ? to : to - from));
-  }
-  return cells;
-}
 
 std::string hex(std::uint32_t n) {
   std::string s = "0x";
@@ -141,7 +34,7 @@ Idx read_idx_file(const std::string& path, std::size_t rank, const std::string& 
   const std::size_t header_size = 4 + 4 * rank;
   std::vector<unsigned char> header(header_size);
   const std::size_t got = source.read(header.data(), header_size);
-  if (got == 0 && !source.cut_short()) fail(path + " is empty; need " + need);
+  if (got == 0 && !source.cut_short()) fail_data(path + " is empty; need " + need);
   const auto word = [&](std::size_t i) {
     const unsigned char* b = &header[4 * i];
     return std::uint32_t{b[0]} << 24U | std::uint32_t{b[1]} << 16U | std::uint32_t{b[2]} << 8U |
@@ -149,10 +42,11 @@ Idx read_idx_file(const std::string& path, std::size_t rank, const std::string& 
   };
   const std::uint32_t magic = 0x800U + static_cast<std::uint32_t>(rank);
   if (got >= 4 && word(0) != magic)
-    fail(path + " has the magic number " + hex(word(0)) + "; need " + hex(magic) + ", " + need);
+    fail_data(path + " has the magic number " + hex(word(0)) + "; need " + hex(magic) + ", " +
+              need);
   if (got < header_size)
-    fail(path + " ends after " + std::to_string(got) + " bytes; need a header of " +
-         std::to_string(header_size));
+    fail_data(path + " ends after " + std::to_string(got) + " bytes; need a header of " +
+              std::to_string(header_size));
 
   Idx idx;
   std::string lengths;
@@ -164,8 +58,8 @@ Idx read_idx_file(const std::string& path, std::size_t rank, const std::string& 
   for (std::size_t axis = 0; axis < rank; ++axis) {
     // 65,535 pixels a side, and 32 bits for the images, keep the product within 64 bits.
     if (idx.lengths[axis] == 0 || (axis > 0 && idx.lengths[axis] > 0xffff))
-      fail(path + " promises " + lengths + " " + kind + "; need at least 1 on each axis" +
-           (rank > 1 ? ", and at most 65535 pixels a side" : ""));
+      fail_data(path + " promises " + lengths + " " + kind + "; need at least 1 on each axis" +
+                (rank > 1 ? ", and at most 65535 pixels a side" : ""));
     size *= idx.lengths[axis];
   }
 
@@ -176,15 +70,16 @@ Idx read_idx_file(const std::string& path, std::size_t rank, const std::string& 
     idx.bytes.resize(before + want);
     const std::size_t came = source.read(idx.bytes.data() + before, want);
     if (came < want)
-      fail(path + " ends after " + std::to_string(header_size + before + came) + " bytes; need " +
-           std::to_string(header_size + size) + ", as its header promises " + lengths + " " + kind);
+      fail_data(path + " ends after " + std::to_string(header_size + before + came) +
+                " bytes; need " + std::to_string(header_size + size) + ", as its header promises " +
+                lengths + " " + kind);
   }
   unsigned char extra = 0;
   if (source.read(&extra, 1) != 0)
-    fail(path + " goes on after the " + std::to_string(header_size + size) +
-         " bytes its header promises; need nothing there");
+    fail_data(path + " goes on after the " + std::to_string(header_size + size) +
+              " bytes its header promises; need nothing there");
   // The last bytes may be right while the compressed form lacks the checksum that says so.
-  if (source.cut_short()) fail(path + " breaks off before its checksum; need an intact file");
+  if (source.cut_short()) fail_data(path + " breaks off before its checksum; need an intact file");
   return idx;
 }
 
@@ -226,24 +121,26 @@ Dataset read_digits_csv(const std::string& path) {
     if (line.empty()) continue;
     const std::vector<std::string> cells = cells_of(line);
     if (cells.size() != pixels + 1)
-      fail(source.here() + " has " + std::to_string(cells.size()) +
-           (cells.size() == 1 ? " cell; need 64" : " cells; need 64") + " pixels and a label");
+      fail_data(source.here() + " has " + std::to_string(cells.size()) +
+                (cells.size() == 1 ? " cell; need 64" : " cells; need 64") + " pixels and a label");
     const auto column = [&](std::size_t i) {
-      return source.here() + ", column " + std::to_string(i + 1) + " is " + shown(cells[i]);
+      return source.here() + ", column " + std::to_string(i + 1) + " is " + shown_cell(cells[i]);
     };
     for (std::size_t i = 0; i < pixels; ++i) {
-      const double value = number(cells[i]);
-      if (!(value >= 0 && value <= brightest)) fail(column(i) + "; need a number from 0 to 16");
+      const double value = number_in(cells[i]);
+      if (!(value >= 0 && value <= brightest))
+        fail_data(column(i) + "; need a number from 0 to 16");
       values.push_back(static_cast<Scalar>(value / brightest));
     }
-    const double label = number(cells[pixels]);
+    const double label = number_in(cells[pixels]);
     if (!(label >= 0 && label < digit_classes && label == std::floor(label)))
-      fail(column(pixels) + "; need a label from 0 to 9");
+      fail_data(column(pixels) + "; need a label from 0 to 9");
     data.labels.push_back(static_cast<std::size_t>(label));
   }
   if (source.cut_short())
-    fail(path + " breaks off after " + std::to_string(data.size()) + " rows; need an intact file");
-  if (data.labels.empty()) fail(path + " is empty; need 64 pixels and a label a line");
+    fail_data(path + " breaks off after " + std::to_string(data.size()) +
+              " rows; need an intact file");
+  if (data.labels.empty()) fail_data(path + " is empty; need 64 pixels and a label a line");
 
   data.images = uninitialised({data.size(), pixels});
   std::copy(values.begin(), values.end(), data.images.data());
@@ -254,13 +151,14 @@ Dataset read_idx(const std::string& images_path, const std::string& labels_path)
   const Idx images = read_idx_file(images_path, 3, "images");
   const Idx labels = read_idx_file(labels_path, 1, "labels");
   if (images.lengths[0] != labels.lengths[0])
-    fail(images_path + " holds " + std::to_string(images.lengths[0]) + " images, " + labels_path +
-         " " + std::to_string(labels.lengths[0]) + " labels; need a label for each image");
+    fail_data(images_path + " holds " + std::to_string(images.lengths[0]) + " images, " +
+              labels_path + " " + std::to_string(labels.lengths[0]) +
+              " labels; need a label for each image");
   const auto wrong = std::find_if(labels.bytes.begin(), labels.bytes.end(),
                                   [](unsigned char label) { return label >= digit_classes; });
   if (wrong != labels.bytes.end())
-    fail(labels_path + ", label " + std::to_string(wrong - labels.bytes.begin() + 1) + " is " +
-         std::to_string(*wrong) + "; need a label from 0 to 9");
+    fail_data(labels_path + ", label " + std::to_string(wrong - labels.bytes.begin() + 1) + " is " +
+              std::to_string(*wrong) + "; need a label from 0 to 9");
 
   Dataset data{"MNIST", {}, {}, images.lengths[1], images.lengths[2], digit_classes};
   data.labels.assign(labels.bytes.begin(), labels.bytes.end());
@@ -273,8 +171,9 @@ Dataset read_idx(const std::string& images_path, const std::string& labels_path)
 Dataset load_digits(const std::string& folder) {
   const std::string need = "; need a folder with MNIST's IDX files or digits.csv, plain or .gz";
   std::error_code ignored;
-  if (!std::filesystem::exists(folder, ignored)) fail("there is no folder " + folder + need);
-  if (!std::filesystem::is_directory(folder, ignored)) fail(folder + " is not a folder" + need);
+  if (!std::filesystem::exists(folder, ignored)) fail_data("there is no folder " + folder + need);
+  if (!std::filesystem::is_directory(folder, ignored))
+    fail_data(folder + " is not a folder" + need);
 
   std::vector<Dataset> parts;
   for (const std::string part : {"train", "t10k"}) {
@@ -284,20 +183,20 @@ Dataset load_digits(const std::string& folder) {
     const std::string labels = find(folder, labels_name);
     if (images.empty() && labels.empty()) continue;
     if (images.empty() || labels.empty())
-      fail(folder + " holds " + (images.empty() ? labels_name : images_name) + "; need " +
-           (images.empty() ? images_name : labels_name) + " beside it, plain or .gz");
+      fail_data(folder + " holds " + (images.empty() ? labels_name : images_name) + "; need " +
+                (images.empty() ? images_name : labels_name) + " beside it, plain or .gz");
     parts.push_back(read_idx(images, labels));
   }
   if (parts.size() == 2) {
     if (parts[0].height != parts[1].height || parts[0].width != parts[1].width)
-      fail(folder + " holds images of " + image_size(parts[0]) + " in train and of " +
-           image_size(parts[1]) + " in t10k; need one size");
+      fail_data(folder + " holds images of " + image_size(parts[0]) + " in train and of " +
+                image_size(parts[1]) + " in t10k; need one size");
     return joined(parts[0], parts[1]);
   }
   if (parts.size() == 1) return parts[0];
 
   const std::string csv = find(folder, "digits.csv");
-  if (csv.empty()) fail(folder + " holds no digits" + need);
+  if (csv.empty()) fail_data(folder + " holds no digits" + need);
   return read_digits_csv(csv);
 }
 
