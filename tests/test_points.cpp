@@ -1,0 +1,312 @@
+// Points: the readers of CSV and NumPy files, their errors word for word, and made points.
+#include <doctest/doctest.h>
+#include <zlib.h>
+
+#include <cmath>
+#include <cstdint>
+#include <cstdlib>
+#include <cstring>
+#include <filesystem>
+#include <fstream>
+#include <limits>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+#include "models/points.hpp"
+
+using namespace argtape;
+namespace fs = std::filesystem;
+
+namespace {
+
+// A folder that lasts as long as the test.
+class Folder {
+ public:
+  Folder() {
+    std::string name = (fs::temp_directory_path() / "argtape-points-XXXXXX").string();
+    REQUIRE(mkdtemp(name.data()) != nullptr);
+    path_ = name;
+  }
+  ~Folder() {
+    std::error_code ignored;
+    fs::remove_all(path_, ignored);
+  }
+  Folder(const Folder&) = delete;
+  Folder& operator=(const Folder&) = delete;
+
+  std::string operator/(const std::string& name) const { return (path_ / name).string(); }
+  std::string write(const std::string& name, const std::string& bytes) const {
+    std::ofstream(path_ / name, std::ios::binary) << bytes;
+    return *this / name;
+  }
+  std::string write_gz(const std::string& name, const std::string& bytes) const {
+    const std::string path = *this / name;
+    gzFile file = gzopen(path.c_str(), "wb");
+    REQUIRE(file != nullptr);
+    gzwrite(file, bytes.data(), static_cast<unsigned>(bytes.size()));
+    CHECK(gzclose(file) == Z_OK);
+    return path;
+  }
+
+ private:
+  fs::path path_;
+};
+
+PointTable csv(const std::string& text) { return read_points(Folder().write("points.csv", text)); }
+
+// A number's bytes, least first, or most first.
+template <class Number>
+std::string bytes_of(Number value, bool big = false) {
+  std::uint64_t bits = 0;
+  std::memcpy(&bits, &value, sizeof value);
+  std::string s;
+  for (std::size_t i = 0; i < sizeof value; ++i)
+    s += static_cast<char>(bits >> 8 * (big ? sizeof value - 1 - i : i) & 0xffU);
+  return s;
+}
+
+std::string numpy_header(const std::string& dictionary, unsigned version = 1) {
+  std::string s = std::string("\x93NUMPY") + static_cast<char>(version) + '\0';
+  const std::string text = dictionary + "\n";
+  return s + bytes_of(static_cast<std::uint32_t>(text.size())).substr(0, version == 1 ? 2 : 4) +
+         text;
+}
+
+std::string described(const std::string& type, const std::string& shape, bool fortran = false) {
+  return "{'descr': '" + type + "', 'fortran_order': " + (fortran ? "True" : "False") +
+         ", 'shape': " + shape + ", }          ";
+}
+
+template <class Number>
+std::string numpy(const std::string& type, const std::string& shape,
+                  const std::vector<Number>& numbers, bool fortran = false, unsigned version = 1) {
+  std::string s = numpy_header(described(type, shape, fortran), version);
+  for (Number x : numbers) s += bytes_of(x, type[0] == '>');
+  return s;
+}
+
+PointTable npy(const std::string& bytes) { return read_points(Folder().write("points", bytes)); }
+
+void is(const PointTable& t, std::size_t n, std::size_t d, const std::vector<double>& numbers) {
+  CHECK(t.size == n);
+  CHECK(t.dimensions == d);
+  CHECK(t.numbers == numbers);
+}
+
+}  // namespace
+
+TEST_CASE("points: CSV files as people have them") {
+  is(csv("1,2\n3,4\n"), 2, 2, {1, 2, 3, 4});
+  is(csv("x,y\n1.5,-2e3\n"), 1, 2, {1.5, -2000});
+  is(csv("\n# made by hand\nheight;weight, kg\r\n\r\n1;2\r\n  \n3;4"), 2, 2, {1, 2, 3, 4});
+  is(csv("1\t 2\n3\t4\n"), 2, 2, {1, 2, 3, 4});
+  is(csv("\xef\xbb\xbf" "1 , 2\n"), 1, 2, {1, 2});
+  is(csv("# np.savetxt\n  1.0e+00 2.0e+00\n 3 -4 \n"), 2, 2, {1, 2, 3, -4});
+  is(csv("+1.5,+2\n"), 1, 2, {1.5, 2});
+  is(csv("7\n8\n9"), 3, 1, {7, 8, 9});
+  // The header's separator need not be the points'.
+  is(csv("a, b and c\n1;2;3\n"), 1, 3, {1, 2, 3});
+  const Folder folder;
+  is(read_points(folder.write_gz("points.csv.gz", "1,2\n3,4\n")), 2, 2, {1, 2, 3, 4});
+}
+
+TEST_CASE("points: long lines, many lines") {
+  std::string text;
+  std::vector<double> numbers;
+  for (int i = 0; i < 5000; ++i) {
+    text += std::to_string(i) + (i % 2500 == 2499 ? "\n" : ",");
+    numbers.push_back(i);
+  }
+  is(csv(text), 2, 2500, numbers);
+}
+
+TEST_CASE("points: what is wrong with a CSV file is said") {
+  const Folder folder;
+  const auto refused = [&](const std::string& text, const std::string& message) {
+    const std::string path = folder.write("bad.csv", text);
+    CHECK_THROWS_WITH_AS(read_points(path), ("data: " + path + message).c_str(),
+                         std::runtime_error);
+  };
+  const std::string kind = "; need a CSV or NumPy file of points";
+  CHECK_THROWS_WITH_AS(read_points(folder / "none"),
+                       ("data: there is no file " + (folder / "none") + kind).c_str(),
+                       std::runtime_error);
+  CHECK_THROWS_WITH_AS(read_points(folder / "."),
+                       ("data: " + (folder / ".") + " is a folder" + kind).c_str(),
+                       std::runtime_error);
+  refused("", " holds no points; need a line of numbers for each");
+  refused("\n\n", " holds no points; need a line of numbers for each");
+  refused("x,y\n", " holds no points; need a line of numbers for each");
+  refused("1,2\n3,4,5\n", ", line 2 has 3 cells; need 2, as line 1 has");
+  refused("x,y\n\n1,2\n\n3\n", ", line 5 has 1 cell; need 2, as line 3 has");
+  refused("1,2,\n3,4\n", ", line 1, column 3 is ''; need a number");
+  refused("1,2\n3,four\n", ", line 2, column 2 is 'four'; need a number");
+  refused("x,1\n3,4\n", ", line 1, column 1 is 'x'; need a number");
+  refused("x,y\na,b\n", ", line 2, column 1 is 'a'; need a number");
+  refused("1,2\n3,\n", ", line 2, column 2 is ''; need a number");
+  refused("1,2\n3,0x10\n", ", line 2, column 2 is '0x10'; need a number");
+  refused("1;2\n3;4,5\n", ", line 2, column 2 is '4,5'; need a number");
+  refused("1,2\n3,+-4\n", ", line 2, column 2 is '+-4'; need a number");
+  refused("1,2\nnan,4\n", ", line 2, column 1 is 'nan'; need a finite number");
+  refused("NaN,inf\n", ", line 1, column 1 is 'NaN'; need a finite number");
+  refused("1,-inf\n", ", line 1, column 2 is '-inf'; need a finite number");
+  refused("1,1e999\n", ", line 1, column 2 is '1e999'; need a number that a double can hold");
+  refused("1,1e-999\n", ", line 1, column 2 is '1e-999'; need a number that a double can hold");
+  refused(std::string("1,2\n\0,4\n", 8), ", line 2 holds a zero byte, as no text does" + kind);
+  refused("PK\x03\x04", " holds no points; need a line of numbers for each");
+
+  const std::string whole = folder.write_gz("whole.gz", std::string(3000, '\n') + "1,2\n");
+  std::ifstream in(whole, std::ios::binary);
+  const std::string packed{std::istreambuf_iterator<char>(in), {}};
+  refused(packed.substr(0, packed.size() - 8), " breaks off after 1 row; need an intact file");
+}
+
+TEST_CASE("points: NumPy files of every kind") {
+  is(npy(numpy<double>("<f8", "(2, 3)", {1, 2, 3, 4, 5, -6.5})), 2, 3, {1, 2, 3, 4, 5, -6.5});
+  is(npy(numpy<double>(">f8", "(2, 3)", {1, 2, 3, 4, 5, -6.5})), 2, 3, {1, 2, 3, 4, 5, -6.5});
+  is(npy(numpy<float>("<f4", "(1, 2)", {0.5F, -3})), 1, 2, {0.5, -3});
+  is(npy(numpy<float>(">f4", "(1, 2)", {0.5F, -3})), 1, 2, {0.5, -3});
+  is(npy(numpy<std::int8_t>("|i1", "(2, 1)", {-128, 127})), 2, 1, {-128, 127});
+  is(npy(numpy<std::uint8_t>("|u1", "(2, 1)", {128, 255})), 2, 1, {128, 255});
+  for (const char* order : {"<", ">"}) {
+    const std::string o = order;
+    is(npy(numpy<std::int16_t>(o + "i2", "(2, 1)", {-32768, 256})), 2, 1, {-32768, 256});
+    is(npy(numpy<std::uint16_t>(o + "u2", "(2, 1)", {65535, 256})), 2, 1, {65535, 256});
+    is(npy(numpy<std::int32_t>(o + "i4", "(2, 1)", {-70000, 70000})), 2, 1, {-70000, 70000});
+    is(npy(numpy<std::uint32_t>(o + "u4", "(1, 1)", {4294967295U})), 1, 1, {4294967295.0});
+    is(npy(numpy<std::int64_t>(o + "i8", "(2, 1)", {-(1LL << 50), 3})), 2, 1, {-0x1p50, 3});
+    is(npy(numpy<std::uint64_t>(o + "u8", "(1, 1)", {1ULL << 63U})), 1, 1, {0x1p63});
+  }
+  is(npy(numpy<std::uint8_t>("|b1", "(1, 3)", {0, 1, 1})), 1, 3, {0, 1, 1});
+  is(npy(numpy<double>("<f8", "(2, 3)", {1, 4, 2, 5, 3, 6}, true)), 2, 3, {1, 2, 3, 4, 5, 6});
+  is(npy(numpy<double>("<f8", "(3,)", {1, 2, 3})), 3, 1, {1, 2, 3});
+  for (unsigned version : {2U, 3U})
+    is(npy(numpy<double>("<f8", "(1, 2)", {1, 2}, false, version)), 1, 2, {1, 2});
+  const Folder folder;
+  is(read_points(folder.write_gz("x.npy.gz", numpy<float>("<f4", "(1, 2)", {1, 2}))), 1, 2, {1, 2});
+
+  std::vector<double> many(300000);  // more than a chunk
+  for (std::size_t i = 0; i < many.size(); ++i) many[i] = static_cast<double>(i);
+  is(npy(numpy<double>("<f8", "(100000, 3)", many)), 100000, 3, many);
+}
+
+TEST_CASE("points: what is wrong with a NumPy file is said") {
+  const Folder folder;
+  const auto refused = [&](const std::string& bytes, const std::string& message) {
+    const std::string path = folder.write("bad.npy", bytes);
+    CHECK_THROWS_WITH_AS(read_points(path), ("data: " + path + message).c_str(),
+                         std::runtime_error);
+  };
+  const auto of_type = [&](const std::string& type, const std::string& message) {
+    refused(numpy<double>(type, "(1, 1)", {1}), message + "; need float32, float64, integers or bool");
+  };
+  const std::string good = numpy<double>("<f8", "(2, 2)", {1, 2, 3, 4});
+  const std::size_t header = good.size() - 32;
+  const std::string least = ", the least a NumPy file has", kind = "; need a CSV or NumPy file of points";
+  refused("\x93", " begins as neither text nor a NumPy file does" + kind);
+  refused("\x93MUMPY\x01", " begins as neither text nor a NumPy file does" + kind);
+  refused(good.substr(0, 6), " ends after 6 bytes; need 10" + least);
+  refused(good.substr(0, 9), " ends after 9 bytes; need 10" + least);
+  refused(numpy_header("", 2).substr(0, 11), " ends after 11 bytes; need 12" + least);
+  refused(numpy_header("{}", 4), " has NumPy's format version 4; need 1 to 3");
+  refused(good.substr(0, 40), " ends after 40 bytes; need " + std::to_string(header) + ", for its header");
+  refused(std::string("\x93NUMPY\x02\0", 8) + "\xff\xff\xff\xff",
+          " promises a header of 4294967295 bytes; need at most 1048576");
+  const std::string damaged =
+      " has a damaged NumPy header; need one with descr, fortran_order and shape";
+  refused(numpy_header("{}"), damaged);
+  refused(numpy_header("{'descr': '<f8', 'fortran_order': False, 'shape': (2, 2"), damaged);
+  refused(numpy_header("{'descr': '<f8', 'fortran_order': Fals, 'shape': (2, 2)}"), damaged);
+  refused(numpy_header("{'descr': '<f8', 'fortran_order': False, 'shape': (2, -2)}"), damaged);
+  refused(numpy_header("{'descr': '<f8', 'fortran_order': False, 'shape': (2, two)}"), damaged);
+  of_type("<f2", " holds the type '<f2'");
+  of_type("<c16", " holds the type '<c16'");
+  of_type("|O", " holds the type '|O'");
+  of_type("<U5", " holds the type '<U5'");
+  of_type("<M8[ns]", " holds the type '<M8[ns]'");
+  of_type("|f8", " holds the type '|f8'");
+  refused(numpy_header("{'descr': [('x', '<f8')], 'fortran_order': False, 'shape': (1,)}"),
+          " holds structures; need float32, float64, integers or bool");
+  refused(numpy<double>("<f8", "()", {1}), " has the shape (); need (points, dimensions)");
+  refused(numpy<double>("<f8", "(1, 1, 1)", {1}), " has the shape (1, 1, 1); need (points, dimensions)");
+  const std::string at_least = "; need at least one point and one dimension";
+  refused(numpy<double>("<f8", "(0, 3)", {}), " has the shape (0, 3)" + at_least);
+  refused(numpy<double>("<f8", "(3, 0)", {}), " has the shape (3, 0)" + at_least);
+  refused(numpy<double>("<f8", "(0,)", {}), " has the shape (0,)" + at_least);
+
+  // Headers that promise more than any machine has: nothing is asked for before it is there.
+  refused(numpy<double>("<f8", "(4611686018427387904, 4)", {}),
+          " has the shape (4611686018427387904, 4), more than a file can hold; need less");
+  refused(numpy<double>("<f8", "(99999999999999999999, 4)", {}), damaged);
+  const std::string huge = numpy<double>("<f8", "(1000000000, 1000000)", {1});
+  refused(huge, " ends after " + std::to_string(huge.size()) + " bytes; need " +
+                    std::to_string(8000000000000000 + huge.size() - 8) +
+                    ", as its header promises the shape (1000000000, 1000000)");
+  refused(good.substr(0, header + 20), " ends after " + std::to_string(header + 20) + " bytes; need " +
+                                           std::to_string(header + 32) +
+                                           ", as its header promises the shape (2, 2)");
+  refused(good + "x", " goes on after the " + std::to_string(header + 32) +
+                          " bytes its header promises; need nothing there");
+
+  constexpr double nan = std::numeric_limits<double>::quiet_NaN();
+  constexpr double inf = std::numeric_limits<double>::infinity();
+  refused(numpy<double>("<f8", "(2, 3)", {1, 2, 3, 4, nan, 6}),
+          ", row 2, column 2 is NaN; need a finite number");
+  refused(numpy<double>("<f8", "(2, 3)", {1, 2, 3, nan, 5, 6}, true),
+          ", row 2, column 2 is NaN; need a finite number");
+  refused(numpy<float>(">f4", "(2,)", {1, -std::numeric_limits<float>::infinity()}),
+          ", row 2, column 1 is infinite; need a finite number");
+  refused(numpy<double>("<f8", "(1, 1)", {inf}),
+          ", row 1, column 1 is infinite; need a finite number");
+
+  const std::string whole = folder.write_gz("whole.npy.gz", good);
+  std::ifstream in(whole, std::ios::binary);
+  const std::string packed{std::istreambuf_iterator<char>(in), {}};
+  refused(packed.substr(0, packed.size() - 4), " breaks off before its checksum; need an intact file");
+}
+
+TEST_CASE("points: the origin leaves a float its digits, and rounds nothing") {
+  // 1e8 apart from 0 a float tells no two of these from one another.
+  const PointTable far{4, 2, {100000001, 5, 100000002, 5, 100000003, 5, 100000004, 5}};
+  const std::vector<double> origin = far.origin();
+  const Tensor near = far.tensor(origin);
+  for (std::size_t i = 0; i < 4; ++i) {
+    CHECK(origin[0] + static_cast<double>(near(i, 0)) == 100000001 + static_cast<double>(i));
+    CHECK(near(i, 1) == 0);
+  }
+  CHECK(origin[0] == std::round(origin[0]));
+
+  // Whole numbers and sixteenths stay what they are, so that ties stay ties.
+  const PointTable fine{4, 1, {10.0625, 17.5, 3, 900.25}};
+  for (Scalar x : fine.tensor(fine.origin()))
+    CHECK(static_cast<double>(x) * 16 == std::round(static_cast<double>(x) * 16));
+  const Tensor plain = far.tensor();
+  CHECK(plain.shape() == Shape{4, 2});
+  CHECK(plain(0, 1) == 5);
+
+  CHECK_THROWS_WITH_AS(far.tensor({1, 2, 3}),
+                       "PointTable: an origin of 3 numbers for 2 dimensions; need one each, or none",
+                       std::invalid_argument);
+  if (sizeof(Scalar) == 4)
+    CHECK_THROWS_WITH_AS(
+        (PointTable{1, 2, {0, 1e300}}.tensor()),
+        "PointTable: row 1, column 2 is 1e+300; need a number that the library's Scalar can hold",
+        std::invalid_argument);
+}
+
+TEST_CASE("points: separated clusters") {
+  Rng rng(3);
+  const Tensor x = separated_points(1000, 5, 10, 0.01, rng);
+  CHECK(x.shape() == Shape{1000, 5});
+  // Points of one cluster lie about 0.01 sqrt(2 * 5) apart.
+  double within = 0;
+  for (std::size_t i = 10; i < 1000; ++i)
+    for (std::size_t j = 0; j < 5; ++j)
+      within += std::pow(static_cast<double>(x(i, j)) - static_cast<double>(x(i - 10, j)), 2);
+  CHECK(within / (990 * 5) == doctest::Approx(2e-4).epsilon(0.1));
+  CHECK_THROWS_WITH_AS(separated_points(10, 0, 2, 0.1, rng),
+                       "separated_points: 10 points in 0 dimensions around 2 centres, with spread "
+                       "0.1; need at least 1 of each, and a spread of 0 or more",
+                       std::invalid_argument);
+}
