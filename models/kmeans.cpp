@@ -10,8 +10,8 @@
 #include "engine/sweep.hpp"
 #include "models/optimizers.hpp"
 #include "ops/choice.hpp"
+#include "ops/distance.hpp"
 #include "ops/elementwise.hpp"
-#include "ops/linalg.hpp"
 #include "ops/reduce.hpp"
 
 namespace argtape {
@@ -105,11 +105,6 @@ void count(KMeansAssignment& a, std::size_t clusters) {
   a.size.assign(clusters, 0);
   for (std::size_t c : a.nearest) ++a.size[c];
   a.loss = std::accumulate(a.distance.begin(), a.distance.end(), 0.0);
-}
-
-// STAND-IN
-Var squared_distances(Var x, Var c) {
-  return sum(square(x), {1}, true) + sum(square(c), {1}) - 2.0 * matmul_transposed(x, c);
 }
 
 // Of a step from centres that kmeans_fill_empty() has seen.

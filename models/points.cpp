@@ -37,14 +37,7 @@ std::vector<std::string> split_cells(const std::string& line, char separator) {
   return cells;
 }
 
-// Whether it reads as a number, NaN and what is too large for a double included.
-bool is_number(const std::string& cell) {
-  const std::size_t first = cell.find_first_not_of(" \t");
-  if (first == std::string::npos) return false;
-  const char* end = cell.data() + cell.find_last_not_of(" \t") + 1;
-  double value = 0;
-  return std::from_chars(cell.data() + first, end, value).ptr == end;
-}
+bool is_number(const std::string& cell) { return parse_number(cell).reads; }
 
 PointTable read_csv(Source& source, const std::string& path) {
   PointTable table;
@@ -54,7 +47,7 @@ PointTable read_csv(Source& source, const std::string& path) {
   for (std::string line; source.line(line);) {
     if (first && line.compare(0, 3, "\xef\xbb\xbf") == 0) line.erase(0, 3);  // Excel's mark
     if (line.find('\0') != std::string::npos)
-      fail_data(source.here() + " holds a zero byte, which is no text; need " + kNeed);
+      fail_data(source.here() + " holds a zero byte, as no text does; need " + kNeed);
     if (line.find_first_not_of(" \t") == std::string::npos || line[0] == '#') continue;
     if (table.size == 0) separator = separator_of(line);
     const std::vector<std::string> cells = split_cells(line, separator);
@@ -70,18 +63,19 @@ PointTable read_csv(Source& source, const std::string& path) {
                 std::to_string(table.dimensions) + ", as line " + std::to_string(first_line) +
                 " has");
     for (std::size_t i = 0; i < cells.size(); ++i) {
-      const double value = number_in(cells[i]);
-      if (!std::isfinite(value))
+      const CellNumber number = parse_number(cells[i]);
+      if (!number.held || !std::isfinite(number.value))
         fail_data(source.here() + ", column " + std::to_string(i + 1) + " is " +
                   shown_cell(cells[i]) + "; need a " +
-                  (is_number(cells[i]) ? "finite number" : "number"));
-      table.numbers.push_back(value);
+                  (!number.reads  ? "number"
+                   : !number.held ? "number that a double can hold"
+                                  : "finite number"));
+      table.numbers.push_back(number.value);
     }
     ++table.size;
   }
   if (source.cut_short())
-    fail_data(path + " breaks off after " + std::to_string(table.size) +
-              " rows; need an intact file");
+    fail_data(path + " breaks off after " + counted(table.size, "row") + "; need an intact file");
   if (table.size == 0) fail_data(path + " holds no points; need a line of numbers for each");
   return table;
 }
@@ -187,7 +181,7 @@ PointTable read_numpy(Source& source, const std::string& path) {
   const unsigned version = head[6];
   if (got == 8 && (version < 1 || version > 3))
     fail_data(path + " has NumPy's format version " + std::to_string(version) + "; need 1 to 3");
-  const std::size_t width = version == 1 ? 2 : 4;  // of the header's length
+  const std::size_t width = got < 8 || version == 1 ? 2 : 4;  // of the header's length
   head.resize(8 + width);
   if (got == 8) got += source.read(head.data() + 8, width);
   if (got < head.size()) ends_early(got, head.size(), "the least a NumPy file has");
@@ -247,12 +241,19 @@ PointTable read_numpy(Source& source, const std::string& path) {
 
 }  // namespace
 
-std::vector<double> PointTable::mean() const {
-  std::vector<double> m(dimensions);
-  for (std::size_t i = 0; i < size; ++i)
-    for (std::size_t j = 0; j < dimensions; ++j)
-      m[j] += numbers[i * dimensions + j] / static_cast<double>(size);
-  return m;
+std::vector<double> PointTable::origin() const {
+  const double n = static_cast<double>(size);
+  std::vector<double> origin(dimensions);
+  for (std::size_t j = 0; j < dimensions; ++j) {
+    double mean = 0, variance = 0;
+    for (std::size_t i = 0; i < size; ++i) mean += numbers[i * dimensions + j] / n;
+    for (std::size_t i = 0; i < size; ++i)
+      variance += std::pow(numbers[i * dimensions + j] - mean, 2) / n;
+    // Of a column that is all the same number, that number.
+    const double grid = variance > 0 ? std::exp2(std::floor(std::log2(variance) / 2)) : 0;
+    origin[j] = grid > 0 ? std::round(mean / grid) * grid : numbers[j];
+  }
+  return origin;
 }
 
 Tensor PointTable::tensor(const std::vector<double>& origin) const {

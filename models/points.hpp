@@ -17,10 +17,11 @@ struct PointTable {
   std::size_t size = 0, dimensions = 0;
   std::vector<double> numbers;  // row by row
 
-  /// The mean of each column.
-  std::vector<double> mean() const;
-  /// The points less `origin`, (size, dimensions). Far from 0 a float's digits go into where the
-  /// points are and none is left for how far apart they lie: take the mean away first. Throws
+  /// The mean of each column, rounded to a multiple of the power of two below its standard
+  /// deviation: taking it away keeps whole numbers whole, and equal distances equal.
+  std::vector<double> origin() const;
+  /// The points less an origin, (size, dimensions). Far from 0 a float's digits go into where the
+  /// points are, and none is left for how far apart they lie. Throws
   /// std::invalid_argument if `origin` has another number of dimensions, or for a number that the
   /// library's Scalar cannot hold.
   Tensor tensor(const std::vector<double>& origin = {}) const;

@@ -86,13 +86,21 @@ std::string shown_cell(std::string cell) {
   return "'" + cell + "'";
 }
 
+CellNumber parse_number(const std::string& cell) {
+  std::size_t first = cell.find_first_not_of(" \t");
+  if (first == std::string::npos) return {};
+  const std::size_t end = cell.find_last_not_of(" \t") + 1;
+  if (cell[first] == '+' && first + 1 < end && cell[first + 1] != '-') ++first;
+  CellNumber number;
+  const auto [stop, error] = std::from_chars(cell.data() + first, cell.data() + end, number.value);
+  number.reads = error != std::errc::invalid_argument && stop == cell.data() + end;
+  number.held = number.reads && error == std::errc();
+  return number;
+}
+
 double number_in(const std::string& cell) {
-  const std::size_t first = cell.find_first_not_of(" \t");
-  if (first == std::string::npos) return std::nan("");
-  const char* end = cell.data() + cell.find_last_not_of(" \t") + 1;
-  double value = 0;
-  const auto [stop, error] = std::from_chars(cell.data() + first, end, value);
-  return error == std::errc() && stop == end ? value : std::nan("");
+  const CellNumber number = parse_number(cell);
+  return number.held ? number.value : std::nan("");
 }
 
 std::vector<std::string> cells_of(const std::string& line, char separator) {

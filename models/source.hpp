@@ -50,7 +50,14 @@ class Source {
 /// A cell as an error may show it: short, and on one line.
 std::string shown_cell(std::string cell);
 
-/// The cell as a number, whatever the locale; NaN if it is anything else.
+/// A cell read as a number, whatever the locale.
+struct CellNumber {
+  bool reads = false;  ///< it is written as one; NaN and infinity are too
+  bool held = false;   ///< and a double holds it
+  double value = 0;
+};
+CellNumber parse_number(const std::string& cell);
+/// The cell as a number; NaN if it is anything else.
 double number_in(const std::string& cell);
 
 /// What stands between the separators of a line.

@@ -101,7 +101,9 @@ TEST_CASE("points: CSV files as people have them") {
   is(csv("x,y\n1.5,-2e3\n"), 1, 2, {1.5, -2000});
   is(csv("\n# made by hand\nheight;weight, kg\r\n\r\n1;2\r\n  \n3;4"), 2, 2, {1, 2, 3, 4});
   is(csv("1\t 2\n3\t4\n"), 2, 2, {1, 2, 3, 4});
-  is(csv("\xef\xbb\xbf" "1 , 2\n"), 1, 2, {1, 2});
+  is(csv("\xef\xbb\xbf"
+         "1 , 2\n"),
+     1, 2, {1, 2});
   is(csv("# np.savetxt\n  1.0e+00 2.0e+00\n 3 -4 \n"), 2, 2, {1, 2, 3, -4});
   is(csv("+1.5,+2\n"), 1, 2, {1.5, 2});
   is(csv("7\n8\n9"), 3, 1, {7, 8, 9});
@@ -199,18 +201,21 @@ TEST_CASE("points: what is wrong with a NumPy file is said") {
                          std::runtime_error);
   };
   const auto of_type = [&](const std::string& type, const std::string& message) {
-    refused(numpy<double>(type, "(1, 1)", {1}), message + "; need float32, float64, integers or bool");
+    refused(numpy<double>(type, "(1, 1)", {1}),
+            message + "; need float32, float64, integers or bool");
   };
   const std::string good = numpy<double>("<f8", "(2, 2)", {1, 2, 3, 4});
   const std::size_t header = good.size() - 32;
-  const std::string least = ", the least a NumPy file has", kind = "; need a CSV or NumPy file of points";
+  const std::string least = ", the least a NumPy file has",
+                    kind = "; need a CSV or NumPy file of points";
   refused("\x93", " begins as neither text nor a NumPy file does" + kind);
   refused("\x93MUMPY\x01", " begins as neither text nor a NumPy file does" + kind);
   refused(good.substr(0, 6), " ends after 6 bytes; need 10" + least);
   refused(good.substr(0, 9), " ends after 9 bytes; need 10" + least);
   refused(numpy_header("", 2).substr(0, 11), " ends after 11 bytes; need 12" + least);
   refused(numpy_header("{}", 4), " has NumPy's format version 4; need 1 to 3");
-  refused(good.substr(0, 40), " ends after 40 bytes; need " + std::to_string(header) + ", for its header");
+  refused(good.substr(0, 40),
+          " ends after 40 bytes; need " + std::to_string(header) + ", for its header");
   refused(std::string("\x93NUMPY\x02\0", 8) + "\xff\xff\xff\xff",
           " promises a header of 4294967295 bytes; need at most 1048576");
   const std::string damaged =
@@ -229,7 +234,8 @@ TEST_CASE("points: what is wrong with a NumPy file is said") {
   refused(numpy_header("{'descr': [('x', '<f8')], 'fortran_order': False, 'shape': (1,)}"),
           " holds structures; need float32, float64, integers or bool");
   refused(numpy<double>("<f8", "()", {1}), " has the shape (); need (points, dimensions)");
-  refused(numpy<double>("<f8", "(1, 1, 1)", {1}), " has the shape (1, 1, 1); need (points, dimensions)");
+  refused(numpy<double>("<f8", "(1, 1, 1)", {1}),
+          " has the shape (1, 1, 1); need (points, dimensions)");
   const std::string at_least = "; need at least one point and one dimension";
   refused(numpy<double>("<f8", "(0, 3)", {}), " has the shape (0, 3)" + at_least);
   refused(numpy<double>("<f8", "(3, 0)", {}), " has the shape (3, 0)" + at_least);
@@ -243,8 +249,8 @@ TEST_CASE("points: what is wrong with a NumPy file is said") {
   refused(huge, " ends after " + std::to_string(huge.size()) + " bytes; need " +
                     std::to_string(8000000000000000 + huge.size() - 8) +
                     ", as its header promises the shape (1000000000, 1000000)");
-  refused(good.substr(0, header + 20), " ends after " + std::to_string(header + 20) + " bytes; need " +
-                                           std::to_string(header + 32) +
+  refused(good.substr(0, header + 20), " ends after " + std::to_string(header + 20) +
+                                           " bytes; need " + std::to_string(header + 32) +
                                            ", as its header promises the shape (2, 2)");
   refused(good + "x", " goes on after the " + std::to_string(header + 32) +
                           " bytes its header promises; need nothing there");
@@ -263,7 +269,8 @@ TEST_CASE("points: what is wrong with a NumPy file is said") {
   const std::string whole = folder.write_gz("whole.npy.gz", good);
   std::ifstream in(whole, std::ios::binary);
   const std::string packed{std::istreambuf_iterator<char>(in), {}};
-  refused(packed.substr(0, packed.size() - 4), " breaks off before its checksum; need an intact file");
+  refused(packed.substr(0, packed.size() - 4),
+          " breaks off before its checksum; need an intact file");
 }
 
 TEST_CASE("points: the origin leaves a float its digits, and rounds nothing") {
@@ -285,9 +292,10 @@ TEST_CASE("points: the origin leaves a float its digits, and rounds nothing") {
   CHECK(plain.shape() == Shape{4, 2});
   CHECK(plain(0, 1) == 5);
 
-  CHECK_THROWS_WITH_AS(far.tensor({1, 2, 3}),
-                       "PointTable: an origin of 3 numbers for 2 dimensions; need one each, or none",
-                       std::invalid_argument);
+  CHECK_THROWS_WITH_AS(
+      far.tensor({1, 2, 3}),
+      "PointTable: an origin of 3 numbers for 2 dimensions; need one each, or none",
+      std::invalid_argument);
   if (sizeof(Scalar) == 4)
     CHECK_THROWS_WITH_AS(
         (PointTable{1, 2, {0, 1e300}}.tensor()),

@@ -1,0 +1,605 @@
+// k-means by Lloyd, Newton and gradient descent. Built for both libraries.
+#include <doctest/doctest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <numeric>
+#include <stdexcept>
+
+#include "engine/gradcheck.hpp"
+#include "engine/sweep.hpp"
+#include "models/kmeans.hpp"
+#include "models/points.hpp"
+#include "ops/elementwise.hpp"
+#include "ops/reduce.hpp"
+#include "ops/shape.hpp"
+
+using namespace argtape;
+
+namespace {
+
+constexpr bool kDouble = sizeof(Scalar) == 8;
+
+template <class F>
+void refuses(F f, const std::string& message) {
+  CHECK_THROWS_WITH_AS(f(), message.c_str(), std::invalid_argument);
+}
+
+double at(const Tensor& t, std::size_t i, std::size_t j) { return static_cast<double>(t(i, j)); }
+
+double squared(const Tensor& x, std::size_t i, const Tensor& c, std::size_t m) {
+  double sum = 0;
+  for (std::size_t j = 0; j < x.shape()[1]; ++j) sum += std::pow(at(x, i, j) - at(c, m, j), 2);
+  return sum;
+}
+
+double largest_difference(const Tensor& a, const Tensor& b) {
+  double most = 0;
+  for (std::size_t i = 0; i < a.size(); ++i)
+    most = std::max(most,
+                    std::abs(static_cast<double>(a.data()[i]) - static_cast<double>(b.data()[i])));
+  return most;
+}
+
+double largest_size(const Tensor& t) { return largest_difference(t, zeros(t.shape())); }
+
+// How much farther a point's second centre is than its first, relative, where that is least.
+double closest_call(const Tensor& x, const Tensor& c) {
+  double least = std::numeric_limits<double>::infinity();
+  for (std::size_t i = 0; i < x.shape()[0] && c.shape()[0] > 1; ++i) {
+    std::vector<double> d(c.shape()[0]);
+    for (std::size_t m = 0; m < d.size(); ++m) d[m] = squared(x, i, c, m);
+    std::nth_element(d.begin(), d.begin() + 1, d.end());
+    least = std::min(least, (d[1] - d[0]) / d[1]);
+  }
+  return least;
+}
+
+// Loss and gradient at some centres.
+struct Slope {
+  double loss;
+  Tensor gradient, diagonal;
+};
+Slope slope_at(const Tensor& x, const Tensor& centres) {
+  Tape tape;
+  const Var c = tape.parameter(centres);
+  const Var loss = kmeans_loss(tape.borrow_constant(x), c, zero());
+  const Var g = differentiate(loss, c)[0];
+  double total = 0;
+  for (Scalar l : loss.value()) total += static_cast<double>(l);
+  return {total, g.value(), differentiate(sum(g), c)[0].value()};
+}
+
+struct Problem {
+  std::string name;
+  Tensor points;
+  std::size_t clusters;
+};
+
+std::vector<Problem> problems(std::uint64_t seed) {
+  Rng rng(seed, 0, 9);
+  return {{"uniform", rng.uniform({1000, 200}), 20},
+          {"separated", separated_points(600, 50, 12, 0.05, rng), 12},
+          {"plane", rng.uniform({300, 2}), 15},
+          {"line", rng.normal({200, 1}), 6},
+          {"far from 0", rng.uniform({300, 5}, 1000, 1001), 8}};
+}
+
+Tensor documents(std::uint64_t seed) { return Rng(seed, 0, 7).uniform({1000, 200}); }
+
+Tensor start_for(const Tensor& x, std::uint64_t seed) {
+  Rng rng(seed, 0, 8);
+  return kmeans_start("points", x, 20, rng);
+}
+
+}  // namespace
+
+TEST_CASE("k-means: a point's loss is its squared distance to the nearest centre") {
+  Rng rng(1);
+  const Tensor x = rng.normal({50, 3}), centres = rng.normal({7, 3});
+  const KMeansAssignment a = kmeans_assign(x, centres);
+  Tape tape;
+  const Var c = tape.parameter(centres);
+  const KMeansGraph graph = kmeans_graph(tape.constant(x), c, zero());
+  CHECK(graph.loss.shape() == Shape{50});
+  const Tensor gradient = backward(graph.loss)[c];
+  Tensor expected = zeros({7, 3});
+  std::vector<std::size_t> sizes(7);
+  double total = 0;
+  for (std::size_t i = 0; i < 50; ++i) {
+    std::size_t nearest = 0;
+    for (std::size_t m = 1; m < 7; ++m)
+      if (squared(x, i, centres, m) < squared(x, i, centres, nearest)) nearest = m;
+    const double distance = squared(x, i, centres, nearest);
+    CHECK(static_cast<double>(graph.loss.value()(i)) == doctest::Approx(distance).epsilon(1e-5));
+    CHECK(a.nearest[i] == nearest);
+    CHECK(a.distance[i] == doctest::Approx(distance).epsilon(1e-14));
+    ++sizes[nearest];
+    total += distance;
+    for (std::size_t j = 0; j < 3; ++j) expected(nearest, j) += 2 * (centres(nearest, j) - x(i, j));
+  }
+  CHECK(a.size == sizes);
+  CHECK(a.loss == doctest::Approx(total));
+  CHECK(a.largest() == *std::max_element(sizes.begin(), sizes.end()));
+  CHECK(largest_difference(gradient, expected) < (kDouble ? 1e-13 : 1e-4));
+}
+
+TEST_CASE("k-means: soft assignment is softmax(-d / tau), and its gradient is right") {
+  Rng rng(2);
+  const Tensor x = rng.normal({6, 2}), centres = rng.normal({3, 2});
+  for (double tau : {0.3, 2.0}) {
+    Tape tape;
+    const KMeansGraph graph =
+        kmeans_graph(tape.constant(x), tape.parameter(centres), gumbel_softmax(tau));
+    for (std::size_t i = 0; i < 6; ++i) {
+      double weight = 0, loss = 0;
+      for (std::size_t m = 0; m < 3; ++m) weight += std::exp(-squared(x, i, centres, m) / tau);
+      for (std::size_t m = 0; m < 3; ++m) {
+        const double p = std::exp(-squared(x, i, centres, m) / tau) / weight;
+        CHECK(static_cast<double>(graph.assignment.value()(i, m)) ==
+              doctest::Approx(p).epsilon(1e-4));
+        loss += p * squared(x, i, centres, m);
+      }
+      CHECK(static_cast<double>(graph.loss.value()(i)) == doctest::Approx(loss).epsilon(1e-4));
+    }
+    const CheckResult check = check_gradient(
+        [tau](const std::vector<Var>& v) { return kmeans_loss(v[0], v[1], gumbel_softmax(tau)); },
+        {x, centres});
+    CHECK_MESSAGE(check, check.report);
+  }
+  // Straight-through is hard forward, and passes more than the zero rule back.
+  Tape tape;
+  const Var c = tape.parameter(centres), p = tape.constant(x);
+  const Var hard = kmeans_loss(p, c, zero()), through = kmeans_loss(p, c, straight_through(1.0));
+  CHECK(identical(hard.value(), through.value()));
+  CHECK(largest_difference(differentiate(hard, c)[0].value(),
+                           differentiate(through, c)[0].value()) > 0.01);
+}
+
+TEST_CASE("k-means: inside a cell the full Hessian is diagonal, twice the clusters' sizes") {
+  Rng rng(3);
+  const Tensor x = rng.normal({12, 2}), centres = rng.normal({3, 2});
+  const std::vector<std::size_t> size = kmeans_assign(x, centres).size;
+  Tape tape;
+  const Var c = tape.parameter(centres);
+  const Var g = differentiate(kmeans_loss(tape.constant(x), c, zero()), c)[0];
+  const Tensor diagonal = differentiate(sum(g), c)[0].value();
+  for (std::size_t i = 0; i < 6; ++i) {
+    const Var one = slice(reshape(g, {6}), 0, i, i + 1);
+    const Tensor row = differentiate(one, c)[0].value();
+    for (std::size_t j = 0; j < 6; ++j) {
+      CAPTURE(i);
+      CAPTURE(j);
+      CHECK(row.data()[j] == (i == j ? static_cast<Scalar>(2 * size[i / 2]) : 0));
+    }
+    CHECK(diagonal.data()[i] == static_cast<Scalar>(2 * size[i / 2]));
+  }
+}
+
+TEST_CASE("k-means: inside a cell the loss is its Taylor expansion to second order, to rounding") {
+  for (std::uint64_t seed = 1; seed <= 5; ++seed) {
+    Rng rng(seed, 0, 4);
+    const Tensor x = rng.uniform({400, 10});
+    const Tensor here = kmeans_start("points", x, 9, rng);
+    const Slope s = slope_at(x, here);
+    const std::vector<std::size_t> cell = kmeans_assign(x, here).nearest;
+    const Tensor direction = rng.normal(here.shape());
+    std::size_t inside = 0, outside = 0;
+    for (double t : {1e-3, 3e-3, 1e-2, 3e-2, 0.1, 0.3, 1.0}) {
+      const Tensor there = here + static_cast<Scalar>(t) * direction;
+      double expansion = s.loss;
+      for (std::size_t i = 0; i < here.size(); ++i) {
+        const double step =
+            static_cast<double>(there.data()[i]) - static_cast<double>(here.data()[i]);
+        expansion += step * static_cast<double>(s.gradient.data()[i]) +
+                     step * step * static_cast<double>(s.diagonal.data()[i]) / 2;
+      }
+      const KMeansAssignment a = kmeans_assign(x, there);
+      if (a.nearest == cell) {
+        ++inside;
+        CHECK(std::abs(a.loss - expansion) < (kDouble ? 1e-13 : 1e-6) * a.loss);
+      } else {
+        // A change of cluster only takes away: the expansion is an upper bound.
+        ++outside;
+        CHECK(a.loss < expansion + (kDouble ? 0 : 1e-6 * a.loss));
+      }
+    }
+    CHECK(inside >= 1);
+    CHECK(outside >= 1);
+  }
+}
+
+TEST_CASE("k-means: Newton's step is Lloyd's step, on each path, until both stop") {
+  // In float, distances that agree to so many digits are the same: rounding decides, either way.
+  constexpr double same = kDouble ? 1e-13 : 4e-6, bound = kDouble ? 1e-10 : 1e-5;
+  std::size_t runs = 0, parted = 0, filled = 0;
+  double worst = 0;
+  for (std::uint64_t seed = 1; seed <= 4; ++seed)
+    for (const Problem& problem : problems(seed))
+      for (const std::string how : {"points", "k-means++", "cube"}) {
+        CAPTURE(problem.name);
+        CAPTURE(how);
+        CAPTURE(seed);
+        Rng rng(seed, 0, 5);
+        const Tensor& x = problem.points;
+        Tensor lloyd = kmeans_start(how, x, problem.clusters, rng), newton = lloyd;
+        std::vector<std::size_t> was;
+        ++runs;
+        for (std::size_t step = 1;; ++step) {
+          REQUIRE(step < 100);
+          const double call = closest_call(x, lloyd);
+          const KMeansStep l = kmeans_lloyd_step(x, lloyd), w = kmeans_newton_step(x, newton);
+          const double apart = largest_difference(l.centres, w.centres) / largest_size(l.centres);
+          if (!(apart <= bound)) {
+            CHECK(call < same);
+            ++parted;
+            break;
+          }
+          worst = std::max(worst, apart);
+          CHECK(l.clusters == w.clusters);
+          CHECK(l.relocated == w.relocated);
+          filled += l.relocated;
+          lloyd = l.centres;
+          newton = w.centres;
+          if (l.clusters == was) break;
+          was = l.clusters;
+        }
+        if (how == "points") {
+          Rng again(seed, 0, 5);
+          const KMeansComparison c =
+              kmeans_compare(x, kmeans_start(how, x, problem.clusters, again));
+          CHECK(c.difference.size() == std::max(c.lloyd.iterations, c.newton.iterations));
+          CHECK(c.lloyd.stopped);
+          CHECK(c.newton.stopped);
+          CHECK(identical(c.lloyd.centres, lloyd));
+        }
+      }
+  MESSAGE("relative difference ", worst, ", ", parted, " of ", runs, " runs parted at a tie");
+  CHECK(runs == 60);
+  CHECK(parted <= (kDouble ? 0 : 3));
+  CHECK(filled > 0);
+  CHECK(worst < bound);
+}
+
+TEST_CASE("k-means: Lloyd's algorithm ends where each centre is its points' mean") {
+  for (const Problem& problem : problems(6)) {
+    CAPTURE(problem.name);
+    Rng rng(6);
+    const Tensor& x = problem.points;
+    const KMeansRun run = kmeans_lloyd(x, kmeans_start("points", x, problem.clusters, rng));
+    CHECK(run.stopped);
+    CHECK(run.step.size() == run.iterations + 1);
+    CHECK(run.loss.back() == run.end.loss);
+    for (std::size_t i = 1; i < run.loss.size(); ++i)
+      CHECK(run.loss[i] <= run.loss[i - 1] * (1 + (kDouble ? 1e-14 : 1e-6)));
+    Tensor means = zeros(run.centres.shape());
+    for (std::size_t i = 0; i < x.shape()[0]; ++i)
+      for (std::size_t j = 0; j < x.shape()[1]; ++j)
+        means(run.end.nearest[i], j) +=
+            x(i, j) / static_cast<Scalar>(run.end.size[run.end.nearest[i]]);
+    CHECK(largest_difference(means, run.centres) < (kDouble ? 1e-14 : 3e-6) * largest_size(means));
+  }
+}
+
+TEST_CASE("k-means: Lloyd's steps counted by hand") {
+  // 0 1 | 10 11 12 on a line; from 0 and 1 the border moves to the gap.
+  const Tensor x = tensor({5, 1}, {0, 1, 10, 11, 12});
+  const KMeansRun run = kmeans_lloyd(x, tensor({2, 1}, {0, 1}));
+  // 0 | 1 10 11 12 gives 0, 8.5; 0 1 | 10 11 12 gives .5, 11; the third changes nothing.
+  CHECK(run.iterations == 3);
+  CHECK(run.loss[0] == doctest::Approx(81 + 100 + 121));
+  CHECK(run.loss[1] == doctest::Approx(0 + 1 + 2.25 + 6.25 + 12.25));
+  CHECK(run.loss[2] == doctest::Approx(2.5));
+  CHECK(run.loss[3] == doctest::Approx(2.5));
+  CHECK(run.end.size == std::vector<std::size_t>{2, 3});
+  CHECK(kmeans_steps_to(run, 22) == 1);
+  CHECK(kmeans_steps_to(run, 2.5) == 2);
+  CHECK(kmeans_steps_to(run, 2.4) == kNever);
+  CHECK(kmeans_lloyd(x, tensor({2, 1}, {0, 1}), 1).iterations == 1);
+  CHECK_FALSE(kmeans_lloyd(x, tensor({2, 1}, {0, 1}), 1).stopped);
+}
+
+TEST_CASE("k-means: an empty cluster goes to the point farthest from its centre") {
+  const Tensor x = tensor({5, 1}, {0, 1, 2, 9, 30});
+  Tensor centres = tensor({3, 1}, {1, 100, 200});
+  // Both 100 and 200 are empty: the first goes to 30, and then 9 is the farthest.
+  const KMeansAssignment a = kmeans_fill_empty(x, centres);
+  CHECK(identical(centres, tensor({3, 1}, {1, 30, 9})));
+  CHECK(a.nearest == std::vector<std::size_t>{0, 0, 0, 2, 1});
+  CHECK(a.size == std::vector<std::size_t>{3, 1, 1});
+  CHECK(a.loss == 2);
+
+  // A centre whose only point another one takes is empty in its turn.
+  Tensor chain = tensor({3, 1}, {1, 20, -50});
+  kmeans_fill_empty(x, chain);
+  CHECK(kmeans_assign(x, chain).empty() == 0);
+
+  // The two farthest points are the same: one of them will do.
+  Tensor twice = tensor({3, 1}, {0, -70, -80});
+  kmeans_fill_empty(tensor({4, 1}, {0, 5, 40, 40}), twice);
+  CHECK(identical(twice, tensor({3, 1}, {0, 40, 5})));
+
+  // Fewer distinct points than centres: the rest stay empty, and where they are.
+  Tensor few = tensor({3, 1}, {3, 50, 60});
+  CHECK(kmeans_fill_empty(tensor({4, 1}, {3, 3, 4, 4}), few).size ==
+        std::vector<std::size_t>{2, 2, 0});
+  CHECK(identical(few, tensor({3, 1}, {3, 4, 60})));
+  for (const KMeansStep& step : {kmeans_lloyd_step(tensor({4, 1}, {3, 3, 4, 4}), few),
+                                 kmeans_newton_step(tensor({4, 1}, {3, 3, 4, 4}), few)})
+    CHECK(identical(step.centres, few));
+}
+
+TEST_CASE("k-means: a cluster that empties on the way is filled, by Newton as by Lloyd") {
+  std::size_t on_the_way = 0;
+  for (std::uint64_t seed = 0; seed < 400; ++seed) {
+    Rng rng(seed, 0, 6);
+    const Tensor x = rng.normal({40, 2});
+    Tensor lloyd = rng.normal({12, 2}), newton = lloyd;
+    std::vector<std::size_t> was;
+    for (std::size_t step = 1; step < 60; ++step) {
+      const KMeansStep l = kmeans_lloyd_step(x, lloyd), w = kmeans_newton_step(x, newton);
+      REQUIRE(largest_difference(l.centres, w.centres) < (kDouble ? 1e-10 : 1e-5));
+      CHECK(l.relocated == w.relocated);
+      CHECK(kmeans_assign(x, l.centres).loss <= kmeans_assign(x, lloyd).loss * (1 + 1e-6));
+      on_the_way += step > 1 && l.relocated > 0;
+      lloyd = l.centres;
+      newton = w.centres;
+      if (l.clusters == was) break;
+      was = l.clusters;
+    }
+    CHECK(kmeans_assign(x, lloyd).empty() == 0);
+  }
+  CHECK(on_the_way > 0);
+}
+
+TEST_CASE("k-means: the starts") {
+  Rng rng(1);
+  const Tensor x = rng.uniform({200, 3}, -2, 5);
+  for (const std::string how : {"points", "k-means++"}) {
+    const Tensor c = kmeans_start(how, x, 200, rng);
+    // As many clusters as points: each point once.
+    const KMeansAssignment a = kmeans_assign(x, c);
+    CHECK(a.loss == 0);
+    CHECK(a.largest() == 1);
+  }
+  const Tensor cube = kmeans_start("cube", x, 150, rng);
+  for (std::size_t j = 0; j < 3; ++j)
+    for (std::size_t m = 0; m < 150; ++m) {
+      CHECK(at(cube, m, j) > -2);
+      CHECK(at(cube, m, j) < 5);
+    }
+  CHECK(kmeans_assign(x, cube).loss > 0);
+
+  // Of 0, 1 and 3 the first is drawn evenly, the second by the squares: 1 : 9 after 0, 1 : 4 after
+  // 1, 9 : 4 after 3.
+  const Tensor three = tensor({3, 1}, {0, 1, 3});
+  constexpr std::size_t draws = 20000;
+  double seen[4][4] = {};
+  for (std::size_t i = 0; i < draws; ++i) {
+    const Tensor c = kmeans_start("k-means++", three, 2, rng);
+    ++seen[static_cast<std::size_t>(c(0, 0))][static_cast<std::size_t>(c(1, 0))];
+  }
+  const auto near = [&](std::size_t a, std::size_t b, double expected) {
+    CAPTURE(a);
+    CAPTURE(b);
+    const double se = std::sqrt(expected * (1 - expected) / draws);
+    CHECK(std::abs(seen[a][b] / draws - expected) < 4 * se);
+  };
+  near(0, 1, 0.1 / 3);
+  near(0, 3, 0.9 / 3);
+  near(1, 0, 0.2 / 3);
+  near(1, 3, 0.8 / 3);
+  near(3, 0, 9.0 / 13 / 3);
+  near(3, 1, 4.0 / 13 / 3);
+
+  // Duplicates are never two centres.
+  Tensor doubled = uninitialised({400, 3});
+  for (std::size_t i = 0; i < doubled.size(); ++i) doubled.data()[i] = x.data()[i % x.size()];
+  for (const std::string how : {"points", "k-means++"})
+    CHECK(kmeans_assign(doubled, kmeans_start(how, doubled, 200, rng)).largest() == 2);
+}
+
+TEST_CASE("k-means: k-means++ starts lower than random points where there are clusters") {
+  Rng rng(5);
+  const Tensor x = separated_points(500, 10, 15, 0.02, rng);
+  double at_random = 0, careful = 0;
+  for (int i = 0; i < 20; ++i) {
+    at_random += kmeans_assign(x, kmeans_start("points", x, 15, rng)).loss;
+    careful += kmeans_assign(x, kmeans_start("k-means++", x, 15, rng)).loss;
+  }
+  CHECK(careful < at_random / 3);
+}
+
+TEST_CASE("k-means: what descent does on the document's problem") {
+  for (std::uint64_t seed = 1; seed <= 3; ++seed) {
+    CAPTURE(seed);
+    const Tensor x = documents(seed), start = start_for(x, seed);
+    const double lloyd = kmeans_lloyd(x, start).end.loss;
+    const double one = kmeans_assign(x, kmeans_lloyd(x, zeros({1, 200})).centres).loss;
+    CHECK(one > 1.045 * lloyd);
+    CHECK(one < 1.055 * lloyd);
+
+    KMeansDescent adam;
+    adam.by = KMeansDescent::By::adam;
+    adam.rate = 0.01;
+    adam.steps = 500;
+    const KMeansRun a = kmeans_descent(x, start, adam);
+    CHECK(a.iterations == 500);
+    CHECK(kmeans_steps_to(a, 1.01 * lloyd) <= 80);
+    CHECK(a.end.loss < 1.005 * lloyd);
+    MESSAGE("Adam: ", kmeans_steps_to(a, 1.01 * lloyd), " steps, ", 100 * (a.end.loss / lloyd - 1),
+            " % over Lloyd, largest cluster ", a.end.largest());
+
+    KMeansDescent plain;
+    plain.rate = 1;
+    KMeansDescent batches;
+    batches.batch = 100;
+    batches.rate = 0.5;
+    batches.steps = 5000;
+    batches.decays = true;
+    batches.seed = seed;
+    for (const KMeansDescent& settings : {plain, batches}) {
+      CAPTURE(settings.batch);
+      const KMeansRun run = kmeans_descent(x, start, settings);
+      MESSAGE("descent, batch ", settings.batch, ": ", 100 * (run.end.loss / lloyd - 1),
+              " % over Lloyd, largest cluster ", run.end.largest());
+      CHECK(run.end.largest() > 400);
+      CHECK(run.end.loss > 1.015 * lloyd);
+      CHECK(run.end.loss < (settings.batch ? 1.06 : 1.04) * lloyd);
+      CHECK(run.end.loss < one);
+      CHECK(kmeans_steps_to(run, 1.01 * lloyd) == kNever);
+    }
+  }
+}
+
+TEST_CASE("k-means: on separated clusters SGD reaches Lloyd's loss") {
+  for (std::uint64_t seed = 1; seed <= 3; ++seed) {
+    CAPTURE(seed);
+    Rng rng(seed, 0, 3);
+    const Tensor x = separated_points(1000, 200, 20, 0.1, rng);
+    const Tensor start = kmeans_start("k-means++", x, 20, rng);
+    const KMeansRun lloyd = kmeans_lloyd(x, start);
+    KMeansDescent sgd;
+    sgd.batch = 100;
+    sgd.rate = 1;
+    sgd.steps = 2000;
+    sgd.decays = true;
+    sgd.seed = seed;
+    const KMeansRun run = kmeans_descent(x, start, sgd);
+    MESSAGE("SGD: ", 100 * (run.end.loss / lloyd.end.loss - 1), " % over Lloyd");
+    CHECK(run.end.loss < 1.001 * lloyd.end.loss);
+    CHECK(run.end.nearest == lloyd.end.nearest);
+  }
+}
+
+TEST_CASE("k-means: descent by hand, and what it notes") {
+  const Tensor x = tensor({4, 1}, {0, 2, 10, 12}), start = tensor({2, 1}, {0, 10});
+  KMeansDescent settings;
+  settings.rate = 0.25;
+  settings.steps = 3;
+  // Each centre's gradient is 2 (2 / 4) (c - mean): a quarter of the way each step.
+  const KMeansRun run = kmeans_descent(x, start, settings);
+  CHECK(static_cast<double>(run.centres(0, 0)) == doctest::Approx(1 - std::pow(0.75, 3)));
+  CHECK(run.step == std::vector<std::size_t>{0, 1, 2, 3});
+  CHECK(run.loss[0] == 8);
+  CHECK(run.loss[3] == doctest::Approx(4 * (1 + std::pow(0.75, 6))));
+  // The sum in place of the mean, at a quarter of the rate, is the same.
+  settings.summed = true;
+  settings.rate = 0.25 / 4;
+  CHECK(largest_difference(kmeans_descent(x, start, settings).centres, run.centres) < 1e-6);
+
+  settings.batch = 2;
+  settings.steps = 12;
+  std::size_t calls = 0;
+  const KMeansRun batches = kmeans_descent(x, start, settings, [&] { ++calls; });
+  CHECK(calls == 12);
+  CHECK(batches.step == std::vector<std::size_t>{0, 5, 10, 12});
+  CHECK(batches.loss.back() == batches.end.loss);
+  CHECK(identical(kmeans_descent(x, start, settings).centres, batches.centres));
+  settings.seed = 2;
+  CHECK_FALSE(identical(kmeans_descent(x, start, settings).centres, batches.centres));
+
+  // An empty cluster gets no gradient.
+  settings.batch = 0;
+  const KMeansRun with_empty = kmeans_descent(x, tensor({2, 1}, {0, -100}), settings);
+  CHECK(with_empty.centres(1, 0) == -100);
+  CHECK(with_empty.end.empty() == 1);
+}
+
+TEST_CASE("k-means: wrong calls are refused") {
+  Rng rng(1);
+  const Tensor x = zeros({3, 2});
+  refuses(
+      [&] {
+        kmeans_assign(x, zeros({2, 3}));
+      },
+      "kmeans: points are (3, 2), centres (2, 3); need (n, d) and (k, d), at least 1 of each");
+  refuses(
+      [&] {
+        kmeans_lloyd(x, zeros({0, 2}));
+      },
+      "kmeans: points are (3, 2), centres (0, 2); need (n, d) and (k, d), at least 1 of each");
+  refuses(
+      [&] {
+        Tape tape;
+        kmeans_loss(tape.constant(x), tape.constant(zeros({3})), zero());
+      },
+      "kmeans: points are (3, 2), centres (3,); need (n, d) and (k, d), at least 1 of each");
+  const std::string many = "kmeans: 4 clusters for 3 points; need at most one cluster a point";
+  refuses([&] { kmeans_lloyd(x, zeros({4, 2})); }, many);
+  refuses([&] { kmeans_newton(x, zeros({4, 2})); }, many);
+  refuses([&] { kmeans_descent(x, zeros({4, 2}), {}); }, many);
+  refuses([&] { kmeans_start("points", x, 4, rng); }, many);
+  const std::string equal =
+      "kmeans: 2 clusters for 3 points of which 1 is distinct; need at most one cluster a distinct "
+      "point";
+  for (const std::string how : {"points", "k-means++", "cube"})
+    refuses([&] { kmeans_start(how, x, 2, rng); }, equal);
+  refuses(
+      [&] {
+        kmeans_start("points", tensor({4, 1}, {1, 2, 2, 1}), 3, rng);
+      },
+      "kmeans: 3 clusters for 4 points of which 2 are distinct; need at most one cluster a "
+      "distinct point");
+  CHECK(identical(kmeans_start("points", x, 1, rng), zeros({1, 2})));
+  refuses([&] { kmeans_start("middle", x, 1, rng); },
+          "kmeans: start 'middle'; need points, k-means++ or cube");
+  refuses([&] { kmeans_start("points", x, 0, rng); },
+          "kmeans: points are (3, 2), for 0 clusters; need (n, d), at least 1 of each");
+
+  Tensor broken = zeros({3, 2});
+  broken(2, 1) = std::numeric_limits<Scalar>::quiet_NaN();
+  refuses(
+      [&] {
+        kmeans_lloyd(broken, zeros({1, 2}));
+      },
+      "kmeans: point 2 has NaN in column 1; need finite numbers");
+  refuses([&] { kmeans_start("points", broken, 1, rng); },
+          "kmeans: point 2 has NaN in column 1; need finite numbers");
+  refuses([&] { kmeans_lloyd(x, broken); },
+          "kmeans: centre 2 has NaN in column 1; need finite numbers");
+  refuses(
+      [&] {
+        kmeans_assign(broken, zeros({1, 2}));
+      },
+      "kmeans: point 2 has no distance from centre 0; need finite numbers");
+  broken(2, 1) = std::numeric_limits<Scalar>::infinity();
+  refuses(
+      [&] {
+        kmeans_newton(broken, zeros({1, 2}));
+      },
+      "kmeans: point 2 has an infinite number in column 1; need finite numbers");
+
+  // Squares that overflow, or vanish.
+  Tensor spread = tensor({2, 1}, {0, 1});
+  const Scalar huge = std::numeric_limits<Scalar>::max() / 8,
+               tiny = std::numeric_limits<Scalar>::min() * 8;
+  CHECK_THROWS_WITH_AS(kmeans_lloyd(spread * huge, zeros({1, 1})),
+                       doctest::Contains("for a sum of squares: scale the points"),
+                       std::invalid_argument);
+  CHECK_THROWS_WITH_AS(kmeans_lloyd(spread * tiny, zeros({1, 1})),
+                       doctest::Contains("for a sum of squares: scale the points"),
+                       std::invalid_argument);
+
+  KMeansDescent wild;
+  wild.rate = 1e10;
+  CHECK_THROWS_WITH_AS(kmeans_descent(tensor({2, 1}, {0, 1}), tensor({1, 1}, {3}), wild),
+                       doctest::Contains("training diverged at step"), std::invalid_argument);
+}
+
+TEST_CASE("k-means: duplicate points") {
+  // Five places with ten points each.
+  Rng rng(4);
+  const Tensor places = rng.normal({5, 3});
+  Tensor x = uninitialised({50, 3});
+  for (std::size_t i = 0; i < x.size(); ++i) x.data()[i] = places.data()[i % 15];
+  for (const std::string how : {"points", "k-means++", "cube"}) {
+    const KMeansComparison c = kmeans_compare(x, kmeans_start(how, x, 5, rng));
+    CHECK(c.lloyd.stopped);
+    CHECK(c.newton.stopped);
+    CHECK(c.lloyd.end.empty() == 0);
+    CHECK(*std::max_element(c.relative.begin(), c.relative.end()) < (kDouble ? 1e-14 : 1e-6));
+    if (how != "cube") CHECK(c.lloyd.end.loss < 1e-10);
+  }
+}
