@@ -211,7 +211,7 @@ Line along(const Tensor& points, const Tensor& centres, std::size_t moved, const
   return line;
 }
 
-Picture line_picture(const Line& line) {
+Picture line_picture(const Line& line, double newton) {
   Picture picture("The loss as one centre moves along a line: a parabola in each cell",
                   "how far the centre has moved", "sum of squared distances");
   const auto [low, high] = std::minmax_element(line.loss.begin(), line.loss.end());
@@ -222,9 +222,13 @@ Picture line_picture(const Line& line) {
   for (double& y : parabola)
     if (y > *picture.y_max) y = nothing;
   picture.line("loss", line.at, line.loss);
-  picture.line("parabola of the cell around 0, from the engine's two derivatives", line.at,
-               parabola);
+  picture.line("parabola of the cell at 0, from the engine's derivatives", line.at, parabola);
   picture.points("kinks: a point changes its cluster", line.kinks, line.loss_at_kinks);
+  // The sample that is nearest to where Newton's step ends.
+  const auto lands = static_cast<std::size_t>(
+      std::lower_bound(line.at.begin(), line.at.end(), newton) - line.at.begin());
+  picture.points("Newton's step: the parabola's lowest point", {line.at[lands]},
+                 {line.parabola[lands]});
   return picture;
 }
 
@@ -234,9 +238,9 @@ int main(int argc, char** argv) {
   Program program(
       "09_kmeans",
       "k-means through an argmin node: Newton's step is Lloyd's, plain descent collapses");
-  std::string problem, path, start_name = "points";
-  int points = 1000, dimensions = 200, clusters = 0, batch = 0, steps = 0;
-  double adam_rate = 0.01, spread = 0.1;
+  std::string problem, path, start_name;
+  int points = 1000, dimensions = 200, clusters = 0, batch = 0, steps = 0, tries = 0;
+  double adam_rate = 0.01, spread = 0.05;
   program.option("--problem", problem,
                  "uniform (the default: no clusters at all), separated, or digits");
   program.app
@@ -249,7 +253,10 @@ int main(int argc, char** argv) {
   program.option("--spread", spread, "of the separated clusters, whose centres lie in (0,1)^d");
   program.option("--clusters", clusters, "centres; 0: 20, or 10 for digits", 0);
   program.option("--batch", batch, "points in a step of the methods on batches; 0: 100, or all", 0);
-  program.option("--start", start_name, "of all methods: points, k-means++ or cube");
+  program.option("--start", start_name,
+                 "of all methods: points (the default), k-means++ (for separated), or cube");
+  program.option("--tries", tries,
+                 "starts drawn, of which the lowest is taken; 0: 1, or 20 for separated", 0);
   program.option("--steps", steps,
                  "of full-batch Adam, the others in proportion; 0: 500, or 100 with --quick", 0);
   program.option("--rate", adam_rate,
@@ -265,6 +272,7 @@ int main(int argc, char** argv) {
       throw WrongCall("--problem is '" + problem + "'; need uniform, separated or digits");
     if (!path.empty() && problem != (folder ? "digits" : "file"))
       throw WrongCall("--data and --problem " + problem + " exclude each other");
+    if (start_name.empty()) start_name = problem == "separated" ? "k-means++" : "points";
     if (start_name != "points" && start_name != "k-means++" && start_name != "cube")
       throw WrongCall("--start is '" + start_name + "'; need points, k-means++ or cube");
     if (!(adam_rate > 0)) throw WrongCall("--rate must be more than 0");
@@ -302,7 +310,10 @@ int main(int argc, char** argv) {
                                              : 500;
     const std::size_t rows =
         batch > 0 ? static_cast<std::size_t>(batch) : std::min<std::size_t>(100, n);
-    const Tensor start = kmeans_start(start_name, x, k, rng);
+    const std::size_t drawn = tries > 0                ? static_cast<std::size_t>(tries)
+                              : problem == "separated" ? 20
+                                                       : 1;
+    const Tensor start = kmeans_start(start_name, x, k, rng, drawn);
     const double unit = problem == "uniform" ? 1 : spread_of(x) * std::sqrt(12.0);
 
     // Each method with its settings.
@@ -317,7 +328,8 @@ int main(int argc, char** argv) {
     const double rate = unit > 0 ? unit * adam_rate : adam_rate;
     set(0, "adam", By::adam, rate, full, 0, false);
     set(1, "adam-batches", By::adam, rate, 6 * full, rows, true);
-    set(2, "gradient-descent", By::sgd, 1, 2 * full, 0, false);
+    // At a rate of 1 a centre of all points would jump to the other side of their mean, and back.
+    set(2, "gradient-descent", By::sgd, k > 1 ? 1 : 0.5, 2 * full, 0, false);
     set(3, "sgd", By::sgd, 0.5, 10 * full, rows, true);
     set(4, "sgd-document", By::sgd, 1e-5, 8 * full + 1, rows, false);
     descents[4].second.summed = true;
@@ -341,7 +353,7 @@ int main(int argc, char** argv) {
     const KMeansRun& lloyd = compared.lloyd;
     const double reference = lloyd.end.loss;
     methods.push_back({"lloyd", lloyd});
-    methods.push_back({"k-means++", kmeans_lloyd(x, kmeans_start("k-means++", x, k, rng))});
+    methods.push_back({"k-means++", kmeans_lloyd(x, kmeans_start("k-means++", x, k, rng, drawn))});
     methods.push_back({"newton", compared.newton});
     for (const auto& [name, settings] : descents) methods.push_back({name, descend(settings)});
     const double one = kmeans_lloyd(x, kmeans_start("points", x, 1, rng)).end.loss;
@@ -414,66 +426,87 @@ int main(int argc, char** argv) {
 
     std::cout << "\nCluster sizes\n  lloyd             " << listed(lloyd.end.size)
               << "\n  gradient-descent  " << listed(plain.end.size) << "\n";
-    if (plain.end.loss > 1.01 * reference && 3 * plain.end.largest() > n)
+    if (plain.end.loss > 1.01 * reference && 3 * plain.end.largest() > n && k > 3)
       std::cout
           << "Plain gradient descent collapses. A centre's gradient is 2 (size / n) (centre - mean "
              "of its points):\nthe largest cluster's centre runs ahead to the middle, is soon the "
-             "nearest to nearly every point,\ngrows, and runs faster still, while the others stand "
-             "where they started, each with the point it\nstarted on. Lloyd and Newton divide by "
-             "the size, Adam by the gradient's own: there all keep pace.\n";
+             "nearest to nearly every point,\ngrows, and runs faster still, while the others "
+             "hardly "
+             "move and are left with next to nothing.\nLloyd and Newton divide by the size, Adam "
+             "by "
+             "the gradient's own: there all keep pace.\n";
     else
       std::cout << "Here plain gradient descent ends "
                 << argtape_examples::number(over(plain.end.loss, reference))
-                << " % from Lloyd's loss.\n";
+                << " % over Lloyd's loss.\n";
 
     if (problem == "uniform") {
       // The same descent where there are clusters to find.
-      const Tensor apart_points = separated_points(1000, 200, 20, 0.1, rng);
-      const Tensor apart_start = kmeans_start("k-means++", apart_points, 20, rng);
+      const Tensor apart_points = separated_points(1000, 200, 20, 0.05, rng);
+      const Tensor apart_start = kmeans_start("k-means++", apart_points, 20, rng, 20);
       KMeansDescent s = descents[3].second;
       s.rate = 1;
       s.batch = 100;
-      s.steps = 4 * full;
+      s.steps = 2000;
       const double best = kmeans_lloyd(apart_points, apart_start).end.loss;
       const KMeansRun run = kmeans_descent(apart_points, apart_start, s);
-      std::cout
-          << "Where there are clusters to find (1000 points around 20 centres, k-means++), SGD "
-             "ends "
-          << argtape_examples::number(over(run.end.loss, best)) << " % over Lloyd's "
-          << argtape_examples::number(best, 5) << ".\n";
+      std::cout << "Where there are clusters to find (--problem separated), SGD ends "
+                << argtape_examples::number(over(run.end.loss, best)) << " % over Lloyd's "
+                << argtape_examples::number(best, 5) << ".\n";
       json["separated"] = {{"lloyd", best},
                            {"sgd", run.end.loss},
                            {"over_lloyd_percent", over(run.end.loss, best)},
                            {"iterations", run.iterations}};
     }
 
-    std::cout << "\nOther rules for the argmin, by Adam as above; tau as a part of Lloyd's loss a "
-                 "point\n";
-    Table rule_table(
-        {"rule", "tau / loss a point", "hard loss", "% over Lloyd", "largest cluster", "empty"});
+    std::cout << "\nOther rules for the argmin, by Adam as above\n";
+    Table rule_table({"rule", "tau / Lloyd's loss a point", "hard loss", "% over Lloyd",
+                      "largest cluster", "empty", "centres' spread / Lloyd's"});
     json["rules"] = nlohmann::ordered_json::array();
+    const double apart_by_lloyd = spread_of(lloyd.centres);
     const auto rule_row = [&](const std::string& kind, double part, const KMeansRun& run) {
+      const double apart_now =
+          apart_by_lloyd > 0 ? spread_of(run.centres) / apart_by_lloyd : nothing;
       rule_table.row({kind, part, run.end.loss, over(run.end.loss, reference), run.end.largest(),
-                      run.end.empty()});
+                      run.end.empty(), apart_now});
       json["rules"].push_back({{"rule", kind},
                                {"tau_over_loss", part},
                                {"loss", run.end.loss},
                                {"over_lloyd_percent", over(run.end.loss, reference)},
                                {"largest_cluster", run.end.largest()},
-                               {"empty_clusters", run.end.empty()}});
+                               {"empty_clusters", run.end.empty()},
+                               {"centres_spread_over_lloyd", apart_now}});
     };
     rule_row("zero", nothing, methods[3].run);
     for (std::size_t i = 0; i < rules.size(); ++i)
       rule_row(rules[i].first, rules[i].second, by_rule[i]);
     rule_table.print();
+    std::cout
+        << "Soft: a point's loss is its mean under softmax(-d / tau). A little softness rounds the "
+           "kinks off, and may end\nlower. With more, each centre answers for nearly every point, "
+           "and "
+           "they meet in the middle, as good as one.\nStraight-through: the loss stays hard, and "
+           "its "
+           "gradient has that softmax's derivative added, which draws a\npoint's nearer centres to "
+           "it "
+           "and pushes the farther ones away (soft's does so too, beyond tau): a centre\npushed "
+           "off all "
+           "points gets none back.\n";
 
-    // In two dimensions, few enough points to see each of them change hands.
-    Data plane{"24 points, 4 centres", {}, {}};
+    // In two dimensions, few enough points to see each of them change hands. The line is the one on
+    // which Newton's step moves the centre that it moves farthest.
+    Data plane{"16 points, 3 centres", {}, {}};
     Rng few(program.seed, 0, 5);
-    plane.points = few.uniform({24, 2});
-    const Tensor plane_centres =
-        kmeans_lloyd(plane.points, kmeans_start("points", plane.points, 4, few), 1).centres;
-    const Line line = along(plane.points, plane_centres, 0, Tensor{0.8, 0.6}, 0.4);
+    plane.points = few.uniform({16, 2});
+    const Tensor plane_centres = kmeans_start("points", plane.points, 3, few);
+    const Tensor step = kmeans_newton_step(plane.points, plane_centres).centres - plane_centres;
+    std::size_t moved = 0;
+    const auto length = [&](std::size_t m) { return std::hypot(step(m, 0), step(m, 1)); };
+    for (std::size_t m = 1; m < 3; ++m)
+      if (length(m) > length(moved)) moved = m;
+    const Tensor move{step(moved, 0) / length(moved), step(moved, 1) / length(moved)};
+    constexpr double reach = 0.5;
+    const Line line = along(plane.points, plane_centres, moved, move, reach);
     std::cout << "\nAlong a line in the space of the centres the loss is a parabola in each cell; "
                  "the one "
                  "from the engine's\ntwo derivatives lies on it within its cell, up to "
@@ -502,15 +535,22 @@ int main(int argc, char** argv) {
     centres.write_csv(program.out + "/kmeans_centres.csv");
     belongs.write_csv(program.out + "/kmeans_clusters.csv");
 
-    program.show(d == 2 ? cells_picture(data, best.centres) : cells_picture(plane, plane_centres),
-                 "kmeans_cells");
-    program.show(line_picture(line), "kmeans_line");
+    Picture cells = cells_picture(plane, plane_centres);
+    const double x0 = plane_centres(moved, 0), y0 = plane_centres(moved, 1);
+    cells.line("the line of kmeans_line", {x0 - reach * move(0), x0 + reach * move(0)},
+               {y0 - reach * move(1), y0 + reach * move(1)});
+    program.show(cells, "kmeans_cells");
+    if (d == 2) program.show(cells_picture(data, best.centres), "kmeans_cells_found");
+    program.show(line_picture(line, length(moved)), "kmeans_line");
     Picture losses("Loss against steps: " + data.name, "step", "sum of squared distances");
     losses.log_x = true;
     double top = reference, bottom = reference;
+    // One line drawn over the other would hide it.
+    const bool same = largest(compared.relative) < 1e-6;
     for (const Outcome& m : methods) {
-      std::vector<double> at(m.run.step.begin(), m.run.step.end());
-      losses.line(m.name, at, m.run.loss);
+      if (same && m.name == "newton") continue;
+      const std::vector<double> at(m.run.step.begin(), m.run.step.end());
+      losses.line(same && m.name == "lloyd" ? "lloyd, and newton" : m.name, at, m.run.loss);
       top = std::max(top, m.run.end.loss);
       bottom = std::min(bottom, m.run.end.loss);
     }

@@ -113,10 +113,9 @@ using Advance = Tensor (*)(const Tensor& points, const Tensor& centres,
 
 KMeansStep step_by(Advance advance, const Tensor& points, const Tensor& centres) {
   Tensor filled = centres;
-  const std::size_t empty = kmeans_assign(points, centres).empty();
-  const KMeansAssignment now = kmeans_fill_empty(points, filled);
+  KMeansAssignment now = kmeans_assign(points, centres);
   KMeansStep step;
-  step.relocated = empty - now.empty();
+  step.relocated = kmeans_fill_empty(points, filled, now);
   step.clusters = now.nearest;
   step.centres = advance(points, filled, now, step.clusters);
   return step;
@@ -318,26 +317,29 @@ KMeansAssignment kmeans_assign(const Tensor& points, const Tensor& centres) {
   return a;
 }
 
-KMeansAssignment kmeans_fill_empty(const Tensor& points, Tensor& centres) {
-  KMeansAssignment a = kmeans_assign(points, centres);
+std::size_t kmeans_fill_empty(const Tensor& points, Tensor& centres, KMeansAssignment& now) {
+  require_shapes(points, centres);
+  if (now.nearest.size() != points.shape()[0] || now.size.size() != centres.shape()[0])
+    refuse("an assignment of " + std::to_string(now.nearest.size()) + " points to " +
+               std::to_string(now.size.size()) + " centres",
+           "the one of these points to these centres");
   const std::size_t d = points.shape()[1];
-  for (;;) {
-    const auto hole = std::find(a.size.begin(), a.size.end(), std::size_t{0});
-    if (hole == a.size.end()) return a;
-    const auto farthest = std::max_element(a.distance.begin(), a.distance.end());
-    if (*farthest == 0) return a;
-    const auto m = static_cast<std::size_t>(hole - a.size.begin());
+  for (std::size_t moved = 0;; ++moved) {
+    const auto hole = std::find(now.size.begin(), now.size.end(), std::size_t{0});
+    const auto farthest = std::max_element(now.distance.begin(), now.distance.end());
+    if (hole == now.size.end() || *farthest == 0) return moved;
+    const auto m = static_cast<std::size_t>(hole - now.size.begin());
     const Scalar* there =
-        points.data() + (farthest - a.distance.begin()) * static_cast<std::ptrdiff_t>(d);
+        points.data() + static_cast<std::size_t>(farthest - now.distance.begin()) * d;
     std::copy_n(there, d, centres.data() + m * d);
     const std::vector<double> c = as_double(there, d);
     each_point(points, [&](std::size_t i, const double* x) {
       const double distance = squared_distance(x, c.data(), d);
-      if (distance > a.distance[i] || (distance == a.distance[i] && a.nearest[i] < m)) return;
-      a.distance[i] = distance;
-      a.nearest[i] = m;
+      if (distance > now.distance[i] || (distance == now.distance[i] && now.nearest[i] < m)) return;
+      now.distance[i] = distance;
+      now.nearest[i] = m;
     });
-    count(a, a.size.size());
+    count(now, now.size.size());
   }
 }
 
@@ -387,14 +389,16 @@ KMeansRun kmeans_descent(const Tensor& points, const Tensor& start, const KMeans
   Adam adam(settings.rate);
   std::vector<Tensor> centres = {start};
   KMeansRun run;
+  std::size_t next = 0;  // when to look at the loss of all points
   const auto note = [&](double loss) {
     run.step.push_back(run.iterations);
     run.loss.push_back(loss);
+    next = run.iterations + std::max<std::size_t>(5, run.iterations / 40);
   };
   for (; run.iterations < settings.steps; ++run.iterations) {
     const Rule rule = settings.rule.at(run.iterations);
     const bool known = settings.batch == 0 && rule.soft_tau == 0;
-    if (!known && run.iterations % 5 == 0) note(kmeans_assign(points, centres[0]).loss);
+    if (!known && run.iterations == next) note(kmeans_assign(points, centres[0]).loss);
     const Clock::time_point begin = Clock::now();
     if (settings.decays)
       sgd.rate = adam.rate = settings.rate * static_cast<double>(settings.steps - run.iterations) /
@@ -436,9 +440,11 @@ std::size_t kmeans_steps_to(const KMeansRun& run, double bound) {
   return kNever;
 }
 
-Tensor kmeans_start(const std::string& how, const Tensor& points, std::size_t clusters, Rng& rng) {
-  if (points.dimension() != 2 || points.size() == 0 || clusters == 0)
-    refuse("points are " + str(points.shape()) + ", for " + std::to_string(clusters) + " clusters",
+Tensor kmeans_start(const std::string& how, const Tensor& points, std::size_t clusters, Rng& rng,
+                    std::size_t tries) {
+  if (points.dimension() != 2 || points.size() == 0 || clusters == 0 || tries == 0)
+    refuse("points are " + str(points.shape()) + ", for " + std::to_string(clusters) +
+               " clusters, in " + std::to_string(tries) + " tries",
            "(n, d), at least 1 of each");
   require_finite(points, "point");
   const std::size_t n = points.shape()[0];
@@ -450,10 +456,21 @@ Tensor kmeans_start(const std::string& how, const Tensor& points, std::size_t cl
     refuse(std::to_string(clusters) + " clusters for " + std::to_string(n) + " points of which " +
                std::to_string(distinct) + (distinct == 1 ? " is" : " are") + " distinct",
            "at most one cluster a distinct point");
-  if (how == "points") return rows_of(points, random_rows(points, clusters, rng));
-  if (how == "k-means++") return rows_of(points, plus_plus_rows(points, clusters, rng));
-  if (how == "cube") return in_the_box(points, clusters, rng);
-  refuse("start '" + how + "'", "points, k-means++ or cube");
+  if (how != "points" && how != "k-means++" && how != "cube")
+    refuse("start '" + how + "'", "points, k-means++ or cube");
+  Tensor best;
+  double least = std::numeric_limits<double>::infinity();
+  for (std::size_t i = 0; i < tries; ++i) {
+    Tensor centres = how == "points"      ? rows_of(points, random_rows(points, clusters, rng))
+                     : how == "k-means++" ? rows_of(points, plus_plus_rows(points, clusters, rng))
+                                          : in_the_box(points, clusters, rng);
+    if (tries == 1) return centres;
+    const double loss = kmeans_assign(points, centres).loss;
+    if (loss >= least) continue;
+    least = loss;
+    best = std::move(centres);
+  }
+  return best;
 }
 
 }  // namespace ARGTAPE_ABI

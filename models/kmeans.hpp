@@ -48,14 +48,15 @@ KMeansAssignment kmeans_assign(const Tensor& points, const Tensor& centres);
 /// the lowest first, each has its centre moved onto the point that is then farthest from its
 /// nearest centre, and the points nearer to it than to theirs join it. The loss falls each time.
 /// When every point lies on a centre, there being fewer distinct points than centres, the rest stay
-/// empty and where they are. Returns the assignment to the new centres.
-KMeansAssignment kmeans_fill_empty(const Tensor& points, Tensor& centres);
+/// empty and where they are. `now` is the assignment to the centres, before and after. Returns how
+/// often a centre was moved.
+std::size_t kmeans_fill_empty(const Tensor& points, Tensor& centres, KMeansAssignment& now);
 
 /// A step of Lloyd's algorithm, or of Newton's method.
 struct KMeansStep {
   Tensor centres;                     ///< after the step
   std::vector<std::size_t> clusters;  ///< what the step took each point to belong to
-  std::size_t relocated = 0;          ///< empty clusters, filled before the step
+  std::size_t relocated = 0;          ///< centres of empty clusters, moved before the step
 };
 
 /// Each centre to the mean of its points, in double (S. Lloyd, "Least squares quantization in PCM",
@@ -76,7 +77,7 @@ struct KMeansRun {
   bool stopped = false;        ///< the last step changed nobody's cluster
   std::vector<std::size_t> step;
   std::vector<double> loss;   ///< of all points, hard, at those steps; the first is the start's
-  std::size_t relocated = 0;  ///< empty clusters filled
+  std::size_t relocated = 0;  ///< centres of empty clusters that were moved
   double seconds = 0;         ///< in the steps alone
 };
 
@@ -111,7 +112,8 @@ struct KMeansDescent {
 };
 
 /// The centre of an empty cluster gets no gradient and stays; nothing is relocated. The loss is
-/// noted at each step where it comes for nothing (all points, hard), else at every fifth.
+/// noted at each step where it comes for nothing (all points, hard), else at every fifth up to 200,
+/// and then ever more rarely.
 /// `progress`, if given, is called after each step. Throws as kmeans_lloyd() does, and when
 /// training diverges.
 KMeansRun kmeans_descent(const Tensor& points, const Tensor& start, const KMeansDescent& settings,
@@ -124,9 +126,11 @@ std::size_t kmeans_steps_to(const KMeansRun& run, double bound);
 /// Starting centres (clusters, dim): "points", distinct ones drawn at random; "k-means++", the
 /// first drawn at random, each further one with probability proportional to the squared distance
 /// from those before it (D. Arthur and S. Vassilvitskii, "k-means++: the advantages of careful
-/// seeding", SODA 2007); "cube", uniform in the smallest box that holds the points. Throws
-/// std::invalid_argument for another name, and for fewer distinct points than clusters.
-Tensor kmeans_start(const std::string& how, const Tensor& points, std::size_t clusters, Rng& rng);
+/// seeding", SODA 2007); "cube", uniform in the smallest box that holds the points. Of `tries` such
+/// draws the one with the lowest loss. Throws std::invalid_argument for another name, and for fewer
+/// distinct points than clusters.
+Tensor kmeans_start(const std::string& how, const Tensor& points, std::size_t clusters, Rng& rng,
+                    std::size_t tries = 1);
 
 }  // namespace ARGTAPE_ABI
 }  // namespace argtape

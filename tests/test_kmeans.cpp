@@ -44,14 +44,18 @@ double largest_difference(const Tensor& a, const Tensor& b) {
 
 double largest_size(const Tensor& t) { return largest_difference(t, zeros(t.shape())); }
 
-// How much farther a point's second centre is than its first, relative, where that is least.
+// How much farther a point's second centre is than its first, where that is least, in units of
+// what rounding the centres and summing the squares may make of it.
 double closest_call(const Tensor& x, const Tensor& c) {
   double least = std::numeric_limits<double>::infinity();
+  const double dim = static_cast<double>(x.shape()[1]),
+               eps = static_cast<double>(std::numeric_limits<Scalar>::epsilon());
   for (std::size_t i = 0; i < x.shape()[0] && c.shape()[0] > 1; ++i) {
     std::vector<double> d(c.shape()[0]);
     for (std::size_t m = 0; m < d.size(); ++m) d[m] = squared(x, i, c, m);
     std::nth_element(d.begin(), d.begin() + 1, d.end());
-    least = std::min(least, (d[1] - d[0]) / d[1]);
+    const double rounding = eps * (d[1] + largest_size(c) * std::sqrt(dim * d[1]));
+    least = std::min(least, (d[1] - d[0]) / rounding);
   }
   return least;
 }
@@ -83,7 +87,7 @@ std::vector<Problem> problems(std::uint64_t seed) {
           {"separated", separated_points(600, 50, 12, 0.05, rng), 12},
           {"plane", rng.uniform({300, 2}), 15},
           {"line", rng.normal({200, 1}), 6},
-          {"far from 0", rng.uniform({300, 5}, 1000, 1001), 8}};
+          {"far from 0", rng.uniform({300, 5}, 10, 11), 8}};
 }
 
 Tensor documents(std::uint64_t seed) { return Rng(seed, 0, 7).uniform({1000, 200}); }
@@ -180,18 +184,20 @@ TEST_CASE("k-means: inside a cell the full Hessian is diagonal, twice the cluste
 TEST_CASE("k-means: inside a cell the loss is its Taylor expansion to second order, to rounding") {
   for (std::uint64_t seed = 1; seed <= 5; ++seed) {
     Rng rng(seed, 0, 4);
-    const Tensor x = rng.uniform({400, 10});
-    const Tensor here = kmeans_start("points", x, 9, rng);
+    const Tensor x = rng.uniform({40, 10});
+    const Tensor here = kmeans_start("points", x, 4, rng);
     const Slope s = slope_at(x, here);
     const std::vector<std::size_t> cell = kmeans_assign(x, here).nearest;
     const Tensor direction = rng.normal(here.shape());
     std::size_t inside = 0, outside = 0;
+    double straight_off = 0;  // of the expansion to first order
     for (double t : {1e-3, 3e-3, 1e-2, 3e-2, 0.1, 0.3, 1.0}) {
       const Tensor there = here + static_cast<Scalar>(t) * direction;
-      double expansion = s.loss;
+      double expansion = s.loss, straight = s.loss;
       for (std::size_t i = 0; i < here.size(); ++i) {
         const double step =
             static_cast<double>(there.data()[i]) - static_cast<double>(here.data()[i]);
+        straight += step * static_cast<double>(s.gradient.data()[i]);
         expansion += step * static_cast<double>(s.gradient.data()[i]) +
                      step * step * static_cast<double>(s.diagonal.data()[i]) / 2;
       }
@@ -199,20 +205,22 @@ TEST_CASE("k-means: inside a cell the loss is its Taylor expansion to second ord
       if (a.nearest == cell) {
         ++inside;
         CHECK(std::abs(a.loss - expansion) < (kDouble ? 1e-13 : 1e-6) * a.loss);
+        straight_off = std::abs(a.loss - straight) / a.loss;
       } else {
         // A change of cluster only takes away: the expansion is an upper bound.
         ++outside;
         CHECK(a.loss < expansion + (kDouble ? 0 : 1e-6 * a.loss));
       }
     }
-    CHECK(inside >= 1);
+    CHECK(inside >= 2);
     CHECK(outside >= 1);
+    CHECK(straight_off > 1e-4);
   }
 }
 
 TEST_CASE("k-means: Newton's step is Lloyd's step, on each path, until both stop") {
-  // In float, distances that agree to so many digits are the same: rounding decides, either way.
-  constexpr double same = kDouble ? 1e-13 : 4e-6, bound = kDouble ? 1e-10 : 1e-5;
+  // Where rounding decides, it may decide either way.
+  constexpr double same = 4, bound = kDouble ? 1e-10 : 1e-5;
   std::size_t runs = 0, parted = 0, filled = 0;
   double worst = 0;
   for (std::uint64_t seed = 1; seed <= 4; ++seed)
@@ -225,6 +233,7 @@ TEST_CASE("k-means: Newton's step is Lloyd's step, on each path, until both stop
         const Tensor& x = problem.points;
         Tensor lloyd = kmeans_start(how, x, problem.clusters, rng), newton = lloyd;
         std::vector<std::size_t> was;
+        bool apart_at_a_tie = false;
         ++runs;
         for (std::size_t step = 1;; ++step) {
           REQUIRE(step < 100);
@@ -234,6 +243,7 @@ TEST_CASE("k-means: Newton's step is Lloyd's step, on each path, until both stop
           if (!(apart <= bound)) {
             CHECK(call < same);
             ++parted;
+            apart_at_a_tie = true;
             break;
           }
           worst = std::max(worst, apart);
@@ -252,12 +262,13 @@ TEST_CASE("k-means: Newton's step is Lloyd's step, on each path, until both stop
           CHECK(c.difference.size() == std::max(c.lloyd.iterations, c.newton.iterations));
           CHECK(c.lloyd.stopped);
           CHECK(c.newton.stopped);
+          if (!kDouble && apart_at_a_tie) continue;
           CHECK(identical(c.lloyd.centres, lloyd));
         }
       }
   MESSAGE("relative difference ", worst, ", ", parted, " of ", runs, " runs parted at a tie");
   CHECK(runs == 60);
-  CHECK(parted <= (kDouble ? 0 : 3));
+  CHECK(parted <= (kDouble ? 0 : 1));
   CHECK(filled > 0);
   CHECK(worst < bound);
 }
@@ -304,30 +315,40 @@ TEST_CASE("k-means: an empty cluster goes to the point farthest from its centre"
   const Tensor x = tensor({5, 1}, {0, 1, 2, 9, 30});
   Tensor centres = tensor({3, 1}, {1, 100, 200});
   // Both 100 and 200 are empty: the first goes to 30, and then 9 is the farthest.
-  const KMeansAssignment a = kmeans_fill_empty(x, centres);
+  KMeansAssignment a = kmeans_assign(x, centres);
+  CHECK(kmeans_fill_empty(x, centres, a) == 2);
   CHECK(identical(centres, tensor({3, 1}, {1, 30, 9})));
   CHECK(a.nearest == std::vector<std::size_t>{0, 0, 0, 2, 1});
   CHECK(a.size == std::vector<std::size_t>{3, 1, 1});
   CHECK(a.loss == 2);
 
   // A centre whose only point another one takes is empty in its turn.
+  // 14, of 20 alone, is the farthest.
+  const Tensor line = tensor({4, 1}, {0, 1, 2, 14});
   Tensor chain = tensor({3, 1}, {1, 20, -50});
-  kmeans_fill_empty(x, chain);
-  CHECK(kmeans_assign(x, chain).empty() == 0);
+  a = kmeans_assign(line, chain);
+  CHECK(kmeans_fill_empty(line, chain, a) == 2);
+  CHECK(identical(chain, tensor({3, 1}, {1, 0, 14})));
+  CHECK(a.size == std::vector<std::size_t>{2, 1, 1});
 
   // The two farthest points are the same: one of them will do.
   Tensor twice = tensor({3, 1}, {0, -70, -80});
-  kmeans_fill_empty(tensor({4, 1}, {0, 5, 40, 40}), twice);
+  const Tensor pair = tensor({4, 1}, {0, 5, 40, 40});
+  a = kmeans_assign(pair, twice);
+  kmeans_fill_empty(pair, twice, a);
   CHECK(identical(twice, tensor({3, 1}, {0, 40, 5})));
 
   // Fewer distinct points than centres: the rest stay empty, and where they are.
+  const Tensor two = tensor({4, 1}, {3, 3, 4, 4});
   Tensor few = tensor({3, 1}, {3, 50, 60});
-  CHECK(kmeans_fill_empty(tensor({4, 1}, {3, 3, 4, 4}), few).size ==
-        std::vector<std::size_t>{2, 2, 0});
+  a = kmeans_assign(two, few);
+  CHECK(kmeans_fill_empty(two, few, a) == 1);
+  CHECK(a.size == std::vector<std::size_t>{2, 2, 0});
   CHECK(identical(few, tensor({3, 1}, {3, 4, 60})));
-  for (const KMeansStep& step : {kmeans_lloyd_step(tensor({4, 1}, {3, 3, 4, 4}), few),
-                                 kmeans_newton_step(tensor({4, 1}, {3, 3, 4, 4}), few)})
+  for (const KMeansStep& step : {kmeans_lloyd_step(two, few), kmeans_newton_step(two, few)})
     CHECK(identical(step.centres, few));
+  CHECK(kmeans_lloyd(two, few).stopped);
+  CHECK(kmeans_newton(two, few).end.empty() == 1);
 }
 
 TEST_CASE("k-means: a cluster that empties on the way is filled, by Newton as by Lloyd") {
@@ -409,6 +430,13 @@ TEST_CASE("k-means: k-means++ starts lower than random points where there are cl
     careful += kmeans_assign(x, kmeans_start("k-means++", x, 15, rng)).loss;
   }
   CHECK(careful < at_random / 3);
+  double last = std::numeric_limits<double>::infinity();
+  for (std::size_t tries : {1, 4, 20}) {
+    Rng same(8);
+    const double loss = kmeans_assign(x, kmeans_start("k-means++", x, 15, same, tries)).loss;
+    CHECK(loss <= last);
+    last = loss;
+  }
 }
 
 TEST_CASE("k-means: what descent does on the document's problem") {
@@ -457,8 +485,8 @@ TEST_CASE("k-means: on separated clusters SGD reaches Lloyd's loss") {
   for (std::uint64_t seed = 1; seed <= 3; ++seed) {
     CAPTURE(seed);
     Rng rng(seed, 0, 3);
-    const Tensor x = separated_points(1000, 200, 20, 0.1, rng);
-    const Tensor start = kmeans_start("k-means++", x, 20, rng);
+    const Tensor x = separated_points(1000, 200, 20, 0.05, rng);
+    const Tensor start = kmeans_start("k-means++", x, 20, rng, 20);
     const KMeansRun lloyd = kmeans_lloyd(x, start);
     KMeansDescent sgd;
     sgd.batch = 100;
@@ -546,7 +574,15 @@ TEST_CASE("k-means: wrong calls are refused") {
   refuses([&] { kmeans_start("middle", x, 1, rng); },
           "kmeans: start 'middle'; need points, k-means++ or cube");
   refuses([&] { kmeans_start("points", x, 0, rng); },
-          "kmeans: points are (3, 2), for 0 clusters; need (n, d), at least 1 of each");
+          "kmeans: points are (3, 2), for 0 clusters, in 1 tries; need (n, d), at least 1 of each");
+  refuses(
+      [&] {
+        Tensor c = zeros({2, 2});
+        KMeansAssignment other = kmeans_assign(x, zeros({1, 2}));
+        kmeans_fill_empty(x, c, other);
+      },
+      "kmeans: an assignment of 3 points to 1 centres; need the one of these points to these "
+      "centres");
 
   Tensor broken = zeros({3, 2});
   broken(2, 1) = std::numeric_limits<Scalar>::quiet_NaN();
