@@ -20,12 +20,20 @@ constexpr double nothing = std::numeric_limits<double>::quiet_NaN();
 struct Data {
   std::string name;
   Tensor points;
-  std::vector<double> origin;  // what was taken from the points as they were read
+  std::vector<double> origin;  // what was taken from the points as they were read,
+  double unit = 1;             // and what they were then divided by, a power of two
 };
 
 // Where a coordinate stands in the user's own units.
 double in_place(const Data& data, std::size_t j, double x) {
-  return x + (data.origin.empty() ? 0 : data.origin[j]);
+  return x * data.unit + (data.origin.empty() ? 0 : data.origin[j]);
+}
+
+// Its losses in the user's own units.
+KMeansRun in_place(const Data& data, KMeansRun run) {
+  for (double& loss : run.loss) loss *= data.unit * data.unit;
+  run.end.loss *= data.unit * data.unit;
+  return run;
 }
 
 struct Outcome {
@@ -287,9 +295,16 @@ int main(int argc, char** argv) {
     if (k == 0) k = problem == "digits" ? 10 : 20;
     if (problem == "file") {
       const PointTable table = read_points(path);
-      data.origin = table.origin();
-      data = {std::filesystem::path(path).filename().string(), table.tensor(data.origin),
-              data.origin};
+      data = {std::filesystem::path(path).filename().string(), {}, table.origin()};
+      data.points = table.tensor(data.origin);
+      // So that rates and temperatures mean the same for millimetres and for miles.
+      const double wide = spread_of(data.points);
+      if (wide > 0) data.unit = std::exp2(std::floor(std::log2(wide * std::sqrt(12.0))));
+      if (!(data.unit > 1e-140 && data.unit < 1e140))
+        throw std::runtime_error(path + " has points with a standard deviation of " +
+                                 argtape_examples::number(wide) +
+                                 "; need 1e-140 to 1e140, for a sum of squares: scale them");
+      data.points /= data.unit;
     } else if (problem == "digits") {
       const Dataset digits = load_digits(folder ? path : ARGTAPE_DATA_DIR);
       data = {digits.name, digits.images, {}};
@@ -341,28 +356,32 @@ int main(int argc, char** argv) {
     Progress progress("descending", full * (3 + rules.size()) + 24 * full * rows / n);
     std::size_t done = 0;
     const auto descend = [&](const KMeansDescent& s) {
-      return kmeans_descent(x, start, s, [&] {
-        done += s.batch > 0 ? s.batch : n;
-        progress.step(done / n);
-        done %= n;
-      });
+      return in_place(data, kmeans_descent(x, start, s, [&] {
+                        done += s.batch > 0 ? s.batch : n;
+                        progress.step(done / n);
+                        done %= n;
+                      }));
     };
 
     std::vector<Outcome> methods;
-    const KMeansComparison compared = kmeans_compare(x, start);
-    const KMeansRun& lloyd = compared.lloyd;
+    KMeansComparison compared = kmeans_compare(x, start);
+    for (double& off : compared.difference) off *= data.unit;
+    const KMeansRun lloyd = in_place(data, compared.lloyd),
+                    newton = in_place(data, compared.newton);
     const double reference = lloyd.end.loss;
     methods.push_back({"lloyd", lloyd});
-    methods.push_back({"k-means++", kmeans_lloyd(x, kmeans_start("k-means++", x, k, rng, drawn))});
-    methods.push_back({"newton", compared.newton});
+    methods.push_back({"k-means++", in_place(data, kmeans_lloyd(x, kmeans_start("k-means++", x, k,
+                                                                                rng, drawn)))});
+    methods.push_back({"newton", newton});
     for (const auto& [name, settings] : descents) methods.push_back({name, descend(settings)});
-    const double one = kmeans_lloyd(x, kmeans_start("points", x, 1, rng)).end.loss;
+    const double one = in_place(data, kmeans_lloyd(x, kmeans_start("points", x, 1, rng))).end.loss;
     const KMeansRun& plain = methods[5].run;
 
     std::vector<KMeansRun> by_rule;
+    const double loss_a_point = reference / (data.unit * data.unit) / static_cast<double>(n);
     for (const auto& [kind, part] : rules) {
       KMeansDescent s = descents[0].second;
-      const double tau = std::max(part * reference / static_cast<double>(n), 1e-30);
+      const double tau = std::max(part * loss_a_point, 1e-20);
       s.rule = kind == "soft" ? gumbel_softmax(tau) : straight_through(tau);
       by_rule.push_back(descend(s));
     }
@@ -412,7 +431,7 @@ int main(int argc, char** argv) {
       return run.loss[std::min(step, run.loss.size() - 1)];
     };
     for (std::size_t i = 0; i < taken; ++i)
-      steps_table.row({i + 1, loss_after(lloyd, i + 1), loss_after(compared.newton, i + 1),
+      steps_table.row({i + 1, loss_after(lloyd, i + 1), loss_after(newton, i + 1),
                        compared.changed[i], compared.difference[i], compared.relative[i]});
     std::cout << "\nNewton's step, centre - gradient / second derivative, is Lloyd's step:\n";
     if (taken <= 30) steps_table.print();
@@ -496,7 +515,7 @@ int main(int argc, char** argv) {
     // In two dimensions, few enough points to see each of them change hands. The line is the one on
     // which Newton's step moves the centre that it moves farthest.
     Data plane{"16 points, 3 centres", {}, {}};
-    Rng few(program.seed, 0, 5);
+    Rng few(program.seed + 1, 0, 5);
     plane.points = few.uniform({16, 2});
     const Tensor plane_centres = kmeans_start("points", plane.points, 3, few);
     const Tensor step = kmeans_newton_step(plane.points, plane_centres).centres - plane_centres;
@@ -505,7 +524,7 @@ int main(int argc, char** argv) {
     for (std::size_t m = 1; m < 3; ++m)
       if (length(m) > length(moved)) moved = m;
     const Tensor move{step(moved, 0) / length(moved), step(moved, 1) / length(moved)};
-    constexpr double reach = 0.5;
+    const double reach = 1.2 * length(moved);
     const Line line = along(plane.points, plane_centres, moved, move, reach);
     std::cout << "\nAlong a line in the space of the centres the loss is a parabola in each cell; "
                  "the one "

@@ -249,9 +249,9 @@ std::vector<double> PointTable::origin() const {
     for (std::size_t i = 0; i < size; ++i) mean += numbers[i * dimensions + j] / n;
     for (std::size_t i = 0; i < size; ++i)
       variance += std::pow(numbers[i * dimensions + j] - mean, 2) / n;
-    // Of a column that is all the same number, that number.
+    // Of a column that is all the same number, that number; of one whose squares overflow, none.
     const double grid = variance > 0 ? std::exp2(std::floor(std::log2(variance) / 2)) : 0;
-    origin[j] = grid > 0 ? std::round(mean / grid) * grid : numbers[j];
+    origin[j] = grid == 0 ? numbers[j] : std::isfinite(grid) ? std::round(mean / grid) * grid : 0;
   }
   return origin;
 }

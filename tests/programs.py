@@ -3,7 +3,7 @@
 
   tests/programs.py --build FOLDER --source FOLDER
 """
-import argparse, json, os, re, subprocess, sys, tempfile
+import argparse, csv, json, os, re, subprocess, sys, tempfile
 
 RULES = ["zero", "exact", "score-function", "score-function+mean", "score-function+leave-one-out", "straight-through",
          "straight-through-identity", "gumbel-softmax", "st-gumbel-softmax", "reinmax"]
@@ -351,6 +351,129 @@ def jigsaw():
     refused(1, "lower --rate", "08_jigsaw", "--quick", "--rate", "1e30")
 
 
+def nearest_two(point, centres):
+    """The squared distances to the nearest two centres."""
+    return sorted(sum((a - b) ** 2 for a, b in zip(point, c)) for c in centres)[:2]
+
+
+def kmeans():
+    run_, out = run_json("09_kmeans", "--quick")
+    for key, kind in {"program": str, "seed": int, "points": int, "dimensions": int, "clusters": int, "methods": list,
+                      "newton_minus_lloyd": float}.items():
+        check(isinstance(run_.get(key), kind), "09's JSON has " + key)
+    check(run_["program"] == "09_kmeans" and run_["seed"] == 1 and (run_["points"], run_["dimensions"], run_["clusters"]) == (1000, 200, 20),
+          "09's JSON says what was asked for")
+    rows = {r["method"]: r for r in run_["methods"]}
+    check(list(rows) == ["lloyd", "k-means++", "newton", "adam", "adam-batches", "gradient-descent", "sgd", "sgd-document"], "09 has every method")
+    for name, r in rows.items():
+        check(list(r)[:5] == ["method", "loss", "iterations", "steps_to_1_percent", "largest_cluster"], "09: the keys of " + name)
+        within = r["steps_to_1_percent"]
+        check(within is None or 0 <= within <= r["iterations"], "09: %s: within 1 %% after %s steps" % (name, within))
+    lloyd = rows["lloyd"]["loss"]
+    check(run_["newton_minus_lloyd"] < 1e-10 and abs(rows["newton"]["loss"] / lloyd - 1) < 1e-12 and
+          rows["newton"]["iterations"] == rows["lloyd"]["iterations"], "09: Newton is Lloyd: %s" % run_["newton_minus_lloyd"])
+    check(rows["adam"]["steps_to_1_percent"] <= 80 and rows["adam"]["loss"] < 1.005 * lloyd, "09: Adam reaches Lloyd: %s" % rows["adam"])
+    for name in ["gradient-descent", "sgd"]:
+        r = rows[name]
+        check(r["largest_cluster"] > 400 and 1.015 * lloyd < r["loss"] < min(1.06 * lloyd, run_["one_centre"]) and
+              r["steps_to_1_percent"] is None, "09: %s collapses: %s" % (name, r))
+    check("collapses" in out and "981, 1 x 19" in out, "09 says so")
+    check(abs(run_["separated"]["over_lloyd_percent"]) < 0.2, "09: on separated clusters SGD reaches Lloyd")
+    check(run_["parabola_off"] < 1e-13, "09: the parabola lies on the loss: %s" % run_["parabola_off"])
+    rules = {(r["rule"], r["tau_over_loss"]): r for r in run_["rules"]}
+    check(len(rules) == 9 and abs(rules["soft", 1]["loss"] / run_["one_centre"] - 1) < 0.01 and
+          rules["soft", 1]["centres_spread_over_lloyd"] < 0.5, "09: soft and hot, the centres meet")
+    check(rules["zero", None]["loss"] == rows["adam"]["loss"], "09: the zero rule is Adam's row")
+    again, _ = run_json("09_kmeans", "--quick")
+    for r in run_["methods"] + again["methods"]:
+        r["seconds"] = 0
+    check(run_ == again, "09: the same seed gives the same figures")
+    for seed in ["2", "3"]:
+        other, _ = run_json("09_kmeans", "--seed", seed, "--start", "cube", "--steps", "5")
+        check(other["newton_minus_lloyd"] < 1e-10, "09: Newton is Lloyd, from a cube start, seed " + seed)
+    apart, _ = run_json("09_kmeans", "--problem", "separated", "--quick")
+    rows = {r["method"]: r for r in apart["methods"]}
+    for name in ["k-means++", "newton", "adam", "gradient-descent", "sgd"]:
+        check(abs(rows[name]["loss"] / rows["lloyd"]["loss"] - 1) < 0.002, "09: on separated clusters all come to Lloyd's: %s" % rows[name])
+    digits, _ = run_json("09_kmeans", "--problem", "digits", "--steps", "10")
+    check(digits["data"] == "UCI digits" and (digits["points"], digits["clusters"]) == (1797, 10) and digits["newton_minus_lloyd"] < 1e-10, "09 takes the digits")
+
+
+def table_of(folder, name):
+    with open(os.path.join(folder, name), newline="") as f:
+        return list(csv.reader(f))
+
+
+def kmeans_files():
+    with tempfile.TemporaryDirectory() as folder:
+        def write(name, text):
+            path = os.path.join(folder, name)
+            with open(path, "w") as f:
+                f.write(text)
+            return path
+        # Three blobs far from 0, with a header; one line stands twice.
+        blobs = [(1e6 + 10 * (i % 3) + i * 7 % 11 / 10, -1e6 + i * 5 % 13 / 10) for i in range(60)]
+        points = write("blobs.csv", "x,y\n" + "".join("%r,%r\n" % b for b in blobs) + "%r,%r\n" % blobs[-1])
+        flags = ["--data", points, "--clusters", "3", "--start", "k-means++", "--tries", "10", "--steps", "20"]
+        run_, _ = run_json("09_kmeans", *flags, "--out", folder)
+        check((run_["points"], run_["dimensions"], run_["clusters"], run_["data"]) == (61, 2, 3, "blobs.csv") and run_["newton_minus_lloyd"] < 1e-9,
+              "09 takes a CSV file")
+        names = ["kmeans", "kmeans_newton", "kmeans_rules", "kmeans_centres", "kmeans_clusters", "kmeans_cells", "kmeans_cells_found",
+                 "kmeans_line", "kmeans_loss", "kmeans_sizes"]
+        check({n + ".csv" for n in names} <= set(os.listdir(folder)), "09 writes its CSV")
+        centres = [[float(x) for x in r] for r in table_of(folder, "kmeans_centres.csv")[1:]]
+        member = [int(r[1]) - 1 for r in table_of(folder, "kmeans_clusters.csv")[1:]]
+        for m in range(3):
+            own = [b for b, c in zip(blobs + blobs[-1:], member) if c == m]
+            check(len(own) >= 20 and all(abs(sum(b[j] for b in own) / len(own) - centres[m][j]) < 1e-6 for j in range(2)),
+                  "09: a centre is the mean of its points, where the file has them")
+        for name in ["kmeans_cells", "kmeans_cells_found"]:
+            rows = [r for r in table_of(folder, name + ".csv")[1:] if r[1] != "nan"]
+            ends = [[float(r[1]), float(r[2])] for r in rows if r[0] == "borders"]
+            middles = [[float(r[1]), float(r[2])] for r in rows if r[0] == "centres"]
+            check(len(middles) == 3 and len(ends) >= 26, "09: %s has borders" % name)
+            for p in ends:
+                a, b = nearest_two(p, middles)
+                check(b - a < 1e-6 * b, "09: a border of %s is as far from two centres, %s, %s" % (name, a, b))
+        line = {}
+        for r in table_of(folder, "kmeans_line.csv")[1:]:
+            line.setdefault(r[0].split(":")[0].split(" of ")[0], []).append((float(r[1]), float(r[2])))
+        loss, parabola, kinks = line["loss"], dict(line["parabola"]), sorted(k for k, _ in line["kinks"])
+        left, right = max(k for k in kinks if k < 0), min(k for k in kinks if k > 0)
+        check(all(abs(y - parabola[s]) < 1e-12 if left <= s <= right else parabola[s] != parabola[s] or parabola[s] > y - 1e-12 for s, y in loss),
+              "09: the parabola lies on the loss inside its cell, and above outside")
+        step = loss[1][0] - loss[0][0]
+        bends = [(loss[i - 1][1] - 2 * loss[i][1] + loss[i + 1][1]) / step ** 2 for i in range(1, len(loss) - 1)]
+        smooth = [i for i in range(1, len(bends)) if not any(loss[i - 1][0] <= k <= loss[i + 2][0] for k in kinks)]
+        check(len(smooth) > 1000 and all(abs(bends[i] - bends[i - 1]) < 1e-4 for i in smooth), "09: between the kinks the second difference stands still")
+
+        def file_refused(text, message, *flags):
+            refused(1, message, "09_kmeans", "--data", write("bad.csv", text), "--clusters", "2", *flags)
+        file_refused("1,2\n3\n", "bad.csv, line 2 has 1 cell; need 2, as line 1 has")
+        file_refused("1,2\n3,four\n", "bad.csv, line 2, column 2 is 'four'; need a number")
+        file_refused("1,2\nnan,4\n", "bad.csv, line 2, column 1 is 'nan'; need a finite number")
+        file_refused("", "bad.csv holds no points; need a line of numbers for each")
+        file_refused("5,5\n" * 9, "2 clusters for 9 points of which 1 is distinct; need at most one cluster a distinct point")
+        file_refused("0\n1e200\n", "for a sum of squares: scale them")
+        refused(2, "--clusters is 20, the default, for 9 points", "09_kmeans", "--data", write("nine.csv", "5,5\n" * 9))
+        status, out, err = run("09_kmeans", "--data", write("nine.csv", "5,5\n" * 9), "--clusters", "1", "--quick")
+        check(status == 0, "09: equal points are one cluster: " + err)
+        with open(os.path.join(folder, "cut.npy"), "wb") as f:
+            header = b"{'descr': '<f8', 'fortran_order': False, 'shape': (9, 2), }\n"
+            f.write(b"\x93NUMPY\x01\x00" + bytes([len(header), 0]) + header + b"\x00" * 16)
+        refused(1, "as its header promises the shape (9, 2)", "09_kmeans", "--data", os.path.join(folder, "cut.npy"))
+    refused(2, "there is no file or folder 'no/such/file'", "09_kmeans", "--data", "no/such/file")
+    refused(2, "the file's name is empty", "09_kmeans", "--data", "")
+    refused(2, "--problem is 'round'; need uniform, separated or digits", "09_kmeans", "--problem", "round")
+    refused(2, "--data and --problem uniform exclude each other", "09_kmeans", "--data", build, "--problem", "uniform")
+    refused(2, "--start is 'middle'", "09_kmeans", "--start", "middle")
+    refused(2, "--clusters is 21 for 20 points", "09_kmeans", "--points", "20", "--clusters", "21")
+    refused(2, "--batch is more than the 50 points", "09_kmeans", "--points", "50", "--batch", "51")
+    refused(2, "--rate must be more than 0", "09_kmeans", "--rate", "0")
+    refused(2, "--spread must be 0 or more", "09_kmeans", "--spread", "-1")
+    refused(1, "need a lower rate", "09_kmeans", "--quick", "--rate", "1e300")
+
+
 ap = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
 ap.add_argument("--build", required=True)
 ap.add_argument("--source", required=True)
@@ -374,7 +497,9 @@ if not o.brief:
     temperature()
     sort_numbers()
     jigsaw()
+    kmeans()
 estimators_files()
 temperature_files()
+kmeans_files()
 print("%(passed)d passed, %(failed)d failed" % counts)
 sys.exit(1 if counts["failed"] else 0)

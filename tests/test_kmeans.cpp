@@ -182,15 +182,15 @@ TEST_CASE("k-means: inside a cell the full Hessian is diagonal, twice the cluste
 }
 
 TEST_CASE("k-means: inside a cell the loss is its Taylor expansion to second order, to rounding") {
+  std::size_t inside = 0, outside = 0;
+  double straight_off = 0;  // of the expansion to first order
   for (std::uint64_t seed = 1; seed <= 5; ++seed) {
     Rng rng(seed, 0, 4);
-    const Tensor x = rng.uniform({40, 10});
-    const Tensor here = kmeans_start("points", x, 4, rng);
+    const Tensor x = rng.uniform({24, 10});
+    const Tensor here = kmeans_lloyd(x, kmeans_start("points", x, 3, rng), 1).centres;
     const Slope s = slope_at(x, here);
     const std::vector<std::size_t> cell = kmeans_assign(x, here).nearest;
     const Tensor direction = rng.normal(here.shape());
-    std::size_t inside = 0, outside = 0;
-    double straight_off = 0;  // of the expansion to first order
     for (double t : {1e-3, 3e-3, 1e-2, 3e-2, 0.1, 0.3, 1.0}) {
       const Tensor there = here + static_cast<Scalar>(t) * direction;
       double expansion = s.loss, straight = s.loss;
@@ -205,17 +205,17 @@ TEST_CASE("k-means: inside a cell the loss is its Taylor expansion to second ord
       if (a.nearest == cell) {
         ++inside;
         CHECK(std::abs(a.loss - expansion) < (kDouble ? 1e-13 : 1e-6) * a.loss);
-        straight_off = std::abs(a.loss - straight) / a.loss;
+        straight_off = std::max(straight_off, std::abs(a.loss - straight) / a.loss);
       } else {
         // A change of cluster only takes away: the expansion is an upper bound.
         ++outside;
         CHECK(a.loss < expansion + (kDouble ? 0 : 1e-6 * a.loss));
       }
     }
-    CHECK(inside >= 2);
-    CHECK(outside >= 1);
-    CHECK(straight_off > 1e-4);
   }
+  CHECK(inside >= 10);
+  CHECK(outside >= 10);
+  CHECK(straight_off > 1e-3);
 }
 
 TEST_CASE("k-means: Newton's step is Lloyd's step, on each path, until both stop") {

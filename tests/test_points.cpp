@@ -288,6 +288,7 @@ TEST_CASE("points: the origin leaves a float its digits, and rounds nothing") {
   const PointTable fine{4, 1, {10.0625, 17.5, 3, 900.25}};
   for (Scalar x : fine.tensor(fine.origin()))
     CHECK(static_cast<double>(x) * 16 == std::round(static_cast<double>(x) * 16));
+  CHECK(PointTable{2, 1, {1e200, -1e200}}.origin() == std::vector<double>{0});
   const Tensor plain = far.tensor();
   CHECK(plain.shape() == Shape{4, 2});
   CHECK(plain(0, 1) == 5);
