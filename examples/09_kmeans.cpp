@@ -53,7 +53,12 @@ std::string listed(std::vector<std::size_t> sizes) {
   return text;
 }
 
-double over(double loss, double lloyd) { return lloyd > 0 ? 100 * (loss / lloyd - 1) : nothing; }
+// In per cent; what rounding leaves is 0.
+double over(double loss, double lloyd) {
+  if (!(lloyd > 0)) return nothing;
+  const double percent = 100 * (loss / lloyd - 1);
+  return std::abs(percent) < 1e-10 ? 0 : percent;
+}
 
 // The coordinates' standard deviation, each column from its own mean, all columns together.
 double spread_of(const Tensor& points) {
@@ -68,10 +73,10 @@ double spread_of(const Tensor& points) {
 }
 
 nlohmann::ordered_json steps_or_null(std::size_t steps) {
-  return steps == kNever ? nlohmann::ordered_json() : nlohmann::ordered_json(steps);
+  return steps == kmeans_never ? nlohmann::ordered_json() : nlohmann::ordered_json(steps);
 }
 
-Cell steps_cell(std::size_t steps) { return steps == kNever ? Cell("never") : Cell(steps); }
+Cell steps_cell(std::size_t steps) { return steps == kmeans_never ? Cell("never") : Cell(steps); }
 
 // ---- the picture of the cells, in two dimensions ----
 
@@ -430,9 +435,17 @@ int main(int argc, char** argv) {
     const auto loss_after = [](const KMeansRun& run, std::size_t step) {
       return run.loss[std::min(step, run.loss.size() - 1)];
     };
-    for (std::size_t i = 0; i < taken; ++i)
-      steps_table.row({i + 1, loss_after(lloyd, i + 1), loss_after(newton, i + 1),
-                       compared.changed[i], compared.difference[i], compared.relative[i]});
+    json["comparison"] = nlohmann::ordered_json::array();
+    for (std::size_t i = 0; i < taken; ++i) {
+      const double by_lloyd = loss_after(lloyd, i + 1), by_newton = loss_after(newton, i + 1);
+      steps_table.row({i + 1, by_lloyd, by_newton, i == 0 ? Cell("-") : Cell(compared.changed[i]),
+                       compared.difference[i], compared.relative[i]});
+      json["comparison"].push_back({{"step", i + 1},
+                                    {"lloyd", by_lloyd},
+                                    {"newton", by_newton},
+                                    {"difference", compared.difference[i]},
+                                    {"relative", compared.relative[i]}});
+    }
     std::cout << "\nNewton's step, centre - gradient / second derivative, is Lloyd's step:\n";
     if (taken <= 30) steps_table.print();
     std::cout << (taken <= 30 ? "" : "(" + std::to_string(taken) + " steps; --out has them all)\n")

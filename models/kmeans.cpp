@@ -437,7 +437,7 @@ KMeansRun kmeans_descent(const Tensor& points, const Tensor& start, const KMeans
 std::size_t kmeans_steps_to(const KMeansRun& run, double bound) {
   for (std::size_t i = 0; i < run.loss.size(); ++i)
     if (run.loss[i] <= bound) return run.step[i];
-  return kNever;
+  return kmeans_never;
 }
 
 Tensor kmeans_start(const std::string& how, const Tensor& points, std::size_t clusters, Rng& rng,

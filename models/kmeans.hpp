@@ -119,8 +119,8 @@ struct KMeansDescent {
 KMeansRun kmeans_descent(const Tensor& points, const Tensor& start, const KMeansDescent& settings,
                          const std::function<void()>& progress = {});
 
-/// The first step noted with a loss of at most `bound`; kNever if there is none.
-constexpr std::size_t kNever = static_cast<std::size_t>(-1);
+/// The first step noted with a loss of at most `bound`; kmeans_never if there is none.
+constexpr std::size_t kmeans_never = static_cast<std::size_t>(-1);
 std::size_t kmeans_steps_to(const KMeansRun& run, double bound);
 
 /// Starting centres (clusters, dim): "points", distinct ones drawn at random; "k-means++", the

@@ -356,7 +356,7 @@ def nearest_two(point, centres):
     return sorted(sum((a - b) ** 2 for a, b in zip(point, c)) for c in centres)[:2]
 
 
-def kmeans():
+def kmeans(syllabus):
     run_, out = run_json("09_kmeans", "--quick")
     for key, kind in {"program": str, "seed": int, "points": int, "dimensions": int, "clusters": int, "methods": list,
                       "newton_minus_lloyd": float}.items():
@@ -396,6 +396,13 @@ def kmeans():
     for name in ["k-means++", "newton", "adam", "gradient-descent", "sgd"]:
         check(abs(rows[name]["loss"] / rows["lloyd"]["loss"] - 1) < 0.002, "09: on separated clusters all come to Lloyd's: %s" % rows[name])
     digits, _ = run_json("09_kmeans", "--problem", "digits", "--steps", "10")
+    rows = {}
+    for seed in ["1", "2", "3"]:
+        other, _ = run_json("09_kmeans", "--seed", seed, "--steps", "1")
+        for r in other["methods"]:
+            rows.setdefault(r["method"], []).append("%.0f" % r["loss"])
+    for name in ["lloyd", "newton", "k-means++"]:
+        check("| %s |" % " ".join(rows[name]) in syllabus, "examples/README.md has the losses of %s, %s" % (name, rows[name]))
     check(digits["data"] == "UCI digits" and (digits["points"], digits["clusters"]) == (1797, 10) and digits["newton_minus_lloyd"] < 1e-10, "09 takes the digits")
 
 
@@ -497,7 +504,7 @@ if not o.brief:
     temperature()
     sort_numbers()
     jigsaw()
-    kmeans()
+    kmeans(syllabus)
 estimators_files()
 temperature_files()
 kmeans_files()

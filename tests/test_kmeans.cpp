@@ -306,7 +306,7 @@ TEST_CASE("k-means: Lloyd's steps counted by hand") {
   CHECK(run.end.size == std::vector<std::size_t>{2, 3});
   CHECK(kmeans_steps_to(run, 22) == 1);
   CHECK(kmeans_steps_to(run, 2.5) == 2);
-  CHECK(kmeans_steps_to(run, 2.4) == kNever);
+  CHECK(kmeans_steps_to(run, 2.4) == kmeans_never);
   CHECK(kmeans_lloyd(x, tensor({2, 1}, {0, 1}), 1).iterations == 1);
   CHECK_FALSE(kmeans_lloyd(x, tensor({2, 1}, {0, 1}), 1).stopped);
 }
@@ -476,7 +476,7 @@ TEST_CASE("k-means: what descent does on the document's problem") {
       CHECK(run.end.loss > 1.015 * lloyd);
       CHECK(run.end.loss < (settings.batch ? 1.06 : 1.04) * lloyd);
       CHECK(run.end.loss < one);
-      CHECK(kmeans_steps_to(run, 1.01 * lloyd) == kNever);
+      CHECK(kmeans_steps_to(run, 1.01 * lloyd) == kmeans_never);
     }
   }
 }
