@@ -214,15 +214,16 @@ std::size_t distinct_rows(const Tensor& t) {
   return distinct;
 }
 
+bool among(const Tensor& points, const std::vector<std::size_t>& rows, std::size_t i) {
+  const Scalar* x = points.data() + i * points.shape()[1];
+  return std::any_of(rows.begin(), rows.end(),
+                     [&](std::size_t r) { return same_row(points, r, x); });
+}
+
 std::vector<std::size_t> random_rows(const Tensor& points, std::size_t clusters, Rng& rng) {
   std::vector<std::size_t> rows;
-  for (std::size_t i : rng.permutation(points.shape()[0])) {
-    const Scalar* x = points.data() + i * points.shape()[1];
-    if (rows.size() < clusters && std::none_of(rows.begin(), rows.end(), [&](std::size_t r) {
-          return same_row(points, r, x);
-        }))
-      rows.push_back(i);
-  }
+  for (std::size_t i : rng.permutation(points.shape()[0]))
+    if (rows.size() < clusters && !among(points, rows, i)) rows.push_back(i);
   return rows;
 }
 
@@ -246,6 +247,9 @@ std::vector<std::size_t> plus_plus_rows(const Tensor& points, std::size_t cluste
       chosen = i;
       left -= weight[i];
     }
+    // Distinct points may lie so near that the square of their distance is 0.
+    for (std::size_t i = 0; chosen == n; ++i)
+      if (!among(points, rows, i)) chosen = i;
     rows.push_back(chosen);
   }
 }

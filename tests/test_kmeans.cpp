@@ -421,6 +421,18 @@ TEST_CASE("k-means: the starts") {
     CHECK(kmeans_assign(doubled, kmeans_start(how, doubled, 200, rng)).largest() == 2);
 }
 
+TEST_CASE("k-means: k-means++ finds points whose distance's square is 0") {
+  const double near = kDouble ? 1e-170 : 1e-45;
+  Rng rng(7);
+  const Tensor x = tensor({4, 1}, {0, 1, near, 0});
+  for (int i = 0; i < 20; ++i) {
+    const Tensor c = kmeans_start("k-means++", x, 3, rng);
+    CHECK(c(0, 0) != c(1, 0));
+    CHECK(c(1, 0) != c(2, 0));
+    CHECK(c(2, 0) != c(0, 0));
+  }
+}
+
 TEST_CASE("k-means: k-means++ starts lower than random points where there are clusters") {
   Rng rng(5);
   const Tensor x = separated_points(500, 10, 15, 0.02, rng);
