@@ -443,7 +443,7 @@ TEST_CASE("k-means: k-means++ starts lower than random points where there are cl
   }
   CHECK(careful < at_random / 3);
   double last = std::numeric_limits<double>::infinity();
-  for (std::size_t tries : {1, 4, 20}) {
+  for (std::size_t tries : std::vector<std::size_t>{1, 4, 20}) {
     Rng same(8);
     const double loss = kmeans_assign(x, kmeans_start("k-means++", x, 15, same, tries)).loss;
     CHECK(loss <= last);
