@@ -141,7 +141,8 @@ Picture cells_picture(const Data& data, const Tensor& centres) {
         across.push_back(x(data.points(i, 0)));
         up.push_back(y(data.points(i, 1)));
       }
-    picture.points("cluster " + std::to_string(m + 1), across, up);
+    constexpr std::size_t legend = 24;  // more names have no room
+    picture.points(a.size.size() <= legend ? "cluster " + std::to_string(m + 1) : "", across, up);
   }
   std::vector<double> across, up;
   for (const Segment& s : borders(centres, low, high)) {
