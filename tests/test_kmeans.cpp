@@ -11,6 +11,7 @@
 #include "engine/sweep.hpp"
 #include "models/kmeans.hpp"
 #include "models/points.hpp"
+#include "ops/choice.hpp"
 #include "ops/elementwise.hpp"
 #include "ops/reduce.hpp"
 #include "ops/shape.hpp"
@@ -337,6 +338,19 @@ TEST_CASE("k-means: an empty cluster goes to the point farthest from its centre"
   a = kmeans_assign(pair, twice);
   kmeans_fill_empty(pair, twice, a);
   CHECK(identical(twice, tensor({3, 1}, {0, 40, 5})));
+
+  // 3 is as far from 0 as from 6: it belongs to the first of the two, whichever was moved.
+  const Tensor even = tensor({3, 1}, {0, 3, 6});
+  for (const Tensor& from : {tensor({2, 1}, {0, -90}), tensor({2, 1}, {-90, 0})}) {
+    Tensor moved = from;
+    a = kmeans_assign(even, moved);
+    kmeans_fill_empty(even, moved, a);
+    CHECK(a.nearest[1] == 0);
+    CHECK(kmeans_assign(even, moved).nearest == a.nearest);
+    Tape tape;
+    const Var choice = kmeans_graph(tape.constant(even), tape.constant(moved), zero()).assignment;
+    CHECK(indices_of(choice) == a.nearest);
+  }
 
   // Fewer distinct points than centres: the rest stay empty, and where they are.
   const Tensor two = tensor({4, 1}, {3, 3, 4, 4});
