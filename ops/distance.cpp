@@ -87,7 +87,7 @@ void pull(std::size_t d, Scalar* to, Scalar g, const Scalar* p, const Scalar* q)
 void backward_of(Arrival& at) {
   const Tensor &g = at.numbers(), &x = at.in(0).value(), &c = at.in(1).value();
   const std::size_t n = x.shape()[0], d = x.shape()[1], k = c.shape()[0];
-  for (std::size_t which : {0, 1}) {
+  for (std::size_t which : {std::size_t{0}, std::size_t{1}}) {
     if (!at.wants(which)) continue;
     const auto [data, fresh] = at.sink(which);
     Scalar* to = data;
