@@ -705,9 +705,11 @@ TEST_CASE("matrix products and moves against plain loops") {
 
 TEST_CASE("squared distances and their gradients against plain loops, whoever is far away") {
   Rng rng(21);
-  for (std::size_t n : {1, 2, 3, 4, 5, 9})
-    for (std::size_t k : {1, 3, 4, 5, 8, 11})
-      for (std::size_t d : {1, 7, 8, 9, 16, 33}) {
+  const std::vector<std::size_t> rows{1, 2, 3, 4, 5, 9}, centres{1, 3, 4, 5, 8, 11},
+      lengths{1, 7, 8, 9, 16, 33};
+  for (std::size_t n : rows)
+    for (std::size_t k : centres)
+      for (std::size_t d : lengths) {
         const Tensor x = 1e6 + rng.uniform({n, d}), c = 1e6 + rng.uniform({k, d});
         Tensor g = rng.normal({n, k}), y = zeros({n, k}), dx = zeros({n, d}), dc = zeros({k, d});
         for (std::size_t i = 0; i < n; i += 2) g(i, i % k) = 0;  // what is skipped
