@@ -76,7 +76,7 @@ Tensor distances(const Tensor& x, const Tensor& c) {
 }
 
 // to += 2 g (p - q), d numbers each.
-void pull(std::size_t d, Scalar* to, Scalar g, const Scalar* p, const Scalar* q) {
+void add_difference(std::size_t d, Scalar* to, Scalar g, const Scalar* p, const Scalar* q) {
   const Lane twice(2 * g);
   map_lanes(
       d, to, true, [=](Lane a, Lane b) { return twice * (a - b); }, p, q);
@@ -98,7 +98,8 @@ void backward_of(Arrival& at) {
           const Scalar slope = g.data()[i * k + j];
           if (slope == 0) continue;
           const Scalar *row = x.data() + i * d, *centre = c.data() + j * d;
-          which ? pull(d, to + j * d, slope, centre, row) : pull(d, to + i * d, slope, row, centre);
+          which ? add_difference(d, to + j * d, slope, centre, row)
+                : add_difference(d, to + i * d, slope, row, centre);
         }
     };
     which ? parallel_for(k, rows_of_grain(n * d / std::max<std::size_t>(k, 1)), rows)
@@ -117,11 +118,18 @@ Var squared_distances(Var x, Var centres) {
       .record("squared_distances", {x, centres}, distances(x.value(), centres.value()),
               [](Arrival& at) {
                 if (!at.recorded()) return backward_of(at);
-                const Var g = at.gradient(), x = at.in(0), c = at.in(1);
+                const Shape& shape = at.in(1).shape();
+                if (shape[0] == 0) return;
+                // Both are counted from the first centre: the products would lose the digits of
+                // points far from 0.
+                Tensor first = uninitialised({1, shape[1]});
+                std::copy_n(at.in(1).value().data(), shape[1], first.data());
+                const Var g = at.gradient(), origin = g.tape->constant(std::move(first), "origin"),
+                          x = at.in(0) - origin, c = at.in(1) - origin;
                 if (at.wants(0)) at.give(0, 2 * (sum(g, {1}, true) * x - matmul(g, c)));
                 if (!at.wants(1)) return;
-                const Var turned = transpose(g);
-                at.give(1, 2 * (sum(turned, {1}, true) * c - matmul(turned, x)));
+                const Var g_transposed = transpose(g);
+                at.give(1, 2 * (sum(g_transposed, {1}, true) * c - matmul(g_transposed, x)));
               });
 }
 

@@ -727,6 +727,9 @@ TEST_CASE("squared distances and their gradients against plain loops, whoever is
         const Gradients gradients = backward(found, {}, tape.constant(g));
         CHECK(xt::amax(xt::abs(gradients[p] - dx))() < 1e-12);
         CHECK(xt::amax(xt::abs(gradients[q] - dc))() < 1e-12);
+        const std::vector<Var> recorded = differentiate(found, {p, q}, tape.constant(g));
+        CHECK(xt::amax(xt::abs(recorded[0].value() - dx))() < 1e-12);
+        CHECK(xt::amax(xt::abs(recorded[1].value() - dc))() < 1e-12);
       }
   // The same bit for bit for any number of threads.
   const Tensor x = rng.uniform({2001, 40}), c = rng.uniform({21, 40}), g = rng.normal({2001, 21});
@@ -760,8 +763,11 @@ TEST_CASE("each op refuses shapes, axes and numbers that do not fit, in its own 
   refuses([&] { sum(m, {0, -2}); }, "sum: axis -2 of (2, 3) is given twice; need each once");
   refuses([&] { mean(e, {1}); },
           "mean: x is (2, 0), empty along the axes; need at least one element");
-  refuses([&] { squared_distances(m, tape.constant(zeros({2, 2}))); },
-          "squared_distances: x is (2, 3), centres are (2, 2); need (n, d) and (k, d)");
+  refuses(
+      [&] {
+        squared_distances(m, tape.constant(zeros({2, 2})));
+      },
+      "squared_distances: x is (2, 3), centres are (2, 2); need (n, d) and (k, d)");
   refuses([&] { squared_distances(v, m); },
           "squared_distances: x is (3,), centres are (2, 3); need (n, d) and (k, d)");
   refuses([&] { max(e, {1}); },
