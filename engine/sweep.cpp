@@ -210,7 +210,8 @@ void Sweep::done_with(std::uint32_t i, const Take& take) {
   n.backward = nullptr;
   const bool cost =
       std::any_of(costs_.begin(), costs_.end(), [i](const Var& c) { return c.index == i; });
-  if (n.value != &n.own || n.parameter || cost) return;
+  const bool borrowed = n.value != &n.own && n.inputs.empty();
+  if (borrowed || n.parameter || cost) return;
   n.value = nullptr;
   if (n.own.size() >= kWorthReleasing) n.own.resize(Shape{0});
 }
@@ -218,6 +219,12 @@ void Sweep::done_with(std::uint32_t i, const Take& take) {
 void Sweep::run(const Take* take) {
   if (take) {
     tape_.spent_ = true;
+    for (const Var& c : costs_) {  // a cost stays where the input it is the same as goes
+      Node& n = tape_.nodes_[c.index];
+      if (n.value == &n.own || n.inputs.empty()) continue;
+      n.own = *n.value;
+      n.value = &n.own;
+    }
     count_uses();
   }
   for (std::size_t c = 0; c < costs_.size(); ++c) {

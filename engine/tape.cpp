@@ -53,6 +53,18 @@ Var Tape::borrow_constant(const Tensor& value, std::string name) {
 }
 
 Var Tape::record(Op op, Inputs inputs, Tensor value, Backward backward) {
+  return append(std::move(op), inputs, std::move(value), std::move(backward));
+}
+
+Var Tape::record_same(Op op, Inputs inputs, std::size_t i, Backward backward) {
+  const Tensor& value = inputs[i].value();
+  // A sweep may move the values of what it makes.
+  if (!recording_) return append(std::move(op), inputs, Tensor(value), std::move(backward));
+  return append(std::move(op), inputs, &value, std::move(backward));
+}
+
+template <class Value>
+Var Tape::append(Op&& op, Inputs inputs, Value&& value, Backward&& backward) {
   const std::size_t index = nodes_.size();
   if (index > std::numeric_limits<std::uint32_t>::max())
     throw std::length_error(op.name + ": the tape is full; need fewer than 2^32 nodes");
@@ -60,7 +72,7 @@ Var Tape::record(Op op, Inputs inputs, Tensor value, Backward backward) {
     if (inputs[i].tape != this || inputs[i].index >= index)
       throw std::invalid_argument(op.name + ": input " + std::to_string(i) +
                                   " stands on another tape; need all on one tape");
-  Node& n = nodes_.emplace_back(std::move(op), std::move(value));
+  Node& n = nodes_.emplace_back(std::move(op), std::forward<Value>(value));
   n.inputs.reserve(inputs.size());
   bool gradient = false, costs = false;
   for (const Var& v : inputs) {

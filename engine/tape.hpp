@@ -84,7 +84,7 @@ struct Node {
   Node& operator=(const Node&) = delete;
   Op op;
   xt::svector<std::uint32_t, 4> inputs;
-  Tensor own;                     // unused where `value` points at a tensor of the caller's
+  Tensor own;  // unused where `value` points at a tensor of the caller's or an input's
   const Tensor* value = nullptr;  // where the value stands
   Backward backward;              // empty where nobody upstream wants anything
   bool parameter = false;         // a leaf whose gradient is wanted
@@ -128,6 +128,8 @@ class Tape {
   /// Appends a node: what an op does once it has computed its value. Throws std::invalid_argument
   /// if an input is not on this tape. `backward` is dropped at once where no input wants anything.
   Var record(Op op, Inputs inputs, Tensor value, Backward backward);
+  /// The same for an op whose value is input i's, which is not copied.
+  Var record_same(Op op, Inputs inputs, std::size_t i, Backward backward);
 
   std::size_t size() const { return nodes_.size(); }
   const std::vector<std::uint32_t>& parameter_indices() const { return parameters_; }
@@ -143,6 +145,8 @@ class Tape {
 
  private:
   friend class Sweep;
+  template <class Value>
+  Var append(Op&& op, Inputs inputs, Value&& value, Backward&& backward);
   template <class Value>
   Var leaf(Value&& value, std::string name, bool parameter);
   template <class E>

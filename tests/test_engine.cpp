@@ -673,6 +673,45 @@ TEST_CASE("backward_once: a tensor borrowed twice is handed over after its last 
   CHECK(to_text(again).find("#3 watched (given back)") != std::string::npos);
 }
 
+TEST_CASE("a node may have its input's value: not copied, and gone when that is gone") {
+  const auto same = [](Var x) {
+    return x.tape->record_same("same", {x}, 0, [](Arrival& at) { at.pass(0); });
+  };
+  const std::vector<Tensor> borrowed = {Tensor{2.0, 3.0}};
+  for (bool lent : {false, true}) {
+    Tape tape;
+    const Var p = lent ? tape.borrow_parameters(borrowed)[0] : tape.parameter(Tensor{2.0, 3.0});
+    const Var first = same(p), y = squared(first), seen = same(y), twice = same(seen),
+              cost = same(times(twice, p));
+    CHECK(&first.value() == &p.value());
+    CHECK(&twice.value() == &y.value());
+    CHECK(backward(cost)[p] == Tensor{12, 27});
+    CHECK(backward(differentiate(cost, p))[p] == Tensor{12, 18});
+    bool done = false;
+    backward_once({cost, twice}, [&](Var, Tensor& g) {
+      done = true;
+      CHECK(g == Tensor{16, 33});
+    });
+    CHECK(done);
+    CHECK(cost.value() == Tensor{8, 27});
+    CHECK(twice.value() == Tensor{4, 9});
+    CHECK_THROWS_AS(seen.value(), std::logic_error);
+    CHECK_THROWS_AS(y.value(), std::logic_error);
+    CHECK_THROWS_AS(first.value(), std::logic_error);
+  }
+  // In a backward that gives both: neither may be moved from under the other.
+  Tape tape;
+  const Var x = tape.parameter(Tensor{2.0}), z = tape.parameter(Tensor{5.0});
+  const Var y = tape.record("both", {x, z}, Tensor{1.0}, [&](Arrival& at) {
+    const Var g = times(at.in(0), at.gradient());
+    at.give(0, g);
+    at.give(1, same(g));
+  });
+  const Gradients g = backward(y);
+  CHECK(g[x] == Tensor{2});
+  CHECK(g[z] == Tensor{2});
+}
+
 TEST_CASE("gradients passed on in another shape are checked like any others") {
   const auto sweep = [](void (Arrival::*way)(std::size_t), const Shape& from, const Shape& to) {
     Tape tape;
