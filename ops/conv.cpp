@@ -1,62 +1,18 @@
 #include "ops/conv.hpp"
 
 #include <algorithm>
-#include <cstdint>
-#include <limits>
 #include <stdexcept>
-#include <type_traits>
 #include <vector>
 
 #include "engine/lanes.hpp"
 #include "engine/parallel.hpp"
 #include "engine/sweep.hpp"
 #include "ops/row_product.hpp"
-#include "ops/shape.hpp"
+#include "ops/windows.hpp"
 
 namespace argtape {
 inline namespace ARGTAPE_ABI {
 namespace {
-
-// Where windows stand on images: n images of c planes, h x w pixels; windows of u x v pixels, oh x
-// ow of them.
-struct Windows {
-  std::size_t n, c, h, w, u, v, stride, above, beside, oh, ow;  // padding above, and beside
-
-  Windows(const char* op, const Shape& x, std::size_t u, std::size_t v, std::size_t stride,
-          std::size_t padding)
-      : n(0),
-        c(0),
-        h(0),
-        w(0),
-        u(u),
-        v(v),
-        stride(stride),
-        above(padding),
-        beside(padding),
-        oh(0),
-        ow(0) {
-    const auto fail = [&](const std::string& given, const char* needed) {
-      throw std::invalid_argument(std::string(op) + ": " + given + "; need " + needed);
-    };
-    if (x.size() != 4) fail("x is " + str(x), "(N, C, H, W)");
-    if (stride == 0) fail("stride is 0", "at least 1");
-    n = x[0], c = x[1], h = x[2], w = x[3];
-    if (u == 0 || v == 0 || h + 2 * padding < u || w + 2 * padding < v)
-      fail("x is " + str(x) + " with padding " + std::to_string(padding) + ", the window is (" +
-               std::to_string(u) + ", " + std::to_string(v) + ")",
-           "a window of at least one pixel that fits in");
-    oh = (h + 2 * padding - u) / stride + 1;
-    ow = (w + 2 * padding - v) / stride + 1;
-  }
-
-  std::size_t image() const { return c * h * w; }
-  std::size_t kernel() const { return c * u * v; }
-  std::size_t places() const { return oh * ow; }
-  // The images with their padding around them.
-  bool padded() const { return above != 0 || beside != 0; }
-  std::size_t padded_width() const { return w + 2 * beside; }
-  std::size_t padded_plane() const { return (h + 2 * above) * padded_width(); }
-};
 
 using Starts = std::vector<std::size_t, Recycler<std::size_t>>;
 
@@ -105,7 +61,7 @@ class Patches {
     if (!s_.padded()) return;
     source_ = padded_.data();
     interior(
-        [](Scalar* inside, const Scalar* row, std::size_t n) { std::copy(row, row + n, inside); },
+        [](Scalar* inside, const Scalar* row, std::size_t n) { copy_or_add(row, n, inside, true); },
         image);
   }
   // The matrix of a band of the image read, with stride 1; or, as a left factor, its rows from
@@ -152,11 +108,10 @@ class Patches {
              image);
   }
 
+  // Rows are short: a call for each would cost more than the copying.
   static void copy_or_add(const Scalar* from, std::size_t n, Scalar* to, bool fresh) {
-    if (fresh)
-      std::copy(from, from + n, to);
-    else
-      for (std::size_t j = 0; j < n; ++j) to[j] += from[j];
+    map_lanes(
+        n, to, !fresh, [](Lane v) { return v; }, from);
   }
 
  private:
@@ -274,32 +229,67 @@ struct Convolution : Windows {
       handed_back(y, w, to, fresh);
   }
 
-  // w = y times the windows transposed: as its own transpose, windows times y^T, for y is the
-  // smaller one to turn around.
   void w(const Scalar* x, const Scalar* y, Scalar* to, bool fresh) const {
-    const std::size_t width = whole_lanes(o);
-    const auto some = [&](std::size_t begin, std::size_t end) {
-      Patches patches(*this, o);
-      const Starts windows = patches.windows(), y_rows = starts_at(windows.size(), width);
-      Tensor turned = zeros({windows.size() * width}), total = zeros({(end - begin) * width});
-      for (std::size_t k = 0; k < n; ++k) {
-        patches.read(x + k * image());
-        patches.bands([&](std::size_t i, std::size_t rows) {
-          const Scalar* from = y + k * o * places() + i * ow;
-          for (std::size_t channel = 0; channel < o; ++channel, from += places())
-            for (std::size_t j = 0; j < rows * ow; ++j)
-              turned.data()[j * width + channel] = from[j];
-          row_product(end - begin, width, rows * ow, patches.rows(i, begin, windows),
-                      {turned.data(), y_rows.data()}, total.data(), width, true);
-        });
-      }
-      turn(total.data(), width, o, end - begin, to + begin, kernel(), fresh);
-    };
-    // Few rows for each thread would have it turn y around for too little.
-    parallel_for(kernel(), std::max<std::size_t>(32, images_of_grain(*this, o) / (n + 1)), some);
+    // Few rows for each thread would have it turn y around, or spread it, for too little.
+    const std::size_t grain = std::max<std::size_t>(32, images_of_grain(*this, o) / (n + 1));
+    // In terms to add: with few planes in y most of a lane of them would be empty.
+    const bool straight = stride == 1 && o * whole_lanes((oh - 1) * padded_width() + ow) * 5 / 4 <
+                                             places() * whole_lanes(o);
+    parallel_for(kernel(), grain, [&](std::size_t begin, std::size_t end) {
+      straight ? w_straight(x, y, begin, end, to, fresh) : w_turned(x, y, begin, end, to, fresh);
+    });
   }
 
  private:
+  // Places begin..end of the kernels, w = y times the windows transposed: as its own transpose,
+  // windows times y^T, for y is the smaller one to turn around.
+  void w_turned(const Scalar* x, const Scalar* y, std::size_t begin, std::size_t end, Scalar* to,
+                bool fresh) const {
+    const std::size_t width = whole_lanes(o);
+    Patches patches(*this, o);
+    const Starts windows = patches.windows(), y_rows = starts_at(windows.size(), width);
+    Tensor turned = zeros({windows.size() * width}), total = zeros({(end - begin) * width});
+    for (std::size_t k = 0; k < n; ++k) {
+      patches.read(x + k * image());
+      patches.bands([&](std::size_t i, std::size_t rows) {
+        const Scalar* from = y + k * o * places() + i * ow;
+        for (std::size_t channel = 0; channel < o; ++channel, from += places())
+          for (std::size_t j = 0; j < rows * ow; ++j) turned.data()[j * width + channel] = from[j];
+        row_product(end - begin, width, rows * ow, patches.rows(i, begin, windows),
+                    {turned.data(), y_rows.data()}, total.data(), width, true);
+      });
+    }
+    turn(total.data(), width, o, end - begin, to + begin, kernel(), fresh);
+  }
+
+  // The same for stride 1 with lanes of windows: y's planes with gaps where columns count for
+  // nothing, times the windows' rows.
+  void w_straight(const Scalar* x, const Scalar* y, std::size_t begin, std::size_t end, Scalar* to,
+                  bool fresh) const {
+    Patches patches(*this, o);
+    const std::size_t width = whole_lanes(patches.most), m = end - begin;
+    Tensor spread = zeros({o * width}), sums = zeros({o * m * kLane});
+    for (std::size_t k = 0; k < n; ++k) {
+      patches.read(x + k * image());
+      patches.bands([&](std::size_t i, std::size_t rows) {
+        if (rows < patches.band) std::fill(spread.begin(), spread.end(), Scalar{0});
+        for (std::size_t channel = 0; channel < o; ++channel)
+          for (std::size_t r = 0; r < rows; ++r)
+            Patches::copy_or_add(y + (k * o + channel) * places() + (i + r) * ow, ow,
+                                 spread.data() + channel * width + r * patches.pitch, true);
+        const Right windows = patches.rows(i);
+        add_inner_products(o, m, patches.length(rows), spread.data(), width,
+                           {windows.data, windows.rows + begin}, sums.data());
+      });
+    }
+    for (std::size_t channel = 0; channel < o; ++channel)
+      for (std::size_t k = 0; k < m; ++k) {
+        const Scalar sum = lane_sum(Lane::load_unaligned(sums.data() + (channel * m + k) * kLane));
+        Scalar& w = to[channel * kernel() + begin + k];
+        w = fresh ? sum : w + sum;
+      }
+  }
+
   // x with stride 1: the windows of y, with as much padding as a kernel reaches over the edge,
   // times the kernels turned by half a circle.
   void mirrored(const Scalar* y, const Scalar* w, Scalar* to, bool fresh) const {
@@ -330,8 +320,9 @@ struct Convolution : Windows {
           if (!direct)
             for (std::size_t channel = 0; channel < o; ++channel)
               for (std::size_t r = 0; r < rows; ++r)
-                std::copy_n(from + channel * places() + r * ow, ow,
-                            spread.data() + channel * patches.most + r * patches.pitch);
+                Patches::copy_or_add(from + channel * places() + r * ow, ow,
+                                     spread.data() + channel * patches.most + r * patches.pitch,
+                                     true);
           row_product(kernel(), patches.length(rows), o, {w, w_rows.data(), w_columns.data()},
                       {direct ? from : spread.data(), y_rows.data()}, columns.data(), patches.most,
                       false);
@@ -403,107 +394,6 @@ Var conv_w(Var x, Var y, const Convolution& conv) {
   });
 }
 
-// Pooling works plane by plane: each plane counts as an image of its own.
-struct Pooling : Windows {
-  std::size_t padding;
-  Pooling(const char* op, const Shape& x, std::size_t window, std::size_t stride,
-          std::size_t padding)
-      : Windows(op, x, window, window, stride == 0 ? window : stride, padding), padding(padding) {
-    if (h == 0 || w == 0)
-      throw std::invalid_argument(std::string(op) + ": x is " + str(x) +
-                                  "; need images of at least one pixel");
-    if (padding >= window)
-      throw std::invalid_argument(std::string(op) + ": padding is " + std::to_string(padding) +
-                                  ", the window " + std::to_string(window) +
-                                  "; need less padding than window");
-    n *= c;
-    c = 1;
-  }
-
-  // Along an axis of `size` pixels: the windows begin <= i < end that have their pixel a inside the
-  // image; it is i * stride + a - padding there.
-  struct Range {
-    std::size_t begin, end;
-  };
-  Range inside(std::size_t a, std::size_t size, std::size_t windows) const {
-    const std::size_t begin = a < padding ? (padding - a + stride - 1) / stride : 0;
-    const std::size_t end = a < size + padding ? (size + padding - a - 1) / stride + 1 : 0;
-    return {std::min(begin, windows), std::min(end, windows)};
-  }
-  // Of window i the pixels inside the image: begin <= a < end.
-  Range pixels(std::size_t i, std::size_t size, std::size_t window) const {
-    const std::size_t at = i * stride;
-    return {at < padding ? padding - at : 0, std::min(window, size + padding - at)};
-  }
-  std::vector<Scalar> counts(std::size_t size, std::size_t window, std::size_t windows) const {
-    std::vector<Scalar> counts(windows);
-    for (std::size_t i = 0; i < windows; ++i) {
-      const Range r = pixels(i, size, window);
-      counts[i] = static_cast<Scalar>(r.end - r.begin);
-    }
-    return counts;
-  }
-
-  // f(row of windows, pixel row, first pixel in it, number b of the pixel, windows) for each pixel
-  // row of window row i and each of the window's columns: window j of the range has its pixel
-  // `stride` behind the one before.
-  template <class F>
-  void rows(std::size_t i, F f) const {
-    const Range as = pixels(i, h, u);
-    for (std::size_t a = as.begin; a < as.end; ++a)
-      for (std::size_t b = 0; b < v; ++b) {
-        const Range js = inside(b, w, ow);
-        if (js.begin < js.end)
-          f(a * v + b, (i * stride + a - padding) * w + js.begin * stride + b - padding, js);
-      }
-  }
-};
-
-Var pool_means(Var x, const Pooling& s, const Shape& shape);
-
-// The transpose of pool_means: hands each window's number back to its pixels.
-void spread(const Pooling& s, const Scalar* y, Scalar* x, bool fresh) {
-  if (fresh) std::fill(x, x + s.n * s.image(), Scalar{0});
-  const std::vector<Scalar> down = s.counts(s.h, s.u, s.oh), across = s.counts(s.w, s.v, s.ow);
-  std::vector<Scalar> part(s.ow);
-  for (std::size_t k = 0; k < s.n; ++k, x += s.image())
-    for (std::size_t i = 0; i < s.oh; ++i, y += s.ow) {
-      for (std::size_t j = 0; j < s.ow; ++j) part[j] = y[j] / (down[i] * across[j]);
-      s.rows(i, [&](std::size_t, std::size_t pixel, Pooling::Range js) {
-        Scalar* to = x + pixel;
-        for (std::size_t j = js.begin; j < js.end; ++j, to += s.stride) *to += part[j];
-      });
-    }
-}
-
-Var pool_spread(Var y, const Pooling& s, const Shape& shape) {
-  Tensor x = uninitialised(shape);
-  spread(s, y.value().data(), x.data(), true);
-  return y.tape->record("avg_pool2d to x", {y}, std::move(x), [s](Arrival& at) {
-    at.give(0, pool_means(at.gradient(), s, at.in(0).shape()));
-  });
-}
-
-Var pool_means(Var x, const Pooling& s, const Shape& shape) {
-  Tensor y = zeros(shape);
-  const std::vector<Scalar> down = s.counts(s.h, s.u, s.oh), across = s.counts(s.w, s.v, s.ow);
-  const Scalar* from = x.value().data();
-  Scalar* to = y.data();
-  for (std::size_t k = 0; k < s.n; ++k, from += s.image())
-    for (std::size_t i = 0; i < s.oh; ++i, to += s.ow) {
-      s.rows(i, [&](std::size_t, std::size_t pixel, Pooling::Range js) {
-        const Scalar* p = from + pixel;
-        for (std::size_t j = js.begin; j < js.end; ++j, p += s.stride) to[j] += *p;
-      });
-      for (std::size_t j = 0; j < s.ow; ++j) to[j] /= down[i] * across[j];
-    }
-  return x.tape->record("avg_pool2d", {x}, std::move(y), [s](Arrival& at) {
-    if (at.recorded()) return at.give(0, pool_spread(at.gradient(), s, at.in(0).shape()));
-    const auto [sink, fresh] = at.sink(0);
-    spread(s, at.numbers().data(), sink, fresh);
-  });
-}
-
 }  // namespace
 
 Var conv2d(Var x, Var w, std::size_t stride, std::size_t padding) {
@@ -512,48 +402,6 @@ Var conv2d(Var x, Var w, std::size_t stride, std::size_t padding) {
     throw std::invalid_argument("conv2d: x is " + str(x.shape()) + ", w is " + str(w.shape()) +
                                 "; need (N, C, H, W) and (O, C, h, w)");
   return conv_y(x, w, Convolution(x.shape(), w.shape(), stride, padding));
-}
-
-Var max_pool2d(Var x, std::size_t window, std::size_t stride, std::size_t padding) {
-  const Pooling s("max_pool2d", x.shape(), window, stride, padding);
-  // Of each window in a row its largest number yet, and which of its pixels that is. The number of
-  // the pixel is as wide as a Scalar, so that the two go through registers side by side.
-  using Which = std::conditional_t<sizeof(Scalar) == 4, std::uint32_t, std::uint64_t>;
-  std::vector<Scalar> largest(s.ow);
-  std::vector<Which> which(s.ow);
-  std::vector<std::size_t> best(s.n * s.places());
-  const Scalar* image = x.value().data();
-  std::size_t* place = best.data();
-  for (std::size_t k = 0; k < s.n; ++k)
-    for (std::size_t i = 0; i < s.oh; ++i, place += s.ow) {
-      const std::size_t top = s.pixels(i, s.h, s.u).begin;
-      for (std::size_t j = 0; j < s.ow; ++j) {
-        largest[j] = -std::numeric_limits<Scalar>::infinity();
-        which[j] = static_cast<Which>(top * s.v + s.pixels(j, s.w, s.v).begin);
-      }
-      s.rows(i, [&](std::size_t number, std::size_t pixel, Pooling::Range js) {
-        const Scalar* from = image + k * s.image() + pixel;
-        Scalar* most = largest.data() + js.begin;
-        Which* at = which.data() + js.begin;
-        const std::size_t n = js.end - js.begin, stride = s.stride;
-        const auto candidate = static_cast<Which>(number);
-        for (std::size_t j = 0; j < n; ++j) {
-          const Scalar v = from[j * stride], m = most[j];
-          const bool better = (v > m) | ((v != v) & (m == m));  // NaN wins
-          most[j] = better ? v : m;
-          at[j] = better ? candidate : at[j];
-        }
-      });
-      for (std::size_t j = 0; j < s.ow; ++j)
-        place[j] = k * s.image() + (i * s.stride + which[j] / s.v - s.padding) * s.w +
-                   j * s.stride + which[j] % s.v - s.padding;
-    }
-  return gather(x, best, {x.shape()[0], x.shape()[1], s.oh, s.ow});
-}
-
-Var avg_pool2d(Var x, std::size_t window, std::size_t stride, std::size_t padding) {
-  const Pooling s("avg_pool2d", x.shape(), window, stride, padding);
-  return pool_means(x, s, {x.shape()[0], x.shape()[1], s.oh, s.ow});
 }
 
 }  // namespace ARGTAPE_ABI

@@ -95,5 +95,71 @@ void row_product(std::size_t n, std::size_t m, std::size_t k, const Left& a, con
     tiles<kTileRows, 1, true>(f, 0, n, j, left);
 }
 
+namespace {
+
+constexpr std::size_t kTileColumns = 3;
+
+struct Inner {
+  std::size_t m, k;
+  const Scalar* a;
+  std::size_t pitch;
+  Right b;
+  Scalar* sums;
+};
+
+template <std::size_t rows, std::size_t columns>
+[[gnu::noinline]] void inner_tile(const Inner& f, std::size_t i, std::size_t j) {
+  const Scalar* a = f.a + i * f.pitch;
+  const Scalar* b[columns];
+  Scalar* to = f.sums + (i * f.m + j) * kLane;
+  Lane sum[rows][columns], v[columns];
+#pragma GCC unroll 8
+  for (std::size_t c = 0; c < columns; ++c) b[c] = f.b.data + f.b.rows[j + c];
+#pragma GCC unroll 8
+  for (std::size_t r = 0; r < rows; ++r)
+#pragma GCC unroll 8
+    for (std::size_t c = 0; c < columns; ++c)
+      sum[r][c] = Lane::load_unaligned(to + (r * f.m + c) * kLane);
+  const auto step = [&](std::size_t t) {
+#pragma GCC unroll 8
+    for (std::size_t r = 0; r < rows; ++r) {
+      const Lane w = Lane::load_unaligned(a + r * f.pitch + t);
+#pragma GCC unroll 8
+      for (std::size_t c = 0; c < columns; ++c) sum[r][c] = xsimd::fma(w, v[c], sum[r][c]);
+    }
+  };
+  std::size_t t = 0;
+  for (; t + kLane <= f.k; t += kLane) {
+#pragma GCC unroll 8
+    for (std::size_t c = 0; c < columns; ++c) v[c] = Lane::load_unaligned(b[c] + t);
+    step(t);
+  }
+  if (t < f.k) {
+#pragma GCC unroll 8
+    for (std::size_t c = 0; c < columns; ++c) v[c] = load_some(b[c] + t, f.k - t);
+    step(t);
+  }
+#pragma GCC unroll 8
+  for (std::size_t r = 0; r < rows; ++r)
+#pragma GCC unroll 8
+    for (std::size_t c = 0; c < columns; ++c) sum[r][c].store_unaligned(to + (r * f.m + c) * kLane);
+}
+
+template <std::size_t rows, std::size_t columns>
+void inner_tiles(const Inner& f, std::size_t i, std::size_t n, std::size_t j) {
+  for (; i + rows <= n; i += rows) inner_tile<rows, columns>(f, i, j);
+  if constexpr (rows > 1) inner_tiles<rows / 2, columns>(f, i, n, j);
+}
+
+}  // namespace
+
+void add_inner_products(std::size_t n, std::size_t m, std::size_t k, const Scalar* a,
+                        std::size_t pitch, const Right& b, Scalar* sums) {
+  const Inner f{m, k, a, pitch, b, sums};
+  std::size_t j = 0;
+  for (; j + kTileColumns <= m; j += kTileColumns) inner_tiles<kTileRows, kTileColumns>(f, 0, n, j);
+  for (; j < m; ++j) inner_tiles<kTileRows, 1>(f, 0, n, j);
+}
+
 }  // namespace ARGTAPE_ABI
 }  // namespace argtape

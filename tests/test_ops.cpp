@@ -3,6 +3,7 @@
 #include <doctest/doctest.h>
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <limits>
 
@@ -513,6 +514,56 @@ TEST_CASE("layer_norm in one pass is what its formula says, for every shape of g
           {x, a, b});
       check_close(found, expected);
     }
+}
+
+TEST_CASE("max pooling: the first of equal pixels gets the gradient, or the first NaN") {
+  Tensor x0 = zeros({2, 3, 7, 19});
+  Rng rng(3);
+  for (Scalar& v : x0) v = static_cast<Scalar>(rng.below(3));  // many are equal
+  x0(0, 1, 2, 3) = x0(0, 1, 3, 3) = x0(1, 2, 6, 18) = static_cast<Scalar>(kNan);
+  x0(1, 1, 0, 0) = x0(1, 1, 0, 1) = x0(1, 1, 1, 0) = x0(1, 1, 1, 1) = -static_cast<Scalar>(kInf);
+  for (const auto& [window, stride, padding] : {std::array<std::size_t, 3>{2, 2, 0},
+                                                {3, 3, 0},
+                                                {3, 1, 1},
+                                                {2, 1, 1},
+                                                {3, 2, 1},
+                                                {2, 3, 0},
+                                                {5, 1, 4},
+                                                {1, 1, 0}}) {
+    Tape tape;
+    const Var x = tape.parameter(x0), y = max_pool2d(x, window, stride, padding);
+    const Shape shape = y.shape();
+    const Tensor g0 = Rng(4).normal(shape);
+    Tensor expected = zeros(x0.shape());
+    for (std::size_t n = 0; n < 2; ++n)
+      for (std::size_t c = 0; c < 3; ++c)
+        for (std::size_t i = 0; i < shape[2]; ++i)
+          for (std::size_t j = 0; j < shape[3]; ++j) {
+            Scalar* best = nullptr;
+            Scalar most = 0;
+            for (std::size_t a = i * stride; a < i * stride + window; ++a)
+              for (std::size_t b = j * stride; b < j * stride + window; ++b) {
+                if (a < padding || b < padding || a >= 7 + padding || b >= 19 + padding) continue;
+                const Scalar v = x0(n, c, a - padding, b - padding);
+                if (best && !(v > most) && !(std::isnan(v) && !std::isnan(most))) continue;
+                best = &expected(n, c, a - padding, b - padding);
+                most = v;
+              }
+            *best += g0(n, c, i, j);
+            CHECK((y.value()(n, c, i, j) == most ||
+                   (std::isnan(most) && std::isnan(y.value()(n, c, i, j)))));
+          }
+    const Var g = tape.constant(g0);
+    const Tensor found = backward(y, {}, g)[x], recorded = differentiate(y, x, g)[0].value();
+    for (std::size_t i = 0; i < expected.size(); ++i) {
+      CHECK(found.data()[i] == doctest::Approx(expected.data()[i]));
+      CHECK(recorded.data()[i] == doctest::Approx(expected.data()[i]));
+    }
+    // Added to what is there already.
+    const Tensor twice = backward({y, 1.0 * x}, {}, {g, tape.constant(ones(x0.shape()))})[x];
+    for (std::size_t i = 0; i < expected.size(); ++i)
+      CHECK(twice.data()[i] == doctest::Approx(expected.data()[i] + 1));
+  }
 }
 
 TEST_CASE("convolution and pooling against plain loops") {
