@@ -46,8 +46,8 @@ std::vector<Graph> graphs() {
            {input(1, {128, 200}), input(2, {200, 300}, -.1, .1), input(3, {300}),
             input(4, {300, 10}, -.1, .1), input(5, {10})},
            [](const Vars& v) {
-             return mean(cross_entropy(dense(relu(dense(v[0], v[1], v[2])), v[3], v[4]),
-                                       labels(128, 10)));
+             return mean(
+                 cross_entropy(dense(relu(dense(v[0], v[1], v[2])), v[3], v[4]), labels(128, 10)));
            }},
           {"categorical autoencoder",
            {input(1, {50, 64}, 0, 1), input(2, {64, 60}, -.3, .3), input(3, {60}),
@@ -97,6 +97,17 @@ std::vector<Graph> graphs() {
            [](const Vars& v) {
              const Var h = max_pool2d(relu(conv2d(v[0], v[1], 1, 1)), 2);
              return sum(square(avg_pool2d(conv2d(h, v[2], 1, 2), 3, 1, 1)), {1, 2, 3});
+           }},
+          {"branches",
+           {input(1, {30, 400}), input(2, {400}), input(3, {400})},
+           [](const Vars& v) {
+             const std::vector<BranchOf> b = {[&](Var x) { return x * v[1]; },
+                                              [&](Var x) { return tanh(x + v[2]); },
+                                              [](Var x) { return square(x); }};
+             const Var hard = argmax(slice(v[0], 1, 0, 3), straight_through()),
+                       soft = softmax(slice(v[0], 1, 3, 6));
+             return sum(square(select(hard, v[0], b, Others::as_scalars) + mixture(soft, v[0], b)),
+                        {1});
            }},
           {"Sinkhorn",
            {input(1, {5, 20, 20}, -2, 2), input(2, {5, 20, 1})},

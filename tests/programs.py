@@ -481,6 +481,68 @@ def kmeans_files():
     refused(1, "need a lower rate", "09_kmeans", "--quick", "--rate", "1e300")
 
 
+SEARCH = ["darts", "darts-second-order", "gumbel-softmax", "st-all", "gdas", "gdas-scalars", "score-function", "exact"]
+OPERATIONS = ["none", "skip", "conv3x3", "conv5x5", "avg3x3", "max3x3"]
+
+
+def architecture_search():
+    run_, out = run_json("10_architecture_search", "--quick")
+    check(run_["program"] == "10_architecture_search" and run_["seed"] == 1 and run_["data"] == "UCI digits", "10's JSON says what was asked for")
+    check([m["method"] for m in run_["methods"]] == SEARCH, "10 has every method")
+    for m in run_["methods"]:
+        check(len(m["cell"]) == 3 and set(m["cell"]) <= set(OPERATIONS[1:]), "10: the cell of " + m["method"])
+        check(m["test_accuracy"] > 0.8 and m["ms_per_step"] > 0 and 0 < m["kept_bytes"] < m["peak_bytes"], "10: the figures of %s: %s" % (m["method"], m))
+    check(len(run_["random"]) == 3 and len(run_["fixed"]) == 2, "10 has random and fixed cells beside them")
+    chance = [r["test_accuracy"] for r in run_["random"]]
+    for name, where in [("better_than_random", lambda a: a > max(chance)), ("worse_than_random", lambda a: a < min(chance)),
+                        ("among_random", lambda a: min(chance) <= a <= max(chance))]:
+        check(run_[name] == [m["method"] for m in run_["methods"] if where(m["test_accuracy"])], "10: " + name)
+    check(("search does not beat random choice" in out) == bool(run_["among_random"])
+          and ("search is worse than random choice" in out) == bool(run_["worse_than_random"]), "10 says so")
+    by_cell = {}
+    for r in run_["methods"] + run_["random"] + run_["fixed"]:
+        check(by_cell.setdefault(tuple(r["cell"]), r["test_accuracy"]) == r["test_accuracy"], "10: the same cell, the same accuracy")
+    cost = {(c["method"], c["candidates"]): c for c in run_["cost"]}
+    for key in ["kept_bytes", "peak_bytes"]:
+        growth = {m: cost[m, 8][key] / cost[m, 2][key] for m in ["darts", "gumbel-softmax", "gdas", "score-function"]}
+        check(growth["darts"] > 3 and growth["gumbel-softmax"] > 3, "10: where all operations run, %s grows: %s" % (key, growth))
+        check(growth["gdas"] < 1.2 and growth["score-function"] < 1.2, "10: where one runs, %s does not: %s" % (key, growth))
+    check(4 * cost["gdas", 8]["kept_bytes"] < cost["darts", 8]["kept_bytes"], "10: gdas keeps less than a quarter at 8 operations")
+    for weights in ["of a mixture", "of sampled cells"]:
+        rows = {g["method"]: g for g in run_["gradient"] if g["weights"] == weights}
+        check(list(rows) == ["darts", "gumbel-softmax", "st-all", "gdas", "gdas-scalars", "score-function", "score-function+mean"], "10 judges the gradients")
+        check(rows["score-function"]["bias"] < 1e-4 and rows["darts"]["std"] == 0, "10: the score function is exact on average, DARTS draws nothing")
+        check(rows["gdas"]["bias"] > rows["darts"]["bias"] + 2 * rows["gdas"]["bias_se"], "10: gdas has more bias than DARTS' mixture, weights " + weights)
+    check(len(run_["gdas"]) == 1 and run_["gdas"][0]["nothing"]["cell"] == run_["methods"][4]["cell"], "10: both forms of GDAS side by side")
+
+
+def architecture_search_files():
+    short = ["--quick", "--steps", "3", "--warm-up", "2", "--retrain", "3", "--cells", "1", "--draws", "10", "--batch", "20", "--channels", "2"]
+
+    def some():
+        run_, _ = run_json("10_architecture_search", *short, "--methods", "gdas,darts-second-order", "--seed", "5")
+        for r in run_["methods"] + run_["cost"]:
+            r["ms_per_step"] = 0
+        return run_
+    first = some()
+    check(first == some(), "10: the same seed gives the same figures")
+    check([m["method"] for m in first["methods"]] == ["gdas", "darts-second-order"] and "gdas" not in first, "10 --methods")
+    with tempfile.TemporaryDirectory() as folder:
+        place = os.path.join(folder, "it's new")
+        status, _, _ = run("10_architecture_search", *short, "--methods", "gdas,gdas-scalars", "--out", place)
+        names = [".csv", "_gdas.csv", "_cost.csv", "_gradient.csv", "_ms.csv", "_bytes.csv", "_probabilities.csv", "_cells.dot"]
+        check(status == 0 and {"architecture_search" + n for n in names} <= set(os.listdir(place)), "10 writes its files")
+    refused(2, "--methods has 'dart'", "10_architecture_search", "--methods", "gdas,dart")
+    refused(2, "--rate must be more than 0", "10_architecture_search", "--rate", "0")
+    refused(2, "--retrain-rate must be more than 0", "10_architecture_search", "--retrain-rate", "-1")
+    refused(2, "--temperature must be more than 0", "10_architecture_search", "--temperature", "0")
+    refused(2, "--cells must be at most 100", "10_architecture_search", "--cells", "101")
+    refused(2, "--batch is more than half of the 1437 digits", "10_architecture_search", "--batch", "719")
+    refused(2, "no/such/folder", "10_architecture_search", "--data", "no/such/folder")
+    refused(1, "lower --rate", "10_architecture_search", *short, "--rate", "1e30")
+    refused(1, "lower --retrain-rate", "10_architecture_search", *short, "--retrain-rate", "1e30")
+
+
 ap = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
 ap.add_argument("--build", required=True)
 ap.add_argument("--source", required=True)
@@ -505,8 +567,10 @@ if not o.brief:
     sort_numbers()
     jigsaw()
     kmeans(syllabus)
+    architecture_search()
 estimators_files()
 temperature_files()
 kmeans_files()
+architecture_search_files()
 print("%(passed)d passed, %(failed)d failed" % counts)
 sys.exit(1 if counts["failed"] else 0)

@@ -1,0 +1,51 @@
+// One of several branches, run alone: what a hard choice makes of a computation. Beside it the
+// mixture, which runs them all.
+#pragma once
+
+#include <functional>
+#include <vector>
+
+#include "../engine/tape.hpp"
+
+namespace argtape {
+inline namespace ARGTAPE_ABI {
+
+using Branch = std::function<Var()>;
+using BranchOf = std::function<Var(Var x)>;
+
+/// How the entries D_j of a choice that were not chosen count in select(). Their value is 0 either
+/// way; they differ in the gradient that the choice's rule is given for them.
+enum class Others {
+  /// y = D_k o_k: f'_k = <g, o_k> for the chosen k, g being the gradient at y, and nothing for the
+  /// others (X. Dong and Y. Yang, "Searching for a robust neural architecture in four GPU hours",
+  /// CVPR 2019, arXiv 1910.04465, section 3.2: only the sampled operation is differentiated).
+  nothing,
+  /// y = D_k o_k + sum_{j != k} D_j: f'_j = sum(g) for the others, as if each gave 1. So it is in
+  /// the authors' released code (AutoDL-Projects, GDAS, where `weights[_ie]` stands alone for each
+  /// operation that is not run).
+  as_scalars,
+};
+
+/// The output of the branch that the one-hot choice (K,), or (1, K), chooses of K. The others do
+/// not run: the tape holds nothing of them. The choice passes its gradient on as its own rule says;
+/// score_function() reads the costs as ever. Throws std::invalid_argument for a choice of another
+/// shape, as many branches as there are not categories, and a choice that is not one-hot.
+Var select(Var choice, const std::vector<Branch>& branches, Others others = Others::nothing);
+
+/// The same with the branches' input x, and so also for each example by itself: with a choice (B,
+/// K), x being (B, ...), each branch that somebody chose is called once, on the rows of x that
+/// chose it, and must give as many rows, which are put back in order. Throws std::invalid_argument
+/// also for branches whose rows differ in shape.
+Var select(Var choice, Var x, const std::vector<BranchOf>& branches,
+           Others others = Others::nothing);
+
+/// sum_k w_k o_k over the outputs of all K branches, in one pass: weights (K,) or (1, K), or (B, K)
+/// for outputs (B, ...), which are weighted example by example. With softmax weights the mixture of
+/// DARTS (H. Liu, K. Simonyan, Y. Yang, arXiv 1806.09055, equation 2); with a hard choice the value
+/// of select(), and f'_k = <g, o_k> for every k. Throws std::invalid_argument for other weights, as
+/// many branches as there are not weights, and outputs whose shapes differ.
+Var mixture(Var weights, const std::vector<Branch>& branches);
+Var mixture(Var weights, Var x, const std::vector<BranchOf>& branches);
+
+}  // namespace ARGTAPE_ABI
+}  // namespace argtape

@@ -1,0 +1,345 @@
+// The cell, what its search follows, what a step costs, and what comes out.
+#include <doctest/doctest.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "engine/sweep.hpp"
+#include "engine/threads.hpp"
+#include "models/architecture_search.hpp"
+#include "models/measure.hpp"
+#include "ops/choice.hpp"
+#include "ops/conv.hpp"
+#include "ops/cost.hpp"
+#include "ops/elementwise.hpp"
+#include "ops/linalg.hpp"
+#include "ops/shape.hpp"
+#include "ops/softmax.hpp"
+
+using namespace argtape;
+using Names = std::vector<std::string>;
+
+namespace {
+
+template <class F>
+void refuses(F f, const std::string& message) {
+  CHECK_THROWS_WITH_AS(f(), message.c_str(), std::invalid_argument);
+}
+
+const Split& uci() {
+  static const Dataset all = load_digits(ARGTAPE_DATA_DIR);
+  static const Split parts = split(all, default_train_size(all));
+  return parts;
+}
+
+Dataset first(std::size_t n) {
+  std::vector<std::size_t> rows(n);
+  for (std::size_t i = 0; i < n; ++i) rows[i] = i;
+  return take(uci().train, rows);
+}
+
+CellNetwork network_of(const Names& candidates, std::uint64_t seed = 1) {
+  Rng rng(seed);
+  return CellNetwork(uci().train, 4, std::vector<Names>(kCellEdges, candidates), rng);
+}
+
+std::vector<Var> constants(Tape& tape, const std::vector<Tensor>& parameters) {
+  std::vector<Var> w;
+  for (const Tensor& p : parameters) w.push_back(tape.constant(p));
+  return w;
+}
+
+void check_close(const Tensor& a, const Tensor& b, double tolerance) {
+  REQUIRE(a.shape() == b.shape());
+  for (std::size_t i = 0; i < a.size(); ++i)
+    CHECK(std::abs(a.data()[i] - b.data()[i]) <= tolerance * (1 + std::abs(b.data()[i])));
+}
+
+double distance(const Tensor& a, const Tensor& b) {
+  double squares = 0;
+  for (std::size_t i = 0; i < a.size(); ++i) {
+    const double d = static_cast<double>(a.data()[i]) - static_cast<double>(b.data()[i]);
+    squares += d * d;
+  }
+  return std::sqrt(squares);
+}
+
+SearchSettings short_search(const std::string& method) {
+  SearchSettings s;
+  s.method = method;
+  s.warm_up = 10;
+  s.steps = 10;
+  s.channels = 4;
+  s.batch = 50;
+  return s;
+}
+
+}  // namespace
+
+TEST_CASE("halving an image takes the mean of 2 x 2 pixels") {
+  Dataset d;
+  d.height = 3, d.width = 4, d.classes = 2;
+  d.labels = {1};
+  d.images = tensor({1, 12}, {1, 2, 3, 4, 5, 6, 7, 8, 9, 9, 9, 9});
+  const Dataset half = halved_images(d);
+  CHECK(half.height == 1);
+  CHECK(half.width == 2);
+  CHECK(half.labels == d.labels);
+  CHECK(half.images == tensor({1, 2}, {3.5, 5.5}));
+  d.height = 1, d.width = 12;
+  refuses([&] { halved_images(d); }, "halved_images: images are 1 x 12; need at least 2 x 2");
+}
+
+TEST_CASE("a cell's edges do what they are named, and its nodes are their sums") {
+  const Dataset digits = first(3);
+  Rng rng(4);
+  const CellNetwork network(digits, 4, {{"conv5x5"}, {"max3x3"}, {"conv3x3"}}, rng);
+  const std::vector<Shape> shapes = {{4, 1, 3, 3}, {4, 4, 5, 5}, {4, 4, 3, 3}, {64, 10}, {10}};
+  REQUIRE(network.parameters.size() == shapes.size());
+  for (std::size_t i = 0; i < shapes.size(); ++i) CHECK(network.parameters[i].shape() == shapes[i]);
+  Tape tape;
+  const std::vector<Var> w = constants(tape, network.parameters);
+  const Var images = tape.constant(digits.images);
+  const Var x0 = conv2d(reshape(images, {3, 1, 8, 8}), w[0], 1, 1);
+  const Var x1 = conv2d(relu(x0), w[1], 1, 2);
+  const Var x2 = max_pool2d(x0, 3, 1, 1) + conv2d(relu(x1), w[2], 1, 1);
+  const Var logits = dense(reshape(avg_pool2d(relu(x2), 2), {3, 64}), w[3], w[4]);
+  check_close(network(w, images).value(), logits.value(), 1e-6);
+
+  const CellNetwork plain(digits, 4, {{"none"}, {"skip"}, {"avg3x3"}}, rng);
+  const std::vector<Var> v = constants(tape, plain.parameters);
+  const Var y0 = plain.stem(v, images);
+  check_close(plain(v, images).value(), plain.head(v, y0 + avg_pool2d(0.0 * y0, 3, 1, 1)).value(),
+              1e-6);
+}
+
+TEST_CASE("all operations, and the chosen ones alone, agree on a hard choice") {
+  const CellNetwork network = network_of(cell_operations());
+  const Dataset digits = first(6);
+  const std::vector<std::size_t> labels = {3, 5, 2};
+  Tape tape;
+  const Var choice = tape.constant(one_hot(labels, 6));
+  const Scalar all = cell_cost(network, digits, CellRuns::all)(choice).item();
+  const std::size_t before = tape.size();
+  const Scalar chosen = cell_cost(network, digits, CellRuns::chosen)(choice).item();
+  CHECK(all == doctest::Approx(chosen).epsilon(1e-5));
+  std::vector<std::string> names;
+  for (std::size_t i = before; i < tape.size(); ++i) names.push_back(tape.node(i).op.name);
+  CHECK(std::count(names.begin(), names.end(), "conv2d") == 3);  // the stem's, 5x5 and 3x3
+  CHECK(std::count(names.begin(), names.end(), "max_pool2d") == 1);
+  CHECK(std::count(names.begin(), names.end(), "avg_pool2d") == 1);  // the head's
+  CHECK(cell_losses(network, digits)(3, 5, 2) == doctest::Approx(chosen).epsilon(1e-5));
+}
+
+TEST_CASE("the losses of all cells, and their expectation, are those of the choices") {
+  const CellNetwork network = network_of({"conv3x3", "none", "max3x3"});
+  const Dataset digits = first(5);
+  const Cost cost = cell_cost(network, digits, CellRuns::chosen);
+  Tape tape;
+  const Var logits = tape.parameter(Rng(2).normal({3, 3}));
+  const Var expected = expected_cell_loss(logits, cell_losses(network, digits));
+  const Var enumerated =
+      expectation({slice(logits, 0, 0, 1), slice(logits, 0, 1, 2), slice(logits, 0, 2, 3)},
+                  [&](const std::vector<Var>& z) { return reshape(cost(concatenate(z)), {1}); });
+  CHECK(expected.item() == doctest::Approx(enumerated.item()).epsilon(1e-5));
+  check_close(backward(expected)[logits], backward(enumerated)[logits], 1e-5);
+}
+
+TEST_CASE("the score function is exact on average, straight-through through one operation is not") {
+  const CellNetwork network = network_of({"conv3x3", "skip", "max3x3"});
+  const Dataset digits = first(10);
+  MeasureOptions options;
+  options.enumerate = true;
+  options.batch = 9;
+  const Tensor logits = 0.5 * Rng(5).normal({3, 3});
+  Tape tape;
+  const Var l = tape.parameter(logits);
+  const Tensor exact = backward(expected_cell_loss(l, cell_losses(network, digits)))[l];
+  options.exact = exact;
+  CHECK(measure(score_function(), cell_cost(network, digits, CellRuns::chosen), logits, options)
+            .bias < 1e-3);
+  const double alone = measure(straight_through(), cell_cost(network, digits, CellRuns::chosen),
+                               logits, options)
+                           .bias,
+               all = measure(straight_through(), cell_cost(network, digits, CellRuns::all), logits,
+                             options)
+                         .bias;
+  const Var mixed = cell_cost(network, digits, CellRuns::all)(softmax(l));
+  const double darts = distance(backward(mixed)[l], exact) / distance(exact, zeros({3, 3}));
+  CHECK(alone > all);
+  CHECK(alone > darts);
+}
+
+TEST_CASE("memory grows with the operations where all are run, and not where one is") {
+  const auto cost = [](const std::string& method, std::size_t k) {
+    SearchSettings s = short_search(method);
+    s.candidates.assign(k, "conv3x3");
+    s.warm_up = 1;
+    s.steps = 3;
+    return search_architecture(uci().train, s).cost;
+  };
+  for (const char* method : {"gdas", "gdas-scalars", "score-function"}) {
+    const StepCost few = cost(method, 2), many = cost(method, 8);
+    CHECK(static_cast<double>(many.kept_bytes) < 1.2 * static_cast<double>(few.kept_bytes));
+    CHECK(static_cast<double>(many.peak_bytes) < 1.2 * static_cast<double>(few.peak_bytes));
+  }
+  const StepCost one = cost("gdas", 8);
+  for (const char* method : {"darts", "gumbel-softmax", "st-all"}) {
+    const StepCost few = cost(method, 2), many = cost(method, 8);
+    CHECK(static_cast<double>(many.kept_bytes) > 3 * static_cast<double>(few.kept_bytes));
+    CHECK(static_cast<double>(many.peak_bytes) > 3 * static_cast<double>(few.peak_bytes));
+    CHECK(many.kept_bytes > 4 * one.kept_bytes);
+  }
+}
+
+TEST_CASE("every method moves its logits and its weights, and repeats itself") {
+  for (const std::string& method : search_methods()) {
+    CAPTURE(method);
+    ArchitectureSearch search(uci().train, short_search(method)),
+        again(uci().train, short_search(method));
+    const std::vector<Tensor> start = search.network().parameters;
+    search.warm_up();
+    CHECK(search.logits() == zeros({3, 6}));
+    CHECK_FALSE(search.network().parameters[0] == start[0]);
+    again.warm_up();
+    for (int i = 0; i < 3; ++i) CHECK(search.step() == again.step());
+    CHECK(identical(search.logits(), again.logits()));
+    CHECK(distance(search.logits(), zeros({3, 6})) > 0);
+    for (const std::string& operation : search.cell()) CHECK(operation != "none");
+    CHECK(search.cost().milliseconds > 0);
+    CHECK(search.cost().peak_bytes > search.cost().kept_bytes);
+  }
+}
+
+TEST_CASE("a search learns") {
+  for (const char* method : {"darts", "gdas", "exact"}) {
+    SearchSettings s = short_search(method);
+    s.steps = 60;
+    s.rate = 5e-3;
+    std::size_t calls = 0;
+    const SearchRun run = search_architecture(uci().train, s, [&] { ++calls; });
+    CHECK(calls == 70);
+    CHECK(run.loss.size() == 20);
+    CHECK(run.probabilities.size() == 21);
+    CHECK(run.loss.back() < 0.8 * run.loss.front());
+    for (const Tensor& p : run.probabilities)
+      for (std::size_t e = 0; e < 3; ++e) {
+        double total = 0;
+        for (std::size_t k = 0; k < 6; ++k) total += static_cast<double>(p(e, k));
+        CHECK(total == doctest::Approx(1));
+      }
+  }
+}
+
+TEST_CASE("the exact search finds the operation that helps") {
+  // Without a convolution or a pool there is nothing to be gained but by not cutting the edge.
+  SearchSettings s = short_search("exact");
+  s.candidates = {"none", "conv5x5"};
+  s.steps = 40;
+  s.architecture_rate = 0.1;
+  const SearchRun run = search_architecture(uci().train, s);
+  const Tensor& p = run.probabilities.back();
+  CHECK(p(0, 1) * p(2, 1) + p(1, 1) > 1);
+}
+
+TEST_CASE("a cell is trained, and the thread count changes nothing but time") {
+  CellTraining t;
+  t.channels = 4;
+  t.steps = 300;
+  t.rate = 1e-2;
+  const TrainedCell one = train_cell(uci(), {"skip", "conv3x3", "max3x3"}, t);
+  CHECK(one.test_accuracy > 0.85);
+  CHECK(one.loss < 0.5);
+  set_threads(2);
+  CHECK(train_cell(uci(), {"skip", "conv3x3", "max3x3"}, t).test_accuracy ==
+        doctest::Approx(one.test_accuracy).epsilon(0.02));
+  set_threads(1);
+  t.rate = 1e30;
+  CHECK_THROWS_AS(train_cell(uci(), {"skip", "conv3x3", "max3x3"}, t), std::runtime_error);
+}
+
+TEST_CASE("a deck deals each digit once an epoch") {
+  DigitBatches deck(first(25), 5, Rng(1));
+  std::vector<double> seen;
+  for (int i = 0; i < 5; ++i) {
+    const Dataset some = deck.next();
+    CHECK(some.size() == 5);
+    for (std::size_t r = 0; r < 5; ++r)
+      for (std::size_t c = 0; c < 64; ++c) seen.push_back(some.images(r, c));
+  }
+  const Dataset all = first(25);
+  std::vector<double> expected(all.images.begin(), all.images.end());
+  std::sort(seen.begin(), seen.end());
+  std::sort(expected.begin(), expected.end());
+  CHECK(seen == expected);
+  CHECK(deck.next().size() == 5);
+}
+
+TEST_CASE("what does not fit is refused") {
+  SearchSettings s = short_search("dart");
+  refuses([&] { ArchitectureSearch(uci().train, s); },
+          "search: the method is 'dart'; need darts, darts-second-order, gumbel-softmax, st-all, "
+          "gdas, gdas-scalars, score-function or exact");
+  s = short_search("darts");
+  s.candidates = {"none", "none"};
+  refuses([&] { ArchitectureSearch(uci().train, s); },
+          "random_cell: no candidate other than none; need at least one");
+  s.candidates = {"skip", "conv7x7"};
+  refuses([&] { ArchitectureSearch(uci().train, s); },
+          "CellNetwork: an operation is 'conv7x7'; need none, skip, conv3x3, conv5x5, avg3x3 or "
+          "max3x3");
+  s = short_search("darts");
+  s.batch = 719;
+  refuses(
+      [&] { ArchitectureSearch(uci().train, s); },
+      "search: 1437 digits, in batches of 719; need a batch for the weights and another for the "
+      "logits");
+  s.batch = 0;
+  refuses([&] { ArchitectureSearch(uci().train, s); },
+          "search: steps and batch are 10, 0; need at least 1 of each");
+  s = short_search("gdas");
+  s.tau_end = 0;
+  refuses([&] { ArchitectureSearch(uci().train, s); },
+          "search: temperatures are 5 and 0; need more than 0");
+  s = short_search("darts");
+  s.rate = 1e30;
+  ArchitectureSearch diverging(uci().train, s);
+  CHECK_THROWS_AS(
+      [&] {
+        for (int i = 0; i < 5; ++i) diverging.step();
+      }(),
+      std::runtime_error);
+  Rng rng(1);
+  refuses(
+      [&] {
+        CellNetwork(uci().train, 4, {{"skip"}, {"skip"}}, rng);
+      },
+      "CellNetwork: candidates for 2 edges; need 3");
+  refuses(
+      [&] {
+        CellNetwork(uci().train, 4, {{"skip"}, {"skip"}, {}}, rng);
+      },
+      "CellNetwork: edge 2 has no candidate; need at least one");
+  refuses(
+      [&] {
+        CellNetwork(uci().train, 0, {{"skip"}, {"skip"}, {"skip"}}, rng);
+      },
+      "CellNetwork: channels are 0; need at least 1");
+  const CellNetwork two = network_of({"skip", "none"});
+  Tape tape;
+  const std::vector<Var> w = constants(tape, two.parameters);
+  refuses([&] { two(w, tape.constant(first(2).images)); },
+          "CellNetwork: 2 candidates on an edge; need one, or a way to combine them");
+  refuses(
+      [&] {
+        two(w, tape.constant(zeros({2, 63})));
+      },
+      "CellNetwork: images are (2, 63); need (B, 64)");
+  refuses([&] { cell_cost(two, first(1), CellRuns::all)(tape.constant(ones({2}))); },
+          "cell_cost: choices are (2,); need (edges, K) or (M, edges, K)");
+  refuses(
+      [&] {
+        expected_cell_loss(tape.constant(zeros({3, 2})), zeros({2, 2}));
+      },
+      "expected_cell_loss: logits are (3, 2), losses are (2, 2); need (3, K) and (K, K, K)");
+}
