@@ -8,6 +8,7 @@
 
 #include "engine/memory.hpp"
 #include "engine/sweep.hpp"
+#include "models/loss_curve.hpp"
 #include "ops/choice.hpp"
 #include "ops/elementwise.hpp"
 #include "ops/loss.hpp"
@@ -298,23 +299,17 @@ SearchRun search_architecture(const Dataset& train, const SearchSettings& settin
     if (progress) progress();
   }
   note();
-  const std::size_t parts = std::min<std::size_t>(20, settings.steps);
+  LossCurve curve(settings.steps);
   std::vector<double> times;
-  run.loss.assign(parts, 0);
   for (std::size_t i = 0; i < settings.steps; ++i) {
-    const std::size_t part = i * parts / settings.steps, after = (i + 1) * parts / settings.steps;
-    run.loss[part] += search.step();
+    curve.add(i, search.step());
     times.push_back(search.cost().milliseconds);
     run.cost.kept_bytes = std::max(run.cost.kept_bytes, search.cost().kept_bytes);
     run.cost.peak_bytes = std::max(run.cost.peak_bytes, search.cost().peak_bytes);
-    if (after > part) note();
+    if (i + 1 == settings.steps || curve.part(i + 1) > curve.part(i)) note();
     if (progress) progress();
   }
-  for (std::size_t p = 0; p < parts; ++p) {
-    const auto begin = (p * settings.steps + parts - 1) / parts,
-               end = ((p + 1) * settings.steps + parts - 1) / parts;
-    run.loss[p] /= static_cast<double>(end - begin);
-  }
+  run.loss = curve.means();
   const auto middle = times.begin() + static_cast<std::ptrdiff_t>(times.size() / 2);
   std::nth_element(times.begin(), middle, times.end());
   run.cost.milliseconds = *middle;

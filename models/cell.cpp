@@ -7,6 +7,7 @@
 #include <stdexcept>
 
 #include "models/layers.hpp"
+#include "models/loss_curve.hpp"
 #include "models/optimizers.hpp"
 #include "ops/choice.hpp"
 #include "ops/conv.hpp"
@@ -165,7 +166,7 @@ TrainedCell train_cell(const Split& data, const std::vector<std::string>& cell,
   DigitBatches deck(data.train, settings.batch, Rng(settings.seed, 0, 1));
   Adam adam(settings.rate);
   TrainedCell result;
-  const std::size_t last = std::max<std::size_t>(1, settings.steps / 20);
+  LossCurve curve(settings.steps);
   const auto begin = std::chrono::steady_clock::now();
   for (std::size_t step = 0; step < settings.steps; ++step) {
     const Dataset digits = deck.next();
@@ -176,13 +177,13 @@ TrainedCell train_cell(const Split& data, const std::vector<std::string>& cell,
     if (!std::isfinite(loss.item()))
       throw std::runtime_error("train_cell: the loss is " + str(static_cast<double>(loss.item())) +
                                " at step " + std::to_string(step) + "; need a lower rate");
-    if (step + last >= settings.steps)
-      result.loss += static_cast<double>(loss.item()) / static_cast<double>(last);
+    curve.add(step, loss.item());
     adam.rate = settings.rate * static_cast<double>(settings.steps - step) /
                 static_cast<double>(settings.steps);
     adam.step(network.parameters, w, loss);
     if (progress) progress();
   }
+  result.loss = curve.means().back();
   result.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
   std::size_t right = 0;
   constexpr std::size_t kAtOnce = 200;

@@ -15,10 +15,11 @@ class LossCurve {
  public:
   explicit LossCurve(std::size_t steps)
       : steps_(steps), sums_(std::min<std::size_t>(20, steps)), terms_(sums_.size()) {}
+  /// Which of the parts a step belongs to.
+  std::size_t part(std::size_t step) const { return step * sums_.size() / steps_; }
   void add(std::size_t step, double loss) {
-    const std::size_t part = step * sums_.size() / steps_;
-    sums_[part] += loss;
-    ++terms_[part];
+    sums_[part(step)] += loss;
+    ++terms_[part(step)];
   }
   std::vector<double> means() const {
     std::vector<double> y = sums_;
