@@ -198,8 +198,7 @@ void Sweep::done_with(std::uint32_t i, const Take& take) {
   const auto hand_over = [&](std::uint32_t counted) {
     uses_[counted] = kNone;
     for (std::uint32_t p : tape_.parameters_) {
-      if (p >= count_ || counted_[p] != counted) continue;
-      if (slot_[p] == kNone) add_numbers(p, zeros(tape_.nodes_[p].value->shape()));
+      if (p >= count_ || counted_[p] != counted || slot_[p] == kNone) continue;
       take(tape_.var(p), whole(p));
       free_slot(p);
     }
@@ -219,12 +218,15 @@ void Sweep::done_with(std::uint32_t i, const Take& take) {
 void Sweep::run(const Take* take) {
   if (take) {
     tape_.spent_ = true;
+    const auto same_as_input = [](const Node& n) { return n.value != &n.own && !n.inputs.empty(); };
     for (const Var& c : costs_) {  // a cost stays where the input it is the same as goes
       Node& n = tape_.nodes_[c.index];
-      if (n.value == &n.own || n.inputs.empty()) continue;
+      if (!same_as_input(n)) continue;
       n.own = *n.value;
       n.value = &n.own;
     }
+    for (std::size_t i = count_; i < tape_.nodes_.size(); ++i)  // what is behind the costs goes too
+      if (Node& n = tape_.nodes_[i]; same_as_input(n)) n.value = nullptr;
     count_uses();
   }
   for (std::size_t c = 0; c < costs_.size(); ++c) {
@@ -244,12 +246,6 @@ void Sweep::run(const Take* take) {
     visit(i, at);
     if (take) done_with(i, *take);
   }
-  if (!take) return;
-  for (std::uint32_t p : tape_.parameters_)
-    if (p >= count_) {
-      Tensor nothing = zeros(tape_.nodes_[p].value->shape());
-      (*take)(tape_.var(p), nothing);
-    }
 }
 
 void Sweep::visit(std::uint32_t i, Arrival& at) {

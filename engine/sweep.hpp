@@ -117,10 +117,10 @@ class Gradients {
 Gradients backward(Inputs costs, Inputs also = {}, Inputs weights = {});
 
 /// The same for a tape's last sweep, in the least memory: take(parameter, gradient) is called for
-/// each parameter as soon as its gradient is complete (zeros if nothing arrived), and may change
-/// the parameter itself, which nobody will read again; what the sweep has passed is given back,
-/// values included, but for those of the costs and the parameters. After it, other values may not
-/// be read (std::logic_error), nor the tape be swept.
+/// each parameter that a gradient arrives at, as soon as it is complete, and may change the
+/// parameter itself, which nobody will read again; what the sweep has passed is given back, values
+/// included, but for those of the costs and the parameters. After it, other values may not be read
+/// (std::logic_error), nor the tape be swept.
 /// If it throws, some parameters have been handed over and others not.
 void backward_once(Inputs costs, const std::function<void(Var parameter, Tensor& gradient)>& take);
 

@@ -65,7 +65,7 @@ void Sgd::step(std::vector<Tensor>& parameters, const std::vector<Var>& on_tape,
                const Gradients& gradients) {
   prepare("Sgd", parameters, on_tape, velocity_);
   for (std::size_t i = 0; i < parameters.size(); ++i)
-    update(parameters[i], i, gradients[on_tape[i]]);
+    if (gradients.reached(on_tape[i])) update(parameters[i], i, gradients[on_tape[i]]);
 }
 
 void Sgd::step(std::vector<Tensor>& parameters, const std::vector<Var>& on_tape, Inputs costs) {
@@ -99,24 +99,21 @@ void Adam::step(std::vector<Tensor>& parameters, const std::vector<Var>& on_tape
                 const Gradients& gradients) {
   prepare("Adam", parameters, on_tape, mean_);
   prepare("Adam", parameters, on_tape, square_);
-  ++steps_;
+  steps_.resize(parameters.size());
   for (std::size_t i = 0; i < parameters.size(); ++i)
-    update(parameters[i], i, gradients[on_tape[i]]);
+    if (gradients.reached(on_tape[i])) update(parameters[i], i, gradients[on_tape[i]]);
 }
 
 void Adam::step(std::vector<Tensor>& parameters, const std::vector<Var>& on_tape, Inputs costs) {
   prepare("Adam", parameters, on_tape, mean_);
   prepare("Adam", parameters, on_tape, square_);
-  bool begun = false;  // a sweep that is refused is no step
-  sweep_and_update("Adam", on_tape, costs, [&](std::size_t i, const Tensor& g) {
-    if (!begun) ++steps_;
-    begun = true;
-    update(parameters[i], i, g);
-  });
+  steps_.resize(parameters.size());
+  sweep_and_update("Adam", on_tape, costs,
+                   [&](std::size_t i, const Tensor& g) { update(parameters[i], i, g); });
 }
 
 void Adam::update(Tensor& parameter, std::size_t i, const Tensor& gradient) {
-  const double t = static_cast<double>(steps_);
+  const double t = static_cast<double>(++steps_[i]);
   const double unbiased = std::sqrt(1 - std::pow(beta2_, t));
   const Lane r = static_cast<Scalar>(rate / (1 - std::pow(beta1_, t)));
   const Lane root = static_cast<Scalar>(1 / unbiased), e = static_cast<Scalar>(epsilon_);

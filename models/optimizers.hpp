@@ -1,4 +1,6 @@
-// Optimisers: from parameters and their gradients to better parameters.
+// Optimisers: from parameters and their gradients to better parameters. A parameter that no
+// gradient arrived at, such as one of a branch that did not run, stays as it is, and so does what
+// is kept about it: old momentum does not move it on.
 #pragma once
 
 #include <vector>
@@ -43,7 +45,7 @@ class Adam {
  private:
   void update(Tensor& parameter, std::size_t i, const Tensor& gradient);
   double beta1_, beta2_, epsilon_;
-  std::size_t steps_ = 0;
+  std::vector<std::size_t> steps_;  // of each parameter
   std::vector<Tensor> mean_, square_;
 };
 

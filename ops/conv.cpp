@@ -1,6 +1,7 @@
 #include "ops/conv.hpp"
 
 #include <algorithm>
+#include <cmath>
 #include <stdexcept>
 #include <vector>
 
@@ -282,12 +283,16 @@ struct Convolution : Windows {
                            {windows.data, windows.rows + begin}, sums.data());
       });
     }
-    for (std::size_t channel = 0; channel < o; ++channel)
-      for (std::size_t k = 0; k < m; ++k) {
-        const Scalar sum = lane_sum(Lane::load_unaligned(sums.data() + (channel * m + k) * kLane));
-        Scalar& w = to[channel * kernel() + begin + k];
-        w = fresh ? sum : w + sum;
-      }
+    std::vector<Scalar> total(o * m);
+    for (std::size_t k = 0; k < o * m; ++k)
+      total[k] = lane_sum(Lane::load_unaligned(sums.data() + k * kLane));
+    // In a gap 0 times an infinite pixel is NaN, which has no business here.
+    if (!std::all_of(total.begin(), total.end(), [](Scalar v) { return std::isfinite(v); }))
+      return w_turned(x, y, begin, end, to, fresh);
+    for (std::size_t k = 0; k < o * m; ++k) {
+      Scalar& w = to[k / m * kernel() + begin + k % m];
+      w = fresh ? total[k] : w + total[k];
+    }
   }
 
   // x with stride 1: the windows of y, with as much padding as a kernel reaches over the edge,

@@ -633,8 +633,10 @@ TEST_CASE(
     order.push_back(p.index);
     CHECK(identical(g, expected[p]));
   });
-  // b's last use is the second sum, a's the first op.
-  CHECK(order == std::vector<std::uint32_t>{b.index, a.index, unused.index, late.index});
+  // b's last use is the second sum, a's the first op. Nothing arrives at the others.
+  CHECK(order == std::vector<std::uint32_t>{b.index, a.index});
+  CHECK(!expected.reached(unused));
+  CHECK(late.item() == 6);
   CHECK(cost.item() == (1 + 4) + (1 + 2) + (4 + 5));
   CHECK(a.value()(1) == 2);
   CHECK_THROWS_WITH_AS(
@@ -698,6 +700,13 @@ TEST_CASE("a node may have its input's value: not copied, and gone when that is 
     CHECK_THROWS_AS(seen.value(), std::logic_error);
     CHECK_THROWS_AS(y.value(), std::logic_error);
     CHECK_THROWS_AS(first.value(), std::logic_error);
+  }
+  {  // Behind the cost: gone with what it has its value from, however large.
+    Tape tape;
+    const Var y = squared(tape.parameter(full({2000}, 1))), cost = squared(y), behind = same(y);
+    CHECK(behind.value().size() == 2000);
+    backward_once(cost, [](Var, Tensor&) {});
+    CHECK_THROWS_AS(behind.value(), std::logic_error);
   }
   // In a backward that gives both: neither may be moved from under the other.
   Tape tape;

@@ -46,6 +46,26 @@ TEST_CASE("SGD with momentum and Adam against their definitions") {
     CHECK(a[0].data()[1] == 2);  // no gradient, no move, in any bit
     CHECK(b[0].data()[1] == 2);
   }
+  // Where no gradient arrives, old momentum moves nothing on; and that was no step of Adam's.
+  for (bool once : {false, true}) {
+    std::vector<Tensor> c = {Tensor{1}, Tensor{2}}, d = c;
+    Sgd sgd(0.1, 0.9);
+    Adam adam(0.1);
+    const auto step = [&](auto& optimizer, std::vector<Tensor>& parameters, bool both) {
+      Tape tape;
+      const std::vector<Var> x = tape.borrow_parameters(parameters);
+      const Var cost = both ? 3 * x[0] + 2 * x[1] : 3 * x[0];
+      once ? optimizer.step(parameters, x, cost) : optimizer.step(parameters, x, backward(cost));
+    };
+    for (bool both : {true, false, true}) {
+      const Tensor before_c = c[1], before_d = d[1];
+      step(sgd, c, both), step(adam, d, both);
+      CHECK(identical(c[1], before_c) != both);
+      CHECK(identical(d[1], before_d) != both);
+    }
+    CHECK(static_cast<double>(c[1](0)) == doctest::Approx(2 - 0.2 - 0.1 * (0.9 * 2 + 2)));
+    CHECK(static_cast<double>(d[1](0)) == doctest::Approx(2 - 0.1 - 0.1));  // two steps of the rate
+  }
   refuses([] { Sgd(0); }, "Sgd: rate is 0; need more than 0");
   refuses([] { Sgd(1, 1); }, "Sgd: momentum is 1; need 0 <= momentum < 1");
   refuses([] { Adam(-1); }, "Adam: rate is -1; need more than 0");

@@ -675,6 +675,28 @@ TEST_CASE("convolution and its gradients against plain loops, for images of ever
   }
 }
 
+TEST_CASE("an infinite pixel makes of the kernels' gradient only what it stands beside infinite") {
+  Rng rng(24);
+  Tensor x = rng.normal({1, 1, 12, 12}), w = rng.normal({8, 1, 3, 3});
+  x(0, 0, 0, 0) = kInf;
+  Tape tape;
+  const Var p = tape.constant(x), q = tape.parameter(w);
+  const Tensor found = backward(conv2d(p, q, 1, 1))[q];
+  for (std::size_t o = 0; o < 8; ++o)
+    for (std::size_t u = 0; u < 3; ++u)
+      for (std::size_t v = 0; v < 3; ++v) {
+        double expected = 0;
+        for (std::size_t i = 0; i < 12; ++i)
+          for (std::size_t j = 0; j < 12; ++j)
+            if (i + u >= 1 && i + u <= 12 && j + v >= 1 && j + v <= 12)
+              expected += x(0, 0, i + u - 1, j + v - 1);
+        if (std::isfinite(expected))
+          CHECK(found(o, 0, u, v) == doctest::Approx(expected));
+        else
+          CHECK(found(o, 0, u, v) == expected);
+      }
+}
+
 TEST_CASE("matrix products and moves against plain loops") {
   Rng rng(8);
   const Tensor a = rng.normal({2, 1, 3, 4}), b = rng.normal({5, 4, 2});
