@@ -300,9 +300,7 @@ int main(int argc, char** argv) {
     std::size_t k = static_cast<std::size_t>(clusters);
     if (k == 0) k = problem == "digits" ? 10 : 20;
     if (problem == "file") {
-      const PointTable table = read_points(path);
-      data = {std::filesystem::path(path).filename().string(), {}, table.origin()};
-      data.points = table.tensor(data.origin);
+      data = {std::filesystem::path(path).filename().string(), read_points(path), {}};
       // So that rates and temperatures mean the same for millimetres and for miles.
       const double wide = spread_of(data.points);
       if (wide > 0) data.unit = std::exp2(std::floor(std::log2(wide * std::sqrt(12.0))));
