@@ -38,6 +38,7 @@
 #include "data.hpp"
 #include "jigsaw.hpp"
 #include "kmeans.hpp"
+#include "kmeans_start.hpp"
 #include "layers.hpp"
 #include "measure.hpp"
 #include "methods.hpp"

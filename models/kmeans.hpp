@@ -3,6 +3,10 @@
 //
 // Where no point changes its cluster the loss is a sum of squares, so Newton's step is the jump to
 // the clusters' means: Lloyd's step.
+//
+// Elsewhere the loss is called the inertia, or the within-cluster sum of squares. A cell is a set
+// of centres with the same assignment of the points; in the plane of the points, that part of it to
+// which one centre is the nearest: its Voronoi cell.
 #pragma once
 
 #include <cstdint>
@@ -10,7 +14,6 @@
 #include <string>
 #include <vector>
 
-#include "../engine/random.hpp"
 #include "../engine/tape.hpp"
 #include "../ops/rule.hpp"
 
@@ -50,7 +53,7 @@ KMeansAssignment kmeans_assign(const Tensor& points, const Tensor& centres);
 /// When every point lies on a centre, there being fewer distinct points than centres, the rest stay
 /// empty and where they are. `now` is the assignment to the centres, before and after. Returns how
 /// often a centre was moved.
-std::size_t kmeans_fill_empty(const Tensor& points, Tensor& centres, KMeansAssignment& now);
+std::size_t kmeans_relocate_empty(const Tensor& points, Tensor& centres, KMeansAssignment& now);
 
 /// A step of Lloyd's algorithm, or of Newton's method.
 struct KMeansStep {
@@ -78,7 +81,7 @@ struct KMeansRun {
   std::vector<std::size_t> step;
   std::vector<double> loss;   ///< of all points, hard, at those steps; the first is the start's
   std::size_t relocated = 0;  ///< centres of empty clusters that were moved
-  double seconds = 0;         ///< in the steps alone
+  double seconds = 0;         ///< in the steps, not in looks at the loss that they do not need
 };
 
 /// Steps until a step finds every point in the cluster where the step before found it (that one is
@@ -122,15 +125,6 @@ KMeansRun kmeans_descent(const Tensor& points, const Tensor& start, const KMeans
 /// The first step noted with a loss of at most `bound`; kmeans_never if there is none.
 constexpr std::size_t kmeans_never = static_cast<std::size_t>(-1);
 std::size_t kmeans_steps_to(const KMeansRun& run, double bound);
-
-/// Starting centres (clusters, dim): "points", distinct ones drawn at random; "k-means++", the
-/// first drawn at random, each further one with probability proportional to the squared distance
-/// from those before it (D. Arthur and S. Vassilvitskii, "k-means++: the advantages of careful
-/// seeding", SODA 2007); "cube", uniform in the smallest box that holds the points. Of `tries` such
-/// draws the one with the lowest loss. Throws std::invalid_argument for another name, and for fewer
-/// distinct points than clusters.
-Tensor kmeans_start(const std::string& how, const Tensor& points, std::size_t clusters, Rng& rng,
-                    std::size_t tries = 1);
 
 }  // namespace ARGTAPE_ABI
 }  // namespace argtape

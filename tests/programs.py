@@ -351,6 +351,51 @@ def jigsaw():
     refused(1, "lower --rate", "08_jigsaw", "--quick", "--rate", "1e30")
 
 
+def kmeans_table(syllabus):
+    """The table of k-means in examples/README.md, its bullets' figures, and where they come from: three seeds."""
+    runs = [run_json("09_kmeans", "--seed", seed) for seed in ["1", "2", "3"]]
+    check(all("all centres meet" in out for _, out in runs), "09 says that soft and hot the centres meet")
+    runs = [run_ for run_, _ in runs]
+    methods = [{r["method"]: r for r in run_["methods"]} for run_ in runs]
+
+    def thrice(values, form):
+        shown = [form(v) for v in values]
+        return shown[0] if len(set(shown)) == 1 else " ".join(shown)
+
+    def percent(x):
+        return "0" if x == 0 else ("%.2f" % x).replace("0.", ".", 1)
+
+    def count(x):
+        return "never" if x is None else "{:,}".format(x) if x != 1000 else "1000"
+    for name, label in {"lloyd": "Lloyd", "k-means++": "the same from k-means++", "newton": "Newton", "adam": "Adam 0.01, all points",
+                        "adam-batches": "Adam 0.01 to 0, batches of 100", "gradient-descent": "gradient descent, rate 1",
+                        "sgd": "SGD 0.5 to 0, batches of 100",
+                        "sgd-document": "SGD on sums, rate 1e-5, as in the question that it comes from"}.items():
+        rows = [m[name] for m in methods]
+        line = "| " + " | ".join([label, thrice([r["loss"] for r in rows], lambda x: "%.0f" % x), thrice([r["over_lloyd_percent"] for r in rows], percent),
+                                  thrice([r["steps_to_1_percent"] for r in rows], count), thrice([r["iterations"] for r in rows], "{:,}".format),
+                                  thrice([r["largest_cluster"] for r in rows], count)]) + " |"
+        check(line in syllabus, "examples/README.md has the row " + line)
+    ones = [(run_["one_centre"], 100 * (run_["one_centre"] / m["lloyd"]["loss"] - 1)) for run_, m in zip(runs, methods)]
+    line = "| one centre for all points | %s | %s | | | 1000 |" % (" ".join("%.0f" % x for x, _ in ones), " ".join(percent(x) for _, x in ones))
+    check(line in syllabus, "examples/README.md has the row " + line)
+    words = " ".join(syllabus.split())
+    points = [run_["separated"]["from_points"] for run_ in runs]
+    for said in ["a centre in %d, %d and %d of them" % tuple(p["clusters_met"] for p in points),
+                 "%.0f, %.0f and %.0f %% over Lloyd" % tuple(p["over_lloyd_percent"] for p in points)]:
+        check(said in words, "examples/README.md says " + said)
+    rules = [{(r["rule"], r["tau_over_loss"]): r for r in run_["rules"]} for run_ in runs]
+
+    def ends(rule, tau, key="over_lloyd_percent"):
+        return sorted(r[rule, tau][key] for r in rules)
+    soft, hot, through, cold = ends("soft", 0.01), ends("soft", 0.1), ends("straight-through", 0.1), ends("straight-through", 0.001)
+    for said in ["ends %.1f to %.1f %% below Lloyd at 0.01, %.1f to %.1f %% over at 0.1" % (-soft[2], -soft[0], hot[0], hot[2]),
+                 "up to %.1f %% below at 0.001 and up to %.1f %% over at 0.1" % (-cold[0], through[2]),
+                 "up to %s centres" % {4: "four", 5: "five"}.get(ends("straight-through", 0.1, "empty_clusters")[2])]:
+        check(said in words, "examples/README.md says " + said)
+    check(all(abs(x[0] / r["soft", 1]["loss"] - 1) < 1e-4 for x, r in zip(ones, rules)), "09: soft at 1 is as one centre")
+
+
 def nearest_two(point, centres):
     """The squared distances to the nearest two centres."""
     return sorted(sum((a - b) ** 2 for a, b in zip(point, c)) for c in centres)[:2]
@@ -378,8 +423,14 @@ def kmeans(syllabus):
         check(r["largest_cluster"] > 400 and 1.015 * lloyd < r["loss"] < min(1.06 * lloyd, run_["one_centre"]) and
               r["steps_to_1_percent"] is None, "09: %s collapses: %s" % (name, r))
     check("collapses" in out and "981, 1 x 19" in out, "09 says so")
-    check(abs(run_["separated"]["over_lloyd_percent"]) < 0.2, "09: on separated clusters SGD reaches Lloyd")
-    check(run_["parabola_off"] < 1e-13, "09: the parabola lies on the loss: %s" % run_["parabola_off"])
+    apart = run_["separated"]
+    check(abs(apart["over_lloyd_percent"]) < 0.2 and apart["clusters_met"] == 20, "09: on separated clusters SGD reaches Lloyd: %s" % apart)
+    check(apart["from_points"]["over_lloyd_percent"] > 10 and apart["from_points"]["clusters_met"] < 20,
+          "09: but not from points that share a cluster: %s" % apart["from_points"])
+    check(run_["parabola_off"] < 1e-13 and -1e-12 < run_["parabola_minus_loss_least"] <= 0 and run_["kinks"] >= 3,
+          "09: the parabola lies on the loss, and nowhere below: %s" % run_["parabola_minus_loss_least"])
+    check("the loss is no higher" in out and ("all centres meet" in out) == any(r["centres_spread_over_lloyd"] < 0.01 for r in run_["rules"]),
+          "09 says what its figures say")
     rules = {(r["rule"], r["tau_over_loss"]): r for r in run_["rules"]}
     check(len(rules) == 9 and abs(rules["soft", 1]["loss"] / run_["one_centre"] - 1) < 0.01 and
           rules["soft", 1]["centres_spread_over_lloyd"] < 0.5, "09: soft and hot, the centres meet")
@@ -393,16 +444,14 @@ def kmeans(syllabus):
         check(other["newton_minus_lloyd"] < 1e-10, "09: Newton is Lloyd, from a cube start, seed " + seed)
     apart, _ = run_json("09_kmeans", "--problem", "separated", "--quick")
     rows = {r["method"]: r for r in apart["methods"]}
+    check(apart["clusters_met"] == 20 and "sgd-document" not in rows, "09: the separated problem")
     for name in ["k-means++", "newton", "adam", "gradient-descent", "sgd"]:
         check(abs(rows[name]["loss"] / rows["lloyd"]["loss"] - 1) < 0.002, "09: on separated clusters all come to Lloyd's: %s" % rows[name])
-    digits, _ = run_json("09_kmeans", "--problem", "digits", "--steps", "10")
-    rows = {}
-    for seed in ["1", "2", "3"]:
-        other, _ = run_json("09_kmeans", "--seed", seed, "--steps", "1")
-        for r in other["methods"]:
-            rows.setdefault(r["method"], []).append("%.0f" % r["loss"])
-    for name in ["lloyd", "newton", "k-means++"]:
-        check("| %s |" % " ".join(rows[name]) in syllabus, "examples/README.md has the losses of %s, %s" % (name, rows[name]))
+    apart, out = run_json("09_kmeans", "--problem", "separated", "--start", "points", "--tries", "1", "--quick")
+    check(apart["clusters_met"] < 20 and "has a centre in %d of the 20 clusters" % apart["clusters_met"] in out, "09 says what the start misses")
+    kmeans_table(syllabus)
+    digits, out = run_json("09_kmeans", "--problem", "digits", "--steps", "10")
+    check("collapses" not in out and "all centres meet" not in out, "09: on digits nothing collapses, and it does not say so")
     check(digits["data"] == "UCI digits" and (digits["points"], digits["clusters"]) == (1797, 10) and digits["newton_minus_lloyd"] < 1e-10, "09 takes the digits")
 
 
@@ -436,16 +485,26 @@ def kmeans_files():
                   "09: a centre is the mean of its points, where the file has them")
         for name in ["kmeans_cells", "kmeans_cells_found"]:
             rows = [r for r in table_of(folder, name + ".csv")[1:] if r[1] != "nan"]
+            names = list(dict.fromkeys(r[0] for r in rows))
+            check(names[:2] == ["borders", "centres"], "09: %s begins with the borders, %s" % (name, names))
             ends = [[float(r[1]), float(r[2])] for r in rows if r[0] == "borders"]
             middles = [[float(r[1]), float(r[2])] for r in rows if r[0] == "centres"]
             check(len(middles) == 3 and len(ends) >= 26, "09: %s has borders" % name)
             for p in ends:
                 a, b = nearest_two(p, middles)
                 check(b - a < 1e-6 * b, "09: a border of %s is as far from two centres, %s, %s" % (name, a, b))
+        starts = {}
+        for r in table_of(folder, "kmeans_loss.csv")[1:]:
+            starts.setdefault(r[0], r[1])
+        check(len(starts) >= 5 and set(starts.values()) == {"1"}, "09: kmeans_loss shows the starts: %s" % starts)
         line = {}
         for r in table_of(folder, "kmeans_line.csv")[1:]:
             line.setdefault(r[0].split(":")[0].split(" of ")[0], []).append((float(r[1]), float(r[2])))
         loss, parabola, kinks = line["loss"], dict(line["parabola"]), sorted(k for k, _ in line["kinks"])
+        (lands, lowest), = line["Newton's step"]
+        near = min(parabola, key=lambda s: abs(s - lands))
+        check(abs(parabola[near] - lowest) < 1e-4 and lowest <= min(y for y in parabola.values() if y == y) + 1e-12,
+              "09: Newton's step ends where the parabola is lowest: %s" % lowest)
         left, right = max(k for k in kinks if k < 0), min(k for k in kinks if k > 0)
         check(all(abs(y - parabola[s]) < 1e-12 if left <= s <= right else parabola[s] != parabola[s] or parabola[s] > y - 1e-12 for s, y in loss),
               "09: the parabola lies on the loss inside its cell, and above outside")
@@ -463,8 +522,19 @@ def kmeans_files():
         file_refused("5,5\n" * 9, "2 clusters for 9 points of which 1 is distinct; need at most one cluster a distinct point")
         file_refused("0\n1e200\n", "for a sum of squares: scale them")
         refused(2, "--clusters is 20, the default, for 9 points", "09_kmeans", "--data", write("nine.csv", "5,5\n" * 9))
-        status, out, err = run("09_kmeans", "--data", write("nine.csv", "5,5\n" * 9), "--clusters", "1", "--quick")
-        check(status == 0, "09: equal points are one cluster: " + err)
+        # Lloyd's loss is 0.
+        for i, zero in enumerate([["--data", write("nine.csv", "5,5\n" * 9), "--clusters", "1", "--quick"],
+                                  ["--points", "20", "--clusters", "20", "--steps", "3"]]):
+            into = os.path.join(folder, "zero%d" % i)
+            run_, out = run_json("09_kmeans", *zero, "--out", into)
+            check(run_["methods"][0]["loss"] == 0 and run_["methods"][0]["over_lloyd_percent"] is None and "nan" not in out and "kmeans_sizes.csv" in os.listdir(into),
+                  "09: a loss of 0, " + " ".join(zero))
+        refused(2, "--data and --problem file exclude each other", "09_kmeans", "--data", points, "--problem", "file")
+        for flag in ["--points", "--dimensions", "--spread"]:
+            refused(2, "--data and %s exclude each other" % flag, "09_kmeans", "--data", points, flag, "3")
+            refused(2, "--problem digits and %s exclude each other" % flag, "09_kmeans", "--problem", "digits", flag, "3")
+        refused(2, "--problem uniform and --spread exclude each other", "09_kmeans", "--spread", "3")
+        file_refused("x\n0,5\n1,5\n", "bad.csv, line 2 has 2 cells; need 1, as the header in line 1 has")
         with open(os.path.join(folder, "cut.npy"), "wb") as f:
             header = b"{'descr': '<f8', 'fortran_order': False, 'shape': (9, 2), }\n"
             f.write(b"\x93NUMPY\x01\x00" + bytes([len(header), 0]) + header + b"\x00" * 16)
@@ -477,7 +547,8 @@ def kmeans_files():
     refused(2, "--clusters is 21 for 20 points", "09_kmeans", "--points", "20", "--clusters", "21")
     refused(2, "--batch is more than the 50 points", "09_kmeans", "--points", "50", "--batch", "51")
     refused(2, "--rate must be more than 0", "09_kmeans", "--rate", "0")
-    refused(2, "--spread must be 0 or more", "09_kmeans", "--spread", "-1")
+    for spread in ["-1", "1e200"]:
+        refused(2, "--spread must be 0 or more, and at most 1e100", "09_kmeans", "--problem", "separated", "--spread", spread)
     refused(1, "need a lower rate", "09_kmeans", "--quick", "--rate", "1e300")
 
 

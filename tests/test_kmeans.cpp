@@ -10,6 +10,7 @@
 #include "engine/gradcheck.hpp"
 #include "engine/sweep.hpp"
 #include "models/kmeans.hpp"
+#include "models/kmeans_start.hpp"
 #include "models/points.hpp"
 #include "ops/choice.hpp"
 #include "ops/elementwise.hpp"
@@ -223,7 +224,7 @@ TEST_CASE("k-means: Newton's step is Lloyd's step, on each path, until both stop
   // Where rounding decides, it may decide either way.
   constexpr double same = 4, bound = kDouble ? 1e-10 : 1e-5;
   std::size_t runs = 0, parted = 0, filled = 0;
-  double worst = 0;
+  double worst = 0, compared = 0;
   for (std::uint64_t seed = 1; seed <= 4; ++seed)
     for (const Problem& problem : problems(seed))
       for (const std::string how : {"points", "k-means++", "cube"}) {
@@ -232,8 +233,11 @@ TEST_CASE("k-means: Newton's step is Lloyd's step, on each path, until both stop
         CAPTURE(seed);
         Rng rng(seed, 0, 5);
         const Tensor& x = problem.points;
-        Tensor lloyd = kmeans_start(how, x, problem.clusters, rng), newton = lloyd;
+        const Tensor start = kmeans_start(how, x, problem.clusters, rng);
+        Tensor lloyd = start, newton = start;
         std::vector<std::size_t> was;
+        KMeansComparison by_hand;
+        std::size_t relocated = 0;
         bool apart_at_a_tie = false;
         ++runs;
         for (std::size_t step = 1;; ++step) {
@@ -250,28 +254,38 @@ TEST_CASE("k-means: Newton's step is Lloyd's step, on each path, until both stop
           worst = std::max(worst, apart);
           CHECK(l.clusters == w.clusters);
           CHECK(l.relocated == w.relocated);
-          filled += l.relocated;
+          relocated += l.relocated;
+          by_hand.difference.push_back(largest_difference(l.centres, w.centres));
+          by_hand.relative.push_back(apart);
+          std::size_t changed = x.shape()[0];
+          for (std::size_t i = 0; i < was.size(); ++i) changed -= was[i] == l.clusters[i];
+          by_hand.changed.push_back(changed);
           lloyd = l.centres;
           newton = w.centres;
           if (l.clusters == was) break;
           was = l.clusters;
         }
-        if (how == "points") {
-          Rng again(seed, 0, 5);
-          const KMeansComparison c =
-              kmeans_compare(x, kmeans_start(how, x, problem.clusters, again));
-          CHECK(c.difference.size() == std::max(c.lloyd.iterations, c.newton.iterations));
-          CHECK(c.lloyd.stopped);
-          CHECK(c.newton.stopped);
-          if (!kDouble && apart_at_a_tie) continue;
-          CHECK(identical(c.lloyd.centres, lloyd));
-        }
+        filled += relocated;
+        const KMeansComparison c = kmeans_compare(x, start);
+        CHECK(c.difference.size() == std::max(c.lloyd.iterations, c.newton.iterations));
+        CHECK(c.lloyd.stopped);
+        CHECK(c.newton.stopped);
+        if (apart_at_a_tie) continue;
+        CHECK(identical(c.lloyd.centres, lloyd));
+        CHECK(identical(c.newton.centres, newton));
+        CHECK(c.difference == by_hand.difference);
+        CHECK(c.relative == by_hand.relative);
+        CHECK(c.changed == by_hand.changed);
+        CHECK(c.lloyd.relocated == relocated);
+        CHECK(c.newton.relocated == relocated);
+        compared = std::max(compared, *std::max_element(c.difference.begin(), c.difference.end()));
       }
   MESSAGE("relative difference ", worst, ", ", parted, " of ", runs, " runs parted at a tie");
   CHECK(runs == 60);
   CHECK(parted <= (kDouble ? 0 : 1));
   CHECK(filled > 0);
   CHECK(worst < bound);
+  CHECK(compared > 0);
 }
 
 TEST_CASE("k-means: Lloyd's algorithm ends where each centre is its points' mean") {
@@ -317,7 +331,7 @@ TEST_CASE("k-means: an empty cluster goes to the point farthest from its centre"
   Tensor centres = tensor({3, 1}, {1, 100, 200});
   // Both 100 and 200 are empty: the first goes to 30, and then 9 is the farthest.
   KMeansAssignment a = kmeans_assign(x, centres);
-  CHECK(kmeans_fill_empty(x, centres, a) == 2);
+  CHECK(kmeans_relocate_empty(x, centres, a) == 2);
   CHECK(identical(centres, tensor({3, 1}, {1, 30, 9})));
   CHECK(a.nearest == std::vector<std::size_t>{0, 0, 0, 2, 1});
   CHECK(a.size == std::vector<std::size_t>{3, 1, 1});
@@ -328,7 +342,7 @@ TEST_CASE("k-means: an empty cluster goes to the point farthest from its centre"
   const Tensor line = tensor({4, 1}, {0, 1, 2, 14});
   Tensor chain = tensor({3, 1}, {1, 20, -50});
   a = kmeans_assign(line, chain);
-  CHECK(kmeans_fill_empty(line, chain, a) == 2);
+  CHECK(kmeans_relocate_empty(line, chain, a) == 2);
   CHECK(identical(chain, tensor({3, 1}, {1, 0, 14})));
   CHECK(a.size == std::vector<std::size_t>{2, 1, 1});
 
@@ -336,7 +350,7 @@ TEST_CASE("k-means: an empty cluster goes to the point farthest from its centre"
   Tensor twice = tensor({3, 1}, {0, -70, -80});
   const Tensor pair = tensor({4, 1}, {0, 5, 40, 40});
   a = kmeans_assign(pair, twice);
-  kmeans_fill_empty(pair, twice, a);
+  kmeans_relocate_empty(pair, twice, a);
   CHECK(identical(twice, tensor({3, 1}, {0, 40, 5})));
 
   // 3 is as far from 0 as from 6: it belongs to the first of the two, whichever was moved.
@@ -344,7 +358,7 @@ TEST_CASE("k-means: an empty cluster goes to the point farthest from its centre"
   for (const Tensor& from : {tensor({2, 1}, {0, -90}), tensor({2, 1}, {-90, 0})}) {
     Tensor moved = from;
     a = kmeans_assign(even, moved);
-    kmeans_fill_empty(even, moved, a);
+    kmeans_relocate_empty(even, moved, a);
     CHECK(a.nearest[1] == 0);
     CHECK(kmeans_assign(even, moved).nearest == a.nearest);
     Tape tape;
@@ -356,7 +370,7 @@ TEST_CASE("k-means: an empty cluster goes to the point farthest from its centre"
   const Tensor two = tensor({4, 1}, {3, 3, 4, 4});
   Tensor few = tensor({3, 1}, {3, 50, 60});
   a = kmeans_assign(two, few);
-  CHECK(kmeans_fill_empty(two, few, a) == 1);
+  CHECK(kmeans_relocate_empty(two, few, a) == 1);
   CHECK(a.size == std::vector<std::size_t>{2, 2, 0});
   CHECK(identical(few, tensor({3, 1}, {3, 4, 60})));
   for (const KMeansStep& step : {kmeans_lloyd_step(two, few), kmeans_newton_step(two, few)})
@@ -398,13 +412,27 @@ TEST_CASE("k-means: the starts") {
     CHECK(a.loss == 0);
     CHECK(a.largest() == 1);
   }
-  const Tensor cube = kmeans_start("cube", x, 150, rng);
-  for (std::size_t j = 0; j < 3; ++j)
-    for (std::size_t m = 0; m < 150; ++m) {
-      CHECK(at(cube, m, j) > -2);
-      CHECK(at(cube, m, j) < 5);
+  // Uniform between the columns' least and largest: their mean, and how often they are in each
+  // tenth.
+  const Tensor cube = kmeans_start("cube", x, 200, rng);
+  for (std::size_t j = 0; j < 3; ++j) {
+    double low = at(x, 0, j), high = low, mean = 0;
+    for (std::size_t i = 1; i < 200; ++i) {
+      low = std::min(low, at(x, i, j));
+      high = std::max(high, at(x, i, j));
     }
-  CHECK(kmeans_assign(x, cube).loss > 0);
+    std::size_t tenth[10] = {};
+    for (std::size_t m = 0; m < 200; ++m) {
+      const double part = (at(cube, m, j) - low) / (high - low);
+      REQUIRE(part >= 0);
+      REQUIRE(part <= 1);
+      mean += part / 200;
+      ++tenth[std::min<std::size_t>(9, static_cast<std::size_t>(10 * part))];
+    }
+    CHECK(std::abs(mean - 0.5) < 4 * std::sqrt(1.0 / 12 / 200));
+    for (std::size_t seen : tenth)
+      CHECK(std::abs(static_cast<double>(seen) - 20) < 4 * std::sqrt(200 * 0.1 * 0.9));
+  }
 
   // Of 0, 1 and 3 the first is drawn evenly, the second by the squares: 1 : 9 after 0, 1 : 4 after
   // 1, 9 : 4 after 3.
@@ -507,7 +535,7 @@ TEST_CASE("k-means: what descent does on the document's problem") {
   }
 }
 
-TEST_CASE("k-means: on separated clusters SGD reaches Lloyd's loss") {
+TEST_CASE("k-means: on separated clusters SGD reaches Lloyd's loss from a centre in each") {
   for (std::uint64_t seed = 1; seed <= 3; ++seed) {
     CAPTURE(seed);
     Rng rng(seed, 0, 3);
@@ -524,6 +552,15 @@ TEST_CASE("k-means: on separated clusters SGD reaches Lloyd's loss") {
     MESSAGE("SGD: ", 100 * (run.end.loss / lloyd.end.loss - 1), " % over Lloyd");
     CHECK(run.end.loss < 1.001 * lloyd.end.loss);
     CHECK(run.end.nearest == lloyd.end.nearest);
+    std::vector<std::size_t> started(20);
+    for (std::size_t i : kmeans_assign(start, lloyd.centres).nearest) ++started[i];
+    CHECK(started == std::vector<std::size_t>(20, 1));
+    const Tensor random = kmeans_start("points", x, 20, rng);
+    // Of random points some share a cluster, and others have none.
+    const double over =
+        kmeans_descent(x, random, sgd).end.loss / kmeans_lloyd(x, random).end.loss - 1;
+    MESSAGE("from random points: ", 100 * over, " %");
+    CHECK(over > 0.1);
   }
 }
 
@@ -559,6 +596,64 @@ TEST_CASE("k-means: descent by hand, and what it notes") {
   const KMeansRun with_empty = kmeans_descent(x, tensor({2, 1}, {0, -100}), settings);
   CHECK(with_empty.centres(1, 0) == -100);
   CHECK(with_empty.end.empty() == 1);
+}
+
+TEST_CASE("k-means: the rule of a descent, its schedule and its rate's decay, by hand") {
+  Rng rng(6);
+  const Tensor x = rng.normal({30, 2}), start = kmeans_start("points", x, 4, rng);
+  const auto by_hand = [&](const Rule& rule, const Tensor& from, double rate) {
+    Tape tape;
+    const Var c = tape.parameter(from);
+    const Tensor gradient = backward(sum(kmeans_loss(tape.borrow_constant(x), c, rule)) / 30.0)[c];
+    return Tensor(from - static_cast<Scalar>(rate) * gradient);
+  };
+  const double near = kDouble ? 1e-13 : 1e-5;
+  KMeansDescent settings;
+  settings.rate = 0.3;
+  settings.steps = 1;
+  std::vector<Tensor> ends;
+  for (const Rule& rule : {zero(), straight_through(0.7), gumbel_softmax(0.7)}) {
+    CAPTURE(rule.name);
+    settings.rule = rule;
+    ends.push_back(kmeans_descent(x, start, settings).centres);
+    CHECK(largest_difference(ends.back(), by_hand(rule, start, 0.3)) < near);
+    for (std::size_t other = 0; other + 1 < ends.size(); ++other)
+      CHECK(largest_difference(ends.back(), ends[other]) > 0.01);
+  }
+
+  // A temperature on a schedule is the one of the step.
+  settings.rule = gumbel_softmax(linear_decay(2, 0.5, 3));
+  settings.steps = 3;
+  Tensor centres = start;
+  for (double tau : {2.0, 1.5, 1.0}) centres = by_hand(gumbel_softmax(tau), centres, 0.3);
+  CHECK(largest_difference(kmeans_descent(x, start, settings).centres, centres) < near);
+
+  // A rate that decays falls to 2/3 and 1/3 of itself: SGD's, and Adam's.
+  settings.rule = zero();
+  settings.decays = true;
+  centres = start;
+  for (double part : {1.0, 2.0 / 3, 1.0 / 3}) centres = by_hand(zero(), centres, 0.3 * part);
+  CHECK(largest_difference(kmeans_descent(x, start, settings).centres, centres) < near);
+  settings.by = KMeansDescent::By::adam;
+  settings.rate = 0.1;
+  centres = start;
+  std::vector<double> m(8), v(8);
+  for (int step = 0; step < 3; ++step) {
+    const Tensor moved = by_hand(zero(), centres, 1);
+    for (std::size_t i = 0; i < 8; ++i) {
+      const double g =
+          static_cast<double>(centres.data()[i]) - static_cast<double>(moved.data()[i]);
+      m[i] = 0.9 * m[i] + 0.1 * g;
+      v[i] = 0.999 * v[i] + 0.001 * g * g;
+      const double rate = 0.1 * (3 - step) / 3;
+      centres.data()[i] -=
+          static_cast<Scalar>(rate * m[i] / (1 - std::pow(0.9, step + 1)) /
+                              (std::sqrt(v[i] / (1 - std::pow(0.999, step + 1))) + 1e-8));
+    }
+  }
+  // In float, what the difference above leaves of a small gradient.
+  CHECK(largest_difference(kmeans_descent(x, start, settings).centres, centres) <
+        (kDouble ? 1e-12 : 1e-4));
 }
 
 TEST_CASE("k-means: wrong calls are refused") {
@@ -600,14 +695,14 @@ TEST_CASE("k-means: wrong calls are refused") {
   refuses([&] { kmeans_start("middle", x, 1, rng); },
           "kmeans: start 'middle'; need points, k-means++ or cube");
   refuses([&] { kmeans_start("points", x, 0, rng); },
-          "kmeans: points are (3, 2), for 0 clusters, in 1 tries; need (n, d), at least 1 of each");
+          "kmeans: points are (3, 2), for 0 clusters, in 1 try; need (n, d), at least 1 of each");
   refuses(
       [&] {
         Tensor c = zeros({2, 2});
         KMeansAssignment other = kmeans_assign(x, zeros({1, 2}));
-        kmeans_fill_empty(x, c, other);
+        kmeans_relocate_empty(x, c, other);
       },
-      "kmeans: an assignment of 3 points to 1 centres; need the one of these points to these "
+      "kmeans: an assignment of 3 points to 1 centre; need the one of these points to these "
       "centres");
 
   Tensor broken = zeros({3, 2});
@@ -643,6 +738,11 @@ TEST_CASE("k-means: wrong calls are refused") {
   CHECK_THROWS_WITH_AS(kmeans_lloyd(spread * tiny, zeros({1, 1})),
                        doctest::Contains("for a sum of squares: scale the points"),
                        std::invalid_argument);
+
+  for (const std::string how : {"points", "k-means++", "cube"})
+    CHECK_THROWS_WITH_AS(kmeans_start(how, spread * huge, 1, rng),
+                         doctest::Contains("for a sum of squares: scale the points"),
+                         std::invalid_argument);
 
   KMeansDescent wild;
   wild.rate = 1e10;

@@ -1,7 +1,9 @@
-// Points: the readers of CSV and NumPy files, their errors word for word, and made points.
+// Points: the readers of CSV and NumPy files, their errors word for word, and made points. Built
+// for both libraries.
 #include <doctest/doctest.h>
 #include <zlib.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstdint>
 #include <cstdlib>
@@ -53,7 +55,7 @@ class Folder {
   fs::path path_;
 };
 
-PointTable csv(const std::string& text) { return read_points(Folder().write("points.csv", text)); }
+Tensor csv(const std::string& text) { return read_points(Folder().write("points.csv", text)); }
 
 // A number's bytes, least first, or most first.
 template <class Number>
@@ -86,12 +88,13 @@ std::string numpy(const std::string& type, const std::string& shape,
   return s;
 }
 
-PointTable npy(const std::string& bytes) { return read_points(Folder().write("points", bytes)); }
+Tensor npy(const std::string& bytes) { return read_points(Folder().write("points", bytes)); }
 
-void is(const PointTable& t, std::size_t n, std::size_t d, const std::vector<double>& numbers) {
-  CHECK(t.size == n);
-  CHECK(t.dimensions == d);
-  CHECK(t.numbers == numbers);
+void is(const Tensor& t, std::size_t n, std::size_t d, const std::vector<double>& numbers) {
+  CHECK(t.shape() == Shape{n, d});
+  REQUIRE(t.size() == numbers.size());
+  CHECK(std::equal(numbers.begin(), numbers.end(), t.begin(),
+                   [](double number, Scalar x) { return static_cast<Scalar>(number) == x; }));
 }
 
 }  // namespace
@@ -107,8 +110,7 @@ TEST_CASE("points: CSV files as people have them") {
   is(csv("# np.savetxt\n  1.0e+00 2.0e+00\n 3 -4 \n"), 2, 2, {1, 2, 3, -4});
   is(csv("+1.5,+2\n"), 1, 2, {1.5, 2});
   is(csv("7\n8\n9"), 3, 1, {7, 8, 9});
-  // The header's separator need not be the points'.
-  is(csv("a, b and c\n1;2;3\n"), 1, 3, {1, 2, 3});
+  is(csv("length width\n1 2\n"), 1, 2, {1, 2});
   const Folder folder;
   is(read_points(folder.write_gz("points.csv.gz", "1,2\n3,4\n")), 2, 2, {1, 2, 3, 4});
 }
@@ -142,6 +144,12 @@ TEST_CASE("points: what is wrong with a CSV file is said") {
   refused("x,y\n", " holds no points; need a line of numbers for each");
   refused("1,2\n3,4,5\n", ", line 2 has 3 cells; need 2, as line 1 has");
   refused("x,y\n\n1,2\n\n3\n", ", line 5 has 1 cell; need 2, as line 3 has");
+  // A header of another width: a decimal comma, a comma in a name.
+  refused("x\n0,5\n1,5\n", ", line 2 has 2 cells; need 1, as the header in line 1 has");
+  refused("x;y\n0,5;1,5\n", ", line 2, column 1 is '0,5'; need a number");
+  refused("a, b and c\n1;2;3\n", ", line 2 has 3 cells; need 1, as the header in line 1 has");
+  refused("# made\nx,y\n\n1,2,3\n", ", line 4 has 3 cells; need 2, as the header in line 2 has");
+  refused("x,y,\n1,2\n", ", line 2 has 2 cells; need 3, as the header in line 1 has");
   refused("1,2,\n3,4\n", ", line 1, column 3 is ''; need a number");
   refused("1,2\n3,four\n", ", line 2, column 2 is 'four'; need a number");
   refused("x,1\n3,4\n", ", line 1, column 1 is 'x'; need a number");
@@ -259,8 +267,8 @@ TEST_CASE("points: what is wrong with a NumPy file is said") {
   constexpr double inf = std::numeric_limits<double>::infinity();
   refused(numpy<double>("<f8", "(2, 3)", {1, 2, 3, 4, nan, 6}),
           ", row 2, column 2 is NaN; need a finite number");
-  refused(numpy<double>("<f8", "(2, 3)", {1, 2, 3, nan, 5, 6}, true),
-          ", row 2, column 2 is NaN; need a finite number");
+  refused(numpy<double>("<f8", "(2, 3)", {1, 2, 3, 4, nan, 6}, true),
+          ", row 1, column 3 is NaN; need a finite number");
   refused(numpy<float>(">f4", "(2,)", {1, -std::numeric_limits<float>::infinity()}),
           ", row 2, column 1 is infinite; need a finite number");
   refused(numpy<double>("<f8", "(1, 1)", {inf}),
@@ -273,47 +281,57 @@ TEST_CASE("points: what is wrong with a NumPy file is said") {
           " breaks off before its checksum; need an intact file");
 }
 
-TEST_CASE("points: the origin leaves a float its digits, and rounds nothing") {
-  // 1e8 apart from 0 a float tells no two of these from one another.
-  const PointTable far{4, 2, {100000001, 5, 100000002, 5, 100000003, 5, 100000004, 5}};
-  const std::vector<double> origin = far.origin();
-  const Tensor near = far.tensor(origin);
-  for (std::size_t i = 0; i < 4; ++i) {
-    CHECK(origin[0] + static_cast<double>(near(i, 0)) == 100000001 + static_cast<double>(i));
-    CHECK(near(i, 1) == 0);
-  }
-  CHECK(origin[0] == std::round(origin[0]));
-
-  // Whole numbers and sixteenths stay what they are, so that ties stay ties.
-  const PointTable fine{4, 1, {10.0625, 17.5, 3, 900.25}};
-  for (Scalar x : fine.tensor(fine.origin()))
-    CHECK(static_cast<double>(x) * 16 == std::round(static_cast<double>(x) * 16));
-  CHECK(PointTable{2, 1, {1e200, -1e200}}.origin() == std::vector<double>{0});
-  const Tensor plain = far.tensor();
-  CHECK(plain.shape() == Shape{4, 2});
-  CHECK(plain(0, 1) == 5);
-
-  CHECK_THROWS_WITH_AS(
-      far.tensor({1, 2, 3}),
-      "PointTable: an origin of 3 numbers for 2 dimensions; need one each, or none",
-      std::invalid_argument);
-  if (sizeof(Scalar) == 4)
-    CHECK_THROWS_WITH_AS(
-        (PointTable{1, 2, {0, 1e300}}.tensor()),
-        "PointTable: row 1, column 2 is 1e+300; need a number that the library's Scalar can hold",
-        std::invalid_argument);
+TEST_CASE("points: a number that the library's Scalar cannot hold") {
+  const Folder folder;
+  const std::string path = folder.write("large.csv", "x,y\n0,1\n2,-1e300\n");
+  if (sizeof(Scalar) == 8)
+    is(read_points(path), 2, 2, {0, 1, 2, -1e300});
+  else
+    CHECK_THROWS_WITH_AS(read_points(path),
+                         ("data: " + path +
+                          ", point 2, column 2 is -1e+300; need a number that the library's Scalar "
+                          "can hold")
+                             .c_str(),
+                         std::runtime_error);
 }
 
 TEST_CASE("points: separated clusters") {
+  constexpr std::size_t n = 1000, d = 5, k = 10;
+  constexpr double spread = 0.01;
   Rng rng(3);
-  const Tensor x = separated_points(1000, 5, 10, 0.01, rng);
-  CHECK(x.shape() == Shape{1000, 5});
-  // Points of one cluster lie about 0.01 sqrt(2 * 5) apart.
-  double within = 0;
-  for (std::size_t i = 10; i < 1000; ++i)
-    for (std::size_t j = 0; j < 5; ++j)
-      within += std::pow(static_cast<double>(x(i, j)) - static_cast<double>(x(i - 10, j)), 2);
-  CHECK(within / (990 * 5) == doctest::Approx(2e-4).epsilon(0.1));
+  const Tensor x = separated_points(n, d, k, spread, rng);
+  CHECK(x.shape() == Shape{n, d});
+  double mean[k][d] = {};
+  for (std::size_t i = 0; i < n; ++i)
+    for (std::size_t j = 0; j < d; ++j) mean[i % k][j] += static_cast<double>(x(i, j)) * k / n;
+  const auto squared = [&](std::size_t i, std::size_t m) {
+    double sum = 0;
+    for (std::size_t j = 0; j < d; ++j)
+      sum += std::pow(static_cast<double>(x(i, j)) - mean[m][j], 2);
+    return sum;
+  };
+  // Uniform centres lie sqrt(d / 6) = 0.9 apart on average; a point lies spread sqrt(d) = 0.02 from
+  // its own.
+  double within = 0, between = 0;
+  for (std::size_t i = 0; i < n; ++i) {
+    within += squared(i, i % k);
+    for (std::size_t m = 0; m < k; ++m) {
+      if (m == i % k) continue;
+      CHECK(squared(i, m) > 25 * squared(i, i % k));
+      between += squared(i, m) / (n * (k - 1));
+    }
+  }
+  // Its own mean takes one of each hundred degrees of freedom.
+  const double variance = within / ((n - k) * d);
+  CHECK(std::abs(variance - spread * spread) <
+        4 * spread * spread * std::sqrt(2.0 / ((n - k) * d)));
+  CHECK(between > 0.4);
+  CHECK(between < 1.4);
+  for (const auto& centre : mean)
+    for (double c : centre) {
+      CHECK(c > -spread);
+      CHECK(c < 1 + spread);
+    }
   CHECK_THROWS_WITH_AS(separated_points(10, 0, 2, 0.1, rng),
                        "separated_points: 10 points in 0 dimensions around 2 centres, with spread "
                        "0.1; need at least 1 of each, and a spread of 0 or more",

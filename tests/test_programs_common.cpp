@@ -434,6 +434,11 @@ TEST_CASE("picture: what cannot be drawn is refused, what cannot be written is n
   limited.log_y = true;
   limited.y_min = 0;
   CHECK_THROWS_AS(draw(limited, folder.path(), "x"), std::invalid_argument);
+  Picture backwards = Picture("t").line("a", {1}, {1});
+  backwards.x_min = 2;
+  backwards.x_max = 1;
+  CHECK_THROWS_WITH_AS(draw(backwards, folder.path(), "x"),
+                       doctest::Contains("x_min must be below x_max"), std::invalid_argument);
 }
 
 TEST_CASE("picture: a gnuplot that fails leaves the CSV and says why") {

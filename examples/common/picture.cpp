@@ -185,10 +185,12 @@ void write_frame(std::ostream& script, const Picture& picture) {
   script << "set tmargin at screen " << exact(1 - top / canvas_height) << '\n';
 }
 
-Range limited(Range range, const Picture& picture) {
-  const Range wanted = {picture.y_min.value_or(range.low), picture.y_max.value_or(range.high)};
-  require(wanted.low < wanted.high && (!picture.log_y || wanted.low > 0),
-          "y_min must be below y_max and the data, and positive on a log axis");
+Range limited(char axis, Range range, std::optional<double> low, std::optional<double> high,
+              bool log) {
+  const Range wanted = {low.value_or(range.low), high.value_or(range.high)};
+  require(wanted.low < wanted.high && (!log || wanted.low > 0),
+          std::string(1, axis) + "_min must be below " + axis +
+              "_max and the data, and positive on a log axis");
   return wanted;
 }
 
@@ -207,8 +209,8 @@ void write_curves(std::ostream& script, const Picture& picture) {
     up.add(one.low);
     up.add(one.high);
   }
-  const Range x_range = across.padded();
-  const Range y_range = limited(up.padded(), picture);
+  const Range x_range = limited('x', across.padded(), picture.x_min, picture.x_max, picture.log_x);
+  const Range y_range = limited('y', up.padded(), picture.y_min, picture.y_max, picture.log_y);
 
   write_frame(script, picture);
   script << "set xrange " << range_text(x_range) << "\nset yrange " << range_text(y_range) << '\n';
@@ -256,6 +258,7 @@ void write_curves(std::ostream& script, const Picture& picture) {
                                            : "1:2 with points";
       curves << data << " using " << style << " lw 1.5 pt " << point_types[i % point_types.size()]
              << colour;
+      if (one.size != 1) curves << " ps mark*" << exact(one.size);
     }
     curves << " title " << gnuplot_string(one.name)
            << (i + 1 < picture.series.size() ? ", " : "\n");
@@ -277,7 +280,8 @@ void write_bars(std::ostream& script, const Picture& picture) {
       }
     }
   }
-  const Range y_range = limited(up.padded(picture.log_y || below, above || !below), picture);
+  const Range y_range = limited('y', up.padded(picture.log_y || below, above || !below),
+                                picture.y_min, picture.y_max, picture.log_y);
 
   write_frame(script, picture);
   if (picture.log_y) write_log_axis(script, 'y', y_range);
@@ -450,14 +454,15 @@ std::string script_for(const Picture& picture, bool svg) {
   script << "set encoding utf8\n";
   if (svg) {
     script << "set terminal svg enhanced" << size.str()
-           << " font 'sans-serif,14' background rgb 'white'\nset pointsize 0.6\n";
+           << " font 'sans-serif,14' background rgb 'white'\nmark = 0.6\n";
   } else {
     script << "if (strstrt(GPVAL_TERMINALS, 'pngcairo')) {\n  set terminal pngcairo enhanced"
            << size.str()
            << " font 'sans-serif,14' fontscale 0.82 background rgb 'white'\n} else {\n"
            << "  set terminal png truecolor enhanced" << size.str()
-           << " background rgb 'white'\n}\nset pointsize 1.2\n";
+           << " background rgb 'white'\n}\nmark = 1.2\n";
   }
+  script << "set pointsize mark\n";
   if (!picture.images.empty()) {
     write_grid(script, picture, grid, svg);
   } else if (picture.series.front().kind == Series::Kind::bars) {

@@ -16,6 +16,7 @@ struct Series {
   std::vector<double> x, y;
   std::vector<double> low, high;      // y's band or error bar; empty where there is none
   std::vector<double> x_low, x_high;  // points only
+  double size = 1;                    // of points' marks, in the usual one's
 };
 
 struct Image {
@@ -32,7 +33,8 @@ struct Picture {
 
   std::string title, x_label, y_label;
   bool log_x = false, log_y = false;
-  std::optional<double> y_min, y_max;  // the default is the data's range and a margin
+  // The defaults are the data's range and a margin.
+  std::optional<double> x_min, x_max, y_min, y_max;
 
   std::vector<Series> series;
   std::vector<std::string> categories;  // one name for each group of bars
