@@ -59,19 +59,13 @@ Beside compare(const Tensor& g, const Tensor& exact) {
   return {std::sqrt(off / norm), product / std::sqrt(own * norm)};
 }
 
-// f(), and if training diverges in it, the flag to lower: the loss is no longer a number, or the
-// logits are none.
+// f(), and if training diverges in it, the flag that it asks to lower.
 template <class F>
 auto diverges_with(const char* flag, F f) {
-  const auto advice = [flag](const std::exception& e) {
-    return std::runtime_error(std::string(e.what()) + ": lower " + flag);
-  };
   try {
     return f();
   } catch (const std::runtime_error& e) {
-    throw advice(e);
-  } catch (const std::invalid_argument& e) {
-    throw advice(e);
+    throw std::runtime_error(std::string(e.what()) + ": " + flag);
   }
 }
 
@@ -198,8 +192,15 @@ void Study::show_cells() {
   std::cout << data.train.name << ", " << data.train.height << " x " << data.train.width << ": "
             << data.train.size() << " digits to train on, " << data.test.size() << " to test with\n"
             << settings.warm_up << " steps of the weights and " << settings.steps
-            << " pairs of steps; each cell found is then trained from scratch for "
-            << training.steps << " steps\n\n";
+            << " pairs of steps, with Adam's rate " << argtape_examples::number(settings.rate)
+            << " for the weights and "
+            << (settings.architecture_rate == 0
+                    ? "0.01 (both GDAS 0.02)"
+                    : argtape_examples::number(settings.architecture_rate))
+            << " for the logits,\ntemperatures " << argtape_examples::number(settings.tau) << " to "
+            << argtape_examples::number(settings.tau_end)
+            << "; each cell found is then trained from scratch for " << training.steps
+            << " steps\n\n";
   Table table(
       {"method", "0-1", "0-2", "1-2", "test accuracy", "ms a pair", "MiB kept", "MiB at most"});
   auto& json = program.json;
@@ -228,28 +229,35 @@ void Study::show_cells() {
   }
   table.print();
   const auto [least, most] = std::minmax_element(by_chance.begin(), by_chance.end());
-  const double middle = random_mean();
-  std::cout << "\n"
-            << random << " random cells: mean " << argtape_examples::number(middle) << ", "
-            << argtape_examples::number(*least) << " to " << argtape_examples::number(*most)
-            << ".\n";
-  Names above, within, below;
-  for (const std::string& m : methods) {
-    const double a = accuracy(runs.at(m).cell);
-    (a > *most ? above : a < *least ? below : within).push_back(m);
-  }
-  std::cout << "Better than each of them: " << (above.empty() ? "none" : joined(above, ", "))
-            << ".\n";
-  if (!within.empty())
-    std::cout << "Among them, so here search does not beat random choice: " << joined(within, ", ")
-              << ".\n";
-  if (!below.empty())
-    std::cout << "Worse than each of them, so here search is worse than random choice: "
-              << joined(below, ", ") << ".\n";
+  const double middle = random_mean(), n = static_cast<double>(data.test.size()),
+               se = std::sqrt(middle * (1 - middle) / n);
   json["random_mean"] = middle;
-  json["better_than_random"] = above;
-  json["among_random"] = within;
-  json["worse_than_random"] = below;
+  json["accuracy_se"] = se;
+  std::cout << "\n"
+            << random << (random == 1 ? " random cell" : " random cells") << ": mean "
+            << argtape_examples::number(middle) << ", " << argtape_examples::number(*least)
+            << " to " << argtape_examples::number(*most) << ". An accuracy on so many digits has a "
+            << "standard error of " << argtape_examples::number(se, 1) << ".\n";
+  if (random < 3) {
+    std::cout << "So few say nothing about random choice: see --cells.\n";
+  } else {
+    Names above, within, below;
+    for (const std::string& m : methods) {
+      const double a = accuracy(runs.at(m).cell);
+      (a > *most ? above : a < *least ? below : within).push_back(m);
+    }
+    std::cout << "Better than each of them: " << (above.empty() ? "none" : joined(above, ", "))
+              << ".\n";
+    if (!within.empty())
+      std::cout << "Among them, so here search does not beat random choice: "
+                << joined(within, ", ") << ".\n";
+    if (!below.empty())
+      std::cout << "Worse than each of them, so here search is worse than random choice: "
+                << joined(below, ", ") << ".\n";
+    json["better_than_random"] = above;
+    json["among_random"] = within;
+    json["worse_than_random"] = below;
+  }
   if (!program.out.empty()) table.write_csv(program.out + "/architecture_search.csv");
 }
 
@@ -415,8 +423,8 @@ void Study::show_gradients() {
     }
   }
   judging.finish();
-  std::cout << "\nThe logits' gradient after the warm-up, on " << some.size()
-            << " digits, relative to the exact one over all "
+  std::cout << "\nThe logits' gradient after the warm-up, all logits being equal, on "
+            << some.size() << " digits, relative to the exact one over all "
             << std::pow(settings.candidates.size(), kCellEdges) << " cells; " << draws
             << " draws at temperature " << argtape_examples::number(temperature) << "\n\n";
   gradients.print();
@@ -466,21 +474,35 @@ int main(int argc, char** argv) {
                  "steps a cell found is trained for; 0: 800, or 150 with --quick", 0);
   program.option("--cells", cells, "random cells beside them; 0: 8, or 3 with --quick", 0);
   program.option("--draws", draws, "for the gradient's bias; 0: 400, or 100 with --quick", 0);
-  program.option("--temperature", temperature, "of Gumbel-softmax, where its bias is measured");
+  program.option("--temperature", settings.tau, "of Gumbel-softmax at the start of a search");
+  program.option("--temperature-end", settings.tau_end,
+                 "at its end; it falls there in a straight line");
+  program.option("--bias-temperature", temperature, "where the gradient's bias is measured");
   program.option("--batch", batch, "digits in a step");
   program.option("--channels", channels, "planes of the cell");
   program.option("--rate", settings.rate, "Adam's, for the weights in the search");
+  program.option("--architecture-rate", settings.architecture_rate,
+                 "Adam's, for the logits; 0: 0.01, and 0.02 for both GDAS");
   program.option("--retrain-rate", training.rate,
                  "Adam's, for a cell found, at the start; it falls to 0");
   return program.run(argc, argv, [&] {
     if (!(settings.rate > 0)) throw WrongCall("--rate must be more than 0");
     if (!(training.rate > 0)) throw WrongCall("--retrain-rate must be more than 0");
-    if (!(temperature > 0)) throw WrongCall("--temperature must be more than 0");
+    if (!(settings.architecture_rate >= 0))
+      throw WrongCall("--architecture-rate must be at least 0");
+    for (const auto& [flag, tau] : {std::pair{"--temperature", settings.tau},
+                                    std::pair{"--temperature-end", settings.tau_end},
+                                    std::pair{"--bias-temperature", temperature}})
+      if (!(tau >= 1e-20 && std::isfinite(tau)))
+        throw WrongCall(std::string(flag) + " must be at least 1e-20");
     const Names methods = only.empty() ? search_methods() : parts(only);
-    for (const std::string& m : methods)
+    for (const std::string& m : methods) {
       if (std::count(search_methods().begin(), search_methods().end(), m) == 0)
         throw WrongCall("--methods has '" + m + "'; need some of " +
                         joined(search_methods(), ", "));
+      if (std::count(methods.begin(), methods.end(), m) > 1)
+        throw WrongCall("--methods has '" + m + "' twice; need each once");
+    }
     if (cells > 100) throw WrongCall("--cells must be at most 100: there are 125 of them");
     set_threads(program.threads);
     Dataset digits = load_digits(program.data.empty() ? ARGTAPE_DATA_DIR : program.data);
@@ -507,6 +529,9 @@ int main(int argc, char** argv) {
     json["steps"] = settings.steps;
     json["warm_up"] = settings.warm_up;
     json["retrain"] = training.steps;
+    json["rate"] = settings.rate;
+    json["architecture_rate"] = settings.architecture_rate;
+    json["temperature"] = {settings.tau, settings.tau_end};
     study.search();
     study.train();
     study.show_cells();

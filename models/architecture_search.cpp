@@ -79,9 +79,12 @@ Cost cell_cost(const CellNetwork& network, const Dataset& digits, CellRuns runs)
       return mean_loss(network(w, images, by_choice(choice, runs)), digits);
     };
     const Shape& shape = choices.shape();
-    if (shape.size() == 2) return loss(choices);
-    require(shape.size() == 3, "cell_cost", "choices are " + str(shape),
-            "(edges, K) or (M, edges, K)");
+    const std::size_t rank = shape.size(), k = network.candidates()[0].size();
+    const std::string wanted = "(" + std::to_string(kCellEdges) + ", " + std::to_string(k) + ")";
+    require((rank == 2 || (rank == 3 && shape[0] > 0)) && shape[rank - 2] == kCellEdges &&
+                shape[rank - 1] == k,
+            "cell_cost", "choices are " + str(shape), wanted + ", or at least one such");
+    if (rank == 2) return loss(choices);
     std::vector<Var> losses;
     for (std::size_t m = 0; m < shape[0]; ++m)
       losses.push_back(loss(reshape(slice(choices, 0, m, m + 1), {shape[1], shape[2]})));
@@ -218,16 +221,17 @@ Var ArchitectureSearch::loss_on(const std::vector<Var>& w, Var logits, const Dat
                    digits);
 }
 
+void ArchitectureSearch::diverged(const std::string& what) const {
+  throw std::runtime_error("search: " + what + " at step " + std::to_string(steps_) + " of " +
+                           settings_.method + "; need a lower rate");
+}
+
 void ArchitectureSearch::forward_done(Var loss) {
-  if (!std::isfinite(loss.item()))
-    throw std::runtime_error("search: the loss is " + str(static_cast<double>(loss.item())) +
-                             " at step " + std::to_string(steps_) + " of " + settings_.method +
-                             "; need a lower rate");
+  if (!std::isfinite(loss.item())) diverged("the loss is " + str(static_cast<double>(loss.item())));
   cost_.kept_bytes = std::max(cost_.kept_bytes, memory_use().held_bytes - held_before_);
 }
 
-double ArchitectureSearch::step_weights() {
-  const Dataset digits = for_weights_.next();
+double ArchitectureSearch::step_weights(const Dataset& digits) {
   Tape tape;
   const std::vector<Var> w = tape.borrow_parameters(network_.parameters);
   const Var loss = loss_on(w, tape.borrow_constant(logits_[0], "logits"), digits);
@@ -236,7 +240,7 @@ double ArchitectureSearch::step_weights() {
   return static_cast<double>(loss.item());
 }
 
-void ArchitectureSearch::step_logits() {
+void ArchitectureSearch::step_logits(const Dataset& train) {
   const Dataset digits = for_logits_.next();
   if (settings_.method == "exact") {
     const Tensor losses = cell_losses(network_, digits);
@@ -250,22 +254,25 @@ void ArchitectureSearch::step_logits() {
   const std::vector<Var> logits = tape.borrow_parameters(logits_);
   const Var loss = settings_.method == "darts-second-order"
                        ? unrolled_cell_loss(
-                             network_, logits[0], [this](Var l) { return choice_for(l); },
-                             for_weights_.next(), digits, settings_.rate)
+                             network_, logits[0], [this](Var l) { return choice_for(l); }, train,
+                             digits, settings_.rate)
                        : loss_on(constants(tape, network_.parameters), logits[0], digits);
   forward_done(loss);
   logits_adam_.step(logits_, logits, loss);
 }
 
-double ArchitectureSearch::warm_up() { return step_weights(); }
+double ArchitectureSearch::warm_up() { return step_weights(for_weights_.next()); }
 
 double ArchitectureSearch::step() {
   cost_ = StepCost{};
   held_before_ = memory_use().held_bytes;
   reset_peak_memory();
   const auto begin = std::chrono::steady_clock::now();
-  step_logits();
-  const double loss = step_weights();
+  const Dataset train = for_weights_.next();
+  step_logits(train);
+  if (!std::all_of(logits_[0].begin(), logits_[0].end(), [](Scalar x) { return std::isfinite(x); }))
+    diverged("the logits are no numbers");
+  const double loss = step_weights(train);
   cost_.milliseconds =
       std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - begin).count();
   cost_.peak_bytes = memory_use().peak_bytes - held_before_;

@@ -25,7 +25,7 @@ enum class CellRuns { all, chosen, chosen_with_scalars };
 
 /// The mean loss of the digits as a function of the edges' choices (edges, K), or of M such choices
 /// (M, edges, K), which gives M losses. The network's parameters are constants; it and the digits
-/// must outlive the cost.
+/// must outlive the cost. Throws std::invalid_argument for choices of another shape.
 Cost cell_cost(const CellNetwork& network, const Dataset& digits, CellRuns runs);
 
 /// The mean loss of the digits under each of the K^3 cells, (K, K, K): each operation is run once
@@ -46,8 +46,9 @@ Var unrolled_cell_loss(const CellNetwork& network, Var logits, const CellChoice&
                        const Dataset& train, const Dataset& unseen, double xi);
 
 /// The methods, by name. In "darts" each edge is the mixture by softmax(logits) of all its
-/// operations; "darts-second-order" takes the logits' gradient at the weights after one more step,
-/// w - xi dL_train/dw, whose own dependence on the logits is differentiated exactly.
+/// operations; "darts-second-order" takes the logits' gradient at the weights after the next step
+/// but for Adam, w - xi dL_train/dw on that step's digits, whose own dependence on the logits is
+/// differentiated exactly.
 /// "gumbel-softmax" mixes by a soft sample, "st-all" by a hard one with straight-through
 /// Gumbel-softmax behind it. "gdas" and "gdas-scalars" run the chosen operation alone, with the
 /// others' weights as nothing and as scalars. "score-function" runs the chosen one and reads the
@@ -95,8 +96,9 @@ class ArchitectureSearch {
  private:
   Var choice_for(Var logits);
   Var loss_on(const std::vector<Var>& w, Var logits, const Dataset& digits);
-  void step_logits();
-  double step_weights();
+  void step_logits(const Dataset& train);
+  double step_weights(const Dataset& digits);
+  [[noreturn]] void diverged(const std::string& what) const;
   void forward_done(Var loss);
 
   SearchSettings settings_;

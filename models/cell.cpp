@@ -159,6 +159,7 @@ TrainedCell train_cell(const Split& data, const std::vector<std::string>& cell,
   require(settings.steps > 0 && settings.rate > 0, "train_cell",
           std::to_string(settings.steps) + " steps at rate " + str(settings.rate),
           "more than 0 of both");
+  require(data.test.size() > 0, "train_cell", "no digits to test with", "at least one");
   std::vector<std::vector<std::string>> candidates;
   for (const std::string& operation : cell) candidates.push_back({operation});
   Rng start(settings.seed);

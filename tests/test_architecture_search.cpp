@@ -235,7 +235,7 @@ TEST_CASE("the exact search finds the operation that helps") {
   // Without a convolution or a pool there is nothing to be gained but by not cutting the edge.
   SearchSettings s = short_search("exact");
   s.candidates = {"none", "conv5x5"};
-  s.steps = 40;
+  s.steps = 60;
   s.architecture_rate = 0.1;
   const SearchRun run = search_architecture(uci().train, s);
   const Tensor& p = run.probabilities.back();
@@ -336,7 +336,7 @@ TEST_CASE("what does not fit is refused") {
       },
       "CellNetwork: images are (2, 63); need (B, 64)");
   refuses([&] { cell_cost(two, first(1), CellRuns::all)(tape.constant(ones({2}))); },
-          "cell_cost: choices are (2,); need (edges, K) or (M, edges, K)");
+          "cell_cost: choices are (2,); need (3, 2), or at least one such");
   refuses(
       [&] {
         expected_cell_loss(tape.constant(zeros({3, 2})), zeros({2, 2}));
