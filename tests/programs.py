@@ -140,7 +140,7 @@ def zero_one_loss():
     refused(2, "empty", "03_zero_one_loss", "--data", "")
     refused(2, "--batch", "03_zero_one_loss", "--batch", "100000")
     refused(2, "--rate", "03_zero_one_loss", "--rate", "0")
-    refused(1, "need a lower rate: --rate", "03_zero_one_loss", "--quick", "--rule", "straight-through", "--rate", "1e30")
+    refused(1, "lower --rate", "03_zero_one_loss", "--quick", "--rule", "straight-through", "--rate", "1e30")
     with tempfile.TemporaryDirectory() as folder:
         with open(os.path.join(folder, "digits.csv"), "w") as f:
             f.write("1,2,3\n")
@@ -613,7 +613,7 @@ def architecture_search_files():
     refused(2, "--cells must be at most 100", "10_architecture_search", "--cells", "101")
     refused(2, "--batch is more than half of the 1437 digits", "10_architecture_search", "--batch", "719")
     refused(2, "no/such/folder", "10_architecture_search", "--data", "no/such/folder")
-    refused(1, "lower --rate", "10_architecture_search", *short, "--rate", "1e30")
+    refused(1, "need a lower rate: --rate", "10_architecture_search", *short, "--rate", "1e30")
     refused(1, "need a lower rate: --retrain-rate", "10_architecture_search", *short, "--retrain-rate", "1e30")
 
 
