@@ -8,11 +8,15 @@
 #include "engine/threads.hpp"
 #include "models/architecture_search.hpp"
 #include "models/measure.hpp"
+#include "models/optimizers.hpp"
 #include "ops/choice.hpp"
 #include "ops/conv.hpp"
 #include "ops/cost.hpp"
 #include "ops/elementwise.hpp"
 #include "ops/linalg.hpp"
+#include "ops/loss.hpp"
+#include "ops/reduce.hpp"
+#include "ops/select.hpp"
 #include "ops/shape.hpp"
 #include "ops/softmax.hpp"
 
@@ -32,11 +36,13 @@ const Split& uci() {
   return parts;
 }
 
-Dataset first(std::size_t n) {
-  std::vector<std::size_t> rows(n);
-  for (std::size_t i = 0; i < n; ++i) rows[i] = i;
-  return take(uci().train, rows);
+Dataset rows_of(const Dataset& data, std::size_t begin, std::size_t end) {
+  std::vector<std::size_t> rows;
+  for (std::size_t i = begin; i < end; ++i) rows.push_back(i);
+  return take(data, rows);
 }
+
+Dataset first(std::size_t n) { return rows_of(uci().train, 0, n); }
 
 CellNetwork network_of(const Names& candidates, std::uint64_t seed = 1) {
   Rng rng(seed);
@@ -53,6 +59,14 @@ void check_close(const Tensor& a, const Tensor& b, double tolerance) {
   REQUIRE(a.shape() == b.shape());
   for (std::size_t i = 0; i < a.size(); ++i)
     CHECK(std::abs(a.data()[i] - b.data()[i]) <= tolerance * (1 + std::abs(b.data()[i])));
+}
+
+double furthest(const Tensor& a, const Tensor& b) {
+  double most = 0;
+  REQUIRE(a.shape() == b.shape());
+  for (std::size_t i = 0; i < a.size(); ++i)
+    most = std::max(most, static_cast<double>(std::abs(a.data()[i] - b.data()[i])));
+  return most;
 }
 
 double distance(const Tensor& a, const Tensor& b) {
@@ -73,6 +87,83 @@ SearchSettings short_search(const std::string& method) {
   s.batch = 50;
   return s;
 }
+
+// A search written out: its three streams, its two halves, and for each method the choice, its cost
+// and the rate of the logits' Adam.
+class ByHand {
+ public:
+  ByHand(const Dataset& train, const SearchSettings& s)
+      : s_(s),
+        noise_(s.seed, 0, 1),
+        for_weights_(rows_of(train, 0, train.size() / 2), s.batch, Rng(s.seed, 0, 2)),
+        for_logits_(rows_of(train, train.size() / 2, train.size()), s.batch, Rng(s.seed, 0, 3)),
+        adam_(s.method == "gdas" || s.method == "gdas-scalars" ? 0.02 : 0.01),
+        runs_(s.method == "gdas-scalars" ? CellRuns::chosen_with_scalars
+              : s.method == "gdas" || s.method == "score-function" || s.method == "exact"
+                  ? CellRuns::chosen
+                  : CellRuns::all) {}
+
+  std::vector<Tensor> logits = {zeros({3, 6})};
+  Tensor slope;   ///< the last one of the logits
+  Dataset batch;  // the weights' last one
+
+  void step_logits(const CellNetwork& network, std::size_t step) {
+    const Dataset digits = for_logits_.next();
+    batch = for_weights_.next();
+    Tape tape;
+    const Var l = tape.parameter(logits[0]);
+    const auto choose = [&](Var v) { return choice(v, step); };
+    const Var loss = s_.method == "exact" ? expected_cell_loss(l, cell_losses(network, digits))
+                     : s_.method == "darts-second-order"
+                         ? unrolled_cell_loss(network, l, choose, batch, digits, s_.rate)
+                         : cell_cost(network, digits, runs_)(choose(l));
+    const Gradients g = backward(loss);
+    slope = g[l];
+    adam_.step(logits, {l}, g);
+  }
+
+  double weights_loss(const CellNetwork& network, std::size_t step) {
+    Tape tape;
+    used_ = choice(tape.constant(logits[0]), step).value();
+    return cell_cost(network, batch, runs_)(tape.constant(used_)).item();
+  }
+
+  // Of that loss, where each operation is run, and counts as the choice says.
+  std::vector<Tensor> weights_slopes(const CellNetwork& network) const {
+    Tape tape;
+    const std::vector<Var> w = tape.borrow_parameters(network.parameters);
+    const Var choice = tape.constant(used_);
+    const Var found = network(w, tape.constant(batch.images), [&](const CellNetwork::Into& into) {
+      Var sum = mixture(slice(choice, 0, into.first, into.first + 1), into.edges[0]);
+      for (std::size_t e = 1; e < into.edges.size(); ++e)
+        sum = sum + mixture(slice(choice, 0, into.first + e, into.first + e + 1), into.edges[e]);
+      return sum;
+    });
+    const Gradients g = backward(mean(cross_entropy(found, batch.labels)));
+    std::vector<Tensor> slopes;
+    for (const Var& v : w) slopes.push_back(g[v]);
+    return slopes;
+  }
+
+ private:
+  Var choice(Var l, std::size_t step) {
+    if (s_.method == "darts" || s_.method == "darts-second-order") return softmax(l);
+    if (s_.method == "exact") return sample(l, zero(), noise_);
+    if (s_.method == "score-function") return sample(l, by_costs_, noise_);
+    const double tau =
+        s_.tau + (s_.tau_end - s_.tau) * static_cast<double>(step) / static_cast<double>(s_.steps);
+    return sample(l, s_.method == "gumbel-softmax" ? gumbel_softmax(tau) : st_gumbel_softmax(tau),
+                  noise_);
+  }
+
+  SearchSettings s_;
+  Rng noise_;
+  DigitBatches for_weights_, for_logits_;
+  Adam adam_;
+  CellRuns runs_;
+  Rule by_costs_ = score_function(running_mean(0.9));
+  Tensor used_;
+};
 
 }  // namespace
 
@@ -211,6 +302,104 @@ TEST_CASE("every method moves its logits and its weights, and repeats itself") {
   }
 }
 
+TEST_CASE("the steps of each method, against the same written out") {
+  const Dataset train = first(120);
+  std::size_t none_first = 0;
+  for (const std::string& method : search_methods()) {
+    CAPTURE(method);
+    SearchSettings s = short_search(method);
+    s.steps = 4;
+    s.rate = 0.02;
+    s.batch = 20;
+    s.seed = 7;
+    ArchitectureSearch search(train, s);
+    Rng start(7);
+    CHECK(search.network().parameters ==
+          CellNetwork(train, 4, {3, cell_operations()}, start).parameters);
+    ByHand hand(train, s);
+    for (std::size_t step = 0; step < 4; ++step) {
+      CAPTURE(step);
+      const CellNetwork before = search.network();
+      hand.step_logits(before, step);
+      CHECK(search.step() == doctest::Approx(hand.weights_loss(before, step)).epsilon(1e-5));
+      // Adam's steps are about as long as its rate, whatever the slopes.
+      CHECK(furthest(search.logits(), hand.logits[0]) < 1e-4);
+      const std::vector<std::string> cell = search.cell();
+      for (std::size_t e = 0; e < 3; ++e) {
+        const Scalar* row = search.logits().data() + 6 * e;
+        CHECK(
+            cell[e] ==
+            cell_operations()[static_cast<std::size_t>(std::max_element(row + 1, row + 6) - row)]);
+        none_first += std::max_element(row, row + 6) == row;
+      }
+      if (step > 0) continue;
+      const double rate = method == "gdas" || method == "gdas-scalars" ? 0.02 : 0.01;
+      for (std::size_t i = 0; i < 18; ++i) {
+        const double slope = hand.slope.data()[i];
+        if (std::abs(slope) > 1e-4)
+          CHECK(search.logits().data()[i] == doctest::Approx(slope > 0 ? -rate : rate));
+      }
+      const std::vector<Tensor> slopes = hand.weights_slopes(before);
+      double worst = 0;
+      for (std::size_t p = 0; p < slopes.size(); ++p)
+        for (std::size_t i = 0; i < slopes[p].size(); ++i) {
+          const double slope = slopes[p].data()[i];
+          if (slope != 0 && std::abs(slope) < 1e-5) continue;  // its sign may be rounding
+          const double moved = search.network().parameters[p].data()[i] -
+                               before.parameters[p].data()[i],
+                       expected = slope == 0  ? 0
+                                  : slope > 0 ? -0.02
+                                              : 0.02;
+          worst = std::max(worst, std::abs(moved - expected));
+        }
+      CHECK(worst < 1e-4);
+    }
+  }
+  CHECK(none_first > 0);  // what cell() passes over
+}
+
+TEST_CASE("the methods' first steps differ as their slopes do") {
+  const auto first_step = [](const std::string& method) {
+    SearchSettings s = short_search(method);
+    s.seed = 3;
+    ArchitectureSearch search(uci().train, s);
+    search.step();
+    return std::pair{search.logits(), search.cost().kept_bytes};
+  };
+  // f' for the chosen operation alone: through softmax's Jacobian, the others go the other way.
+  const Tensor gdas = first_step("gdas").first, scalars = first_step("gdas-scalars").first;
+  const auto alone = [](const Tensor& logits, std::size_t e) {
+    std::size_t up = 0;
+    for (std::size_t k = 0; k < 6; ++k) up += logits(e, k) > 0;
+    return up == 1 || up == 5;
+  };
+  for (std::size_t e = 0; e < 3; ++e) CHECK(alone(gdas, e));
+  CHECK(furthest(gdas, scalars) == doctest::Approx(0.04));
+  CHECK(furthest(first_step("gumbel-softmax").first, first_step("st-all").first) ==
+        doctest::Approx(0.02));
+  CHECK(static_cast<double>(first_step("darts-second-order").second) >
+        1.5 * static_cast<double>(first_step("darts").second));
+}
+
+TEST_CASE("the first half of the digits moves the weights, the second the logits") {
+  const SearchSettings s = short_search("darts");
+  const auto with_labels_changed = [](std::size_t begin, std::size_t end) {
+    Dataset data = first(120);
+    for (std::size_t i = begin; i < end; ++i) data.labels[i] = 9 - data.labels[i];
+    return data;
+  };
+  ArchitectureSearch plain(first(120), s), weights(with_labels_changed(0, 60), s),
+      logits(with_labels_changed(60, 120), s);
+  for (ArchitectureSearch* search : {&plain, &weights, &logits}) search->step();
+  // The logits go first.
+  CHECK(identical(weights.logits(), plain.logits()));
+  CHECK_FALSE(identical(logits.logits(), plain.logits()));
+  ArchitectureSearch same(first(120), s), other(with_labels_changed(60, 120), s);
+  CHECK(same.warm_up() == other.warm_up());
+  CHECK(same.network().parameters == other.network().parameters);
+  CHECK_FALSE(weights.network().parameters == plain.network().parameters);
+}
+
 TEST_CASE("a search learns") {
   for (const char* method : {"darts", "gdas", "exact"}) {
     SearchSettings s = short_search(method);
@@ -256,6 +445,47 @@ TEST_CASE("a cell is trained, and the thread count changes nothing but time") {
   set_threads(1);
   t.rate = 1e30;
   CHECK_THROWS_AS(train_cell(uci(), {"skip", "conv3x3", "max3x3"}, t), std::runtime_error);
+}
+
+TEST_CASE("the rate of a cell's training falls in a straight line") {
+  CellTraining t;
+  t.channels = 3;
+  t.batch = 30;
+  t.steps = 4;
+  t.rate = 0.03;
+  t.seed = 5;
+  const Split data = {first(120), rows_of(uci().train, 120, 400)};
+  const Names cell = {"conv3x3", "skip", "avg3x3"};
+  const TrainedCell trained = train_cell(data, cell, t);
+  const auto by_hand = [&](bool falls) {
+    Rng start(5);
+    CellNetwork network(data.train, 3, {{cell[0]}, {cell[1]}, {cell[2]}}, start);
+    DigitBatches deck(data.train, 30, Rng(5, 0, 1));
+    Adam adam(0.03);
+    double last = 0;
+    for (std::size_t step = 0; step < 4; ++step) {
+      const Dataset digits = deck.next();
+      Tape tape;
+      const std::vector<Var> w = tape.borrow_parameters(network.parameters);
+      const Var loss = mean(cross_entropy(network(w, tape.constant(digits.images)), digits.labels));
+      last = static_cast<double>(loss.item());
+      if (falls) adam.rate = 0.03 * (1 - static_cast<double>(step) / 4);
+      adam.step(network.parameters, w, loss);
+    }
+    std::size_t right = 0;
+    Tape tape;
+    const Var found = network(constants(tape, network.parameters), tape.constant(data.test.images));
+    for (std::size_t i = 0; i < 280; ++i) {
+      const Scalar* row = found.value().data() + 10 * i;
+      right +=
+          data.test.labels[i] == static_cast<std::size_t>(std::max_element(row, row + 10) - row);
+    }
+    return std::pair{last, static_cast<double>(right) / 280};
+  };
+  const auto [loss, accuracy] = by_hand(true);
+  CHECK(trained.loss == doctest::Approx(loss).epsilon(1e-5));
+  CHECK(trained.test_accuracy == doctest::Approx(accuracy));
+  CHECK(std::abs(by_hand(false).first - loss) > 1e-3);
 }
 
 TEST_CASE("a deck deals each digit once an epoch") {
