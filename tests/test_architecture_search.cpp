@@ -88,8 +88,8 @@ SearchSettings short_search(const std::string& method) {
   return s;
 }
 
-// A search written out: its three streams, its two halves, and for each method the choice, its cost
-// and the rate of the logits' Adam.
+// A search written out: its three streams, its two halves, and for each method the choice, what is
+// run, and the rate of the logits' Adam.
 class ByHand {
  public:
   ByHand(const Dataset& train, const SearchSettings& s)
@@ -97,72 +97,77 @@ class ByHand {
         noise_(s.seed, 0, 1),
         for_weights_(rows_of(train, 0, train.size() / 2), s.batch, Rng(s.seed, 0, 2)),
         for_logits_(rows_of(train, train.size() / 2, train.size()), s.batch, Rng(s.seed, 0, 3)),
-        adam_(s.method == "gdas" || s.method == "gdas-scalars" ? 0.02 : 0.01),
-        runs_(s.method == "gdas-scalars" ? CellRuns::chosen_with_scalars
-              : s.method == "gdas" || s.method == "score-function" || s.method == "exact"
-                  ? CellRuns::chosen
-                  : CellRuns::all) {}
+        adam_(is({"gdas", "gdas-scalars"}) ? 0.02 : 0.01) {}
 
   std::vector<Tensor> logits = {zeros({3, 6})};
-  Tensor slope;   ///< the last one of the logits
-  Dataset batch;  // the weights' last one
+  Tensor slope;  // of the logits, in the last step
 
   void step_logits(const CellNetwork& network, std::size_t step) {
     const Dataset digits = for_logits_.next();
-    batch = for_weights_.next();
+    batch_ = for_weights_.next();
     Tape tape;
     const Var l = tape.parameter(logits[0]);
     const auto choose = [&](Var v) { return choice(v, step); };
-    const Var loss = s_.method == "exact" ? expected_cell_loss(l, cell_losses(network, digits))
-                     : s_.method == "darts-second-order"
-                         ? unrolled_cell_loss(network, l, choose, batch, digits, s_.rate)
-                         : cell_cost(network, digits, runs_)(choose(l));
-    const Gradients g = backward(loss);
+    const Var cost = is({"exact"}) ? expected_cell_loss(l, cell_losses(network, digits))
+                     : is({"darts-second-order"})
+                         ? unrolled_cell_loss(network, l, choose, batch_, digits, s_.rate)
+                         : loss(network, constants(tape, network.parameters), choose(l), digits);
+    const Gradients g = backward(cost);
     slope = g[l];
     adam_.step(logits, {l}, g);
   }
 
-  double weights_loss(const CellNetwork& network, std::size_t step) {
-    Tape tape;
-    used_ = choice(tape.constant(logits[0]), step).value();
-    return cell_cost(network, batch, runs_)(tape.constant(used_)).item();
-  }
-
-  // Of that loss, where each operation is run, and counts as the choice says.
-  std::vector<Tensor> weights_slopes(const CellNetwork& network) const {
+  struct Weights {
+    double loss;
+    std::vector<Tensor> slopes;
+  };
+  Weights weights(const CellNetwork& network, std::size_t step) {
     Tape tape;
     const std::vector<Var> w = tape.borrow_parameters(network.parameters);
-    const Var choice = tape.constant(used_);
-    const Var found = network(w, tape.constant(batch.images), [&](const CellNetwork::Into& into) {
-      Var sum = mixture(slice(choice, 0, into.first, into.first + 1), into.edges[0]);
-      for (std::size_t e = 1; e < into.edges.size(); ++e)
-        sum = sum + mixture(slice(choice, 0, into.first + e, into.first + e + 1), into.edges[e]);
-      return sum;
-    });
-    const Gradients g = backward(mean(cross_entropy(found, batch.labels)));
-    std::vector<Tensor> slopes;
-    for (const Var& v : w) slopes.push_back(g[v]);
-    return slopes;
+    const Var cost = loss(network, w, choice(tape.constant(logits[0]), step), batch_);
+    const Gradients g = backward(cost);
+    Weights found{static_cast<double>(cost.item()), {}};
+    for (const Var& v : w) found.slopes.push_back(g[v]);
+    return found;
   }
 
  private:
+  bool is(const Names& methods) const {
+    return std::find(methods.begin(), methods.end(), s_.method) != methods.end();
+  }
+
   Var choice(Var l, std::size_t step) {
-    if (s_.method == "darts" || s_.method == "darts-second-order") return softmax(l);
-    if (s_.method == "exact") return sample(l, zero(), noise_);
-    if (s_.method == "score-function") return sample(l, by_costs_, noise_);
+    if (is({"darts", "darts-second-order"})) return softmax(l);
+    if (is({"exact"})) return sample(l, zero(), noise_);
+    if (is({"score-function"})) return sample(l, by_costs_, noise_);
     const double tau =
         s_.tau + (s_.tau_end - s_.tau) * static_cast<double>(step) / static_cast<double>(s_.steps);
-    return sample(l, s_.method == "gumbel-softmax" ? gumbel_softmax(tau) : st_gumbel_softmax(tau),
-                  noise_);
+    return sample(l, is({"gumbel-softmax"}) ? gumbel_softmax(tau) : st_gumbel_softmax(tau), noise_);
+  }
+
+  Var loss(const CellNetwork& network, const std::vector<Var>& w, Var choice,
+           const Dataset& digits) const {
+    const bool one = is({"gdas", "gdas-scalars", "score-function", "exact"});
+    const Others others = is({"gdas-scalars"}) ? Others::as_scalars : Others::nothing;
+    const Var images = choice.tape->constant(digits.images);
+    const Var found = network(w, images, [&](const CellNetwork::Into& into) {
+      Var node;
+      for (std::size_t e = 0; e < into.edges.size(); ++e) {
+        const Var row = slice(choice, 0, into.first + e, into.first + e + 1);
+        const Var edge = one ? select(row, into.edges[e], others) : mixture(row, into.edges[e]);
+        node = e == 0 ? edge : node + edge;
+      }
+      return node;
+    });
+    return mean(cross_entropy(found, digits.labels));
   }
 
   SearchSettings s_;
   Rng noise_;
   DigitBatches for_weights_, for_logits_;
   Adam adam_;
-  CellRuns runs_;
   Rule by_costs_ = score_function(running_mean(0.9));
-  Tensor used_;
+  Dataset batch_;  // of the weights
 };
 
 }  // namespace
@@ -321,7 +326,8 @@ TEST_CASE("the steps of each method, against the same written out") {
       CAPTURE(step);
       const CellNetwork before = search.network();
       hand.step_logits(before, step);
-      CHECK(search.step() == doctest::Approx(hand.weights_loss(before, step)).epsilon(1e-5));
+      const auto [loss, slopes] = hand.weights(before, step);
+      CHECK(search.step() == doctest::Approx(loss).epsilon(1e-5));
       // Adam's steps are about as long as its rate, whatever the slopes.
       CHECK(furthest(search.logits(), hand.logits[0]) < 1e-4);
       const std::vector<std::string> cell = search.cell();
@@ -339,7 +345,6 @@ TEST_CASE("the steps of each method, against the same written out") {
         if (std::abs(slope) > 1e-4)
           CHECK(search.logits().data()[i] == doctest::Approx(slope > 0 ? -rate : rate));
       }
-      const std::vector<Tensor> slopes = hand.weights_slopes(before);
       double worst = 0;
       for (std::size_t p = 0; p < slopes.size(); ++p)
         for (std::size_t i = 0; i < slopes[p].size(); ++i) {
@@ -366,17 +371,24 @@ TEST_CASE("the methods' first steps differ as their slopes do") {
     search.step();
     return std::pair{search.logits(), search.cost().kept_bytes};
   };
-  // f' for the chosen operation alone: through softmax's Jacobian, the others go the other way.
-  const Tensor gdas = first_step("gdas").first, scalars = first_step("gdas-scalars").first;
-  const auto alone = [](const Tensor& logits, std::size_t e) {
-    std::size_t up = 0;
-    for (std::size_t k = 0; k < 6; ++k) up += logits(e, k) > 0;
-    return up == 1 || up == 5;
+  // With f' for the chosen operation alone, or one number for all others, softmax's Jacobian lets
+  // one logit of each edge go one way and the rest the other.
+  const auto alone = [](const Tensor& logits) {
+    std::size_t edges = 0;
+    for (std::size_t e = 0; e < 3; ++e) {
+      std::size_t up = 0;
+      for (std::size_t k = 0; k < 6; ++k) up += logits(e, k) > 0;
+      edges += up == 1 || up == 5;
+    }
+    return edges;
   };
-  for (std::size_t e = 0; e < 3; ++e) CHECK(alone(gdas, e));
+  const Tensor gdas = first_step("gdas").first, scalars = first_step("gdas-scalars").first,
+               all = first_step("st-all").first;
+  CHECK(alone(gdas) == 3);
+  CHECK(alone(scalars) == 3);
+  CHECK(alone(all) < 3);
   CHECK(furthest(gdas, scalars) == doctest::Approx(0.04));
-  CHECK(furthest(first_step("gumbel-softmax").first, first_step("st-all").first) ==
-        doctest::Approx(0.02));
+  CHECK(furthest(first_step("gumbel-softmax").first, all) == doctest::Approx(0.02));
   CHECK(static_cast<double>(first_step("darts-second-order").second) >
         1.5 * static_cast<double>(first_step("darts").second));
 }
