@@ -120,14 +120,18 @@ class ByHand {
   struct Weights {
     double loss;
     std::vector<Tensor> slopes;
+    std::vector<bool> reached;
   };
   Weights weights(const CellNetwork& network, std::size_t step) {
     Tape tape;
     const std::vector<Var> w = tape.borrow_parameters(network.parameters);
     const Var cost = loss(network, w, choice(tape.constant(logits[0]), step), batch_);
     const Gradients g = backward(cost);
-    Weights found{static_cast<double>(cost.item()), {}};
-    for (const Var& v : w) found.slopes.push_back(g[v]);
+    Weights found{static_cast<double>(cost.item()), {}, {}};
+    for (const Var& v : w) {
+      found.slopes.push_back(g[v]);
+      found.reached.push_back(g.reached(v));
+    }
     return found;
   }
 
@@ -326,8 +330,10 @@ TEST_CASE("the steps of each method, against the same written out") {
       CAPTURE(step);
       const CellNetwork before = search.network();
       hand.step_logits(before, step);
-      const auto [loss, slopes] = hand.weights(before, step);
+      const auto [loss, slopes, reached] = hand.weights(before, step);
       CHECK(search.step() == doctest::Approx(loss).epsilon(1e-5));
+      for (std::size_t p = 0; p < slopes.size(); ++p)  // an operation that was not run stays
+        CHECK((reached[p] || identical(search.network().parameters[p], before.parameters[p])));
       // Adam's steps are about as long as its rate, whatever the slopes.
       CHECK(furthest(search.logits(), hand.logits[0]) < 1e-4);
       const std::vector<std::string> cell = search.cell();
