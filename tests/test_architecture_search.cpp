@@ -8,11 +8,15 @@
 #include "engine/threads.hpp"
 #include "models/architecture_search.hpp"
 #include "models/measure.hpp"
+#include "models/optimizers.hpp"
 #include "ops/choice.hpp"
 #include "ops/conv.hpp"
 #include "ops/cost.hpp"
 #include "ops/elementwise.hpp"
 #include "ops/linalg.hpp"
+#include "ops/loss.hpp"
+#include "ops/reduce.hpp"
+#include "ops/select.hpp"
 #include "ops/shape.hpp"
 #include "ops/softmax.hpp"
 
@@ -32,11 +36,13 @@ const Split& uci() {
   return parts;
 }
 
-Dataset first(std::size_t n) {
-  std::vector<std::size_t> rows(n);
-  for (std::size_t i = 0; i < n; ++i) rows[i] = i;
-  return take(uci().train, rows);
+Dataset rows_of(const Dataset& data, std::size_t begin, std::size_t end) {
+  std::vector<std::size_t> rows;
+  for (std::size_t i = begin; i < end; ++i) rows.push_back(i);
+  return take(data, rows);
 }
+
+Dataset first(std::size_t n) { return rows_of(uci().train, 0, n); }
 
 CellNetwork network_of(const Names& candidates, std::uint64_t seed = 1) {
   Rng rng(seed);
@@ -53,6 +59,14 @@ void check_close(const Tensor& a, const Tensor& b, double tolerance) {
   REQUIRE(a.shape() == b.shape());
   for (std::size_t i = 0; i < a.size(); ++i)
     CHECK(std::abs(a.data()[i] - b.data()[i]) <= tolerance * (1 + std::abs(b.data()[i])));
+}
+
+double furthest(const Tensor& a, const Tensor& b) {
+  double most = 0;
+  REQUIRE(a.shape() == b.shape());
+  for (std::size_t i = 0; i < a.size(); ++i)
+    most = std::max(most, static_cast<double>(std::abs(a.data()[i] - b.data()[i])));
+  return most;
 }
 
 double distance(const Tensor& a, const Tensor& b) {
@@ -73,6 +87,92 @@ SearchSettings short_search(const std::string& method) {
   s.batch = 50;
   return s;
 }
+
+// A search written out: its three streams, its two halves, and for each method the choice, what is
+// run, and the rate of the logits' Adam.
+class ByHand {
+ public:
+  ByHand(const Dataset& train, const SearchSettings& s)
+      : s_(s),
+        noise_(s.seed, 0, 1),
+        for_weights_(rows_of(train, 0, train.size() / 2), s.batch, Rng(s.seed, 0, 2)),
+        for_logits_(rows_of(train, train.size() / 2, train.size()), s.batch, Rng(s.seed, 0, 3)),
+        adam_(is({"gdas", "gdas-scalars"}) ? 0.02 : 0.01) {}
+
+  std::vector<Tensor> logits = {zeros({3, 6})};
+  Tensor slope;  // of the logits, in the last step
+
+  void step_logits(const CellNetwork& network, std::size_t step) {
+    const Dataset digits = for_logits_.next();
+    batch_ = for_weights_.next();
+    Tape tape;
+    const Var l = tape.parameter(logits[0]);
+    const auto choose = [&](Var v) { return choice(v, step); };
+    const Var cost = is({"exact"}) ? expected_cell_loss(l, cell_losses(network, digits))
+                     : is({"darts-second-order"})
+                         ? unrolled_cell_loss(network, l, choose, batch_, digits, s_.rate)
+                         : loss(network, constants(tape, network.parameters), choose(l), digits);
+    const Gradients g = backward(cost);
+    slope = g[l];
+    adam_.step(logits, {l}, g);
+  }
+
+  struct Weights {
+    double loss;
+    std::vector<Tensor> slopes;
+    std::vector<bool> reached;
+  };
+  Weights weights(const CellNetwork& network, std::size_t step) {
+    Tape tape;
+    const std::vector<Var> w = tape.borrow_parameters(network.parameters);
+    const Var cost = loss(network, w, choice(tape.constant(logits[0]), step), batch_);
+    const Gradients g = backward(cost);
+    Weights found{static_cast<double>(cost.item()), {}, {}};
+    for (const Var& v : w) {
+      found.slopes.push_back(g[v]);
+      found.reached.push_back(g.reached(v));
+    }
+    return found;
+  }
+
+ private:
+  bool is(const Names& methods) const {
+    return std::find(methods.begin(), methods.end(), s_.method) != methods.end();
+  }
+
+  Var choice(Var l, std::size_t step) {
+    if (is({"darts", "darts-second-order"})) return softmax(l);
+    if (is({"exact"})) return sample(l, zero(), noise_);
+    if (is({"score-function"})) return sample(l, by_costs_, noise_);
+    const double tau =
+        s_.tau + (s_.tau_end - s_.tau) * static_cast<double>(step) / static_cast<double>(s_.steps);
+    return sample(l, is({"gumbel-softmax"}) ? gumbel_softmax(tau) : st_gumbel_softmax(tau), noise_);
+  }
+
+  Var loss(const CellNetwork& network, const std::vector<Var>& w, Var choice,
+           const Dataset& digits) const {
+    const bool one = is({"gdas", "gdas-scalars", "score-function", "exact"});
+    const Others others = is({"gdas-scalars"}) ? Others::as_scalars : Others::nothing;
+    const Var images = choice.tape->constant(digits.images);
+    const Var found = network(w, images, [&](const CellNetwork::Into& into) {
+      Var node;
+      for (std::size_t e = 0; e < into.edges.size(); ++e) {
+        const Var row = slice(choice, 0, into.first + e, into.first + e + 1);
+        const Var edge = one ? select(row, into.edges[e], others) : mixture(row, into.edges[e]);
+        node = e == 0 ? edge : node + edge;
+      }
+      return node;
+    });
+    return mean(cross_entropy(found, digits.labels));
+  }
+
+  SearchSettings s_;
+  Rng noise_;
+  DigitBatches for_weights_, for_logits_;
+  Adam adam_;
+  Rule by_costs_ = score_function(running_mean(0.9));
+  Dataset batch_;  // of the weights
+};
 
 }  // namespace
 
@@ -211,6 +311,113 @@ TEST_CASE("every method moves its logits and its weights, and repeats itself") {
   }
 }
 
+TEST_CASE("the steps of each method, against the same written out") {
+  const Dataset train = first(120);
+  std::size_t none_first = 0;
+  for (const std::string& method : search_methods()) {
+    CAPTURE(method);
+    SearchSettings s = short_search(method);
+    s.steps = 4;
+    s.rate = 0.02;
+    s.batch = 20;
+    s.seed = 7;
+    ArchitectureSearch search(train, s);
+    Rng start(7);
+    CHECK(search.network().parameters ==
+          CellNetwork(train, 4, {3, cell_operations()}, start).parameters);
+    ByHand hand(train, s);
+    for (std::size_t step = 0; step < 4; ++step) {
+      CAPTURE(step);
+      const CellNetwork before = search.network();
+      hand.step_logits(before, step);
+      const auto [loss, slopes, reached] = hand.weights(before, step);
+      CHECK(search.step() == doctest::Approx(loss).epsilon(1e-5));
+      for (std::size_t p = 0; p < slopes.size(); ++p)  // an operation that was not run stays
+        CHECK((reached[p] || identical(search.network().parameters[p], before.parameters[p])));
+      // Adam's steps are about as long as its rate, whatever the slopes.
+      CHECK(furthest(search.logits(), hand.logits[0]) < 1e-4);
+      const std::vector<std::string> cell = search.cell();
+      for (std::size_t e = 0; e < 3; ++e) {
+        const Scalar* row = search.logits().data() + 6 * e;
+        CHECK(
+            cell[e] ==
+            cell_operations()[static_cast<std::size_t>(std::max_element(row + 1, row + 6) - row)]);
+        none_first += std::max_element(row, row + 6) == row;
+      }
+      if (step > 0) continue;
+      const double rate = method == "gdas" || method == "gdas-scalars" ? 0.02 : 0.01;
+      for (std::size_t i = 0; i < 18; ++i) {
+        const double slope = hand.slope.data()[i];
+        if (std::abs(slope) > 1e-4)
+          CHECK(search.logits().data()[i] == doctest::Approx(slope > 0 ? -rate : rate));
+      }
+      double worst = 0;
+      for (std::size_t p = 0; p < slopes.size(); ++p)
+        for (std::size_t i = 0; i < slopes[p].size(); ++i) {
+          const double slope = slopes[p].data()[i];
+          if (slope != 0 && std::abs(slope) < 1e-5) continue;  // its sign may be rounding
+          const double moved = search.network().parameters[p].data()[i] -
+                               before.parameters[p].data()[i],
+                       expected = slope == 0  ? 0
+                                  : slope > 0 ? -0.02
+                                              : 0.02;
+          worst = std::max(worst, std::abs(moved - expected));
+        }
+      CHECK(worst < 1e-4);
+    }
+  }
+  CHECK(none_first > 0);  // what cell() passes over
+}
+
+TEST_CASE("the methods' first steps differ as their slopes do") {
+  const auto first_step = [](const std::string& method) {
+    SearchSettings s = short_search(method);
+    s.seed = 3;
+    ArchitectureSearch search(uci().train, s);
+    search.step();
+    return std::pair{search.logits(), search.cost().kept_bytes};
+  };
+  // With f' for the chosen operation alone, or one number for all others, softmax's Jacobian lets
+  // one logit of each edge go one way and the rest the other.
+  const auto alone = [](const Tensor& logits) {
+    std::size_t edges = 0;
+    for (std::size_t e = 0; e < 3; ++e) {
+      std::size_t up = 0;
+      for (std::size_t k = 0; k < 6; ++k) up += logits(e, k) > 0;
+      edges += up == 1 || up == 5;
+    }
+    return edges;
+  };
+  const Tensor gdas = first_step("gdas").first, scalars = first_step("gdas-scalars").first,
+               all = first_step("st-all").first;
+  CHECK(alone(gdas) == 3);
+  CHECK(alone(scalars) == 3);
+  CHECK(alone(all) < 3);
+  CHECK(furthest(gdas, scalars) == doctest::Approx(0.04));
+  CHECK(furthest(first_step("gumbel-softmax").first, all) == doctest::Approx(0.02));
+  CHECK(static_cast<double>(first_step("darts-second-order").second) >
+        1.5 * static_cast<double>(first_step("darts").second));
+}
+
+TEST_CASE("the first half of the digits moves the weights, the second the logits") {
+  const SearchSettings s = short_search("darts");
+  const auto with_labels_changed = [](std::size_t begin, std::size_t end) {
+    Dataset data = first(120);
+    for (std::size_t i = begin; i < end; ++i) data.labels[i] = 9 - data.labels[i];
+    return data;
+  };
+  ArchitectureSearch plain(first(120), s), weights(with_labels_changed(0, 60), s),
+      logits(with_labels_changed(60, 120), s);
+  for (ArchitectureSearch* search : {&plain, &weights, &logits}) search->step();
+  // The logits go first.
+  CHECK(identical(weights.logits(), plain.logits()));
+  CHECK_FALSE(identical(logits.logits(), plain.logits()));
+  ArchitectureSearch same(first(120), s), other(with_labels_changed(60, 120), s);
+  CHECK(same.warm_up() == other.warm_up());
+  CHECK(same.network().parameters == other.network().parameters);
+  CHECK_FALSE(weights.network().parameters == plain.network().parameters);
+}
+
 TEST_CASE("a search learns") {
   for (const char* method : {"darts", "gdas", "exact"}) {
     SearchSettings s = short_search(method);
@@ -256,6 +463,47 @@ TEST_CASE("a cell is trained, and the thread count changes nothing but time") {
   set_threads(1);
   t.rate = 1e30;
   CHECK_THROWS_AS(train_cell(uci(), {"skip", "conv3x3", "max3x3"}, t), std::runtime_error);
+}
+
+TEST_CASE("the rate of a cell's training falls in a straight line") {
+  CellTraining t;
+  t.channels = 3;
+  t.batch = 30;
+  t.steps = 4;
+  t.rate = 0.03;
+  t.seed = 5;
+  const Split data = {first(120), rows_of(uci().train, 120, 400)};
+  const Names cell = {"conv3x3", "skip", "avg3x3"};
+  const TrainedCell trained = train_cell(data, cell, t);
+  const auto by_hand = [&](bool falls) {
+    Rng start(5);
+    CellNetwork network(data.train, 3, {{cell[0]}, {cell[1]}, {cell[2]}}, start);
+    DigitBatches deck(data.train, 30, Rng(5, 0, 1));
+    Adam adam(0.03);
+    double last = 0;
+    for (std::size_t step = 0; step < 4; ++step) {
+      const Dataset digits = deck.next();
+      Tape tape;
+      const std::vector<Var> w = tape.borrow_parameters(network.parameters);
+      const Var loss = mean(cross_entropy(network(w, tape.constant(digits.images)), digits.labels));
+      last = static_cast<double>(loss.item());
+      if (falls) adam.rate = 0.03 * (1 - static_cast<double>(step) / 4);
+      adam.step(network.parameters, w, loss);
+    }
+    std::size_t right = 0;
+    Tape tape;
+    const Var found = network(constants(tape, network.parameters), tape.constant(data.test.images));
+    for (std::size_t i = 0; i < 280; ++i) {
+      const Scalar* row = found.value().data() + 10 * i;
+      right +=
+          data.test.labels[i] == static_cast<std::size_t>(std::max_element(row, row + 10) - row);
+    }
+    return std::pair{last, static_cast<double>(right) / 280};
+  };
+  const auto [loss, accuracy] = by_hand(true);
+  CHECK(trained.loss == doctest::Approx(loss).epsilon(1e-5));
+  CHECK(trained.test_accuracy == doctest::Approx(accuracy));
+  CHECK(std::abs(by_hand(false).first - loss) > 1e-3);
 }
 
 TEST_CASE("a deck deals each digit once an epoch") {

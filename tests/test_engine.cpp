@@ -701,6 +701,14 @@ TEST_CASE("a node may have its input's value: not copied, and gone when that is 
     CHECK_THROWS_AS(y.value(), std::logic_error);
     CHECK_THROWS_AS(first.value(), std::logic_error);
   }
+  {  // A cost stays, what it is the same as goes.
+    Tape tape;
+    const Var nine = squared(tape.parameter(full({2000}, 3))), cost = same(same(nine));
+    CHECK(&cost.value() == &nine.value());
+    backward_once(cost, [](Var, Tensor& g) { CHECK(g == full({2000}, 6)); });
+    CHECK(cost.value() == full({2000}, 9));
+    CHECK_THROWS_AS(nine.value(), std::logic_error);
+  }
   {  // Behind the cost: gone with what it has its value from, however large.
     Tape tape;
     const Var y = squared(tape.parameter(full({2000}, 1))), cost = squared(y), behind = same(y);

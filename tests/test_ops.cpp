@@ -610,6 +610,50 @@ TEST_CASE("convolution and pooling against plain loops") {
     }
 }
 
+TEST_CASE("average pooling and its gradient, for images wider than a register") {
+  struct Case {
+    std::size_t window, stride, padding;
+  };
+  const std::vector<Case> cases = {{3, 1, 1}, {5, 1, 2}, {5, 1, 4}, {3, 2, 1}, {2, 1, 1},
+                                   {3, 3, 2}, {4, 2, 3}, {2, 2, 0}, {3, 1, 0}};
+  for (std::size_t w : {17, 19})
+    for (const Case& c : cases) {
+      CAPTURE(w);
+      CAPTURE(c.window);
+      CAPTURE(c.stride);
+      CAPTURE(c.padding);
+      Rng rng(11);
+      const Tensor x0 = rng.normal({2, 3, 7, w});
+      const std::size_t oh = (7 + 2 * c.padding - c.window) / c.stride + 1,
+                        ow = (w + 2 * c.padding - c.window) / c.stride + 1;
+      const Tensor g0 = rng.normal({2, 3, oh, ow});
+      Tensor y0 = zeros({2, 3, oh, ow}), dx = zeros({2, 3, 7, w});
+      for (std::size_t n = 0; n < 2; ++n)
+        for (std::size_t d = 0; d < 3; ++d)
+          for (std::size_t i = 0; i < oh; ++i)
+            for (std::size_t j = 0; j < ow; ++j) {
+              std::vector<std::pair<std::size_t, std::size_t>> pixels;
+              for (std::size_t a = i * c.stride; a < i * c.stride + c.window; ++a)
+                for (std::size_t b = j * c.stride; b < j * c.stride + c.window; ++b)
+                  if (a >= c.padding && b >= c.padding && a < 7 + c.padding && b < w + c.padding)
+                    pixels.emplace_back(a - c.padding, b - c.padding);
+              const auto count = static_cast<double>(pixels.size());
+              for (const auto& [a, b] : pixels) {
+                y0(n, d, i, j) += x0(n, d, a, b) / count;
+                dx(n, d, a, b) += g0(n, d, i, j) / count;
+              }
+            }
+      Tape tape;
+      const Var x = tape.parameter(x0), y = avg_pool2d(x, c.window, c.stride, c.padding),
+                g = tape.constant(g0);
+      check_close(y.value(), y0);
+      check_close(backward(y, {}, g)[x], dx);
+      check_close(differentiate(y, x, g)[0].value(), dx);
+      // Added to what is there already.
+      check_close(backward({y, 1.0 * x}, {}, {g, tape.constant(ones(x0.shape()))})[x], dx + 1.0);
+    }
+}
+
 TEST_CASE("convolution and its gradients against plain loops, for images of every size") {
   struct Case {
     Shape x, w;

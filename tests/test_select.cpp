@@ -276,6 +276,21 @@ TEST_CASE("expected costs of a selection are those of its branches") {
         doctest::Approx(std::sqrt(off / norm)));
 }
 
+TEST_CASE("where all examples choose the same, the value is the branch's own, not copied") {
+  Tape tape;
+  const Var x = tape.parameter(Rng(1).normal({5, 4}));
+  for (const Shape& shape : {Shape{3}, Shape{1, 3}}) {
+    const Var d = tape.parameter(reshaped(hard({1}, 3), shape));
+    Var h;
+    const auto branch = [&](Var v) { return h = tanh(v); };
+    const Var y = select(d, x, {branch, branch, branch});
+    CHECK(&y.value() == &h.value());
+    const auto bound = [&] { return h = exp(x); };
+    const Var z = select(d, {bound, bound, bound}, Others::as_scalars);
+    CHECK(&z.value() == &h.value());
+  }
+}
+
 TEST_CASE("a mixture with a hard choice is the selection, with every slope") {
   Rng rng(9);
   const Tensor x0 = rng.normal({2, 3000}), g0 = rng.normal({2, 3000});
