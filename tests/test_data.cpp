@@ -12,6 +12,7 @@
 #include "engine/random.hpp"
 #include "engine/tensor.hpp"
 #include "models/data.hpp"
+#include "tests/folder.hpp"
 
 using namespace argtape;
 namespace fs = std::filesystem;
@@ -22,43 +23,6 @@ std::string data_dir() {
   const char* dir = std::getenv("ARGTAPE_DATA");
   return dir ? dir : ARGTAPE_DATA_DIR;
 }
-
-/// A folder that lasts as long as the test.
-class Folder {
- public:
-  Folder() {
-    std::string name = (fs::temp_directory_path() / "argtape-data-XXXXXX").string();
-    REQUIRE(mkdtemp(name.data()) != nullptr);
-    path_ = name;
-  }
-  ~Folder() {
-    std::error_code ignored;
-    fs::remove_all(path_, ignored);
-  }
-  Folder(const Folder&) = delete;
-  Folder& operator=(const Folder&) = delete;
-
-  std::string path() const { return path_.string(); }
-  std::string operator/(const std::string& name) const { return (path_ / name).string(); }
-
-  std::string write(const std::string& name, const std::string& bytes) const {
-    std::ofstream(path_ / name, std::ios::binary) << bytes;
-    return *this / name;
-  }
-
-  std::string write_gz(const std::string& name, const std::string& bytes) const {
-    const std::string path = *this / name;
-    gzFile file = gzopen(path.c_str(), "wb");
-    REQUIRE(file != nullptr);
-    CHECK(gzwrite(file, bytes.data(), static_cast<unsigned>(bytes.size())) ==
-          static_cast<int>(bytes.size()));
-    CHECK(gzclose(file) == Z_OK);
-    return path;
-  }
-
- private:
-  fs::path path_;
-};
 
 std::string read_bytes(const std::string& path) {
   std::ifstream in(path, std::ios::binary);

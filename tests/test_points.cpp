@@ -1,59 +1,22 @@
 // Points: the readers of CSV and NumPy files, their errors word for word, and made points. Built
 // for both libraries.
 #include <doctest/doctest.h>
-#include <zlib.h>
 
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
-#include <cstdlib>
 #include <cstring>
-#include <filesystem>
-#include <fstream>
 #include <limits>
 #include <stdexcept>
 #include <string>
 #include <vector>
 
 #include "models/points.hpp"
+#include "tests/folder.hpp"
 
 using namespace argtape;
-namespace fs = std::filesystem;
 
 namespace {
-
-// A folder that lasts as long as the test.
-class Folder {
- public:
-  Folder() {
-    std::string name = (fs::temp_directory_path() / "argtape-points-XXXXXX").string();
-    REQUIRE(mkdtemp(name.data()) != nullptr);
-    path_ = name;
-  }
-  ~Folder() {
-    std::error_code ignored;
-    fs::remove_all(path_, ignored);
-  }
-  Folder(const Folder&) = delete;
-  Folder& operator=(const Folder&) = delete;
-
-  std::string operator/(const std::string& name) const { return (path_ / name).string(); }
-  std::string write(const std::string& name, const std::string& bytes) const {
-    std::ofstream(path_ / name, std::ios::binary) << bytes;
-    return *this / name;
-  }
-  std::string write_gz(const std::string& name, const std::string& bytes) const {
-    const std::string path = *this / name;
-    gzFile file = gzopen(path.c_str(), "wb");
-    REQUIRE(file != nullptr);
-    gzwrite(file, bytes.data(), static_cast<unsigned>(bytes.size()));
-    CHECK(gzclose(file) == Z_OK);
-    return path;
-  }
-
- private:
-  fs::path path_;
-};
 
 Tensor csv(const std::string& text) { return read_points(Folder().write("points.csv", text)); }
 
