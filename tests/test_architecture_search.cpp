@@ -231,6 +231,31 @@ TEST_CASE("all operations, and the chosen ones alone, agree on a hard choice") {
   CHECK(cell_losses(network, digits)(3, 5, 2) == doctest::Approx(chosen).epsilon(1e-5));
 }
 
+TEST_CASE("what a choice's entries get, by what is run") {
+  const CellNetwork network = network_of(cell_operations());
+  const Dataset digits = first(6);
+  const std::vector<std::size_t> labels = {3, 5, 2};
+  Tape tape;
+  const Var choice = tape.parameter(one_hot(labels, 6));
+  const auto slopes = [&](CellRuns runs) {
+    return backward(cell_cost(network, digits, runs)(choice))[choice];
+  };
+  const Tensor all = slopes(CellRuns::all), chosen = slopes(CellRuns::chosen),
+               scalars = slopes(CellRuns::chosen_with_scalars);
+  for (std::size_t e = 0; e < 3; ++e) {
+    const std::size_t k = labels[e], other = (k + 1) % 6;
+    CHECK(chosen(e, k) == doctest::Approx(all(e, k)).epsilon(1e-4));
+    CHECK(scalars(e, k) == doctest::Approx(all(e, k)).epsilon(1e-4));
+    CHECK(scalars(e, other) != 0);
+    for (std::size_t j = 0; j < 6; ++j) {
+      if (j == k) continue;
+      CHECK(chosen(e, j) == 0);
+      CHECK(scalars(e, j) == scalars(e, other));
+    }
+  }
+  CHECK(all(0, 1) != 0);
+}
+
 TEST_CASE("the losses of all cells, and their expectation, are those of the choices") {
   const CellNetwork network = network_of({"conv3x3", "none", "max3x3"});
   const Dataset digits = first(5);
@@ -506,21 +531,23 @@ TEST_CASE("the rate of a cell's training falls in a straight line") {
   CHECK(std::abs(by_hand(false).first - loss) > 1e-3);
 }
 
-TEST_CASE("a deck deals each digit once an epoch") {
+TEST_CASE("a deck deals each digit once an epoch, in a new order") {
   DigitBatches deck(first(25), 5, Rng(1));
-  std::vector<double> seen;
-  for (int i = 0; i < 5; ++i) {
-    const Dataset some = deck.next();
-    CHECK(some.size() == 5);
-    for (std::size_t r = 0; r < 5; ++r)
-      for (std::size_t c = 0; c < 64; ++c) seen.push_back(some.images(r, c));
-  }
   const Dataset all = first(25);
-  std::vector<double> expected(all.images.begin(), all.images.end());
-  std::sort(seen.begin(), seen.end());
+  std::vector<double> expected(all.images.begin(), all.images.end()), before;
   std::sort(expected.begin(), expected.end());
-  CHECK(seen == expected);
-  CHECK(deck.next().size() == 5);
+  for (int epoch = 0; epoch < 3; ++epoch) {
+    std::vector<double> seen;
+    for (int i = 0; i < 5; ++i) {
+      const Dataset some = deck.next();
+      CHECK(some.size() == 5);
+      seen.insert(seen.end(), some.images.begin(), some.images.end());
+    }
+    CHECK(seen != before);
+    before = seen;
+    std::sort(seen.begin(), seen.end());
+    CHECK(seen == expected);
+  }
 }
 
 TEST_CASE("what does not fit is refused") {
