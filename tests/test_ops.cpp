@@ -616,7 +616,7 @@ TEST_CASE("average pooling and its gradient, for images wider than a register") 
   };
   const std::vector<Case> cases = {{3, 1, 1}, {5, 1, 2}, {5, 1, 4}, {3, 2, 1}, {2, 1, 1},
                                    {3, 3, 2}, {4, 2, 3}, {2, 2, 0}, {3, 1, 0}};
-  for (std::size_t w : {17, 19})
+  for (const std::size_t w : {std::size_t{17}, std::size_t{19}})
     for (const Case& c : cases) {
       CAPTURE(w);
       CAPTURE(c.window);
