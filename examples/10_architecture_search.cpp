@@ -249,7 +249,7 @@ void Study::show_cells() {
     std::cout << "Better than each of them: " << (above.empty() ? "none" : joined(above, ", "))
               << ".\n";
     if (!within.empty())
-      std::cout << "Among them, so here search does not beat random choice: "
+      std::cout << "Within their range, so here search does not beat random choice: "
                 << joined(within, ", ") << ".\n";
     if (!below.empty())
       std::cout << "Worse than each of them, so here search is worse than random choice: "
@@ -466,7 +466,8 @@ int main(int argc, char** argv) {
       batch = static_cast<int>(settings.batch), channels = static_cast<int>(settings.channels);
   double temperature = 1;
   program.takes_digits();
-  program.option("--methods", only, "some of " + joined(search_methods(), ",") + "; default: all");
+  program.option("--methods", only,
+                 "some of " + joined(search_methods(), ",") + ", with commas; default: all");
   program.option("--steps", steps, "pairs of steps of a search; 0: 400, or 60 with --quick", 0);
   program.option("--warm-up", warm_up,
                  "steps of the weights alone, before; 0: 200, or 40 with --quick", 0);

@@ -24,11 +24,13 @@ inline namespace ARGTAPE_ABI {
 enum class CellRuns { all, chosen, chosen_with_scalars };
 
 /// The mean loss of the digits as a function of the edges' choices (edges, K), or of M such choices
-/// (M, edges, K), which gives M losses. The network's parameters are constants; it and the digits
-/// must outlive the cost. Throws std::invalid_argument for choices of another shape.
+/// (M, edges, K), which gives M losses; soft ones only where all operations run. The network's
+/// parameters are constants; it and the digits must outlive the cost. Throws std::invalid_argument
+/// for choices of another shape.
 Cost cell_cost(const CellNetwork& network, const Dataset& digits, CellRuns runs);
 
-/// The mean loss of the digits under each of the K^3 cells, (K, K, K): each operation is run once
+/// The mean loss of the digits under each of the K^3 cells, (K, K, K), "none" included: each
+/// operation is run once
 /// for each value it may be given.
 Tensor cell_losses(const CellNetwork& network, const Dataset& digits);
 /// Their expectation where each edge draws from softmax(logits), (edges, K).
@@ -46,14 +48,14 @@ Var unrolled_cell_loss(const CellNetwork& network, Var logits, const CellChoice&
                        const Dataset& train, const Dataset& unseen, double xi);
 
 /// The methods, by name. In "darts" each edge is the mixture by softmax(logits) of all its
-/// operations; "darts-second-order" takes the logits' gradient at the weights after the next step
-/// but for Adam, w - xi dL_train/dw on that step's digits, whose own dependence on the logits is
-/// differentiated exactly.
-/// "gumbel-softmax" mixes by a soft sample, "st-all" by a hard one with straight-through
-/// Gumbel-softmax behind it. "gdas" and "gdas-scalars" run the chosen operation alone, with the
-/// others' weights as nothing and as scalars. "score-function" runs the chosen one and reads the
-/// loss, less the mean of earlier ones. "exact" follows the gradient of the expected loss over all
-/// cells, and trains the weights of a sampled one.
+/// operations; "darts-second-order" takes the logits' gradient at the weights after a plain
+/// gradient step in place of Adam's next, w - xi dL_train/dw on the same digits, whose own
+/// dependence on the logits is differentiated exactly. "gumbel-softmax" mixes by a soft sample,
+/// "st-all" by a hard one with straight-through Gumbel-softmax behind it. "gdas" and "gdas-scalars"
+/// run the chosen operation alone, with the others' weights as nothing and as scalars.
+/// "score-function" runs the chosen one and reads the loss, less the mean of earlier ones. "exact"
+/// follows the gradient of the expected loss over all cells, and trains the weights of a sampled
+/// one.
 const std::vector<std::string>& search_methods();
 
 struct SearchSettings {
@@ -62,7 +64,7 @@ struct SearchSettings {
   std::size_t channels = 8, batch = 100;
   std::size_t warm_up = 200;      ///< steps of the weights alone, before
   std::size_t steps = 400;        ///< pairs of a step of the logits and one of the weights
-  double rate = 2e-3;             ///< of Adam, for the weights; and xi
+  double rate = 2e-3;             ///< of Adam, for the weights; and darts-second-order's xi
   double architecture_rate = 0;   ///< of Adam, for the logits; 0: 0.01, and 0.02 for both GDAS
   double tau = 5, tau_end = 0.1;  ///< of Gumbel-softmax: it falls in a straight line
   std::uint64_t seed = 1;

@@ -29,10 +29,11 @@ Dataset halved_images(const Dataset& data);
 /// x 2 pixels, and a dense layer to the classes' logits.
 class CellNetwork {
  public:
-  /// candidates[e] names what edge e may do; the same operation may stand there more than once,
-  /// each with weights of its own. Throws std::invalid_argument for another number of edges, an
-  /// edge without candidates, an unknown operation, no channels, and images of less than 2 x 2
-  /// pixels.
+  /// For images and classes such as the data's. candidates[e] names what edge e may do, of
+  /// cell_operations() (for others see select() and mixture() themselves); the same operation may
+  /// stand there more than once, each with weights of its own. Throws std::invalid_argument for
+  /// another number of edges, an edge without candidates, an unknown operation, no channels, and
+  /// images of less than 2 x 2 pixels.
   CellNetwork(const Dataset& data, std::size_t channels,
               const std::vector<std::vector<std::string>>& candidates, Rng& rng);
 
@@ -45,12 +46,14 @@ class CellNetwork {
     std::size_t first;
     std::vector<std::vector<Branch>> edges;
   };
-  /// Makes a node's value out of the edges that end in it.
+  /// Makes a node's value out of the edges that end in it, as with one choice (1, K) an edge:
+  /// Var y = select(choice[into.first], into.edges[0]), and so on, summed.
   using Combine = std::function<Var(const Into& into)>;
 
-  /// Images (B, height * width) to logits (B, classes); `on_tape` are the parameters there.
+  /// Images (B, height * width) to logits (B, classes); `on_tape` are the parameters there, as
+  /// tape.borrow_parameters() gives them.
   Var operator()(const std::vector<Var>& on_tape, Var images, const Combine& combine) const;
-  /// For one candidate an edge.
+  /// The same where each edge has just one candidate.
   Var operator()(const std::vector<Var>& on_tape, Var images) const;
 
   /// Its parts: node 0; what candidate k of an edge makes of x; the logits from node 2.

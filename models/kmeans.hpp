@@ -1,5 +1,6 @@
 // k-means, three ways: the assignment of points to centres as an argmin node, so that gradient
 // descent and Newton's method move the centres; and Lloyd's algorithm beside it, without a tape.
+// models/kmeans_start.hpp has the centres to start from, models/points.hpp reads points from files.
 //
 // Where no point changes its cluster the loss is a sum of squares, so Newton's step is the jump to
 // the clusters' means: Lloyd's step.
@@ -27,9 +28,9 @@ struct KMeansGraph {
 };
 KMeansGraph kmeans_graph(Var points, Var centres, const Rule& rule);
 
-/// Each point's loss, (n,). With zero() the assignment is a constant. gumbel_softmax(tau) makes it
-/// softmax(-d / tau); straight_through(tau) keeps it hard and passes that softmax's derivative
-/// back. Throws std::invalid_argument for shapes that do not fit.
+/// Each point's loss, (n,). With zero() the assignment is a constant. gumbel_softmax(tau) makes the
+/// assignment softmax(-d / tau), without noise; straight_through(tau) keeps it hard and passes that
+/// softmax's derivative back. Throws std::invalid_argument for shapes that do not fit.
 Var kmeans_loss(Var points, Var centres, const Rule& rule);
 
 /// Who belongs where.
@@ -76,18 +77,18 @@ KMeansStep kmeans_newton_step(const Tensor& points, const Tensor& centres);
 struct KMeansRun {
   Tensor centres;
   KMeansAssignment end;
-  std::size_t iterations = 0;  ///< steps
-  bool stopped = false;        ///< the last step changed nobody's cluster
-  std::vector<std::size_t> step;
-  std::vector<double> loss;   ///< of all points, hard, at those steps; the first is the start's
-  std::size_t relocated = 0;  ///< centres of empty clusters that were moved
-  double seconds = 0;         ///< in the steps, not in looks at the loss that they do not need
+  std::size_t iterations = 0;     ///< steps
+  bool stopped = false;           ///< the last step changed nobody's cluster
+  std::vector<std::size_t> step;  ///< the steps after which the loss was noted; the first is 0
+  std::vector<double> loss;       ///< of all points, hard, then
+  std::size_t relocated = 0;      ///< centres of empty clusters that were moved
+  double seconds = 0;             ///< in the steps, not in looks at the loss that they do not need
 };
 
-/// Steps until a step finds every point in the cluster where the step before found it (that one is
-/// counted too), or `limit` steps. Throws std::invalid_argument for shapes that do not fit, more
-/// centres than points, numbers that are not finite, and points so far apart, or so near, that the
-/// library's Scalar cannot hold the sum of their squared distances.
+/// Steps until one finds every point in the cluster where the step before found it; that one, which
+/// changes nothing, is counted. At most `limit` steps. Throws std::invalid_argument for shapes that
+/// do not fit, more centres than points, numbers that are not finite, and points so far apart, or
+/// so near, that the library's Scalar cannot hold the sum of their squared distances.
 KMeansRun kmeans_lloyd(const Tensor& points, const Tensor& start, std::size_t limit = 300);
 KMeansRun kmeans_newton(const Tensor& points, const Tensor& start, std::size_t limit = 300);
 
@@ -105,7 +106,7 @@ KMeansComparison kmeans_compare(const Tensor& points, const Tensor& start, std::
 struct KMeansDescent {
   enum class By { sgd, adam };
   By by = By::sgd;
-  double rate = 0.5;
+  double rate = 0.5;  ///< for Adam take about a hundredth of the points' spread
   std::size_t steps = 1000;
   std::size_t batch = 0;  ///< points in a step, drawn with replacement; 0: all
   bool summed = false;    ///< the batch's sum in place of its mean
@@ -115,7 +116,7 @@ struct KMeansDescent {
 };
 
 /// The centre of an empty cluster gets no gradient and stays; nothing is relocated. The loss is
-/// noted at each step where it comes for nothing (all points, hard), else at every fifth up to 200,
+/// noted at each step that computes it anyway (all points, hard), else at every fifth up to 200,
 /// and then ever more rarely.
 /// `progress`, if given, is called after each step. Throws as kmeans_lloyd() does, and when
 /// training diverges.

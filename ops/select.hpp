@@ -10,14 +10,26 @@
 namespace argtape {
 inline namespace ARGTAPE_ABI {
 
+// Below, D is the choice, one-hot, with its 1 at k; o_k what branch k gives; g the gradient that
+// arrives at the result y; f'_k the gradient for D_k, from which the choice's rule makes that for
+// the logits; <,> a sum of products, over one example where each has a choice of its own.
+//
+//     Var op = sample(logits, st_gumbel_softmax(tau), rng);  // logits (3,)
+//     Var y = select(op, x, {[](Var v) { return v; }, [&](Var v) { return conv2d(v, w, 1, 1); },
+//                            [](Var v) { return avg_pool2d(v, 3, 1, 1); }});
+//
+// A rule of ops/rule.hpp that keeps the choice hard is needed. With score_function() a branch is
+// credited through the costs that followed, and `others` does not matter.
+
+/// Functions, not Vars: a lambda each, since an op's own name stands for several overloads.
 using Branch = std::function<Var()>;
 using BranchOf = std::function<Var(Var x)>;
 
-/// How the entries D_j of a choice that were not chosen count in select(). Their value is 0 either
-/// way; they differ in the gradient that the choice's rule is given for them.
+/// How the entries of a choice that are 0 count in select(). The result is the same; the gradient
+/// for the logits is not.
 enum class Others {
-  /// y = D_k o_k: f'_k = <g, o_k> for the chosen k, g being the gradient at y, and nothing for the
-  /// others (X. Dong and Y. Yang, "Searching for a robust neural architecture in four GPU hours",
+  /// y = D_k o_k: f'_k = <g, o_k>, and nothing for the others (X. Dong and Y. Yang, "Searching for
+  /// a robust neural architecture in four GPU hours",
   /// CVPR 2019, arXiv 1910.04465, section 3.2: only the sampled operation is differentiated).
   nothing,
   /// y = D_k o_k + sum_{j != k} D_j: f'_j = sum(g) for the others, as if each gave 1. So it is in
@@ -26,15 +38,16 @@ enum class Others {
   as_scalars,
 };
 
-/// The output of the branch that the one-hot choice (K,), or (1, K), chooses of K. The others do
-/// not run: the tape holds nothing of them. The choice passes its gradient on as its own rule says;
-/// score_function() reads the costs as ever. Throws std::invalid_argument for a choice of another
+/// The output of the branch that a choice (K,), or (1, K) as slice() cuts it from several, chooses
+/// for the whole batch. The others do not run: the tape holds nothing of them, and their shapes may
+/// be other ones. Throws std::invalid_argument for a choice of another
 /// shape, as many branches as there are not categories, and a choice that is not one-hot.
 Var select(Var choice, const std::vector<Branch>& branches, Others others = Others::nothing);
 
 /// The same with the branches' input x, and so also for each example by itself: with a choice (B,
 /// K), x being (B, ...), each branch that somebody chose is called once, on the rows of x that
-/// chose it, and must give as many rows, which are put back in order. Throws std::invalid_argument
+/// chose it, and must give as many rows, which are put back in order; it must not look at anything
+/// else that has a row for each example. Throws std::invalid_argument
 /// also for branches whose rows differ in shape.
 Var select(Var choice, Var x, const std::vector<BranchOf>& branches,
            Others others = Others::nothing);
