@@ -9,6 +9,7 @@
 #include "engine/memory.hpp"
 #include "engine/sweep.hpp"
 #include "models/loss_curve.hpp"
+#include "models/require.hpp"
 #include "ops/choice.hpp"
 #include "ops/elementwise.hpp"
 #include "ops/loss.hpp"
@@ -20,10 +21,6 @@
 namespace argtape {
 inline namespace ARGTAPE_ABI {
 namespace {
-
-void require(bool holds, const char* op, const std::string& given, const std::string& need) {
-  if (!holds) throw std::invalid_argument(std::string(op) + ": " + given + "; need " + need);
-}
 
 Var mean_loss(Var logits, const Dataset& digits) {
   return mean(cross_entropy(logits, digits.labels));

@@ -9,6 +9,7 @@
 #include "models/layers.hpp"
 #include "models/loss_curve.hpp"
 #include "models/optimizers.hpp"
+#include "models/require.hpp"
 #include "ops/choice.hpp"
 #include "ops/conv.hpp"
 #include "ops/elementwise.hpp"
@@ -20,10 +21,6 @@
 namespace argtape {
 inline namespace ARGTAPE_ABI {
 namespace {
-
-void require(bool holds, const char* op, const std::string& given, const std::string& need) {
-  if (!holds) throw std::invalid_argument(std::string(op) + ": " + given + "; need " + need);
-}
 
 std::string size_named(const Dataset& data) {
   return "images are " + std::to_string(data.height) + " x " + std::to_string(data.width);

@@ -9,6 +9,7 @@
 #include "models/layers.hpp"
 #include "models/loss_curve.hpp"
 #include "models/optimizers.hpp"
+#include "models/require.hpp"
 #include "ops/choice.hpp"
 #include "ops/conv.hpp"
 #include "ops/elementwise.hpp"
@@ -21,10 +22,6 @@
 namespace argtape {
 inline namespace ARGTAPE_ABI {
 namespace {
-
-void require(bool holds, const char* op, const std::string& given, const char* need) {
-  if (!holds) throw std::invalid_argument(std::string(op) + ": " + given + "; need " + need);
-}
 
 // Calls f(place among the pieces' numbers, place in the image) for each pixel of one image.
 template <class F>

@@ -7,35 +7,36 @@
 
 #include "engine/lanes.hpp"
 #include "engine/parallel.hpp"
+#include "models/require.hpp"
 
 namespace argtape {
 inline namespace ARGTAPE_ABI {
 namespace {
 
-void require(bool holds, const char* op, const std::string& given, const char* needed) {
-  if (!holds) throw std::invalid_argument(std::string(op) + ": " + given + "; need " + needed);
-}
-
 // One zero tensor for each parameter, at the first step; the same parameters later.
 void prepare(const char* op, const std::vector<Tensor>& parameters, const std::vector<Var>& on_tape,
              std::vector<Tensor>& state) {
-  require(parameters.size() == on_tape.size(), op,
-          std::to_string(parameters.size()) + " parameters, " + std::to_string(on_tape.size()) +
-              " of them on the tape",
-          "as many of each");
+  const std::size_t n = parameters.size();
+  // Called in each step: no words before they are needed.
+  if (n != on_tape.size())
+    refuse(op,
+           std::to_string(n) + " parameters, " + std::to_string(on_tape.size()) +
+               " of them on the tape",
+           "as many of each");
   if (state.empty())
     for (const Tensor& p : parameters) state.push_back(zeros(p.shape()));
-  require(state.size() == parameters.size(), op,
-          std::to_string(parameters.size()) + " parameters, " + std::to_string(state.size()) +
-              " in the steps before",
-          "the same ones in each step");
-  for (std::size_t i = 0; i < parameters.size(); ++i)
-    require(
-        parameters[i].shape() == on_tape[i].shape() && parameters[i].shape() == state[i].shape(),
+  if (state.size() != n)
+    refuse(
         op,
-        "parameter " + std::to_string(i) + " is " + str(parameters[i].shape()) + ", on the tape " +
-            str(on_tape[i].shape()) + ", in the steps before " + str(state[i].shape()),
-        "the same shape");
+        std::to_string(n) + " parameters, " + std::to_string(state.size()) + " in the steps before",
+        "the same ones in each step");
+  for (std::size_t i = 0; i < n; ++i)
+    if (parameters[i].shape() != on_tape[i].shape() || parameters[i].shape() != state[i].shape())
+      refuse(op,
+             "parameter " + std::to_string(i) + " is " + str(parameters[i].shape()) +
+                 ", on the tape " + str(on_tape[i].shape()) + ", in the steps before " +
+                 str(state[i].shape()),
+             "the same shape");
 }
 
 // One sweep, and update(i, gradient) for each parameter when its own is complete.
