@@ -5,9 +5,9 @@
 #include <stdexcept>
 #include <vector>
 
-#include "engine/lanes.hpp"
-#include "engine/parallel.hpp"
+#include "engine/simd/lane.hpp"
 #include "engine/sweep.hpp"
+#include "engine/system/parallel.hpp"
 
 namespace argtape {
 inline namespace ARGTAPE_ABI {
@@ -187,20 +187,21 @@ void add_to(Tensor& a, const Tensor& b) {
 
 Var sum_to(Var x, const Shape& shape) {
   return x.tape->record("sum", {x}, sum_to(x.value(), shape),
-                        [](Arrival& at) { at.pass_spread(0); });
+                        [](BackwardContext& ctx) { ctx.pass_spread(0); });
 }
 
 Var broadcast_to(Var x, const Shape& shape) {
-  return x.tape->record("broadcast", {x}, broadcast_to(x.value(), shape),
-                        [](Arrival& at) { at.give(0, sum_to(at.gradient(), at.in(0).shape())); });
+  return x.tape->record("broadcast", {x}, broadcast_to(x.value(), shape), [](BackwardContext& ctx) {
+    ctx.give(0, sum_to(ctx.gradient(), ctx.in(0).shape()));
+  });
 }
 
 Var add_same(Var a, Var b) {
   Tensor sum = a.value();
   add_to(sum, b.value());
-  return a.tape->record("add", {a, b}, std::move(sum), [](Arrival& at) {
-    at.pass(0);
-    at.pass(1);
+  return a.tape->record("add", {a, b}, std::move(sum), [](BackwardContext& ctx) {
+    ctx.pass(0);
+    ctx.pass(1);
   });
 }
 

@@ -6,8 +6,8 @@
 #include <stdexcept>
 #include <string>
 
-#include "engine/lanes.hpp"
-#include "engine/parallel.hpp"
+#include "engine/simd/lane.hpp"
+#include "engine/system/parallel.hpp"
 
 namespace argtape {
 inline namespace ARGTAPE_ABI {

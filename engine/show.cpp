@@ -31,7 +31,7 @@ const char* edge_style(Flow flow, bool wanted) {
   return "color=black";
 }
 
-// backward_once() has given some values back.
+// backward_and_release() has given some values back.
 std::string shown_shape(const Node& n) { return n.value ? str(n.value->shape()) : "(given back)"; }
 
 }  // namespace

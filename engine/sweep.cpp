@@ -6,7 +6,7 @@
 #include <unordered_map>
 
 #include "engine/broadcast.hpp"
-#include "engine/parallel.hpp"
+#include "engine/system/parallel.hpp"
 
 namespace argtape {
 inline namespace ARGTAPE_ABI {
@@ -23,12 +23,12 @@ class Sweep {
   using Take = std::function<void(Var, Tensor&)>;
   // With `take` it is the tape's last sweep, which gives back what it has passed.
   void run(const Take* take = nullptr);
-  void visit(std::uint32_t i, Arrival& at);
+  void visit(std::uint32_t i, BackwardContext& ctx);
   Gradients numbers();
   std::vector<Var> vars(Inputs wrt);
 
  private:
-  friend class Arrival;
+  friend class BackwardContext;
   enum class Way : std::uint8_t { same, spread, reshaped };
   static constexpr std::uint32_t kNone = ~std::uint32_t{0};
 
@@ -54,19 +54,20 @@ class Sweep {
   }
   void add_numbers(std::uint32_t i, Tensor&& g);
   void add_copy(std::uint32_t i, const Tensor& g);
-  void hand_on(const Arrival& at, std::uint32_t in, Way way, bool last);
+  void hand_on(const BackwardContext& ctx, std::uint32_t in, Way way, bool last);
   void add_var(std::uint32_t i, Var g);
-  void settle(Arrival& at);
+  void settle(BackwardContext& ctx);
   // Notes that input i of the node has a gradient of the costs that the node's own came from.
-  void mark_path(const Arrival& at, std::size_t i) {
-    const auto& from = at.node_->op.reads_costs ? feeds_ : paths_;
+  void mark_path(const BackwardContext& ctx, std::size_t i) {
+    const auto& from = ctx.node_->op.needs_costs ? feeds_ : paths_;
     for (std::size_t w = 0; w < words_; ++w)
-      paths_[at.node_->inputs[i] * words_ + w] |= from[at.index_ * words_ + w];
+      paths_[ctx.node_->inputs[i] * words_ + w] |= from[ctx.index_ * words_ + w];
   }
   void truncate() {
     while (tape_.nodes_.size() > mark_) tape_.nodes_.pop_back();
   }
-  [[noreturn]] void wrong_shape(const Arrival& at, std::uint32_t in, const Shape& given) const;
+  [[noreturn]] void wrong_shape(const BackwardContext& ctx, std::uint32_t in,
+                                const Shape& given) const;
 
   Tape& tape_;
   const bool recorded_, looking_, was_recording_;
@@ -124,7 +125,7 @@ Sweep::Sweep(const char* name, Inputs costs, Inputs keep, Inputs weights, bool r
       words_((costs.size() + 63) / 64) {
   if (tape_.spent_)
     throw std::logic_error(std::string(name) +
-                           ": backward_once() has swept this tape; need a new one");
+                           ": backward_and_release() has swept this tape; need a new one");
   if (weights.size() != 0 && weights.size() != costs.size())
     throw std::invalid_argument(std::string(name) + ": " + std::to_string(weights.size()) +
                                 " weights for " + std::to_string(costs.size()) +
@@ -239,7 +240,7 @@ void Sweep::run(const Take* take) {
     else
       add_numbers(i, weights_.empty() ? ones(costs_[c].shape()) : Tensor(weights_[c].value()));
   }
-  Arrival at;
+  BackwardContext at;
   at.sweep_ = this;
   at.tape_ = &tape_;
   for (std::uint32_t i = count_; i-- > 0;) {
@@ -248,7 +249,7 @@ void Sweep::run(const Take* take) {
   }
 }
 
-void Sweep::visit(std::uint32_t i, Arrival& at) {
+void Sweep::visit(std::uint32_t i, BackwardContext& ctx) {
   const std::uint64_t* feeds = &feeds_[i * words_];
   if (std::all_of(feeds, feeds + words_, [](std::uint64_t w) { return w == 0; }) || !visits(i))
     return;
@@ -261,12 +262,12 @@ void Sweep::visit(std::uint32_t i, Arrival& at) {
       throw NoPath(n.op.name +
                    ": no differentiable path from this choice to the cost; use "
                    "score_function(), or make the path differentiable");
-    if (here || n.op.reads_costs) {
-      at.node_ = &n;
-      at.index_ = i;
-      at.gradient_ = recorded_ && here ? var_[i] : Var{};
-      n.backward(at);
-      settle(at);
+    if (here || n.op.needs_costs) {
+      ctx.node_ = &n;
+      ctx.index_ = i;
+      ctx.gradient_ = recorded_ && here ? var_[i] : Var{};
+      n.backward(ctx);
+      settle(ctx);
     }
   }
   if (!recorded_ && here && slot_[i] != kNone && !n.parameter && (keeps_.empty() || !keeps_[i]))
@@ -312,19 +313,19 @@ void Sweep::add_copy(std::uint32_t i, const Tensor& g) {
 }
 
 // The node's own gradient, on to an input.
-void Sweep::hand_on(const Arrival& at, std::uint32_t in, Way way, bool last) {
-  const Shape &shape = tape_.nodes_[in].value->shape(), &from = at.out().shape();
+void Sweep::hand_on(const BackwardContext& ctx, std::uint32_t in, Way way, bool last) {
+  const Shape &shape = tape_.nodes_[in].value->shape(), &from = ctx.out().shape();
   if ((way == Way::spread && !broadcasts_to(from, shape)) ||
       (way == Way::reshaped && size_of(from) != size_of(shape)))
-    wrong_shape(at, in, from);
-  const bool alike = way == Way::spread || (way == Way::same && shape == at.out().shape());
-  const Tensor& own = alike ? pool_[slot_[at.index_]] : whole(at.index_);
+    wrong_shape(ctx, in, from);
+  const bool alike = way == Way::spread || (way == Way::same && shape == ctx.out().shape());
+  const Tensor& own = alike ? pool_[slot_[ctx.index_]] : whole(ctx.index_);
   if (!alike && way == Way::same) {
-    if (!broadcasts_to(shape, own.shape())) wrong_shape(at, in, own.shape());
+    if (!broadcasts_to(shape, own.shape())) wrong_shape(ctx, in, own.shape());
     return add_numbers(in, sum_to(own, shape));
   }
-  if (last && slot_[in] == kNone && (keeps_.empty() || !keeps_[at.index_])) {
-    std::swap(slot_[in], slot_[at.index_]);  // nobody else will ask for it
+  if (last && slot_[in] == kNone && (keeps_.empty() || !keeps_[ctx.index_])) {
+    std::swap(slot_[in], slot_[ctx.index_]);  // nobody else will ask for it
     if (way == Way::reshaped) pool_[slot_[in]].reshape(shape);
     return;
   }
@@ -335,31 +336,31 @@ void Sweep::add_var(std::uint32_t i, Var g) { var_[i] = arrived(i) ? add_same(va
 
 // What a backward gave is added up only when it is done, so that its last use of a value may take
 // it instead of copying it.
-void Sweep::settle(Arrival& at) {
+void Sweep::settle(BackwardContext& ctx) {
   for (std::size_t k = 0; k < given_.size(); ++k) {
-    const std::uint32_t in = at.node_->inputs[given_[k].input];
+    const std::uint32_t in = ctx.node_->inputs[given_[k].input];
     const Var g = given_[k].gradient;
     const Shape& shape = tape_.nodes_[in].value->shape();
     if (recorded_) {
-      Var v = g.tape ? g : at.gradient();
+      Var v = g.tape ? g : ctx.gradient();
       if (given_[k].way == Way::spread) v = broadcast_to(v, shape);
-      if (!broadcasts_to(shape, v.shape())) wrong_shape(at, in, v.shape());
+      if (!broadcasts_to(shape, v.shape())) wrong_shape(ctx, in, v.shape());
       add_var(in, v.shape() == shape ? v : sum_to(v, shape));
       continue;
     }
     const auto is_own = [&](const Given& o) {
-      return !o.gradient.tape || (at.gradient_.tape && o.gradient.index == at.gradient_.index);
+      return !o.gradient.tape || (ctx.gradient_.tape && o.gradient.index == ctx.gradient_.index);
     };
     const bool own = is_own(given_[k]);
     const bool last =
         std::none_of(given_.begin() + static_cast<std::ptrdiff_t>(k) + 1, given_.end(),
                      [&](const Given& o) { return own ? is_own(o) : o.gradient.index == g.index; });
     if (own) {
-      hand_on(at, in, given_[k].way, last);
+      hand_on(ctx, in, given_[k].way, last);
       continue;
     }
     if (g.shape() != shape) {
-      if (!broadcasts_to(shape, g.shape())) wrong_shape(at, in, g.shape());
+      if (!broadcasts_to(shape, g.shape())) wrong_shape(ctx, in, g.shape());
       add_numbers(in, sum_to(g.value(), shape));
       continue;
     }
@@ -373,25 +374,25 @@ void Sweep::settle(Arrival& at) {
   if (!recorded_) truncate();
 }
 
-void Sweep::wrong_shape(const Arrival& at, std::uint32_t in, const Shape& given) const {
-  const auto& inputs = at.node_->inputs;
+void Sweep::wrong_shape(const BackwardContext& ctx, std::uint32_t in, const Shape& given) const {
+  const auto& inputs = ctx.node_->inputs;
   const auto i = std::find(inputs.begin(), inputs.end(), in) - inputs.begin();
-  throw std::logic_error(at.op() + ": backward gave a gradient of shape " + str(given) +
+  throw std::logic_error(ctx.op() + ": backward gave a gradient of shape " + str(given) +
                          " for input " + std::to_string(i) + " of shape " +
                          str(tape_.nodes_[in].value->shape()));
 }
 
-bool Arrival::wants(std::size_t i) const { return sweep_->wants(node_->inputs[i]); }
-bool Arrival::recorded() const { return sweep_->recorded_; }
-bool Arrival::has_gradient() const { return sweep_->arrived(index_); }
+bool BackwardContext::wants(std::size_t i) const { return sweep_->wants(node_->inputs[i]); }
+bool BackwardContext::recorded() const { return sweep_->recorded_; }
+bool BackwardContext::has_gradient() const { return sweep_->arrived(index_); }
 
-Var Arrival::gradient() {
+Var BackwardContext::gradient() {
   require_gradient();
   if (!gradient_.tape) gradient_ = tape_->borrow_constant(numbers(), "gradient");
   return gradient_;
 }
 
-const Tensor& Arrival::numbers() const {
+const Tensor& BackwardContext::numbers() const {
   if (recorded())
     throw std::logic_error(
         op() +
@@ -401,19 +402,19 @@ const Tensor& Arrival::numbers() const {
   return sweep_->whole(index_);
 }
 
-const Tensor& Arrival::compact() const {
+const Tensor& BackwardContext::compact() const {
   if (recorded()) return numbers();  // which says what is wrong
   require_gradient();
   return sweep_->pool_[sweep_->slot_[index_]];
 }
 
-void Arrival::require_gradient() const {
+void BackwardContext::require_gradient() const {
   if (!has_gradient())
     throw std::logic_error(
         op() + ": backward asked for a gradient, but none arrived; ask has_gradient() first");
 }
 
-void Arrival::give(std::size_t i, Var gradient) {
+void BackwardContext::give(std::size_t i, Var gradient) {
   if (!wants(i)) return;
   if (gradient.tape != tape_)
     throw std::logic_error(op() + ": backward gave a gradient that stands on another tape");
@@ -421,22 +422,22 @@ void Arrival::give(std::size_t i, Var gradient) {
   sweep_->mark_path(*this, i);
 }
 
-void Arrival::give(std::size_t i, Tensor&& gradient) {
+void BackwardContext::give(std::size_t i, Tensor&& gradient) {
   if (wants(i)) give(i, tape_->constant(std::move(gradient), "gradient"));
 }
 
-void Arrival::pass(std::size_t i) {
+void BackwardContext::pass(std::size_t i) {
   if (!wants(i)) return;
   sweep_->given_.push_back({static_cast<std::uint32_t>(i), Var{}});
   sweep_->mark_path(*this, i);
 }
 
-void Arrival::pass_spread(std::size_t i) {
+void BackwardContext::pass_spread(std::size_t i) {
   pass(i);
   if (wants(i)) sweep_->given_.back().way = Sweep::Way::spread;
 }
 
-void Arrival::pass_reshaped(std::size_t i) {
+void BackwardContext::pass_reshaped(std::size_t i) {
   if (recorded())
     throw std::logic_error(
         op() + ": backward asked for pass_reshaped() in a recorded sweep; ask recorded() first");
@@ -444,7 +445,7 @@ void Arrival::pass_reshaped(std::size_t i) {
   if (wants(i)) sweep_->given_.back().way = Sweep::Way::reshaped;
 }
 
-Arrival::Sink Arrival::sink(std::size_t i) {
+BackwardContext::Sink BackwardContext::sink(std::size_t i) {
   if (recorded())
     throw std::logic_error(op() +
                            ": backward asked for sink() in a recorded sweep; ask recorded() first");
@@ -454,20 +455,20 @@ Arrival::Sink Arrival::sink(std::size_t i) {
   return {t.data(), fresh};
 }
 
-bool Arrival::looking() const { return sweep_->looking_; }
+bool BackwardContext::dry_run() const { return sweep_->looking_; }
 
-std::vector<Arrival::Fed> Arrival::costs_fed() const {
+std::vector<BackwardContext::DownstreamCost> BackwardContext::downstream_costs() const {
   const std::uint64_t* feeds = &sweep_->feeds_[index_ * sweep_->words_];
-  std::vector<Fed> fed;
+  std::vector<DownstreamCost> fed;
   for (std::size_t c = 0; c < sweep_->costs_.size(); ++c)
     if (feeds[c / 64] >> (c % 64) & 1)
       fed.push_back({sweep_->costs_[c], sweep_->weights_.empty() ? Var{} : sweep_->weights_[c]});
   return fed;
 }
 
-Tensor Arrival::costs(const Shape& rows) const {
+Tensor BackwardContext::costs(const Shape& rows) const {
   Tensor total = zeros(rows);
-  for (const Fed& fed : costs_fed()) {
+  for (const DownstreamCost& fed : downstream_costs()) {
     Tensor cost = fed.cost.value();
     if (fed.weight.tape) cost *= fed.weight.value();
     // Sum what the choices do not tell apart, then hand the rest to every choice below.
@@ -525,12 +526,12 @@ Gradients backward(Inputs costs, Inputs also, Inputs weights) {
   return sweep.numbers();
 }
 
-void backward_once(Inputs costs, const std::function<void(Var, Tensor&)>& take) {
-  Sweep sweep("backward_once", costs, {}, {}, false);
+void backward_and_release(Inputs costs, const std::function<void(Var, Tensor&)>& take) {
+  Sweep sweep("backward_and_release", costs, {}, {}, false);
   sweep.run(&take);
 }
 
-Gradients look(Inputs costs, Inputs also) {
+Gradients dry_run(Inputs costs, Inputs also) {
   Sweep sweep("look", costs, also, {}, false, true);
   sweep.run();
   return sweep.numbers();

@@ -24,7 +24,7 @@ class NoPath : public std::invalid_argument {
 /// What the sweep knows when it reaches a node. A backward gives one gradient for each input that
 /// wants one, written in Vars: then it can be differentiated again, and serves for numbers too. A
 /// hot op adds a shortcut for the case !recorded(), on plain arrays.
-class Arrival {
+class BackwardContext {
  public:
   Var in(std::size_t i) const { return tape_->var(node_->inputs[i]); }
   Var out() const { return tape_->var(index_); }
@@ -68,12 +68,12 @@ class Arrival {
   /// below it. Throws std::invalid_argument if a cost does not line up.
   Tensor costs(const Shape& rows) const;
   /// The costs this node feeds, one by one; `weight` is empty where all count alike.
-  struct Fed {
+  struct DownstreamCost {
     Var cost, weight;
   };
-  std::vector<Fed> costs_fed() const;
+  std::vector<DownstreamCost> downstream_costs() const;
   /// Whether the sweep is just looking, for a report: what learns from costs must not learn now.
-  bool looking() const;
+  bool dry_run() const;
   const std::string& op() const { return node_->op.name; }
   Counts& counts() const { return tape_->counts; }
 
@@ -93,7 +93,7 @@ class Gradients {
   /// The gradient for one of the tape's parameters (or of the Vars asked for): zeros if nothing
   /// arrived. Throws std::invalid_argument for any other Var.
   const Tensor& operator[](Var v) const;
-  /// Whether a gradient arrived at all; stop_report() (engine/stop.hpp) says why not.
+  /// Whether a gradient arrived at all; stop_report() (engine/report.hpp) says why not.
   bool reached(Var v) const;
 
  private:
@@ -122,10 +122,11 @@ Gradients backward(Inputs costs, Inputs also = {}, Inputs weights = {});
 /// included, but for those of the costs and the parameters. After it, other values may not be read
 /// (std::logic_error), nor the tape be swept.
 /// If it throws, some parameters have been handed over and others not.
-void backward_once(Inputs costs, const std::function<void(Var parameter, Tensor& gradient)>& take);
+void backward_and_release(Inputs costs,
+                          const std::function<void(Var parameter, Tensor& gradient)>& take);
 
 /// The same without leaving a trace: nothing is counted, and no baseline learns.
-Gradients look(Inputs costs, Inputs also = {});
+Gradients dry_run(Inputs costs, Inputs also = {});
 
 /// The same for `wrt`, recorded on the tape, so that the gradients can be differentiated again, to
 /// any order. Draws and rules count as they stand: the gradient of an estimate is the derivative of

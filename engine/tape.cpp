@@ -15,7 +15,7 @@ Scalar Var::item() const {
 void refuse_value(Var v) {
   if (!v.tape)
     throw std::invalid_argument("value: the Var is empty; need one that an op or a tape gave");
-  throw std::logic_error("value: backward_once() has given back the value of " +
+  throw std::logic_error("value: backward_and_release() has given back the value of " +
                          v.tape->node(v.index).op.name + " (node " + std::to_string(v.index) +
                          "); read it before, or sweep with backward()");
 }
@@ -83,8 +83,8 @@ Var Tape::append(Op&& op, Inputs inputs, Value&& value, Backward&& backward) {
   }
   if (recording_) {
     const bool useful = gradient && n.op.flow != Flow::cut;
-    n.wants_gradient = useful && !n.op.reads_costs;
-    n.wants_costs = costs || (useful && (n.op.reads_costs || n.op.refuses_no_path));
+    n.wants_gradient = useful && !n.op.needs_costs;
+    n.wants_costs = costs || (useful && (n.op.needs_costs || n.op.refuses_no_path));
     if (useful) n.backward = std::move(backward);
   }
   return var(index);

@@ -10,14 +10,14 @@
 #include <type_traits>
 #include <vector>
 
-#include "chunked.hpp"
+#include "system/stable_vector.hpp"
 #include "tensor.hpp"
 
 namespace argtape {
 inline namespace ARGTAPE_ABI {
 
 class Tape;
-class Arrival;
+class BackwardContext;
 
 /// A value on a tape: a tape and an index, copied freely. It is valid as long as its tape.
 struct Var {
@@ -58,7 +58,7 @@ enum class Flow : std::uint8_t {
 struct Op {
   std::string name;  ///< as shown in messages and pictures: "matmul", "sample[reinmax]"
   Flow flow = Flow::exact;
-  bool reads_costs = false;  ///< its backward asks for the costs the node feeds, not for a gradient
+  bool needs_costs = false;  ///< its backward asks for the costs the node feeds, not for a gradient
   bool refuses_no_path = false;  ///< feeding a cost without a differentiable path to it is an error
 
   const char* why_cut = "";  ///< for Flow::cut, in words for the stop report
@@ -68,7 +68,7 @@ struct Op {
 };
 
 /// The backward of a node: called once in a sweep, with what has arrived there (engine/sweep.hpp).
-using Backward = std::function<void(Arrival&)>;
+using Backward = std::function<void(BackwardContext&)>;
 
 /// What a tape has counted since it was made, in examples (rows of a batch), not in calls.
 struct Counts {
@@ -157,9 +157,9 @@ class Tape {
     return Tensor(value);
   }
 
-  Chunked<Node> nodes_;
+  StableVector<Node> nodes_;
   std::vector<std::uint32_t> parameters_;
-  bool spent_ = false;     // by backward_once()
+  bool spent_ = false;     // by backward_and_release()
   bool recording_ = true;  // false while a sweep computes gradients as plain numbers
 };
 

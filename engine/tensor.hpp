@@ -12,8 +12,8 @@
 #include <string>
 #include <vector>
 
-#include "memory.hpp"
 #include "scalar.hpp"
+#include "system/memory.hpp"
 
 namespace argtape {
 inline namespace ARGTAPE_ABI {
@@ -21,7 +21,7 @@ inline namespace ARGTAPE_ABI {
 /// A dense array of Scalar, row-major, of any rank. Tensor{2, 3} is the vector (2, 3);
 /// zeros({2, 3}) is a matrix. All of xtensor works on it; for
 /// its views include <xtensor/xview.hpp>.
-using Tensor = xt::xarray_container<xt::uvector<Scalar, Recycler<Scalar>>,
+using Tensor = xt::xarray_container<xt::uvector<Scalar, CachingAllocator<Scalar>>,
                                     xt::layout_type::row_major, xt::svector<std::size_t, 4>>;
 
 /// The length of each axis; {} is the shape of a single number.

@@ -9,9 +9,9 @@ using namespace argtape;
 // sin x: the value, and beneath it what goes back. Written in Vars, it can be differentiated again.
 Var sine(Var x) {
   Tensor y = xt::sin(x.value());
-  return x.tape->record("sine", {x}, y, [](Arrival& at) {
-    const Var x = at.in(0), g = at.gradient();
-    at.give(0, g * sine(x + std::acos(-1.0) / 2));  // sin' x = cos x = sin(x + pi/2)
+  return x.tape->record("sine", {x}, y, [](BackwardContext& ctx) {
+    const Var x = ctx.in(0), g = ctx.gradient();
+    ctx.give(0, g * sine(x + std::acos(-1.0) / 2));  // sin' x = cos x = sin(x + pi/2)
   });
 }
 

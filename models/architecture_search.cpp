@@ -6,17 +6,17 @@
 #include <numeric>
 #include <stdexcept>
 
-#include "engine/memory.hpp"
 #include "engine/sweep.hpp"
-#include "models/loss_curve.hpp"
+#include "engine/system/memory.hpp"
 #include "models/require.hpp"
+#include "models/training/loss_curve.hpp"
 #include "ops/choice.hpp"
 #include "ops/elementwise.hpp"
 #include "ops/loss.hpp"
 #include "ops/reduce.hpp"
-#include "ops/schedule.hpp"
 #include "ops/shape.hpp"
 #include "ops/softmax.hpp"
+#include "ops/temperature.hpp"
 
 namespace argtape {
 inline namespace ARGTAPE_ABI {
@@ -36,7 +36,7 @@ CellNetwork::Combine by_choice(Var choice, CellRuns runs) {
       const Var weights = slice(choice, 0, into.first, into.first + edges);
       return mixture(reshape(weights, {branches.size()}), branches);
     }
-    const Others others = runs == CellRuns::chosen ? Others::nothing : Others::as_scalars;
+    const Unchosen others = runs == CellRuns::chosen ? Unchosen::nothing : Unchosen::as_scalars;
     Var total;
     for (std::size_t e = 0; e < edges; ++e) {
       const std::size_t row = into.first + e;

@@ -10,10 +10,10 @@
 #include <string>
 #include <vector>
 
-#include "../ops/cost.hpp"
-#include "../ops/rule.hpp"
+#include "../ops/expectation.hpp"
+#include "../ops/rules/rule.hpp"
 #include "cell.hpp"
-#include "optimizers.hpp"
+#include "training/optimisers.hpp"
 
 namespace argtape {
 inline namespace ARGTAPE_ABI {

@@ -6,15 +6,16 @@
 #include <numeric>
 #include <stdexcept>
 
-#include "models/layers.hpp"
-#include "models/loss_curve.hpp"
-#include "models/optimizers.hpp"
 #include "models/require.hpp"
+#include "models/training/layers.hpp"
+#include "models/training/loss_curve.hpp"
+#include "models/training/optimisers.hpp"
 #include "ops/choice.hpp"
 #include "ops/conv.hpp"
 #include "ops/elementwise.hpp"
 #include "ops/linalg.hpp"
 #include "ops/loss.hpp"
+#include "ops/pool.hpp"
 #include "ops/reduce.hpp"
 #include "ops/shape.hpp"
 

@@ -9,7 +9,7 @@
 
 #include "../engine/random.hpp"
 #include "../ops/select.hpp"
-#include "data.hpp"
+#include "data/data.hpp"
 
 namespace argtape {
 inline namespace ARGTAPE_ABI {

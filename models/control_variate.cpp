@@ -6,10 +6,10 @@
 #include <utility>
 
 #include "engine/sweep.hpp"
-#include "models/layers.hpp"
+#include "models/training/layers.hpp"
 #include "ops/choice.hpp"
-#include "ops/conditional.hpp"
 #include "ops/elementwise.hpp"
+#include "ops/gumbel_posterior.hpp"
 #include "ops/linalg.hpp"
 #include "ops/reduce.hpp"
 #include "ops/shape.hpp"

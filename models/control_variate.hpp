@@ -4,8 +4,8 @@
 #include <memory>
 #include <vector>
 
-#include "../ops/method.hpp"
-#include "optimizers.hpp"
+#include "../ops/methods/method.hpp"
+#include "training/optimisers.hpp"
 
 namespace argtape {
 inline namespace ARGTAPE_ABI {

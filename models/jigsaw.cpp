@@ -6,15 +6,16 @@
 #include <stdexcept>
 
 #include "engine/sweep.hpp"
-#include "models/layers.hpp"
-#include "models/loss_curve.hpp"
-#include "models/optimizers.hpp"
 #include "models/require.hpp"
+#include "models/training/layers.hpp"
+#include "models/training/loss_curve.hpp"
+#include "models/training/optimisers.hpp"
 #include "ops/choice.hpp"
 #include "ops/conv.hpp"
 #include "ops/elementwise.hpp"
 #include "ops/linalg.hpp"
 #include "ops/loss.hpp"
+#include "ops/pool.hpp"
 #include "ops/reduce.hpp"
 #include "ops/shape.hpp"
 #include "ops/sinkhorn.hpp"
@@ -173,7 +174,7 @@ JigsawRun train_jigsaw(const Split& data, const JigsawSettings& settings, std::s
     const Var items = tape.borrow_constant(puzzles.shuffled, "pieces");
     const Var p = sample_matching(network(weights, items), rule, noise);
     const Var cost = mean(
-        squared_error(place(p, items), tape.borrow_constant(puzzles.whole, "whole")), {-2, -1});
+        squared_error(permute(p, items), tape.borrow_constant(puzzles.whole, "whole")), {-2, -1});
     curve.add(run.steps, mean(cost).item());
     run.residual = residual(p.value());
     adam.step(network.parameters, weights, cost / static_cast<double>(settings.batch));
@@ -198,8 +199,8 @@ JigsawRun train_jigsaw(const Split& data, const JigsawSettings& settings, std::s
       found[from * n + r / n * n + places[r]] = puzzles.order[r];
     if (from >= pictures) continue;
     shuffled.push_back(puzzles.shuffled);
-    soft.push_back(place(matching(logits, rule), items).value());
-    hard.push_back(place(p, items).value());
+    soft.push_back(permute(matching(logits, rule), items).value());
+    hard.push_back(permute(p, items).value());
   }
   run.score = score_jigsaw(test, found);
   const auto first = [&](const Tensor& pieces) {

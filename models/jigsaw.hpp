@@ -9,7 +9,7 @@
 #include <vector>
 
 #include "../ops/matching.hpp"
-#include "data.hpp"
+#include "data/data.hpp"
 
 namespace argtape {
 inline namespace ARGTAPE_ABI {

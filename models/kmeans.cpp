@@ -7,9 +7,9 @@
 #include <numeric>
 
 #include "engine/sweep.hpp"
-#include "models/counted.hpp"
+#include "models/data/counted.hpp"
 #include "models/kmeans_points.hpp"
-#include "models/optimizers.hpp"
+#include "models/training/optimisers.hpp"
 #include "ops/choice.hpp"
 #include "ops/distance.hpp"
 #include "ops/elementwise.hpp"

@@ -1,6 +1,7 @@
 // k-means, three ways: the assignment of points to centres as an argmin node, so that gradient
 // descent and Newton's method move the centres; and Lloyd's algorithm beside it, without a tape.
-// models/kmeans_start.hpp has the centres to start from, models/points.hpp reads points from files.
+// models/kmeans_start.hpp has the centres to start from, models/data/points.hpp reads points from
+// files.
 //
 // Where no point changes its cluster the loss is a sum of squares, so Newton's step is the jump to
 // the clusters' means: Lloyd's step.
@@ -16,7 +17,7 @@
 #include <vector>
 
 #include "../engine/tape.hpp"
-#include "../ops/rule.hpp"
+#include "../ops/rules/rule.hpp"
 
 namespace argtape {
 inline namespace ARGTAPE_ABI {

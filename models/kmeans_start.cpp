@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <cstdint>
 
-#include "models/counted.hpp"
+#include "models/data/counted.hpp"
 #include "models/kmeans.hpp"
 #include "models/kmeans_points.hpp"
 

@@ -6,9 +6,9 @@
 #include <optional>
 #include <string>
 
-#include "../ops/cost.hpp"
-#include "../ops/method.hpp"
-#include "../ops/rule.hpp"
+#include "../ops/expectation.hpp"
+#include "../ops/methods/method.hpp"
+#include "../ops/rules/rule.hpp"
 
 namespace argtape {
 inline namespace ARGTAPE_ABI {

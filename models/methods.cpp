@@ -6,8 +6,8 @@
 
 #include "models/control_variate.hpp"
 #include "models/nvil.hpp"
-#include "ops/binary.hpp"
-#include "ops/without_replacement.hpp"
+#include "ops/methods/antithetic.hpp"
+#include "ops/methods/without_replacement.hpp"
 
 namespace argtape {
 inline namespace ARGTAPE_ABI {

@@ -4,7 +4,7 @@
 #include <string>
 #include <vector>
 
-#include "../ops/method.hpp"
+#include "../ops/methods/method.hpp"
 
 namespace argtape {
 inline namespace ARGTAPE_ABI {

@@ -4,9 +4,9 @@
 #include <memory>
 #include <vector>
 
-#include "../ops/method.hpp"
-#include "layers.hpp"
-#include "optimizers.hpp"
+#include "../ops/methods/method.hpp"
+#include "training/layers.hpp"
+#include "training/optimisers.hpp"
 
 namespace argtape {
 inline namespace ARGTAPE_ABI {

@@ -8,8 +8,8 @@
 
 #include "engine/broadcast.hpp"
 #include "engine/sweep.hpp"
-#include "models/loss_curve.hpp"
-#include "models/optimizers.hpp"
+#include "models/training/loss_curve.hpp"
+#include "models/training/optimisers.hpp"
 #include "ops/elementwise.hpp"
 #include "ops/hungarian.hpp"
 #include "ops/loss.hpp"
@@ -51,7 +51,7 @@ Permutations permutations(const std::string& method, const SortingSettings& sett
   const std::size_t repeats = settings.repeats;
   return [=](Var output, Rng& rng) {
     if (!draws) return matching(output, rule);
-    if (!rule.needs_repeats) return sample_matching(output, rule, rng);
+    if (!rule.needs_multiple_samples) return sample_matching(output, rule, rng);
     const Shape& s = output.shape();
     return sample_matching(broadcast(output, {repeats, s[0], s[1], s[2]}), rule, rng);
   };
@@ -136,7 +136,7 @@ SortingRun train_sorting(std::size_t n, const std::string& method, const Sorting
   // Streams of their own: every method sees the same lists, whatever it draws.
   Rng rng(settings.seed), numbers(settings.seed, 0, 1), noise(settings.seed, 0, 2);
   Mlp network({1, settings.hidden, by_scores(method) ? 1 : n}, rng, glorot_uniform());
-  const Permutations permute = permutations(method, settings);
+  const Permutations soft_permutation = permutations(method, settings);
   const bool soft = method == "gumbel-sinkhorn" || by_scores(method);
   Adam adam(settings.rate);
 
@@ -152,10 +152,10 @@ SortingRun train_sorting(std::size_t n, const std::string& method, const Sorting
     const std::vector<Var> weights = tape.borrow_parameters(network.parameters);
     const Var items = tape.constant(reshaped(x, {settings.batch, n, 1}), "numbers");
     const Var target = tape.constant(reshaped(in_order(x), {settings.batch, n, 1}), "in order");
-    const Var p = permute(network(weights, items), noise);
+    const Var p = soft_permutation(network(weights, items), noise);
     // One cost a list. Adam does not mind the factor that a mean would bring; a rule that moves the
     // logits along the gradient would.
-    const Var cost = sum(squared_error(place(p, items), target), {-2, -1});
+    const Var cost = sum(squared_error(permute(p, items), target), {-2, -1});
     curve.add(run.steps, sum(cost).item() / static_cast<double>(cost.value().size()));
     if (soft) run.residual = residual(p.value());
     adam.step(network.parameters, weights, cost);

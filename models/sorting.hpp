@@ -10,7 +10,7 @@
 #include <vector>
 
 #include "../ops/matching.hpp"
-#include "layers.hpp"
+#include "training/layers.hpp"
 
 namespace argtape {
 inline namespace ARGTAPE_ABI {

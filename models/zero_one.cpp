@@ -4,9 +4,9 @@
 #include <chrono>
 #include <stdexcept>
 
-#include "engine/stop.hpp"
+#include "engine/report.hpp"
 #include "engine/sweep.hpp"
-#include "models/optimizers.hpp"
+#include "models/training/optimisers.hpp"
 #include "ops/choice.hpp"
 #include "ops/elementwise.hpp"
 #include "ops/loss.hpp"
@@ -57,7 +57,8 @@ BatchCost batch_cost(const std::string& method, const ZeroOneSettings& settings,
   const std::size_t repeats = settings.repeats;
   return [=](Var logits, const std::vector<std::size_t>& labels, std::size_t step, Rng& rng) {
     if (!draws) return zero_one_loss(argmax(logits, rule.at(step)), labels);
-    if (!rule.needs_repeats) return zero_one_loss(sample(logits, rule.at(step), rng), labels);
+    if (!rule.needs_multiple_samples)
+      return zero_one_loss(sample(logits, rule.at(step), rng), labels);
     const Var many = broadcast(logits, {repeats, logits.shape()[0], logits.shape()[1]});
     return zero_one_loss(sample(many, rule.at(step), rng), labels) / static_cast<double>(repeats);
   };

@@ -6,9 +6,9 @@
 #include <string>
 #include <vector>
 
-#include "../ops/rule.hpp"
-#include "data.hpp"
-#include "layers.hpp"
+#include "../ops/rules/rule.hpp"
+#include "data/data.hpp"
+#include "training/layers.hpp"
 
 namespace argtape {
 inline namespace ARGTAPE_ABI {

@@ -5,12 +5,12 @@
 #include <memory>
 #include <stdexcept>
 
-#include "engine/parallel.hpp"
 #include "engine/sweep.hpp"
-#include "ops/axis.hpp"
+#include "engine/system/parallel.hpp"
 #include "ops/elementwise.hpp"
-#include "ops/node.hpp"
-#include "ops/rows.hpp"
+#include "ops/kernels/axis.hpp"
+#include "ops/kernels/row_kernels.hpp"
+#include "ops/rules/decision.hpp"
 #include "ops/softmax.hpp"
 
 namespace argtape {
@@ -57,24 +57,25 @@ const Decision kChoice = {1, [](Var x) { return argmax(x, zero()); },
 // The node itself, along the last axis. `noise` is empty for argmax.
 Var choose(const std::string& verb, Var logits, const Rule& rule, Var noise) {
   const bool drawn = noise.tape != nullptr;
-  Op op = op_with(verb, rule, Behind::choice, drawn, "sample");
+  Op op = op_with(verb, rule, AppliesTo::choice, drawn, "sample");
   Tensor value = chosen(op.name, logits.value(), drawn ? noise.value().data() : nullptr,
                         static_cast<Scalar>(rule.soft_tau));
-  const auto backward = [kept = std::make_shared<const Rule>(rule)](Arrival& at) {
-    Tape& tape = *at.out().tape;
-    const Var logits = at.in(0);
-    if (kept->reads == Reads::gradient) {
+  const auto backward = [kept = std::make_shared<const Rule>(rule)](BackwardContext& ctx) {
+    Tape& tape = *ctx.out().tape;
+    const Var logits = ctx.in(0);
+    if (kept->needs == Needs::gradient) {
       const Shape& shape = logits.shape();
-      at.counts().backwards += logits.value().size() / shape[shape.size() - 1];
+      ctx.counts().backwards += logits.value().size() / shape[shape.size() - 1];
     }
-    if (kept->shortcut && !at.recorded()) return kept->shortcut(at);
-    const Var noise = at.inputs() == 2 ? at.in(1) : tape.constant(0.0);
+    if (kept->shortcut && !ctx.recorded()) return kept->shortcut(ctx);
+    const Var noise = ctx.inputs() == 2 ? ctx.in(1) : tape.constant(0.0);
     const bool soft = kept->soft_tau > 0;
-    const Var d = soft ? tape.constant(chosen(at.op(), logits.value(),
-                                              at.inputs() == 2 ? noise.value().data() : nullptr, 0),
-                                       "choice")
-                       : tape.borrow_constant(at.out().value(), "choice");
-    at.give(0, kept->backward({logits, noise, at.out(), d, &kChoice}, at));
+    const Var d = soft
+                      ? tape.constant(chosen(ctx.op(), logits.value(),
+                                             ctx.inputs() == 2 ? noise.value().data() : nullptr, 0),
+                                      "choice")
+                      : tape.borrow_constant(ctx.out().value(), "choice");
+    ctx.give(0, kept->backward({logits, noise, ctx.out(), d, &kChoice}, ctx));
   };
   return drawn ? logits.tape->record(std::move(op), {logits, noise}, std::move(value), backward)
                : logits.tape->record(std::move(op), {logits}, std::move(value), backward);

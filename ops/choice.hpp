@@ -1,10 +1,11 @@
 // The choices: argmax, argmin and sample, nodes without a derivative. Each takes the rule that
-// stands in for it (ops/rule.hpp), and there is no default: the reader must say what is to happen.
+// stands in for it (ops/rules/rule.hpp), and there is no default: the reader must say what is to
+// happen.
 #pragma once
 
 #include "../engine/random.hpp"
 #include "../engine/tape.hpp"
-#include "rule.hpp"
+#include "rules/rule.hpp"
 
 namespace argtape {
 inline namespace ARGTAPE_ABI {

@@ -5,17 +5,17 @@
 #include <stdexcept>
 #include <vector>
 
-#include "engine/lanes.hpp"
-#include "engine/parallel.hpp"
+#include "engine/simd/lane.hpp"
 #include "engine/sweep.hpp"
-#include "ops/row_product.hpp"
-#include "ops/windows.hpp"
+#include "engine/system/parallel.hpp"
+#include "ops/kernels/conv_geometry.hpp"
+#include "ops/kernels/gather_gemm.hpp"
 
 namespace argtape {
 inline namespace ARGTAPE_ABI {
 namespace {
 
-using Starts = std::vector<std::size_t, Recycler<std::size_t>>;
+using Starts = std::vector<std::size_t, CachingAllocator<std::size_t>>;
 
 Starts starts_at(std::size_t count, std::size_t distance) {
   Starts starts(count);
@@ -34,7 +34,7 @@ class Patches {
   static constexpr std::size_t kScratch = std::size_t{1} << 17;  // numbers, of one matrix
 
   // `beside`: as many rows may have a matrix that is kept beside this one.
-  Patches(const Windows& s, std::size_t beside)
+  Patches(const ConvGeometry& s, std::size_t beside)
       : pitch(s.stride == 1 ? s.padded_width() : s.ow),
         band(std::clamp<std::size_t>(
             kScratch / std::max<std::size_t>(std::max(s.kernel(), beside) * pitch, 1), 1, s.oh)),
@@ -126,7 +126,7 @@ class Patches {
       for (std::size_t i = 0; i < s_.h; ++i, image += s_.w)
         f(inside + i * s_.padded_width(), image, s_.w);
   }
-  const Windows s_;
+  const ConvGeometry s_;
   Starts starts_;
   Tensor padded_;
   const Scalar* source_ = nullptr;
@@ -134,7 +134,7 @@ class Patches {
 };
 
 // Images are cut among threads so that each has this many terms to add at least.
-std::size_t images_of_grain(const Windows& s, std::size_t o) {
+std::size_t images_of_grain(const ConvGeometry& s, std::size_t o) {
   return std::max<std::size_t>(1, (std::size_t{1} << 20) / (o * s.kernel() * s.places() + 1));
 }
 
@@ -150,8 +150,8 @@ std::size_t whole_lanes(std::size_t n) { return (n + kLane - 1) / kLane * kLane;
 
 // o planes for each image, with stride 1: w, of o rows, times the windows; written to `to` or added
 // to it.
-void correlate_straight(const Windows& s, std::size_t o, const Scalar* x, const Left& w, Scalar* to,
-                        bool fresh) {
+void correlate_straight(const ConvGeometry& s, std::size_t o, const Scalar* x, const Left& w,
+                        Scalar* to, bool fresh) {
   parallel_for(s.n, images_of_grain(s, o), [&](std::size_t begin, std::size_t end) {
     Patches patches(s, o);
     const bool direct = patches.pitch == s.ow;
@@ -160,7 +160,7 @@ void correlate_straight(const Windows& s, std::size_t o, const Scalar* x, const 
       patches.read(x + k * s.image());
       patches.bands([&](std::size_t i, std::size_t rows) {
         Scalar* y = to + k * o * s.places() + i * s.ow;
-        row_product(o, patches.length(rows), s.kernel(), w, patches.rows(i),
+        gather_gemm(o, patches.length(rows), s.kernel(), w, patches.rows(i),
                     direct ? y : part.data(), direct ? s.places() : patches.most, direct && !fresh);
         if (direct) return;
         for (std::size_t channel = 0; channel < o; ++channel)
@@ -173,8 +173,8 @@ void correlate_straight(const Windows& s, std::size_t o, const Scalar* x, const 
 }
 
 // The same with any stride: the windows' transpose times w's.
-void correlate_turned(const Windows& s, std::size_t o, const Scalar* x, const Left& w, Scalar* to,
-                      bool fresh) {
+void correlate_turned(const ConvGeometry& s, std::size_t o, const Scalar* x, const Left& w,
+                      Scalar* to, bool fresh) {
   const std::size_t width = whole_lanes(o);
   Tensor turned = zeros({s.kernel() * width});
   for (std::size_t channel = 0; channel < o; ++channel)
@@ -188,7 +188,7 @@ void correlate_turned(const Windows& s, std::size_t o, const Scalar* x, const Le
     for (std::size_t k = begin; k < end; ++k) {
       patches.read(x + k * s.image());
       patches.bands([&](std::size_t i, std::size_t rows) {
-        row_product(rows * s.ow, width, s.kernel(), patches.columns(i, windows),
+        gather_gemm(rows * s.ow, width, s.kernel(), patches.columns(i, windows),
                     {turned.data(), w_rows.data()}, part.data(), width, false);
         turn(part.data(), width, o, rows * s.ow, to + k * o * s.places() + i * s.ow, s.places(),
              fresh);
@@ -197,7 +197,7 @@ void correlate_turned(const Windows& s, std::size_t o, const Scalar* x, const Le
   });
 }
 
-void correlate(const Windows& s, std::size_t o, const Scalar* x, const Left& w, Scalar* to,
+void correlate(const ConvGeometry& s, std::size_t o, const Scalar* x, const Left& w, Scalar* to,
                bool fresh) {
   // In terms to add, as measured: straight ahead the columns that count for nothing cost time too;
   // turned, the rest of the last lane of channels does, and each number turned back costs 32.
@@ -211,10 +211,10 @@ void correlate(const Windows& s, std::size_t o, const Scalar* x, const Left& w, 
 // A convolution of images with o kernels, and the two products that are its derivatives, written to
 // `to` or added to it. Each takes whole images or whole rows of w, so that the sums do not depend
 // on the number of threads.
-struct Convolution : Windows {
+struct Convolution : ConvGeometry {
   std::size_t o;
   Convolution(const Shape& x, const Shape& w, std::size_t stride, std::size_t padding)
-      : Windows("conv2d", x, w[2], w[3], stride, padding), o(w[0]) {}
+      : ConvGeometry("conv2d", x, w[2], w[3], stride, padding), o(w[0]) {}
 
   // y = w times the windows.
   void y(const Scalar* x, const Scalar* w, Scalar* to, bool fresh) const {
@@ -256,7 +256,7 @@ struct Convolution : Windows {
         const Scalar* from = y + k * o * places() + i * ow;
         for (std::size_t channel = 0; channel < o; ++channel, from += places())
           for (std::size_t j = 0; j < rows * ow; ++j) turned.data()[j * width + channel] = from[j];
-        row_product(end - begin, width, rows * ow, patches.rows(i, begin, windows),
+        gather_gemm(end - begin, width, rows * ow, patches.rows(i, begin, windows),
                     {turned.data(), y_rows.data()}, total.data(), width, true);
       });
     }
@@ -298,8 +298,8 @@ struct Convolution : Windows {
   // x with stride 1: the windows of y, with as much padding as a kernel reaches over the edge,
   // times the kernels turned by half a circle.
   void mirrored(const Scalar* y, const Scalar* w, Scalar* to, bool fresh) const {
-    Windows back = *this;
-    back.c = o, back.h = oh, back.w = ow, back.oh = h, back.ow = Windows::w;
+    ConvGeometry back = *this;
+    back.c = o, back.h = oh, back.w = ow, back.oh = h, back.ow = ConvGeometry::w;
     back.above = u - 1 - above, back.beside = v - 1 - beside;
     const std::size_t window = u * v;
     const Starts rows = starts_at(c, window);
@@ -328,7 +328,7 @@ struct Convolution : Windows {
                 Patches::copy_or_add(from + channel * places() + r * ow, ow,
                                      spread.data() + channel * patches.most + r * patches.pitch,
                                      true);
-          row_product(kernel(), patches.length(rows), o, {w, w_rows.data(), w_columns.data()},
+          gather_gemm(kernel(), patches.length(rows), o, {w, w_rows.data(), w_columns.data()},
                       {direct ? from : spread.data(), y_rows.data()}, columns.data(), patches.most,
                       false);
           patches.add(i, rows, columns.data());
@@ -345,57 +345,57 @@ Var conv_x(Var y, Var w, const Convolution& conv);
 Var conv_w(Var x, Var y, const Convolution& conv);
 
 template <class F>
-void into(Arrival& at, std::size_t i, F f) {
-  if (!at.wants(i)) return;
-  const auto [to, fresh] = at.sink(i);
+void into(BackwardContext& ctx, std::size_t i, F f) {
+  if (!ctx.wants(i)) return;
+  const auto [to, fresh] = ctx.sink(i);
   f(to, fresh);
 }
 
 Var conv_y(Var x, Var w, const Convolution& conv) {
   Tensor y = uninitialised({conv.n, conv.o, conv.oh, conv.ow});
   conv.y(x.value().data(), w.value().data(), y.data(), true);
-  return x.tape->record("conv2d", {x, w}, std::move(y), [conv](Arrival& at) {
-    const Var x = at.in(0), w = at.in(1);
-    if (at.recorded()) {
-      if (at.wants(0)) at.give(0, conv_x(at.gradient(), w, conv));
-      if (at.wants(1)) at.give(1, conv_w(x, at.gradient(), conv));
+  return x.tape->record("conv2d", {x, w}, std::move(y), [conv](BackwardContext& ctx) {
+    const Var x = ctx.in(0), w = ctx.in(1);
+    if (ctx.recorded()) {
+      if (ctx.wants(0)) ctx.give(0, conv_x(ctx.gradient(), w, conv));
+      if (ctx.wants(1)) ctx.give(1, conv_w(x, ctx.gradient(), conv));
       return;
     }
-    const Scalar *g = at.numbers().data(), *p = x.value().data(), *q = w.value().data();
-    into(at, 0, [&](Scalar* to, bool fresh) { conv.x(g, q, to, fresh); });
-    into(at, 1, [&](Scalar* to, bool fresh) { conv.w(p, g, to, fresh); });
+    const Scalar *g = ctx.numbers().data(), *p = x.value().data(), *q = w.value().data();
+    into(ctx, 0, [&](Scalar* to, bool fresh) { conv.x(g, q, to, fresh); });
+    into(ctx, 1, [&](Scalar* to, bool fresh) { conv.w(p, g, to, fresh); });
   });
 }
 
 Var conv_x(Var y, Var w, const Convolution& conv) {
-  Tensor x = uninitialised({conv.n, conv.c, conv.h, conv.Windows::w});
+  Tensor x = uninitialised({conv.n, conv.c, conv.h, conv.ConvGeometry::w});
   conv.x(y.value().data(), w.value().data(), x.data(), true);
-  return y.tape->record("conv2d to x", {y, w}, std::move(x), [conv](Arrival& at) {
-    const Var y = at.in(0), w = at.in(1);
-    if (at.recorded()) {
-      if (at.wants(0)) at.give(0, conv_y(at.gradient(), w, conv));
-      if (at.wants(1)) at.give(1, conv_w(at.gradient(), y, conv));
+  return y.tape->record("conv2d to x", {y, w}, std::move(x), [conv](BackwardContext& ctx) {
+    const Var y = ctx.in(0), w = ctx.in(1);
+    if (ctx.recorded()) {
+      if (ctx.wants(0)) ctx.give(0, conv_y(ctx.gradient(), w, conv));
+      if (ctx.wants(1)) ctx.give(1, conv_w(ctx.gradient(), y, conv));
       return;
     }
-    const Scalar *g = at.numbers().data(), *p = y.value().data(), *q = w.value().data();
-    into(at, 0, [&](Scalar* to, bool fresh) { conv.y(g, q, to, fresh); });
-    into(at, 1, [&](Scalar* to, bool fresh) { conv.w(g, p, to, fresh); });
+    const Scalar *g = ctx.numbers().data(), *p = y.value().data(), *q = w.value().data();
+    into(ctx, 0, [&](Scalar* to, bool fresh) { conv.y(g, q, to, fresh); });
+    into(ctx, 1, [&](Scalar* to, bool fresh) { conv.w(g, p, to, fresh); });
   });
 }
 
 Var conv_w(Var x, Var y, const Convolution& conv) {
   Tensor w = uninitialised({conv.o, conv.c, conv.u, conv.v});
   conv.w(x.value().data(), y.value().data(), w.data(), true);
-  return x.tape->record("conv2d to w", {x, y}, std::move(w), [conv](Arrival& at) {
-    const Var x = at.in(0), y = at.in(1);
-    if (at.recorded()) {
-      if (at.wants(0)) at.give(0, conv_x(y, at.gradient(), conv));
-      if (at.wants(1)) at.give(1, conv_y(x, at.gradient(), conv));
+  return x.tape->record("conv2d to w", {x, y}, std::move(w), [conv](BackwardContext& ctx) {
+    const Var x = ctx.in(0), y = ctx.in(1);
+    if (ctx.recorded()) {
+      if (ctx.wants(0)) ctx.give(0, conv_x(y, ctx.gradient(), conv));
+      if (ctx.wants(1)) ctx.give(1, conv_y(x, ctx.gradient(), conv));
       return;
     }
-    const Scalar *g = at.numbers().data(), *p = x.value().data(), *q = y.value().data();
-    into(at, 0, [&](Scalar* to, bool fresh) { conv.x(q, g, to, fresh); });
-    into(at, 1, [&](Scalar* to, bool fresh) { conv.y(p, g, to, fresh); });
+    const Scalar *g = ctx.numbers().data(), *p = x.value().data(), *q = y.value().data();
+    into(ctx, 0, [&](Scalar* to, bool fresh) { conv.x(q, g, to, fresh); });
+    into(ctx, 1, [&](Scalar* to, bool fresh) { conv.y(p, g, to, fresh); });
   });
 }
 

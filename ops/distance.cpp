@@ -3,9 +3,9 @@
 #include <algorithm>
 #include <stdexcept>
 
-#include "engine/lanes.hpp"
-#include "engine/parallel.hpp"
+#include "engine/simd/lane.hpp"
 #include "engine/sweep.hpp"
+#include "engine/system/parallel.hpp"
 #include "ops/elementwise.hpp"
 #include "ops/linalg.hpp"
 #include "ops/reduce.hpp"
@@ -84,12 +84,12 @@ void add_difference(std::size_t d, Scalar* to, Scalar g, const Scalar* p, const 
 
 // The gradient 2 sum_j g_ij (x_i - c_j) for x, or 2 sum_i g_ij (c_j - x_i) for the centres. Either
 // way a piece of the result sums in the same order, however the work was cut.
-void backward_of(Arrival& at) {
-  const Tensor &g = at.numbers(), &x = at.in(0).value(), &c = at.in(1).value();
+void backward_of(BackwardContext& ctx) {
+  const Tensor &g = ctx.numbers(), &x = ctx.in(0).value(), &c = ctx.in(1).value();
   const std::size_t n = x.shape()[0], d = x.shape()[1], k = c.shape()[0];
   for (std::size_t which : {std::size_t{0}, std::size_t{1}}) {
-    if (!at.wants(which)) continue;
-    const auto [data, fresh] = at.sink(which);
+    if (!ctx.wants(which)) continue;
+    const auto [data, fresh] = ctx.sink(which);
     Scalar* to = data;
     if (fresh) std::fill_n(to, (which ? k : n) * d, Scalar{0});
     const auto rows = [&](std::size_t begin, std::size_t end) {
@@ -116,20 +116,20 @@ Var squared_distances(Var x, Var centres) {
                                 "; need (n, d) and (k, d)");
   return tape_of("squared_distances", {x, centres})
       .record("squared_distances", {x, centres}, distances(x.value(), centres.value()),
-              [](Arrival& at) {
-                if (!at.recorded()) return backward_of(at);
-                const Shape& shape = at.in(1).shape();
+              [](BackwardContext& ctx) {
+                if (!ctx.recorded()) return backward_of(ctx);
+                const Shape& shape = ctx.in(1).shape();
                 if (shape[0] == 0) return;
                 // Both are counted from the first centre: the products would lose the digits of
                 // points far from 0.
                 Tensor first = uninitialised({1, shape[1]});
-                std::copy_n(at.in(1).value().data(), shape[1], first.data());
-                const Var g = at.gradient(), origin = g.tape->constant(std::move(first), "origin"),
-                          x = at.in(0) - origin, c = at.in(1) - origin;
-                if (at.wants(0)) at.give(0, 2 * (sum(g, {1}, true) * x - matmul(g, c)));
-                if (!at.wants(1)) return;
+                std::copy_n(ctx.in(1).value().data(), shape[1], first.data());
+                const Var g = ctx.gradient(), origin = g.tape->constant(std::move(first), "origin"),
+                          x = ctx.in(0) - origin, c = ctx.in(1) - origin;
+                if (ctx.wants(0)) ctx.give(0, 2 * (sum(g, {1}, true) * x - matmul(g, c)));
+                if (!ctx.wants(1)) return;
                 const Var g_transposed = transpose(g);
-                at.give(1, 2 * (sum(g_transposed, {1}, true) * c - matmul(g_transposed, x)));
+                ctx.give(1, 2 * (sum(g_transposed, {1}, true) * c - matmul(g_transposed, x)));
               });
 }
 

@@ -2,8 +2,8 @@
 
 #include <stdexcept>
 
-#include "ops/map.hpp"
-#include "ops/number.hpp"
+#include "ops/kernels/dual.hpp"
+#include "ops/kernels/elementwise_kernel.hpp"
 
 namespace argtape {
 inline namespace ARGTAPE_ABI {
@@ -34,9 +34,9 @@ Var operator+(Var a, Var b) {
   Tensor y = uninitialised(broadcast_shape("add", a.shape(), b.shape()));
   map_broadcast(
       y.shape(), y.data(), false, [](auto p, auto q) { return p + q; }, a.value(), b.value());
-  return tape_of("add", {a, b}).record("add", {a, b}, std::move(y), [](Arrival& at) {
-    at.pass(0);
-    at.pass(1);
+  return tape_of("add", {a, b}).record("add", {a, b}, std::move(y), [](BackwardContext& ctx) {
+    ctx.pass(0);
+    ctx.pass(1);
   });
 }
 
@@ -246,10 +246,10 @@ Var where(Var condition, Var a, Var b) {
       y.shape(), y.data(), false,
       [](Lane c, Lane p, Lane q) { return xsimd::select(c == Lane(0), q, p); }, condition.value(),
       a.value(), b.value());
-  return tape.record("where", {condition, a, b}, std::move(y), [](Arrival& at) {
-    const Var c = at.in(0), zero = c.tape->constant(0.0);
-    if (at.wants(1)) at.give(1, where(c, at.gradient(), zero));
-    if (at.wants(2)) at.give(2, where(c, zero, at.gradient()));
+  return tape.record("where", {condition, a, b}, std::move(y), [](BackwardContext& ctx) {
+    const Var c = ctx.in(0), zero = c.tape->constant(0.0);
+    if (ctx.wants(1)) ctx.give(1, where(c, ctx.gradient(), zero));
+    if (ctx.wants(2)) ctx.give(2, where(c, zero, ctx.gradient()));
   });
 }
 

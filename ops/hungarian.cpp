@@ -5,8 +5,8 @@
 #include <limits>
 #include <stdexcept>
 
-#include "engine/parallel.hpp"
-#include "ops/pairs.hpp"
+#include "engine/system/parallel.hpp"
+#include "ops/kernels/assignment_checks.hpp"
 
 namespace argtape {
 inline namespace ARGTAPE_ABI {

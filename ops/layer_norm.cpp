@@ -4,11 +4,11 @@
 #include <cmath>
 #include <stdexcept>
 
-#include "engine/parallel.hpp"
 #include "engine/sweep.hpp"
+#include "engine/system/parallel.hpp"
 #include "ops/elementwise.hpp"
+#include "ops/kernels/row_kernels.hpp"
 #include "ops/reduce.hpp"
-#include "ops/rows.hpp"
 
 namespace argtape {
 inline namespace ARGTAPE_ABI {
@@ -32,14 +32,14 @@ constexpr std::size_t kBlock = 256;
 // For a row n = (x - mean) / deviation, with y = gain n + bias:
 // dx = (gain g - <gain g> - n <gain g n>) / deviation, <> being the mean over the row;
 // dgain = g n and dbias = g, summed over the rows.
-void pass_back(Arrival& at, const Tensor& moments) {
-  const Tensor &x = at.in(0).value(), &g = at.numbers();
-  const Scalar* gain = at.in(1).value().data();
+void pass_back(BackwardContext& ctx, const Tensor& moments) {
+  const Tensor &x = ctx.in(0).value(), &g = ctx.numbers();
+  const Scalar* gain = ctx.in(1).value().data();
   const std::size_t length = x.shape()[x.shape().size() - 1], rows = x.size() / length,
                     blocks = (rows + kBlock - 1) / kBlock;
   const auto n = static_cast<double>(length);
-  const bool to_x = at.wants(0), to_gain = at.wants(1), to_bias = at.wants(2);
-  const Arrival::Sink sink = to_x ? at.sink(0) : Arrival::Sink{nullptr, false};
+  const bool to_x = ctx.wants(0), to_gain = ctx.wants(1), to_bias = ctx.wants(2);
+  const BackwardContext::Sink sink = to_x ? ctx.sink(0) : BackwardContext::Sink{nullptr, false};
   Tensor gains = zeros({to_gain ? blocks : 0, length}),
          biases = zeros({to_bias ? blocks : 0, length});
   const auto pass_row = [&](std::size_t r) {
@@ -67,7 +67,7 @@ void pass_back(Arrival& at, const Tensor& moments) {
     for (std::size_t r = begin * kBlock; r < std::min(rows, end * kBlock); ++r) pass_row(r);
   });
   const auto pass_sums = [&](std::size_t input, const Tensor& sums) {
-    const auto [to, fresh] = at.sink(input);
+    const auto [to, fresh] = ctx.sink(input);
     for (std::size_t i = 0; i < length; ++i) {
       double total = 0;
       for (std::size_t b = 0; b < blocks; ++b)
@@ -115,15 +115,15 @@ Var layer_norm(Var x, Var gain, Var bias, double epsilon) {
     }
   });
   return x.tape->record("layer_norm", {x, gain, bias}, std::move(y),
-                        [moments = std::move(moments), epsilon](Arrival& at) {
-                          if (!at.recorded()) return pass_back(at, moments);
-                          const Var g = at.gradient(), c = centred(at.in(0)),
+                        [moments = std::move(moments), epsilon](BackwardContext& ctx) {
+                          if (!ctx.recorded()) return pass_back(ctx, moments);
+                          const Var g = ctx.gradient(), c = centred(ctx.in(0)),
                                     s = scale_of(c, epsilon);
-                          const Var n = c * s, u = g * at.in(1);
-                          if (at.wants(0))
-                            at.give(0, s * (centred(u) - n * mean(u * n, {-1}, true)));
-                          if (at.wants(1)) at.give(1, g * n);
-                          at.give(2, g);
+                          const Var n = c * s, u = g * ctx.in(1);
+                          if (ctx.wants(0))
+                            ctx.give(0, s * (centred(u) - n * mean(u * n, {-1}, true)));
+                          if (ctx.wants(1)) ctx.give(1, g * n);
+                          ctx.give(2, g);
                         });
 }
 

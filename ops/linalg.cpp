@@ -5,7 +5,7 @@
 
 #include "engine/broadcast.hpp"
 #include "engine/sweep.hpp"
-#include "ops/blas.hpp"
+#include "ops/kernels/blas.hpp"
 #include "ops/shape.hpp"
 
 namespace argtape {
@@ -96,27 +96,27 @@ Var product(const char* op, Var a, bool ta, Var b, bool tb, Var shift = {}) {
   Tensor y = shift.tape ? broadcast_to(shift.value(), shape) : uninitialised(shape);
   Stack(ta, tb, n, m, k, p, q, shape)
       .run(a.value().data(), b.value().data(), y.data(), !shift.tape);
-  const auto backward = [ta, tb](Arrival& at) {
-    const Var a = at.in(0), b = at.in(1);
-    if (at.inputs() == 3) at.pass(2);
-    if (at.recorded()) {
-      const Var g = at.gradient();
+  const auto backward = [ta, tb](BackwardContext& ctx) {
+    const Var a = ctx.in(0), b = ctx.in(1);
+    if (ctx.inputs() == 3) ctx.pass(2);
+    if (ctx.recorded()) {
+      const Var g = ctx.gradient();
       const auto times = [](Var p, bool tp, Var q, bool tq) {
         return product("matmul", p, tp, q, tq);
       };
-      if (at.wants(0)) at.give(0, ta ? times(b, tb, g, true) : times(g, false, b, !tb));
-      if (at.wants(1)) at.give(1, tb ? times(g, true, a, ta) : times(a, !ta, g, false));
+      if (ctx.wants(0)) ctx.give(0, ta ? times(b, tb, g, true) : times(g, false, b, !tb));
+      if (ctx.wants(1)) ctx.give(1, tb ? times(g, true, a, ta) : times(a, !ta, g, false));
       return;
     }
     // Straight into the gradients, summed over the axes that an input was stretched along.
-    const auto into = [&at](std::size_t i, const Tensor& p, bool tp, const Tensor& q, bool tq) {
-      if (!at.wants(i)) return;
-      const Shape &s = at.in(i).shape(), &t = p.shape();
-      const auto [to, fresh] = at.sink(i);
+    const auto into = [&ctx](std::size_t i, const Tensor& p, bool tp, const Tensor& q, bool tq) {
+      if (!ctx.wants(i)) return;
+      const Shape &s = ctx.in(i).shape(), &t = p.shape();
+      const auto [to, fresh] = ctx.sink(i);
       Stack(tp, tq, s[s.size() - 2], s[s.size() - 1], t[t.size() - (tp ? 2 : 1)], t, q.shape(), s)
           .run(p.data(), q.data(), to, fresh);
     };
-    const Tensor& g = at.numbers();
+    const Tensor& g = ctx.numbers();
     ta ? into(0, b.value(), tb, g, true) : into(0, g, false, b.value(), !tb);
     tb ? into(1, g, true, a.value(), ta) : into(1, a.value(), !ta, g, false);
   };

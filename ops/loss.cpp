@@ -6,12 +6,12 @@
 #include <stdexcept>
 #include <utility>
 
-#include "engine/parallel.hpp"
 #include "engine/sweep.hpp"
+#include "engine/system/parallel.hpp"
 #include "ops/elementwise.hpp"
-#include "ops/map.hpp"
+#include "ops/kernels/elementwise_kernel.hpp"
+#include "ops/kernels/row_kernels.hpp"
 #include "ops/reduce.hpp"
-#include "ops/rows.hpp"
 #include "ops/shape.hpp"
 #include "ops/softmax.hpp"
 
@@ -42,29 +42,30 @@ Var cross_entropy(Var logits, const std::vector<std::size_t>& labels) {
       y.data()[r] = totals[r] - x[r * k + labels[r]];
     }
   });
-  return logits.tape->record("cross_entropy", {logits}, std::move(y), [kept, k](Arrival& at) {
-    const Var x = at.in(0);
-    if (at.recorded()) {
-      Shape column = x.shape();
-      column[column.size() - 1] = 1;
-      const Var hit = x.tape->constant(reshaped(one_hot(kept->first, k), x.shape()), "labels");
-      return at.give(0, reshape(at.gradient(), column) * (softmax(x) - hit));
-    }
-    const auto [to, fresh] = at.sink(0);
-    const auto& [labels, totals] = *kept;
-    const Scalar* slope = at.numbers().data();
-    const auto rows = [&, &labels = labels, total_of = totals.data(), sink = to, add = !fresh](
-                          std::size_t begin, std::size_t end) {
-      for (std::size_t r = begin; r < end; ++r) {
-        const Scalar* row = x.value().data() + r * k;
-        const Lane total(total_of[r]), scale(slope[r]);
-        map_lanes(
-            k, sink + r * k, add, [=](Lane v) { return scale * lane_exp(v - total); }, row);
-        sink[r * k + labels[r]] -= slope[r];
-      }
-    };
-    parallel_for(labels.size(), rows_of_grain(k), rows);
-  });
+  return logits.tape->record(
+      "cross_entropy", {logits}, std::move(y), [kept, k](BackwardContext& ctx) {
+        const Var x = ctx.in(0);
+        if (ctx.recorded()) {
+          Shape column = x.shape();
+          column[column.size() - 1] = 1;
+          const Var hit = x.tape->constant(reshaped(one_hot(kept->first, k), x.shape()), "labels");
+          return ctx.give(0, reshape(ctx.gradient(), column) * (softmax(x) - hit));
+        }
+        const auto [to, fresh] = ctx.sink(0);
+        const auto& [labels, totals] = *kept;
+        const Scalar* slope = ctx.numbers().data();
+        const auto rows = [&, &labels = labels, total_of = totals.data(), sink = to, add = !fresh](
+                              std::size_t begin, std::size_t end) {
+          for (std::size_t r = begin; r < end; ++r) {
+            const Scalar* row = x.value().data() + r * k;
+            const Lane total(total_of[r]), scale(slope[r]);
+            map_lanes(
+                k, sink + r * k, add, [=](Lane v) { return scale * lane_exp(v - total); }, row);
+            sink[r * k + labels[r]] -= slope[r];
+          }
+        };
+        parallel_for(labels.size(), rows_of_grain(k), rows);
+      });
 }
 
 namespace {
@@ -143,16 +144,18 @@ Var kl_categorical_uniform(Var q_logits) {
     }
   });
   return q_logits.tape->record(
-      "kl_categorical_uniform", {q_logits}, std::move(y), [=](Arrival& at) {
-        const Var l = at.in(0);
-        if (at.recorded()) {
+      "kl_categorical_uniform", {q_logits}, std::move(y), [=](BackwardContext& ctx) {
+        const Var l = ctx.in(0);
+        if (ctx.recorded()) {
           const Var log_q = log_softmax(l), q = exp(log_q), terms = weighted(q, log_q);
           Shape column = l.shape();
           column[column.size() - 1] = 1;
-          return at.give(0, reshape(at.gradient(), column) * (terms - q * sum(terms, {-1}, true)));
+          return ctx.give(0,
+                          reshape(ctx.gradient(), column) * (terms - q * sum(terms, {-1}, true)));
         }
-        const Scalar *x = l.value().data(), *y = at.out().value().data(), *g = at.numbers().data();
-        const auto [to, fresh] = at.sink(0);
+        const Scalar *x = l.value().data(), *y = ctx.out().value().data(),
+                     *g = ctx.numbers().data();
+        const auto [to, fresh] = ctx.sink(0);
         const auto rows = [=, sink = to, add = !fresh](std::size_t begin, std::size_t end) {
           for (std::size_t r = begin; r < end; ++r) {
             const Lane total(logsumexp_row(x + r * k, k)), mean(y[r] - shift), slope(g[r]);
@@ -165,7 +168,7 @@ Var kl_categorical_uniform(Var q_logits) {
                 x + r * k);
           }
         };
-        parallel_for(at.out().value().size(), rows_of_grain(k), rows);
+        parallel_for(ctx.out().value().size(), rows_of_grain(k), rows);
       });
 }
 

@@ -6,10 +6,10 @@
 
 #include "engine/sweep.hpp"
 #include "ops/elementwise.hpp"
+#include "ops/kernels/assignment_checks.hpp"
 #include "ops/linalg.hpp"
-#include "ops/node.hpp"
-#include "ops/pairs.hpp"
-#include "ops/rule_parts.hpp"
+#include "ops/rules/decision.hpp"
+#include "ops/rules/temper.hpp"
 #include "ops/shape.hpp"
 
 namespace argtape {
@@ -36,7 +36,7 @@ const Decision kMatching = {2, [](Var x) { return matching(x, zero()); },
 // The node. `noise` is empty where nothing is drawn.
 Var match(const std::string& verb, Var logits, const Rule& rule, Var noise) {
   const bool drawn = noise.tape != nullptr, soft = rule.soft_tau > 0;
-  Op op = op_with(verb, rule, Behind::matching, drawn, "sample_matching");
+  Op op = op_with(verb, rule, AppliesTo::matching, drawn, "sample_matching");
   if (soft && !rule.relaxation)
     throw std::invalid_argument(op.name + ": the rule is soft; need its relaxation");
   const auto value = [&] {
@@ -49,18 +49,18 @@ Var match(const std::string& verb, Var logits, const Rule& rule, Var noise) {
     if (!soft) hard = value();
     const Var relaxed = rule.relaxation(logits, drawn ? noise : tape.constant(0.0));
     return tape.record(std::move(op), {relaxed}, soft ? relaxed.value() : std::move(hard),
-                       [](Arrival& at) {
-                         at.counts().backwards += count_of(at.out().shape());
-                         at.pass(0);
+                       [](BackwardContext& ctx) {
+                         ctx.counts().backwards += count_of(ctx.out().shape());
+                         ctx.pass(0);
                        });
   }
   Tensor hard = value();
-  const auto backward = [kept = std::make_shared<const Rule>(rule)](Arrival& at) {
-    Tape& tape = *at.out().tape;
-    if (kept->reads == Reads::gradient) at.counts().backwards += count_of(at.out().shape());
-    const Var noise = at.inputs() == 2 ? at.in(1) : tape.constant(0.0);
-    const Var p = tape.borrow_constant(at.out().value(), "matching");
-    at.give(0, kept->backward({at.in(0), noise, at.out(), p, &kMatching}, at));
+  const auto backward = [kept = std::make_shared<const Rule>(rule)](BackwardContext& ctx) {
+    Tape& tape = *ctx.out().tape;
+    if (kept->needs == Needs::gradient) ctx.counts().backwards += count_of(ctx.out().shape());
+    const Var noise = ctx.inputs() == 2 ? ctx.in(1) : tape.constant(0.0);
+    const Var p = tape.borrow_constant(ctx.out().value(), "matching");
+    ctx.give(0, kept->backward({ctx.in(0), noise, ctx.out(), p, &kMatching}, ctx));
   };
   return drawn ? tape.record(std::move(op), {logits, noise}, std::move(hard), backward)
                : tape.record(std::move(op), {logits}, std::move(hard), backward);
@@ -86,7 +86,7 @@ void require_items(const char* op, Var p, Var x, std::size_t from_end) {
 Rule through_sinkhorn(const char* name, Temperature tau, HowFar far, bool soft, bool noisy) {
   return with(std::move(tau), name, 0, [=](double t) {
     Rule rule;
-    rule.behind = Behind::matching;
+    rule.applies_to = AppliesTo::matching;
     rule.soft_tau = soft ? t : 0;
     rule.reads_noise = noisy;
     rule.relaxation = [=](Var logits, Var noise) {
@@ -118,12 +118,12 @@ Var sample_matching(Var logits, const Rule& rule, Var noise) {
   return match("sample_matching", logits, rule, noise);
 }
 
-Var place(Var p, Var items) {
+Var permute(Var p, Var items) {
   require_items("place", p, items, 2);
   return matmul(transpose(p, last_two_exchanged(p.shape())), items);
 }
 
-Var fetch(Var p, Var places) {
+Var unpermute(Var p, Var places) {
   require_items("fetch", p, places, 1);
   return matmul(p, places);
 }

@@ -12,7 +12,7 @@
 
 #include "../engine/random.hpp"
 #include "../engine/tape.hpp"
-#include "rule.hpp"
+#include "rules/rule.hpp"
 #include "sinkhorn.hpp"
 
 namespace argtape {
@@ -23,9 +23,10 @@ inline namespace ARGTAPE_ABI {
 /// m) with n <= m; square, P is a permutation. -inf forbids a pair.
 ///
 /// Rules: zero(), straight_through_identity(), score_function(), blackbox(), perturbed() and
-/// i_mle() (ops/rule.hpp), which ask only for another matching, or for none; and those below, which
-/// put Sinkhorn's operator where a choice has its softmax. Throws std::invalid_argument for other
-/// shapes, NaN and +inf, forbidden pairs that leave no matching, and what argmax() throws for.
+/// i_mle() (ops/rules/rule.hpp), which ask only for another matching, or for none; and those below,
+/// which put Sinkhorn's operator where a choice has its softmax. Throws std::invalid_argument for
+/// other shapes, NaN and +inf, forbidden pairs that leave no matching, and what argmax() throws
+/// for.
 Var matching(Var logits, const Rule& rule);
 
 /// M(X + G), with Gumbel noise at every number: the Gumbel-matching distribution, to which
@@ -38,9 +39,9 @@ Var sample_matching(Var logits, const Rule& rule, Rng& rng);
 Var sample_matching(Var logits, const Rule& rule, Var noise);
 
 /// P^T x: the items (..., n, d) at their places (..., m, d). Leading axes broadcast.
-Var place(Var p, Var items);
+Var permute(Var p, Var items);
 /// P y: for each item (..., n, d) what stands at its place in y (..., m, d).
-Var fetch(Var p, Var places);
+Var unpermute(Var p, Var places);
 
 /// How far Sinkhorn's operator is taken: so many iterations, or to a tolerance.
 using HowFar = std::variant<std::size_t, Converge>;

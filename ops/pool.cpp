@@ -1,15 +1,16 @@
+#include "ops/pool.hpp"
+
 #include <algorithm>
 #include <limits>
 #include <stdexcept>
 #include <type_traits>
 #include <vector>
 
-#include "engine/lanes.hpp"
-#include "engine/parallel.hpp"
+#include "engine/simd/lane.hpp"
 #include "engine/sweep.hpp"
-#include "ops/conv.hpp"
+#include "engine/system/parallel.hpp"
+#include "ops/kernels/conv_geometry.hpp"
 #include "ops/shape.hpp"
-#include "ops/windows.hpp"
 
 namespace argtape {
 inline namespace ARGTAPE_ABI {
@@ -19,11 +20,12 @@ constexpr Scalar kNan = std::numeric_limits<Scalar>::quiet_NaN(),
                  kLeast = -std::numeric_limits<Scalar>::infinity();
 
 // Pooling works plane by plane: each plane counts as an image of its own.
-struct Pooling : Windows {
+struct Pooling : ConvGeometry {
   std::size_t padding;
   Pooling(const char* op, const Shape& x, std::size_t window, std::size_t stride,
           std::size_t padding)
-      : Windows(op, x, window, window, stride == 0 ? window : stride, padding), padding(padding) {
+      : ConvGeometry(op, x, window, window, stride == 0 ? window : stride, padding),
+        padding(padding) {
     if (h == 0 || w == 0)
       throw std::invalid_argument(std::string(op) + ": x is " + str(x) +
                                   "; need images of at least one pixel");
@@ -330,8 +332,8 @@ void spread(const Pooling& s, const Scalar* y, Scalar* x, bool fresh) {
 Var pool_spread(Var y, const Pooling& s, const Shape& shape) {
   Tensor x = uninitialised(shape);
   spread(s, y.value().data(), x.data(), true);
-  return y.tape->record("avg_pool2d to x", {y}, std::move(x), [s](Arrival& at) {
-    at.give(0, pool_means(at.gradient(), s, at.in(0).shape()));
+  return y.tape->record("avg_pool2d to x", {y}, std::move(x), [s](BackwardContext& ctx) {
+    ctx.give(0, pool_means(ctx.gradient(), s, ctx.in(0).shape()));
   });
 }
 
@@ -360,10 +362,10 @@ void means(const Pooling& s, const Scalar* from, Scalar* to) {
 Var pool_means(Var x, const Pooling& s, const Shape& shape) {
   Tensor y = uninitialised(shape);
   means(s, x.value().data(), y.data());
-  return x.tape->record("avg_pool2d", {x}, std::move(y), [s](Arrival& at) {
-    if (at.recorded()) return at.give(0, pool_spread(at.gradient(), s, at.in(0).shape()));
-    const auto [sink, fresh] = at.sink(0);
-    spread(s, at.numbers().data(), sink, fresh);
+  return x.tape->record("avg_pool2d", {x}, std::move(y), [s](BackwardContext& ctx) {
+    if (ctx.recorded()) return ctx.give(0, pool_spread(ctx.gradient(), s, ctx.in(0).shape()));
+    const auto [sink, fresh] = ctx.sink(0);
+    spread(s, ctx.numbers().data(), sink, fresh);
   });
 }
 
@@ -373,12 +375,12 @@ Var max_pool2d(Var x, std::size_t window, std::size_t stride, std::size_t paddin
   const Pooling s("max_pool2d", x.shape(), window, stride, padding);
   Tensor y = uninitialised({x.shape()[0], x.shape()[1], s.oh, s.ow});
   largest(s, x.value().data(), y.data());
-  return x.tape->record("max_pool2d", {x}, std::move(y), [s](Arrival& at) {
-    const Tensor &x = at.in(0).value(), &y = at.out().value();
-    if (at.recorded())
-      return at.give(0, scatter(at.gradient(), largest_pixels(s, x.data(), y.data()), x.shape()));
-    const Scalar* g = at.numbers().data();
-    const auto [sink, fresh] = at.sink(0);
+  return x.tape->record("max_pool2d", {x}, std::move(y), [s](BackwardContext& ctx) {
+    const Tensor &x = ctx.in(0).value(), &y = ctx.out().value();
+    if (ctx.recorded())
+      return ctx.give(0, scatter(ctx.gradient(), largest_pixels(s, x.data(), y.data()), x.shape()));
+    const Scalar* g = ctx.numbers().data();
+    const auto [sink, fresh] = ctx.sink(0);
     spread_largest(s, x.data(), y.data(), g, sink, fresh);
   });
 }

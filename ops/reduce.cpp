@@ -5,11 +5,11 @@
 #include <stdexcept>
 
 #include "engine/broadcast.hpp"
-#include "engine/parallel.hpp"
 #include "engine/sweep.hpp"
+#include "engine/system/parallel.hpp"
 #include "ops/elementwise.hpp"
-#include "ops/map.hpp"
-#include "ops/rows.hpp"
+#include "ops/kernels/elementwise_kernel.hpp"
+#include "ops/kernels/row_kernels.hpp"
 #include "ops/shape.hpp"
 
 namespace argtape {
@@ -168,12 +168,12 @@ Var logsumexp(Var x, const Axes& axes, bool keep_axes) {
     map_broadcast(
         kept, y.data(), false, [](Lane s, Lane m) { return lane_log(s) + m; }, y, largest);
   }
-  const Var out = x.tape->record("logsumexp", {x}, std::move(y), [rows](Arrival& at) {
-    const Var x = at.in(0), y = at.out();
-    if (at.recorded()) return at.give(0, at.gradient() * exp(x - y));
+  const Var out = x.tape->record("logsumexp", {x}, std::move(y), [rows](BackwardContext& ctx) {
+    const Var x = ctx.in(0), y = ctx.out();
+    if (ctx.recorded()) return ctx.give(0, ctx.gradient() * exp(x - y));
     const auto slope = [](Lane g, Lane v, Lane y) { return g * lane_exp(v - y); };
-    const Arrival::Sink sink = at.sink(0);
-    const Tensor &from = x.value(), &total = y.value(), &g = at.numbers();
+    const BackwardContext::Sink sink = ctx.sink(0);
+    const Tensor &from = x.value(), &total = y.value(), &g = ctx.numbers();
     if (rows.length == 0)
       return map_broadcast(x.shape(), sink.data, !sink.fresh, slope, g, from, total);
     rows.each([&](std::size_t r, std::size_t begin) {
@@ -196,12 +196,12 @@ Var variance(Var x, const Axes& axes, bool keep_axes) {
   rows.each([&](std::size_t r, std::size_t at) {
     y.data()[r] = row_moments(from + at, rows.length).variance;
   });
-  const Var out = x.tape->record("variance", {x}, std::move(y), [rows, axes](Arrival& at) {
-    const Var x = at.in(0);
+  const Var out = x.tape->record("variance", {x}, std::move(y), [rows, axes](BackwardContext& ctx) {
+    const Var x = ctx.in(0);
     const auto scale = static_cast<Scalar>(2.0 / static_cast<double>(rows.length));
-    if (at.recorded()) return at.give(0, at.gradient() * scale * (x - mean(x, axes, true)));
-    const Arrival::Sink sink = at.sink(0);
-    const Scalar *from = x.value().data(), *g = at.numbers().data();
+    if (ctx.recorded()) return ctx.give(0, ctx.gradient() * scale * (x - mean(x, axes, true)));
+    const BackwardContext::Sink sink = ctx.sink(0);
+    const Scalar *from = x.value().data(), *g = ctx.numbers().data();
     rows.each([&](std::size_t r, std::size_t begin) {
       const Lane mean(row_mean(from + begin, rows.length)), slope(scale * g[r]);
       map_lanes(

@@ -7,11 +7,11 @@
 #include <utility>
 
 #include "engine/broadcast.hpp"
-#include "engine/parallel.hpp"
 #include "engine/sweep.hpp"
+#include "engine/system/parallel.hpp"
 #include "ops/elementwise.hpp"
+#include "ops/kernels/row_kernels.hpp"
 #include "ops/reduce.hpp"
-#include "ops/rows.hpp"
 #include "ops/shape.hpp"
 
 namespace argtape {
@@ -85,41 +85,41 @@ std::vector<Chosen> chosen_in(Var choice, std::size_t rows) {
 struct Selection {
   std::vector<Chosen> chosen;
   bool together;
-  Others others;
+  Unchosen others;
 
-  void in_vars(Arrival& at) const {
-    const Var choice = at.in(0), g = at.gradient();
+  void in_vars(BackwardContext& ctx) const {
+    const Var choice = ctx.in(0), g = ctx.gradient();
     Var slopes;
     for (std::size_t i = 0; i < chosen.size(); ++i) {
       const Chosen& c = chosen[i];
-      const Var out = at.in(i + 1), d = gather(choice, c.places, {c.places.size()});
+      const Var out = ctx.in(i + 1), d = gather(choice, c.places, {c.places.size()});
       const Var part = chosen.size() == 1 ? g : take(g, c.rows, 0);
-      if (at.wants(i + 1)) at.give(i + 1, part * beside(d, part.shape(), together));
-      if (!at.wants(0)) continue;
+      if (ctx.wants(i + 1)) ctx.give(i + 1, part * beside(d, part.shape(), together));
+      if (!ctx.wants(0)) continue;
       const Var slope = scatter(row_sums(part * out, c.places.size()), c.places, choice.shape());
       slopes = i == 0 ? slope : slopes + slope;
     }
-    if (!at.wants(0)) return;
-    if (others == Others::as_scalars) {
+    if (!ctx.wants(0)) return;
+    if (others == Unchosen::as_scalars) {
       const std::size_t rows = together ? 1 : g.shape()[0];
       const Var unchosen = g.tape->constant(Scalar{1} - choice.value(), "not chosen");
       slopes = slopes + unchosen * reshape(row_sums(g, rows), together ? Shape{} : Shape{rows, 1});
     }
-    at.give(0, slopes);
+    ctx.give(0, slopes);
   }
 
-  void in_numbers(Arrival& at) const {
-    const Tensor &y = at.out().value(), &choice = at.in(0).value();
-    if (at.wants(0)) {
-      const Scalar* g = at.numbers().data();
+  void in_numbers(BackwardContext& ctx) const {
+    const Tensor &y = ctx.out().value(), &choice = ctx.in(0).value();
+    if (ctx.wants(0)) {
+      const Scalar* g = ctx.numbers().data();
       const std::size_t rows = together ? 1 : y.shape()[0], k = choice.size() / rows,
                         length = y.size() / rows;
-      const auto [to, fresh] = at.sink(0);
+      const auto [to, fresh] = ctx.sink(0);
       if (fresh) std::fill_n(to, choice.size(), Scalar{0});
       for (const Chosen& c : chosen)
         for (std::size_t r : c.rows) {
           const Scalar* slope = g + r * length;
-          if (others == Others::as_scalars) {
+          if (others == Unchosen::as_scalars) {
             const auto total = static_cast<Scalar>(long_row_sum(
                 length, [](Lane v) { return v; }, slope));
             for (std::size_t j = 0; j < k; ++j) to[r * k + j] += j == c.branch ? 0 : total;
@@ -128,16 +128,16 @@ struct Selection {
               length, [](Lane a, Lane b) { return a * b; }, slope, y.data() + r * length));
         }
     }
-    if (chosen.size() == 1) return at.pass(1);
+    if (chosen.size() == 1) return ctx.pass(1);
     const std::size_t length = y.size() / y.shape()[0];
     for (std::size_t i = 0; i < chosen.size(); ++i) {
-      if (!at.wants(i + 1)) continue;
-      const auto [to, fresh] = at.sink(i + 1);
+      if (!ctx.wants(i + 1)) continue;
+      const auto [to, fresh] = ctx.sink(i + 1);
       const std::vector<std::size_t>& rows = chosen[i].rows;
       for (std::size_t r = 0; r < rows.size(); ++r)
         map_lanes(
             length, to + r * length, !fresh, [](Lane v) { return v; },
-            at.numbers().data() + rows[r] * length);
+            ctx.numbers().data() + rows[r] * length);
     }
   }
 };
@@ -157,15 +157,15 @@ Tensor put_back(const std::vector<Chosen>& chosen, const std::vector<Var>& outpu
 }
 
 Var selected(Var choice, std::vector<Chosen> chosen, const std::vector<Var>& outputs, bool together,
-             Others others) {
+             Unchosen others) {
   std::vector<Var> inputs{choice};
   inputs.insert(inputs.end(), outputs.begin(), outputs.end());
   Tape& tape = tape_of("select", inputs);
   const std::size_t rows = choice.shape()[0];
   const auto kept =
       std::make_shared<const Selection>(Selection{std::move(chosen), together, others});
-  const auto backward = [kept](Arrival& at) {
-    at.recorded() ? kept->in_vars(at) : kept->in_numbers(at);
+  const auto backward = [kept](BackwardContext& ctx) {
+    ctx.recorded() ? kept->in_vars(ctx) : kept->in_numbers(ctx);
   };
   if (outputs.size() == 1) return tape.record_same("select", inputs, 1, backward);
   return tape.record("select", inputs, put_back(kept->chosen, outputs, rows), backward);
@@ -173,7 +173,7 @@ Var selected(Var choice, std::vector<Chosen> chosen, const std::vector<Var>& out
 
 }  // namespace
 
-Var select(Var choice, const std::vector<Branch>& branches, Others others) {
+Var select(Var choice, const std::vector<Branch>& branches, Unchosen others) {
   const std::size_t rows = rows_in("select", "the choice is ", choice.shape(), branches.size());
   if (rows != 1)
     fail("select", "the choice is " + str(choice.shape()) + ", one for each example",
@@ -183,7 +183,7 @@ Var select(Var choice, const std::vector<Branch>& branches, Others others) {
   return selected(choice, std::move(chosen), {out}, true, others);
 }
 
-Var select(Var choice, Var x, const std::vector<BranchOf>& branches, Others others) {
+Var select(Var choice, Var x, const std::vector<BranchOf>& branches, Unchosen others) {
   tape_of("select", {choice, x});
   const std::size_t rows = rows_in("select", "the choice is ", choice.shape(), branches.size());
   if (rows == 1) {
@@ -268,9 +268,9 @@ std::vector<const Scalar*> numbers_of(const std::vector<Var>& vars) {
   return numbers;
 }
 
-std::vector<Var> after_first(const Arrival& at) {
+std::vector<Var> after_first(const BackwardContext& ctx) {
   std::vector<Var> rest;
-  for (std::size_t i = 1; i < at.inputs(); ++i) rest.push_back(at.in(i));
+  for (std::size_t i = 1; i < ctx.inputs(); ++i) rest.push_back(ctx.in(i));
   return rest;
 }
 
@@ -286,24 +286,24 @@ Var products(Var g, const std::vector<Var>& outputs, const Mix& mix, const Shape
   Tensor p = uninitialised(shape);
   inner_products(g.value().data(), numbers_of(outputs), mix, p.data(), false);
   return g.tape->record("mixture to weights", with_first(g, outputs), std::move(p),
-                        [mix, together](Arrival& at) {
-                          const Var h = at.gradient(), g = at.in(0);
-                          if (at.wants(0)) at.give(0, mixed(h, after_first(at), mix));
+                        [mix, together](BackwardContext& ctx) {
+                          const Var h = ctx.gradient(), g = ctx.in(0);
+                          if (ctx.wants(0)) ctx.give(0, mixed(h, after_first(ctx), mix));
                           for (std::size_t k = 0; k < mix.k; ++k)
-                            if (at.wants(k + 1)) at.give(k + 1, share(h, g, k, mix, together));
+                            if (ctx.wants(k + 1)) ctx.give(k + 1, share(h, g, k, mix, together));
                         });
 }
 
 // Where numbers are asked for: all gradients while g is at hand.
-void mixture_backward(Arrival& at, const Mix& mix) {
-  const Scalar *g = at.numbers().data(), *w = at.in(0).value().data();
-  if (at.wants(0)) {
-    const auto [to, fresh] = at.sink(0);
-    inner_products(g, numbers_of(after_first(at)), mix, to, !fresh);
+void mixture_backward(BackwardContext& ctx, const Mix& mix) {
+  const Scalar *g = ctx.numbers().data(), *w = ctx.in(0).value().data();
+  if (ctx.wants(0)) {
+    const auto [to, fresh] = ctx.sink(0);
+    inner_products(g, numbers_of(after_first(ctx)), mix, to, !fresh);
   }
-  std::vector<Arrival::Sink> sinks(mix.k, {nullptr, false});
+  std::vector<BackwardContext::Sink> sinks(mix.k, {nullptr, false});
   for (std::size_t k = 0; k < mix.k; ++k)
-    if (at.wants(k + 1)) sinks[k] = at.sink(k + 1);
+    if (ctx.wants(k + 1)) sinks[k] = ctx.sink(k + 1);
   mix.each([&](std::size_t r, std::size_t from, std::size_t n, std::size_t) {
     for (std::size_t k = 0; k < mix.k; ++k) {
       if (!sinks[k].data) continue;
@@ -327,12 +327,12 @@ Var mixed(Var weights, const std::vector<Var>& outputs, const Mix& mix) {
   });
   const bool together = mix.rows == 1;
   return weights.tape->record(
-      "mixture", with_first(weights, outputs), std::move(y), [mix, together](Arrival& at) {
-        if (!at.recorded()) return mixture_backward(at, mix);
-        const Var w = at.in(0), g = at.gradient();
-        if (at.wants(0)) at.give(0, products(g, after_first(at), mix, w.shape(), together));
+      "mixture", with_first(weights, outputs), std::move(y), [mix, together](BackwardContext& ctx) {
+        if (!ctx.recorded()) return mixture_backward(ctx, mix);
+        const Var w = ctx.in(0), g = ctx.gradient();
+        if (ctx.wants(0)) ctx.give(0, products(g, after_first(ctx), mix, w.shape(), together));
         for (std::size_t k = 0; k < mix.k; ++k)
-          if (at.wants(k + 1)) at.give(k + 1, share(w, g, k, mix, together));
+          if (ctx.wants(k + 1)) ctx.give(k + 1, share(w, g, k, mix, together));
       });
 }
 

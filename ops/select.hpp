@@ -18,8 +18,8 @@ inline namespace ARGTAPE_ABI {
 //     Var y = select(op, x, {[](Var v) { return v; }, [&](Var v) { return conv2d(v, w, 1, 1); },
 //                            [](Var v) { return avg_pool2d(v, 3, 1, 1); }});
 //
-// A rule of ops/rule.hpp that keeps the choice hard is needed. With score_function() a branch is
-// credited through the costs that followed, and `others` does not matter.
+// A rule of ops/rules/rule.hpp that keeps the choice hard is needed. With score_function() a branch
+// is credited through the costs that followed, and `others` does not matter.
 
 /// Functions, not Vars: a lambda each, since an op's own name stands for several overloads.
 using Branch = std::function<Var()>;
@@ -27,7 +27,7 @@ using BranchOf = std::function<Var(Var x)>;
 
 /// How the entries of a choice that are 0 count in select(). The result is the same; the gradient
 /// for the logits is not.
-enum class Others {
+enum class Unchosen {
   /// y = D_k o_k: f'_k = <g, o_k>, and nothing for the others (X. Dong and Y. Yang, "Searching for
   /// a robust neural architecture in four GPU hours",
   /// CVPR 2019, arXiv 1910.04465, section 3.2: only the sampled operation is differentiated).
@@ -42,7 +42,7 @@ enum class Others {
 /// for the whole batch. The others do not run: the tape holds nothing of them, and their shapes may
 /// be other ones. Throws std::invalid_argument for a choice of another
 /// shape, as many branches as there are not categories, and a choice that is not one-hot.
-Var select(Var choice, const std::vector<Branch>& branches, Others others = Others::nothing);
+Var select(Var choice, const std::vector<Branch>& branches, Unchosen others = Unchosen::nothing);
 
 /// The same with the branches' input x, and so also for each example by itself: with a choice (B,
 /// K), x being (B, ...), each branch that somebody chose is called once, on the rows of x that
@@ -50,7 +50,7 @@ Var select(Var choice, const std::vector<Branch>& branches, Others others = Othe
 /// else that has a row for each example. Throws std::invalid_argument
 /// also for branches whose rows differ in shape.
 Var select(Var choice, Var x, const std::vector<BranchOf>& branches,
-           Others others = Others::nothing);
+           Unchosen others = Unchosen::nothing);
 
 /// sum_k w_k o_k over the outputs of all K branches, in one pass: weights (K,) or (1, K), or (B, K)
 /// for outputs (B, ...), which are weighted example by example. With softmax weights the mixture of

@@ -67,9 +67,9 @@ Tensor transposed(const Tensor& x, const std::vector<std::size_t>& axes) {
 }  // namespace
 
 Var reshape(Var x, const Shape& shape) {
-  return x.tape->record("reshape", {x}, reshaped(x.value(), shape), [](Arrival& at) {
-    if (!at.recorded()) return at.pass_reshaped(0);
-    at.give(0, reshape(at.gradient(), at.in(0).shape()));
+  return x.tape->record("reshape", {x}, reshaped(x.value(), shape), [](BackwardContext& ctx) {
+    if (!ctx.recorded()) return ctx.pass_reshaped(0);
+    ctx.give(0, reshape(ctx.gradient(), ctx.in(0).shape()));
   });
 }
 
@@ -89,8 +89,9 @@ Var transpose(Var x, const Axes& axes) {
   if (rank == 0) return reshape(x, {});
   Axes back(rank);
   for (std::size_t i = 0; i < rank; ++i) back[order[i]] = static_cast<int>(i);
-  return x.tape->record("transpose", {x}, transposed(x.value(), order),
-                        [back](Arrival& at) { at.give(0, transpose(at.gradient(), back)); });
+  return x.tape->record(
+      "transpose", {x}, transposed(x.value(), order),
+      [back](BackwardContext& ctx) { ctx.give(0, transpose(ctx.gradient(), back)); });
 }
 
 Var broadcast(Var x, const Shape& shape) {
@@ -120,10 +121,10 @@ Var concatenate(const std::vector<Var>& parts, int axis) {
   Tensor y = uninitialised(shape);
   for (std::size_t i = 0; i < parts.size(); ++i)
     copy_range(parts[i].value(), 0, y, i ? ends[i - 1] : 0, ends[i] - (i ? ends[i - 1] : 0), a);
-  return tape.record("concatenate", parts, std::move(y), [a, ends](Arrival& at) {
+  return tape.record("concatenate", parts, std::move(y), [a, ends](BackwardContext& ctx) {
     for (std::size_t i = 0; i < ends.size(); ++i)
-      if (at.wants(i))
-        at.give(i, slice(at.gradient(), static_cast<int>(a), i ? ends[i - 1] : 0, ends[i]));
+      if (ctx.wants(i))
+        ctx.give(i, slice(ctx.gradient(), static_cast<int>(a), i ? ends[i - 1] : 0, ends[i]));
   });
 }
 
@@ -152,9 +153,10 @@ Var slice(Var x, int axis, std::size_t begin, std::size_t end) {
   shape[a] = end - begin;
   Tensor y = uninitialised(shape);
   copy_range(x.value(), begin, y, 0, end - begin, a);
-  return x.tape->record("slice", {x}, std::move(y), [axis, begin, end, length](Arrival& at) {
-    at.give(0, pad(at.gradient(), axis, begin, length - end));
-  });
+  return x.tape->record("slice", {x}, std::move(y),
+                        [axis, begin, end, length](BackwardContext& ctx) {
+                          ctx.give(0, pad(ctx.gradient(), axis, begin, length - end));
+                        });
 }
 
 Var pad(Var x, int axis, std::size_t before, std::size_t after) {
@@ -166,8 +168,8 @@ Var pad(Var x, int axis, std::size_t before, std::size_t after) {
   shape[a] += before + after;
   Tensor y = zeros(shape);
   copy_range(x.value(), 0, y, before, length, a);
-  return x.tape->record("pad", {x}, std::move(y), [axis, before, length](Arrival& at) {
-    at.give(0, slice(at.gradient(), axis, before, before + length));
+  return x.tape->record("pad", {x}, std::move(y), [axis, before, length](BackwardContext& ctx) {
+    ctx.give(0, slice(ctx.gradient(), axis, before, before + length));
   });
 }
 
@@ -191,8 +193,8 @@ Var put_shared(Var x, const Indices& indices, std::size_t axis, std::size_t leng
 #pragma omp simd
       for (std::size_t i = 0; i < from.inner; ++i) target[i] += source[i];
     }
-  return x.tape->record("put", {x}, std::move(y), [indices, axis](Arrival& at) {
-    at.give(0, take_shared(at.gradient(), indices, axis));
+  return x.tape->record("put", {x}, std::move(y), [indices, axis](BackwardContext& ctx) {
+    ctx.give(0, take_shared(ctx.gradient(), indices, axis));
   });
 }
 
@@ -205,8 +207,8 @@ Var take_shared(Var x, const Indices& indices, std::size_t axis) {
     for (std::size_t k = 0; k < to.length; ++k)
       std::copy_n(x.value().data() + (o * from.length + (*indices)[k]) * from.inner, from.inner,
                   y.data() + (o * to.length + k) * to.inner);
-  return x.tape->record("take", {x}, std::move(y), [indices, axis](Arrival& at) {
-    at.give(0, put_shared(at.gradient(), indices, axis, at.in(0).shape()[axis]));
+  return x.tape->record("take", {x}, std::move(y), [indices, axis](BackwardContext& ctx) {
+    ctx.give(0, put_shared(ctx.gradient(), indices, axis, ctx.in(0).shape()[axis]));
   });
 }
 
@@ -215,16 +217,16 @@ Var gather_shared(Var x, const Indices& indices, const Shape& shape);
 Var scatter_shared(Var x, const Indices& indices, const Shape& shape) {
   Tensor y = zeros(shape);
   for (std::size_t i = 0; i < indices->size(); ++i) y.data()[(*indices)[i]] += x.value().data()[i];
-  return x.tape->record("scatter", {x}, std::move(y), [indices](Arrival& at) {
-    at.give(0, gather_shared(at.gradient(), indices, at.in(0).shape()));
+  return x.tape->record("scatter", {x}, std::move(y), [indices](BackwardContext& ctx) {
+    ctx.give(0, gather_shared(ctx.gradient(), indices, ctx.in(0).shape()));
   });
 }
 
 Var gather_shared(Var x, const Indices& indices, const Shape& shape) {
   Tensor y = uninitialised(shape);
   for (std::size_t i = 0; i < indices->size(); ++i) y.data()[i] = x.value().data()[(*indices)[i]];
-  return x.tape->record("gather", {x}, std::move(y), [indices](Arrival& at) {
-    at.give(0, scatter_shared(at.gradient(), indices, at.in(0).shape()));
+  return x.tape->record("gather", {x}, std::move(y), [indices](BackwardContext& ctx) {
+    ctx.give(0, scatter_shared(ctx.gradient(), indices, ctx.in(0).shape()));
   });
 }
 

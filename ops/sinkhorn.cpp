@@ -6,13 +6,13 @@
 #include <stdexcept>
 #include <vector>
 
-#include "engine/parallel.hpp"
 #include "engine/sweep.hpp"
+#include "engine/system/parallel.hpp"
 #include "ops/elementwise.hpp"
-#include "ops/marginals.hpp"
-#include "ops/pairs.hpp"
+#include "ops/kernels/assignment_checks.hpp"
+#include "ops/kernels/sinkhorn_implicit.hpp"
+#include "ops/kernels/sinkhorn_solver.hpp"
 #include "ops/reduce.hpp"
-#include "ops/scaling.hpp"
 #include "ops/shape.hpp"
 #include "ops/softmax.hpp"
 
@@ -74,7 +74,7 @@ double largest(const Tensor& residuals, double tau) {
 Var recorded_gradient(Var x, Var g, double tau, std::size_t iterations) {
   // A leaf as far as the inner sweep is concerned: what lies above x is the outer one's business.
   const Var leaf =
-      x.tape->record("sinkhorn logits", {x}, x.value(), [](Arrival& at) { at.pass(0); });
+      x.tape->record("sinkhorn logits", {x}, x.value(), [](BackwardContext& ctx) { ctx.pass(0); });
   Var y = leaf / tau;
   for (std::size_t k = 0; k < iterations; ++k) y = log_softmax(log_softmax(y), -2);
   return differentiate({exp(y)}, {leaf}, {g})[0];
@@ -89,13 +89,14 @@ Var row_plus_column(Var w, const Shape& shape) {
   return reshape(slice(w, -1, 0, n), column) + reshape(slice(w, -1, n, 2 * n), row);
 }
 
-// alpha and beta of ops/marginals.hpp, one after the other as r and s are: P is (..., n, n), the
-// others (..., 2n). The matrix is symmetric and its null space is the same for all P, so the
-// derivative of the solution is, with mu solved for the cotangent, -(mu, mu')(alpha, beta).
+// alpha and beta of ops/kernels/sinkhorn_implicit.hpp, one after the other as r and s are: P is
+// (..., n, n), the others (..., 2n). The matrix is symmetric and its null space is the same for all
+// P, so the derivative of the solution is, with mu solved for the cotangent, -(mu, mu')(alpha,
+// beta).
 Var marginals(Var p, Var rs) {
   const Squares s(p.shape());
   Tensor w = uninitialised(rs.shape());
-  Marginals system(s.n);
+  SinkhornImplicit system(s.n);
   std::vector<double> both(2 * s.n);
   for (std::size_t m = 0; m < s.count; ++m) {
     const Scalar* from = rs.value().data() + 2 * m * s.n;
@@ -110,11 +111,11 @@ Var marginals(Var p, Var rs) {
     for (std::size_t i = 0; i < 2 * s.n; ++i)
       w.data()[2 * m * s.n + i] = static_cast<Scalar>(both[i]);
   }
-  return p.tape->record("marginals", {p, rs}, std::move(w), [](Arrival& at) {
-    const Shape& shape = at.in(0).shape();
-    const Var mu = marginals(at.in(0), at.gradient());
-    if (at.wants(0)) at.give(0, -row_plus_column(mu, shape) * row_plus_column(at.out(), shape));
-    at.give(1, mu);
+  return p.tape->record("marginals", {p, rs}, std::move(w), [](BackwardContext& ctx) {
+    const Shape& shape = ctx.in(0).shape();
+    const Var mu = marginals(ctx.in(0), ctx.gradient());
+    if (ctx.wants(0)) ctx.give(0, -row_plus_column(mu, shape) * row_plus_column(ctx.out(), shape));
+    ctx.give(1, mu);
   });
 }
 
@@ -127,7 +128,7 @@ Var implicit_gradient(Var p, Var g, double tau) {
 }
 
 void implicit_gradient(const Scalar* p, const Scalar* g, std::size_t n, double tau,
-                       Marginals& system, double* rs, Scalar* to, bool add) {
+                       SinkhornImplicit& system, double* rs, Scalar* to, bool add) {
   std::fill(rs, rs + 2 * n, 0.0);
   for (std::size_t i = 0; i < n; ++i)
     for (std::size_t j = 0; j < n; ++j) {
@@ -162,7 +163,7 @@ Sinkhorn sinkhorn(Var logits, double tau, std::size_t iterations) {
   check(logits.value(), s);
   Tensor p = uninitialised(logits.shape()), residuals = uninitialised({s.count});
   over_matrices(s, [&](std::size_t begin, std::size_t end) {
-    Scaling scaling(s.n, tau, false);
+    SinkhornSolver scaling(s.n, tau, false);
     for (std::size_t m = begin; m < end; ++m) {
       scaling.iterate(logits.value().data() + m * s.size, iterations);
       residuals.data()[m] = scaling.write(p.data() + m * s.size);
@@ -172,15 +173,16 @@ Sinkhorn sinkhorn(Var logits, double tau, std::size_t iterations) {
   result.residual = largest(residuals, tau);
   result.iterations = s.count ? iterations : 0;
   result.tau = tau;
-  result.matrices =
-      logits.tape->record("sinkhorn", {logits}, std::move(p), [tau, iterations](Arrival& at) {
-        const Var x = at.in(0);
-        if (at.recorded()) return at.give(0, recorded_gradient(x, at.gradient(), tau, iterations));
+  result.matrices = logits.tape->record(
+      "sinkhorn", {logits}, std::move(p), [tau, iterations](BackwardContext& ctx) {
+        const Var x = ctx.in(0);
+        if (ctx.recorded())
+          return ctx.give(0, recorded_gradient(x, ctx.gradient(), tau, iterations));
         const Squares s(x.shape());
-        const Scalar *p = at.out().value().data(), *g = at.numbers().data();
-        const auto [to, fresh] = at.sink(0);
+        const Scalar *p = ctx.out().value().data(), *g = ctx.numbers().data();
+        const auto [to, fresh] = ctx.sink(0);
         over_matrices(s, [&, to = to, fresh = fresh](std::size_t begin, std::size_t end) {
-          Scaling scaling(s.n, tau, true);
+          SinkhornSolver scaling(s.n, tau, true);
           for (std::size_t k = begin * s.size; k < end * s.size; k += s.size) {
             scaling.iterate(x.value().data() + k, iterations);
             scaling.backward(p + k, g + k, to + k, !fresh);
@@ -202,8 +204,8 @@ Sinkhorn sinkhorn(Var logits, double tau, Converge until) {
   Tensor p = uninitialised(logits.shape()), residuals = uninitialised({s.count});
   std::vector<std::size_t> taken(s.count);
   over_matrices(s, [&](std::size_t begin, std::size_t end) {
-    Scaling scaling(s.n, tau, false);
-    Marginals marginals(s.n);
+    SinkhornSolver scaling(s.n, tau, false);
+    SinkhornImplicit marginals(s.n);
     for (std::size_t m = begin; m < end; ++m) {
       taken[m] = scaling.converge(logits.value().data() + m * s.size, until.tolerance, until.most,
                                   marginals);
@@ -215,19 +217,20 @@ Sinkhorn sinkhorn(Var logits, double tau, Converge until) {
   for (std::size_t t : taken) result.iterations = std::max(result.iterations, t);
   result.tau = tau;
   result.tolerance = until.tolerance;
-  result.matrices = logits.tape->record("sinkhorn", {logits}, std::move(p), [tau](Arrival& at) {
-    const Var y = at.out();
-    if (at.recorded()) return at.give(0, implicit_gradient(y, at.gradient(), tau));
-    const Squares s(y.shape());
-    const Scalar *p = y.value().data(), *g = at.numbers().data();
-    const auto [to, fresh] = at.sink(0);
-    over_matrices(s, [&, to = to, fresh = fresh](std::size_t begin, std::size_t end) {
-      Marginals system(s.n);
-      std::vector<double, Recycler<double>> rs(2 * s.n);
-      for (std::size_t k = begin * s.size; k < end * s.size; k += s.size)
-        implicit_gradient(p + k, g + k, s.n, tau, system, rs.data(), to + k, !fresh);
-    });
-  });
+  result.matrices =
+      logits.tape->record("sinkhorn", {logits}, std::move(p), [tau](BackwardContext& ctx) {
+        const Var y = ctx.out();
+        if (ctx.recorded()) return ctx.give(0, implicit_gradient(y, ctx.gradient(), tau));
+        const Squares s(y.shape());
+        const Scalar *p = y.value().data(), *g = ctx.numbers().data();
+        const auto [to, fresh] = ctx.sink(0);
+        over_matrices(s, [&, to = to, fresh = fresh](std::size_t begin, std::size_t end) {
+          SinkhornImplicit system(s.n);
+          std::vector<double, CachingAllocator<double>> rs(2 * s.n);
+          for (std::size_t k = begin * s.size; k < end * s.size; k += s.size)
+            implicit_gradient(p + k, g + k, s.n, tau, system, rs.data(), to + k, !fresh);
+        });
+      });
   return result;
 }
 

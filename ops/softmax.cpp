@@ -3,12 +3,12 @@
 #include <cmath>
 #include <stdexcept>
 
-#include "engine/parallel.hpp"
 #include "engine/sweep.hpp"
-#include "ops/axis.hpp"
+#include "engine/system/parallel.hpp"
 #include "ops/elementwise.hpp"
+#include "ops/kernels/axis.hpp"
+#include "ops/kernels/row_kernels.hpp"
 #include "ops/reduce.hpp"
-#include "ops/rows.hpp"
 
 namespace argtape {
 inline namespace ARGTAPE_ABI {
@@ -36,8 +36,8 @@ Var softmax(Var x, int axis) {
     const Rows rows(x.shape());
     rows.each(
         [&](std::size_t at) { softmax_row(x.value().data() + at, rows.length, y.data() + at); });
-    return x.tape->record("softmax", {x}, std::move(y), [](Arrival& at) {
-      at.give(0, softmax_jacobian(at.out(), at.gradient()));
+    return x.tape->record("softmax", {x}, std::move(y), [](BackwardContext& ctx) {
+      ctx.give(0, softmax_jacobian(ctx.out(), ctx.gradient()));
     });
   });
 }
@@ -53,10 +53,11 @@ Var softmax_jacobian(Var p, Var g) {
                  false);
   });
   return tape_of("softmax_jacobian", {p, g})
-      .record("softmax_jacobian", {p, g}, std::move(y), [](Arrival& at) {
-        const Var p = at.in(0), g = at.in(1), u = at.gradient();
-        if (at.wants(0)) at.give(0, u * (g - sum(p * g, {-1}, true)) - sum(u * p, {-1}, true) * g);
-        if (at.wants(1)) at.give(1, softmax_jacobian(p, u));  // J is symmetric
+      .record("softmax_jacobian", {p, g}, std::move(y), [](BackwardContext& ctx) {
+        const Var p = ctx.in(0), g = ctx.in(1), u = ctx.gradient();
+        if (ctx.wants(0))
+          ctx.give(0, u * (g - sum(p * g, {-1}, true)) - sum(u * p, {-1}, true) * g);
+        if (ctx.wants(1)) ctx.give(1, softmax_jacobian(p, u));  // J is symmetric
       });
 }
 
@@ -70,12 +71,13 @@ Var log_softmax(Var x, int axis) {
       map_lanes(
           rows.length, y.data() + at, false, [=](Lane v) { return v - total; }, v);
     });
-    return x.tape->record("log_softmax", {x}, std::move(y), [](Arrival& at) {
-      const Var y = at.out();
-      if (at.recorded()) return at.give(0, at.gradient() - exp(y) * sum(at.gradient(), {-1}, true));
+    return x.tape->record("log_softmax", {x}, std::move(y), [](BackwardContext& ctx) {
+      const Var y = ctx.out();
+      if (ctx.recorded())
+        return ctx.give(0, ctx.gradient() - exp(y) * sum(ctx.gradient(), {-1}, true));
       const Rows rows(y.shape());
-      const auto [to, fresh] = at.sink(0);
-      const Scalar *out = y.value().data(), *slope = at.numbers().data();
+      const auto [to, fresh] = ctx.sink(0);
+      const Scalar *out = y.value().data(), *slope = ctx.numbers().data();
       rows.each([&, sink = to, add = !fresh](std::size_t at) {
         const Lane total(static_cast<Scalar>(long_row_sum(
             rows.length, [](Lane g) { return g; }, slope + at)));

@@ -106,8 +106,8 @@ std::vector<Graph> graphs() {
                                               [](Var x) { return square(x); }};
              const Var hard = argmax(slice(v[0], 1, 0, 3), straight_through()),
                        soft = softmax(slice(v[0], 1, 3, 6));
-             return sum(square(select(hard, v[0], b, Others::as_scalars) + mixture(soft, v[0], b)),
-                        {1});
+             return sum(
+                 square(select(hard, v[0], b, Unchosen::as_scalars) + mixture(soft, v[0], b)), {1});
            }},
           {"Sinkhorn",
            {input(1, {5, 20, 20}, -2, 2), input(2, {5, 20, 1})},

@@ -8,13 +8,14 @@
 #include "engine/threads.hpp"
 #include "models/architecture_search.hpp"
 #include "models/measure.hpp"
-#include "models/optimizers.hpp"
+#include "models/training/optimisers.hpp"
 #include "ops/choice.hpp"
 #include "ops/conv.hpp"
-#include "ops/cost.hpp"
 #include "ops/elementwise.hpp"
+#include "ops/expectation.hpp"
 #include "ops/linalg.hpp"
 #include "ops/loss.hpp"
+#include "ops/pool.hpp"
 #include "ops/reduce.hpp"
 #include "ops/select.hpp"
 #include "ops/shape.hpp"
@@ -152,7 +153,7 @@ class ByHand {
   Var loss(const CellNetwork& network, const std::vector<Var>& w, Var choice,
            const Dataset& digits) const {
     const bool one = is({"gdas", "gdas-scalars", "score-function", "exact"});
-    const Others others = is({"gdas-scalars"}) ? Others::as_scalars : Others::nothing;
+    const Unchosen others = is({"gdas-scalars"}) ? Unchosen::as_scalars : Unchosen::nothing;
     const Var images = choice.tape->constant(digits.images);
     const Var found = network(w, images, [&](const CellNetwork::Into& into) {
       Var node;

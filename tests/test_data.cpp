@@ -11,7 +11,7 @@
 
 #include "engine/random.hpp"
 #include "engine/tensor.hpp"
-#include "models/data.hpp"
+#include "models/data/data.hpp"
 #include "tests/folder.hpp"
 
 using namespace argtape;
@@ -113,7 +113,7 @@ TEST_CASE("data: a plain CSV file reads as the gzipped one does") {
   CHECK(plain.labels == packed.labels);
 }
 
-TEST_CASE("data: a CSV file may have blank lines, spaces, decimals and Windows line ends") {
+TEST_CASE("data: a CSV file may have blank lines, spaces, decimals and ConvGeometry line ends") {
   const Folder folder;
   std::string lines = csv_line(1, " 4.0 ") + "\n" + csv_line();
   lines.pop_back();

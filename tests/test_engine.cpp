@@ -8,11 +8,11 @@
 
 #include "engine/broadcast.hpp"
 #include "engine/gradcheck.hpp"
-#include "engine/parallel.hpp"
 #include "engine/random.hpp"
+#include "engine/report.hpp"
 #include "engine/show.hpp"
-#include "engine/stop.hpp"
 #include "engine/sweep.hpp"
+#include "engine/system/parallel.hpp"
 #include "engine/threads.hpp"
 #include "tests/recycling.hpp"
 
@@ -28,18 +28,19 @@ Tensor product(const Tensor& a, const Tensor& b) {
 
 // a * b, of equal shapes.
 Var times(Var a, Var b) {
-  return a.tape->record("times", {a, b}, product(a.value(), b.value()), [](Arrival& at) {
-    if (at.wants(0)) at.give(0, times(at.gradient(), at.in(1)));
-    if (at.wants(1)) at.give(1, times(at.gradient(), at.in(0)));
+  return a.tape->record("times", {a, b}, product(a.value(), b.value()), [](BackwardContext& ctx) {
+    if (ctx.wants(0)) ctx.give(0, times(ctx.gradient(), ctx.in(1)));
+    if (ctx.wants(1)) ctx.give(1, times(ctx.gradient(), ctx.in(0)));
   });
 }
 
 // x^2 with a derivative that is off by the factor `wrong`.
 Var squared(Var x, double wrong = 1) {
-  return x.tape->record("squared", {x}, product(x.value(), x.value()), [wrong](Arrival& at) {
-    const Var two = at.out().tape->constant(full(at.in(0).shape(), 2 * wrong));
-    at.give(0, times(times(two, at.in(0)), at.gradient()));
-  });
+  return x.tape->record(
+      "squared", {x}, product(x.value(), x.value()), [wrong](BackwardContext& ctx) {
+        const Var two = ctx.out().tape->constant(full(ctx.in(0).shape(), 2 * wrong));
+        ctx.give(0, times(times(two, ctx.in(0)), ctx.gradient()));
+      });
 }
 
 Var cut(Var x) {
@@ -51,18 +52,18 @@ Var cut(Var x) {
 // A node that notes the costs it is told of.
 Var listener(Var x, Tensor* heard, std::size_t* how_many = nullptr) {
   Op op("listener", Flow::surrogate);
-  op.reads_costs = true;
-  return x.tape->record(op, {x}, x.value(), [=](Arrival& at) {
-    *heard = at.costs(at.in(0).shape());
-    if (how_many) *how_many = at.costs_fed().size();
-    at.give(0, zeros(at.in(0).shape()));
+  op.needs_costs = true;
+  return x.tape->record(op, {x}, x.value(), [=](BackwardContext& ctx) {
+    *heard = ctx.costs(ctx.in(0).shape());
+    if (how_many) *how_many = ctx.downstream_costs().size();
+    ctx.give(0, zeros(ctx.in(0).shape()));
   });
 }
 
 Var pathwise(Var x) {
   Op op("choice[pathwise]", Flow::surrogate);
   op.refuses_no_path = true;
-  return x.tape->record(op, {x}, x.value(), [](Arrival& at) { at.pass(0); });
+  return x.tape->record(op, {x}, x.value(), [](BackwardContext& ctx) { ctx.pass(0); });
 }
 
 double at(const Tensor& t, std::size_t i) { return t.data()[i]; }
@@ -87,11 +88,11 @@ TEST_CASE("a gradient handed on, kept and used again is the same each time") {
   const auto both = [](Var a, Var b, bool var_first) {
     Tensor sum = a.value();
     add_to(sum, b.value());
-    return a.tape->record("both", {a, b}, sum, [var_first](Arrival& at) {
-      if (var_first) at.give(0, at.gradient());
-      if (!var_first) at.pass(0);
-      if (var_first) at.pass(1);
-      if (!var_first) at.give(1, at.gradient());
+    return a.tape->record("both", {a, b}, sum, [var_first](BackwardContext& ctx) {
+      if (var_first) ctx.give(0, ctx.gradient());
+      if (!var_first) ctx.pass(0);
+      if (var_first) ctx.pass(1);
+      if (!var_first) ctx.give(1, ctx.gradient());
     });
   };
   for (bool var_first : {false, true}) {
@@ -141,12 +142,12 @@ TEST_CASE("looking leaves no trace") {
   Tape tape;
   const Var x = tape.parameter(Tensor{1, 2});
   bool looking = false;
-  const Var y = tape.record("noted", {x}, Tensor{1, 2}, [&](Arrival& at) {
-    looking = at.looking();
-    ++at.counts().backwards;
-    at.pass(0);
+  const Var y = tape.record("noted", {x}, Tensor{1, 2}, [&](BackwardContext& ctx) {
+    looking = ctx.dry_run();
+    ++ctx.counts().backwards;
+    ctx.pass(0);
   });
-  look(y);
+  dry_run(y);
   CHECK(looking);
   CHECK(tape.counts.backwards == 0);
   backward(y);
@@ -157,8 +158,8 @@ TEST_CASE("looking leaves no trace") {
 TEST_CASE("a parameter made inside a backward is refused, and the tape survives") {
   Tape tape;
   const Var x = tape.parameter(Tensor{1, 2});
-  const Var y = tape.record("nested", {x}, Tensor{1, 2}, [](Arrival& at) {
-    at.give(0, at.out().tape->parameter(Tensor{1, 1}));
+  const Var y = tape.record("nested", {x}, Tensor{1, 2}, [](BackwardContext& ctx) {
+    ctx.give(0, ctx.out().tape->parameter(Tensor{1, 1}));
   });
   CHECK_THROWS_WITH_AS(backward(y),
                        "parameter: a sweep is running on this tape; need a tape of its own for a "
@@ -169,7 +170,7 @@ TEST_CASE("a parameter made inside a backward is refused, and the tape survives"
   Tape other;
   const Var astray = other.constant(Tensor{1, 1});
   const Var wrong =
-      tape.record("astray", {x}, Tensor{1, 2}, [=](Arrival& at) { at.give(0, astray); });
+      tape.record("astray", {x}, Tensor{1, 2}, [=](BackwardContext& ctx) { ctx.give(0, astray); });
   CHECK_THROWS_WITH_AS(backward(wrong),
                        "astray: backward gave a gradient that stands on another tape",
                        std::logic_error);
@@ -180,9 +181,11 @@ TEST_CASE("a parameter made inside a backward is refused, and the tape survives"
 
 TEST_CASE("a backward that knows numbers alone says so when it is recorded") {
   const auto plain = [](const std::vector<Var>& v) {
-    return v[0].tape->record("plain", {v[0]}, product(v[0].value(), v[0].value()), [](Arrival& at) {
-      at.give(0, product(product(at.numbers(), at.in(0).value()), full(at.in(0).shape(), 2)));
-    });
+    return v[0].tape->record(
+        "plain", {v[0]}, product(v[0].value(), v[0].value()), [](BackwardContext& ctx) {
+          ctx.give(0,
+                   product(product(ctx.numbers(), ctx.in(0).value()), full(ctx.in(0).shape(), 2)));
+        });
   };
   CHECK_THROWS_WITH_AS(
       check_gradient(plain, {Tensor{1, 2}}),
@@ -231,17 +234,17 @@ TEST_CASE("what nobody wants is not computed") {
   Tape tape;
   const Var c = tape.constant(Tensor{2.0}), x = tape.parameter(Tensor{3.0});
   bool asked = false;
-  const Var y = tape.record("noted", {c, x}, Tensor{6.0}, [&](Arrival& at) {
+  const Var y = tape.record("noted", {c, x}, Tensor{6.0}, [&](BackwardContext& ctx) {
     asked = true;
-    CHECK_FALSE(at.wants(0));
-    CHECK(at.wants(1));
-    at.give(0, Tensor{99.0});
-    at.give(1, Tensor{2.0});
+    CHECK_FALSE(ctx.wants(0));
+    CHECK(ctx.wants(1));
+    ctx.give(0, Tensor{99.0});
+    ctx.give(1, Tensor{2.0});
   });
   CHECK(at(backward(y)[x], 0) == 2);
   CHECK(asked);
   const Var d = tape.record("constant op", {c}, Tensor{1.0},
-                            [](Arrival&) { FAIL("nobody upstream wants anything"); });
+                            [](BackwardContext&) { FAIL("nobody upstream wants anything"); });
   CHECK_FALSE(static_cast<bool>(tape.node(d.index).backward));
   backward(d);
 }
@@ -250,11 +253,12 @@ TEST_CASE(
     "a gradient of a shape that broadcasts is summed; any other is an error that names the op") {
   Tape tape;
   const Var x = tape.parameter(zeros({2, 1})),
-            wide = tape.record("wide", {x}, zeros({2, 3}), [](Arrival&at) { at.pass(0); });
+            wide =
+                tape.record("wide", {x}, zeros({2, 3}), [](BackwardContext&ctx) { ctx.pass(0); });
   CHECK(backward(wide)[x] == full({2, 1}, 3));
   CHECK(differentiate(wide, x)[0].value() == full({2, 1}, 3));
-  const Var wrong =
-      tape.record("softmax", {x}, zeros({2, 1}), [](Arrival& at) { at.give(0, zeros({3})); });
+  const Var wrong = tape.record("softmax", {x}, zeros({2, 1}),
+                                [](BackwardContext& ctx) { ctx.give(0, zeros({3})); });
   const std::size_t nodes = tape.size();
   CHECK_THROWS_WITH_AS(
       backward(wrong),
@@ -428,9 +432,9 @@ TEST_CASE(
     "second order") {
   const auto split = [](const std::vector<Var>& v) {
     const Var x = v[0];
-    return x.tape->record("split", {x}, product(x.value(), x.value()), [](Arrival& at) {
-      const Var two = at.out().tape->constant(full(at.in(0).shape(), at.recorded() ? 2.001 : 2));
-      at.give(0, times(times(two, at.in(0)), at.gradient()));
+    return x.tape->record("split", {x}, product(x.value(), x.value()), [](BackwardContext& ctx) {
+      const Var two = ctx.out().tape->constant(full(ctx.in(0).shape(), ctx.recorded() ? 2.001 : 2));
+      ctx.give(0, times(times(two, ctx.in(0)), ctx.gradient()));
     });
   };
   const CheckResult result = check_gradient(split, {Tensor{1, 2, 3}});
@@ -441,9 +445,9 @@ TEST_CASE(
   // Right at first order, but the gradient forgets that it depends on x.
   const auto flat = [](const std::vector<Var>& v) {
     const Var x = v[0];
-    return x.tape->record("flat", {x}, product(x.value(), x.value()), [](Arrival& at) {
-      const Var slope = at.out().tape->constant(Tensor(at.in(0).value() * 2.0));
-      at.give(0, times(slope, at.gradient()));
+    return x.tape->record("flat", {x}, product(x.value(), x.value()), [](BackwardContext& ctx) {
+      const Var slope = ctx.out().tape->constant(Tensor(ctx.in(0).value() * 2.0));
+      ctx.give(0, times(slope, ctx.gradient()));
     });
   };
   CHECK(check_gradient(flat, {Tensor{1, 2, 3}}, {1, 1}));
@@ -457,7 +461,7 @@ TEST_CASE(
 TEST_CASE("a zero gradient where the true one is not zero does not pass") {
   const auto silent = [](const std::vector<Var>& v) {
     return v[0].tape->record("silent", {v[0]}, product(v[0].value(), v[0].value()),
-                             [](Arrival& at) { at.give(0, zeros(at.in(0).shape())); });
+                             [](BackwardContext& ctx) { ctx.give(0, zeros(ctx.in(0).shape())); });
   };
   CHECK_FALSE(check_gradient(silent, {Tensor{1, 2, 3}}, {1, 1}));
   CHECK_FALSE(check_gradient([](const auto& v) { return cut(v[0]); }, {Tensor{1, 2, 3}}, {1, 1}));
@@ -502,7 +506,7 @@ TEST_CASE("the stop report tells cut, unconnected, zero and reached apart") {
             std::to_string(open_too.index - 1) + "), which passes nothing back. By request.");
   CHECK(stop_report(times(cut(v), times(dead, nothing)), dead)[0].reason == Stop::zero);
   // An op that forgets an input is named.
-  const Var forgetful = tape.record("forgetful", {v}, Tensor{1, 1}, [](Arrival&) {});
+  const Var forgetful = tape.record("forgetful", {v}, Tensor{1, 1}, [](BackwardContext&) {});
   CHECK(stop_report(forgetful, v)[0].words.find("cut at forgetful") != std::string::npos);
   Tape other;
   CHECK_THROWS_WITH_AS(stop_report(cost, other.parameter(Tensor{1.0})),
@@ -621,7 +625,8 @@ TEST_CASE("parallel_for covers every place once, and the first failure is the on
 }
 
 TEST_CASE(
-    "backward_once: the same gradients, each as soon as it is complete; then values are gone") {
+    "backward_and_release: the same gradients, each as soon as it is complete; then values are "
+    "gone") {
   Tape tape;
   const Var a = tape.parameter(Tensor{1, 2}), unused = tape.parameter(Tensor{3}),
             b = tape.parameter(Tensor{4, 5});
@@ -629,7 +634,7 @@ TEST_CASE(
             cost = sum_to(third, {1}), late = tape.parameter(Tensor{6});
   const Gradients expected = backward(cost);
   std::vector<std::uint32_t> order;
-  backward_once(cost, [&](Var p, Tensor& g) {
+  backward_and_release(cost, [&](Var p, Tensor& g) {
     order.push_back(p.index);
     CHECK(identical(g, expected[p]));
   });
@@ -641,15 +646,15 @@ TEST_CASE(
   CHECK(a.value()(1) == 2);
   CHECK_THROWS_WITH_AS(
       first.value(),
-      "value: backward_once() has given back the value of squared (node 3); read it "
+      "value: backward_and_release() has given back the value of squared (node 3); read it "
       "before, or sweep with backward()",
       std::logic_error);
   CHECK_THROWS_WITH_AS(backward(cost),
-                       "backward: backward_once() has swept this tape; need a new one",
+                       "backward: backward_and_release() has swept this tape; need a new one",
                        std::logic_error);
 }
 
-TEST_CASE("backward_once: a tensor borrowed twice is handed over after its last use") {
+TEST_CASE("backward_and_release: a tensor borrowed twice is handed over after its last use") {
   const std::vector<Tensor> parameters = {Tensor{2.0}, Tensor{3.0}};
   Tape tape;
   const std::vector<Var> p = tape.borrow_parameters(parameters);
@@ -657,19 +662,19 @@ TEST_CASE("backward_once: a tensor borrowed twice is handed over after its last 
   // 3 is used by the cost itself and, as a constant, by what the cost was computed from.
   const Var inner = times(p[0], fixed), cost = times(inner, p[1]);
   std::vector<std::uint32_t> order;
-  backward_once(cost, [&](Var v, Tensor&) { order.push_back(v.index); });
+  backward_and_release(cost, [&](Var v, Tensor&) { order.push_back(v.index); });
   REQUIRE(order.size() == 2);
   Tape again;
   const std::vector<Var> q = again.borrow_parameters(parameters);
   bool passed = false;
   const Var watched =
       again.record("watched", {again.borrow_constant(parameters[1])}, Tensor{1.0}, {});
-  const Var late = again.record("late", {q[0], watched}, Tensor{1.0}, [&](Arrival& at) {
+  const Var late = again.record("late", {q[0], watched}, Tensor{1.0}, [&](BackwardContext& ctx) {
     passed = true;
-    at.pass(0);
+    ctx.pass(0);
   });
   const Var top = times(late, q[1]);
-  backward_once(top, [&](Var v, Tensor&) {
+  backward_and_release(top, [&](Var v, Tensor&) {
     if (v.index == q[1].index) CHECK(passed);
   });
   CHECK(to_text(again).find("#3 watched (given back)") != std::string::npos);
@@ -677,7 +682,7 @@ TEST_CASE("backward_once: a tensor borrowed twice is handed over after its last 
 
 TEST_CASE("a node may have its input's value: not copied, and gone when that is gone") {
   const auto same = [](Var x) {
-    return x.tape->record_same("same", {x}, 0, [](Arrival& at) { at.pass(0); });
+    return x.tape->record_same("same", {x}, 0, [](BackwardContext& ctx) { ctx.pass(0); });
   };
   const std::vector<Tensor> borrowed = {Tensor{2.0, 3.0}};
   for (bool lent : {false, true}) {
@@ -690,7 +695,7 @@ TEST_CASE("a node may have its input's value: not copied, and gone when that is 
     CHECK(backward(cost)[p] == Tensor{12, 27});
     CHECK(backward(differentiate(cost, p))[p] == Tensor{12, 18});
     bool done = false;
-    backward_once({cost, twice}, [&](Var, Tensor& g) {
+    backward_and_release({cost, twice}, [&](Var, Tensor& g) {
       done = true;
       CHECK(g == Tensor{16, 33});
     });
@@ -705,24 +710,24 @@ TEST_CASE("a node may have its input's value: not copied, and gone when that is 
     Tape tape;
     const Var nine = squared(tape.parameter(full({2000}, 3))), cost = same(same(nine));
     CHECK(&cost.value() == &nine.value());
-    backward_once(cost, [](Var, Tensor& g) { CHECK(g == full({2000}, 6)); });
+    backward_and_release(cost, [](Var, Tensor& g) { CHECK(g == full({2000}, 6)); });
     CHECK(cost.value() == full({2000}, 9));
     CHECK_THROWS_AS(nine.value(), std::logic_error);
   }
-  {  // Behind the cost: gone with what it has its value from, however large.
+  {  // AppliesTo the cost: gone with what it has its value from, however large.
     Tape tape;
     const Var y = squared(tape.parameter(full({2000}, 1))), cost = squared(y), behind = same(y);
     CHECK(behind.value().size() == 2000);
-    backward_once(cost, [](Var, Tensor&) {});
+    backward_and_release(cost, [](Var, Tensor&) {});
     CHECK_THROWS_AS(behind.value(), std::logic_error);
   }
   // In a backward that gives both: neither may be moved from under the other.
   Tape tape;
   const Var x = tape.parameter(Tensor{2.0}), z = tape.parameter(Tensor{5.0});
-  const Var y = tape.record("both", {x, z}, Tensor{1.0}, [&](Arrival& at) {
-    const Var g = times(at.in(0), at.gradient());
-    at.give(0, g);
-    at.give(1, same(g));
+  const Var y = tape.record("both", {x, z}, Tensor{1.0}, [&](BackwardContext& ctx) {
+    const Var g = times(ctx.in(0), ctx.gradient());
+    ctx.give(0, g);
+    ctx.give(1, same(g));
   });
   const Gradients g = backward(y);
   CHECK(g[x] == Tensor{2});
@@ -730,20 +735,22 @@ TEST_CASE("a node may have its input's value: not copied, and gone when that is 
 }
 
 TEST_CASE("gradients passed on in another shape are checked like any others") {
-  const auto sweep = [](void (Arrival::*way)(std::size_t), const Shape& from, const Shape& to) {
+  const auto sweep = [](void (BackwardContext::*way)(std::size_t), const Shape& from,
+                        const Shape& to) {
     Tape tape;
     const Var x = tape.parameter(ones(to));
-    const Var y = tape.record("odd", {x}, ones(from), [way](Arrival& at) { (at.*way)(0); });
+    const Var y =
+        tape.record("odd", {x}, ones(from), [way](BackwardContext& ctx) { (ctx.*way)(0); });
     backward(add_same(y, y));
   };
-  CHECK_THROWS_WITH_AS(sweep(&Arrival::pass_spread, {3, 2}, {2, 3}),
+  CHECK_THROWS_WITH_AS(sweep(&BackwardContext::pass_spread, {3, 2}, {2, 3}),
                        "odd: backward gave a gradient of shape (3, 2) for input 0 of shape (2, 3)",
                        std::logic_error);
-  CHECK_THROWS_WITH_AS(sweep(&Arrival::pass_reshaped, {5}, {6}),
+  CHECK_THROWS_WITH_AS(sweep(&BackwardContext::pass_reshaped, {5}, {6}),
                        "odd: backward gave a gradient of shape (5,) for input 0 of shape (6,)",
                        std::logic_error);
-  sweep(&Arrival::pass_spread, {1, 3}, {2, 3});
-  sweep(&Arrival::pass_reshaped, {3, 2}, {2, 3});
+  sweep(&BackwardContext::pass_spread, {1, 3}, {2, 3});
+  sweep(&BackwardContext::pass_reshaped, {3, 2}, {2, 3});
 }
 
 TEST_CASE("shapes: printing, axes, broadcasting, and their errors") {

@@ -8,7 +8,7 @@
 #include "engine/gradcheck.hpp"
 #include "engine/random.hpp"
 #include "engine/threads.hpp"
-#include "ops/fused.hpp"
+#include "ops/formula.hpp"
 #include "ops/reduce.hpp"
 
 using namespace argtape;

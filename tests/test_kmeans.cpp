@@ -9,9 +9,9 @@
 
 #include "engine/gradcheck.hpp"
 #include "engine/sweep.hpp"
+#include "models/data/points.hpp"
 #include "models/kmeans.hpp"
 #include "models/kmeans_start.hpp"
-#include "models/points.hpp"
 #include "ops/choice.hpp"
 #include "ops/elementwise.hpp"
 #include "ops/reduce.hpp"

@@ -9,12 +9,12 @@
 
 #include "engine/gradcheck.hpp"
 #include "engine/random.hpp"
-#include "engine/stop.hpp"
+#include "engine/report.hpp"
 #include "engine/sweep.hpp"
 #include "engine/threads.hpp"
 #include "ops/choice.hpp"
-#include "ops/cost.hpp"
 #include "ops/elementwise.hpp"
+#include "ops/expectation.hpp"
 #include "ops/hungarian.hpp"
 #include "ops/linalg.hpp"
 #include "ops/matching.hpp"
@@ -239,13 +239,13 @@ TEST_CASE("what P does: item i goes to the place j where P_ij is 1") {
   CHECK(p.value() == Tensor{{{0, 1, 0}, {0, 0, 1}, {1, 0, 0}}});
   CHECK(indices_of(p) == Columns{1, 2, 0});
   const Var items = tape.constant(Tensor{{10, 1}, {11, 2}, {12, 3}});
-  CHECK(place(p, items).value() == Tensor{{{12, 3}, {10, 1}, {11, 2}}});
-  CHECK(fetch(p, place(p, items)).value() == Tensor{{{10, 1}, {11, 2}, {12, 3}}});
-  CHECK(place(p, fetch(p, items)).value() == Tensor{{{10, 1}, {11, 2}, {12, 3}}});
+  CHECK(permute(p, items).value() == Tensor{{{12, 3}, {10, 1}, {11, 2}}});
+  CHECK(unpermute(p, permute(p, items)).value() == Tensor{{{10, 1}, {11, 2}, {12, 3}}});
+  CHECK(permute(p, unpermute(p, items)).value() == Tensor{{{10, 1}, {11, 2}, {12, 3}}});
   // More places than items: some stay empty.
   const Var wide = matching(tape.constant(Tensor{{0, 0, 5}, {4, 0, 5}}), zero());
   CHECK(wide.value() == Tensor{{0, 0, 1}, {1, 0, 0}});
-  CHECK(place(wide, tape.constant(tensor({2, 1}, {7, 8}))).value() == tensor({3, 1}, {8, 0, 7}));
+  CHECK(permute(wide, tape.constant(tensor({2, 1}, {7, 8}))).value() == tensor({3, 1}, {8, 0, 7}));
 }
 
 TEST_CASE("soft and straight-through rules are Sinkhorn's operator") {
@@ -465,9 +465,9 @@ TEST_CASE("what matching refuses") {
           "sinkhorn: 0 iterations; need 1 to 4294967296");
   refuses([&] { sample_matching(square_, zero(), wide); },
           "sample_matching: logits are (2, 3, 3), noise is (2, 3); need the same shape");
-  refuses([&] { place(square_, wide); },
+  refuses([&] { permute(square_, wide); },
           "place: p is (2, 3, 3), the items are (2, 3); need (..., n, m) and (..., n, d)");
-  refuses([&] { fetch(wide, wide); },
+  refuses([&] { unpermute(wide, wide); },
           "fetch: p is (2, 3), the items are (2, 3); need (..., n, m) and (..., m, d)");
   refuses([] { matching_rule_named("reinmax"); },
           "matching_rule_named: 'reinmax'; need one of zero, score-function, score-function+mean, "

@@ -51,11 +51,11 @@ TEST_CASE("SGD with momentum and Adam against their definitions") {
     std::vector<Tensor> c = {Tensor{1}, Tensor{2}}, d = c;
     Sgd sgd(0.1, 0.9);
     Adam adam(0.1);
-    const auto step = [&](auto& optimizer, std::vector<Tensor>& parameters, bool both) {
+    const auto step = [&](auto& optimiser, std::vector<Tensor>& parameters, bool both) {
       Tape tape;
       const std::vector<Var> x = tape.borrow_parameters(parameters);
       const Var cost = both ? 3 * x[0] + 2 * x[1] : 3 * x[0];
-      once ? optimizer.step(parameters, x, cost) : optimizer.step(parameters, x, backward(cost));
+      once ? optimiser.step(parameters, x, cost) : optimiser.step(parameters, x, backward(cost));
     };
     for (bool both : {true, false, true}) {
       const Tensor before_c = c[1], before_d = d[1];
@@ -249,16 +249,16 @@ TEST_CASE("a step from the costs is the step from the gradients, in less memory"
   const auto train = [&](auto make, bool from_costs, std::size_t& bytes) {
     Rng rng(1);
     Mlp net({64, 512, 512, 512, 10}, rng);
-    auto optimizer = make();
+    auto optimiser = make();
     release_cached_memory();
     for (int step = 0; step < 3; ++step) {
       Tape tape;
       const std::vector<Var> w = tape.borrow_parameters(net.parameters);
       const Var loss = cross_entropy(net(w, tape.constant(few.images)), few.labels);
       if (from_costs)
-        optimizer.step(net.parameters, w, loss);
+        optimiser.step(net.parameters, w, loss);
       else
-        optimizer.step(net.parameters, w, backward(loss));
+        optimiser.step(net.parameters, w, backward(loss));
     }
     bytes = memory_use().cached_bytes;
     return net.parameters;

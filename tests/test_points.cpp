@@ -11,7 +11,7 @@
 #include <string>
 #include <vector>
 
-#include "models/points.hpp"
+#include "models/data/points.hpp"
 #include "tests/folder.hpp"
 
 using namespace argtape;

@@ -13,8 +13,8 @@
 #include "models/architecture_search.hpp"
 #include "models/measure.hpp"
 #include "ops/choice.hpp"
-#include "ops/cost.hpp"
 #include "ops/elementwise.hpp"
+#include "ops/expectation.hpp"
 #include "ops/linalg.hpp"
 #include "ops/loss.hpp"
 #include "ops/reduce.hpp"
@@ -56,10 +56,11 @@ std::vector<Branch> bound(const std::vector<BranchOf>& branches, Var x) {
 }
 
 // y = D_k o_k + sum_{j != k} D_j as it is written, for one choice of all.
-Var as_written(Var d, std::size_t k, Var x, const std::vector<BranchOf>& branches, Others others) {
+Var as_written(Var d, std::size_t k, Var x, const std::vector<BranchOf>& branches,
+               Unchosen others) {
   Var y = branches[k](x) * gather(d, {k}, {});
   for (std::size_t j = 0; j < branches.size(); ++j)
-    if (j != k && others == Others::as_scalars) y = y + gather(d, {j}, {});
+    if (j != k && others == Unchosen::as_scalars) y = y + gather(d, {j}, {});
   return y;
 }
 
@@ -74,7 +75,7 @@ std::vector<std::string> names(const Tape& tape) {
 TEST_CASE("select is D_k o_k, with the others as nothing or as scalars, to second order") {
   Rng rng(1);
   const Tensor x0 = rng.normal({4, 3}), g0 = rng.normal({4, 3});
-  for (Others others : {Others::nothing, Others::as_scalars})
+  for (Unchosen others : {Unchosen::nothing, Unchosen::as_scalars})
     for (std::size_t k = 0; k < 3; ++k)
       for (const Shape& shape : {Shape{3}, Shape{1, 3}}) {
         std::vector<Tensor> found[2];
@@ -104,7 +105,7 @@ TEST_CASE("the chosen branch gets its inner product, the others what was asked f
   Rng rng(2);
   const Tensor x0 = rng.normal({5, 3}), g0 = rng.normal({5, 3});
   const std::vector<std::size_t> labels = {2, 0, 2, 1, 0};
-  for (Others others : {Others::nothing, Others::as_scalars}) {
+  for (Unchosen others : {Unchosen::nothing, Unchosen::as_scalars}) {
     Tape tape;
     const Var d = tape.parameter(hard(labels, 3)), x = tape.parameter(x0);
     const Var y = select(d, x,
@@ -124,9 +125,9 @@ TEST_CASE("the chosen branch gets its inner product, the others what was asked f
         total += slope;
       }
       for (std::size_t k = 0; k < 3; ++k)
-        CHECK(g[d](r, k) == doctest::Approx(k == labels[r]              ? product
-                                            : others == Others::nothing ? 0
-                                                                        : total));
+        CHECK(g[d](r, k) == doctest::Approx(k == labels[r]                ? product
+                                            : others == Unchosen::nothing ? 0
+                                                                          : total));
     }
   }
 }
@@ -136,7 +137,7 @@ TEST_CASE("each example by itself is as if it were alone") {
   const Tensor x0 = rng.normal({6, 2, 3}), g0 = rng.normal({6, 2, 3});
   for (const std::vector<std::size_t>& labels :
        {std::vector<std::size_t>{1, 2, 0, 1, 1, 2}, {2, 2, 2, 2, 2, 2}, {0, 0, 1, 1, 0, 0}})
-    for (Others others : {Others::nothing, Others::as_scalars}) {
+    for (Unchosen others : {Unchosen::nothing, Unchosen::as_scalars}) {
       std::vector<Tensor> found[2];
       for (bool alone : {false, true}) {
         Tape tape;
@@ -286,7 +287,7 @@ TEST_CASE("where all examples choose the same, the value is the branch's own, no
     const Var y = select(d, x, {branch, branch, branch});
     CHECK(&y.value() == &h.value());
     const auto bound = [&] { return h = exp(x); };
-    const Var z = select(d, {bound, bound, bound}, Others::as_scalars);
+    const Var z = select(d, {bound, bound, bound}, Unchosen::as_scalars);
     CHECK(&z.value() == &h.value());
   }
 }

@@ -12,7 +12,7 @@
 #include <fstream>
 #include <sstream>
 
-#include "engine/memory.hpp"
+#include "engine/system/memory.hpp"
 #include "engine/threads.hpp"
 
 namespace bench {

@@ -182,8 +182,8 @@ Workload with_gradients(std::shared_ptr<Leaves> s) {
   return {[s](Noise& noise) {
             s->gradients.clear();
             Tape tape;
-            backward_once(s->loss(tape.borrow_parameters(s->leaves), noise),
-                          [&](Var, Tensor& g) { s->gradients.push_back(std::move(g)); });
+            backward_and_release(s->loss(tape.borrow_parameters(s->leaves), noise),
+                                 [&](Var, Tensor& g) { s->gradients.push_back(std::move(g)); });
             return 0.0;
           },
           [s] {
@@ -193,7 +193,7 @@ Workload with_gradients(std::shared_ptr<Leaves> s) {
             const Var loss = s->loss(p, noise);
             std::vector<double> check(1 + p.size());
             check[0] = static_cast<double>(loss.item());
-            backward_once(loss, [&](Var v, Tensor& g) {
+            backward_and_release(loss, [&](Var v, Tensor& g) {
               const auto at =
                   std::find_if(p.begin(), p.end(), [v](Var q) { return q.index == v.index; });
               check[1 + static_cast<std::size_t>(at - p.begin())] = sum_of_magnitudes(g);

@@ -1,5 +1,5 @@
-// Stands in for the header of this name that a Jupyter kernel brings: what would be shown is printed,
-// for tests/notebooks.py to read.
+// Stands in for the header of this name that a Jupyter kernel brings: what would be shown is
+// printed, for tests/notebooks.py to read.
 #pragma once
 
 #include <iostream>

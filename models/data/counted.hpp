@@ -1,0 +1,18 @@
+// Private: numbers with what they count.
+#pragma once
+
+#include <cstddef>
+#include <string>
+
+#include "../../engine/scalar.hpp"
+
+namespace argtape {
+inline namespace ARGTAPE_ABI {
+
+/// "1 point", "2 points".
+inline std::string counted(std::size_t n, const std::string& what) {
+  return std::to_string(n) + " " + what + (n == 1 ? "" : "s");
+}
+
+}  // namespace ARGTAPE_ABI
+}  // namespace argtape

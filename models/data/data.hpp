@@ -1,0 +1,79 @@
+// The digit data: reading it, splitting it, and handing it out in shuffled batches.
+#pragma once
+
+#include <cstddef>
+#include <string>
+#include <vector>
+
+#include "../../engine/random.hpp"
+#include "../../engine/tensor.hpp"
+
+namespace argtape {
+inline namespace ARGTAPE_ABI {
+
+/// Labelled grey images, one a row.
+struct Dataset {
+  std::string name;
+  Tensor images;                    // (n, height * width), 0 (background) to 1 (ink)
+  std::vector<std::size_t> labels;  // n of them, each below `classes`
+  std::size_t height = 0;
+  std::size_t width = 0;
+  std::size_t classes = 0;
+
+  std::size_t size() const { return labels.size(); }
+};
+
+/// The UCI digits from a CSV file, plain or gzipped, without a header line. A line holds the 64
+/// pixels of an 8 x 8 image, 0..16, which are scaled to 0..1, then the label, 0..9. Blank lines are
+/// passed over. Throws std::runtime_error if there is no such file, if it is empty or cut short, or
+/// if a line has another number of cells or a cell that is not a number in its range.
+Dataset read_digits_csv(const std::string& path);
+
+/// A pair of IDX files as MNIST has them, plain or gzipped: n images of height x width bytes, which
+/// are scaled from 0..255 to 0..1, and n labels, 0..9. Throws std::runtime_error if a file is
+/// missing, empty, of another kind, shorter or longer than its header promises, or if the two do
+/// not match. Memory grows with what the files hold, never with what a header promises.
+Dataset read_idx(const std::string& images_path, const std::string& labels_path);
+
+/// The digits a folder holds: MNIST's IDX files (train, t10k, or both, train first) if there are
+/// any, otherwise digits.csv; each plain or with .gz, the plain one preferred. Throws
+/// std::runtime_error if there is no such folder, if it holds neither, if an IDX file lacks its
+/// partner, and whatever the reader of the files throws.
+Dataset load_digits(const std::string& folder);
+
+/// The given rows in the given order; a row may be taken more than once. Throws
+/// std::invalid_argument if a row is not below data.size().
+Dataset take(const Dataset& data, const std::vector<std::size_t>& rows);
+
+/// Four fifths of the rows, rounded down: 1,437 of the 1,797 UCI digits, 8,000 of MNIST's 10,000.
+std::size_t default_train_size(const Dataset& data);
+
+struct Split {
+  Dataset train, test;
+};
+
+/// The first `train_size` rows to train on and the rest to test with. Throws std::invalid_argument
+/// unless both get at least one row.
+Split split(const Dataset& data, std::size_t train_size);
+
+/// One epoch: the rows 0..n-1 shuffled and dealt into batches of `batch_size` indices. Rows that do
+/// not fill a batch sit this epoch out.
+///
+///     for (const std::vector<std::size_t>& rows : Batches(train.size(), 32, rng)) ...
+class Batches {
+ public:
+  using const_iterator = std::vector<std::vector<std::size_t>>::const_iterator;
+
+  /// Draws one permutation from `rng`. Throws std::invalid_argument unless batch_size is in 1..n.
+  Batches(std::size_t n, std::size_t batch_size, Rng& rng);
+
+  std::size_t size() const { return batches_.size(); }
+  const_iterator begin() const { return batches_.begin(); }
+  const_iterator end() const { return batches_.end(); }
+
+ private:
+  std::vector<std::vector<std::size_t>> batches_;
+};
+
+}  // namespace ARGTAPE_ABI
+}  // namespace argtape

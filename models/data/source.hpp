@@ -1,0 +1,67 @@
+// Private: a file as the readers of data see it, plain or gzipped, and its cells as numbers.
+#pragma once
+
+#include <zlib.h>
+
+#include <cstddef>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "../../engine/scalar.hpp"
+
+namespace argtape {
+inline namespace ARGTAPE_ABI {
+
+/// Throws std::runtime_error, "data: " and what it is given.
+[[noreturn]] void fail_data(const std::string& what);
+
+/// A file, plain or gzipped, as a stream of bytes. `need` says in errors what it should have been.
+class Source {
+ public:
+  Source(const std::string& path, const std::string& need, std::size_t longest_line = 4096);
+
+  /// True if the stream ended where its compressed form broke off.
+  bool cut_short() const;
+
+  /// The next byte, which stays there; -1 at the end of the stream.
+  int peek();
+  /// Up to `n` bytes; fewer only at the end of the stream.
+  std::size_t read(unsigned char* to, std::size_t n);
+  /// The next line without its end; false when there is none, or none that is whole.
+  bool line(std::string& out);
+
+  /// The file and the line last read, for errors.
+  std::string here() const { return path_ + ", line " + std::to_string(line_number_); }
+  std::size_t line_number() const { return line_number_; }
+
+ private:
+  struct Close {
+    void operator()(gzFile file) const { gzclose(file); }
+  };
+  [[noreturn]] void fail_to_read() const;
+  int next();
+
+  std::string path_, need_;
+  std::unique_ptr<gzFile_s, Close> file_;
+  std::size_t line_number_ = 0, longest_line_;
+};
+
+/// A cell as an error may show it: short, and on one line.
+std::string shown_cell(std::string cell);
+
+/// A cell read as a number, whatever the locale.
+struct CellNumber {
+  bool reads = false;  ///< it is written as one; NaN and infinity are too
+  bool held = false;   ///< and a double holds it
+  double value = 0;
+};
+CellNumber parse_number(const std::string& cell);
+/// The cell as a number; NaN if it is anything else.
+double number_in(const std::string& cell);
+
+/// What stands between the separators of a line.
+std::vector<std::string> cells_of(const std::string& line, char separator = ',');
+
+}  // namespace ARGTAPE_ABI
+}  // namespace argtape

@@ -1,0 +1,54 @@
+#include "models/training/layers.hpp"
+
+#include <cmath>
+#include <stdexcept>
+
+#include "ops/elementwise.hpp"
+#include "ops/linalg.hpp"
+
+namespace argtape {
+inline namespace ARGTAPE_ABI {
+
+Initialiser uniform_fan_in() {
+  const auto bound = [](std::size_t n) { return 1 / std::sqrt(static_cast<double>(n)); };
+  return {[=](std::size_t n, std::size_t m, Rng& rng) {
+            return rng.uniform({n, m}, -bound(n), bound(n));
+          },
+          [=](std::size_t n, std::size_t m, Rng& rng) {
+            return rng.uniform({m}, -bound(n), bound(n));
+          }};
+}
+
+Initialiser glorot_uniform() {
+  return {[](std::size_t n, std::size_t m, Rng& rng) {
+            const double bound = std::sqrt(6 / static_cast<double>(n + m));
+            return rng.uniform({n, m}, -bound, bound);
+          },
+          [](std::size_t, std::size_t m, Rng&) { return zeros({m}); }};
+}
+
+Mlp::Mlp(const std::vector<std::size_t>& sizes, Rng& rng, const Initialiser& initialiser) {
+  if (sizes.size() < 2)
+    throw std::invalid_argument("Mlp: " + std::to_string(sizes.size()) + " sizes; need at least 2");
+  for (std::size_t s : sizes)
+    if (s == 0) throw std::invalid_argument("Mlp: a size is 0; need at least 1");
+  for (std::size_t l = 0; l + 1 < sizes.size(); ++l) {
+    parameters.push_back(initialiser.weights(sizes[l], sizes[l + 1], rng));
+    parameters.push_back(initialiser.bias(sizes[l], sizes[l + 1], rng));
+  }
+}
+
+Var Mlp::operator()(const std::vector<Var>& on_tape, Var x) const {
+  if (on_tape.size() != parameters.size())
+    throw std::invalid_argument("Mlp: " + std::to_string(on_tape.size()) +
+                                " parameters on the tape; need " +
+                                std::to_string(parameters.size()));
+  for (std::size_t i = 0; i < on_tape.size(); i += 2) {
+    x = dense(x, on_tape[i], on_tape[i + 1]);
+    if (i + 2 < on_tape.size()) x = relu(x);
+  }
+  return x;
+}
+
+}  // namespace ARGTAPE_ABI
+}  // namespace argtape

@@ -1,0 +1,40 @@
+// Dense layers, and a stack of them. Parameters are plain tensors, which outlive the tapes that use
+// them.
+#pragma once
+
+#include <functional>
+#include <vector>
+
+#include "../../engine/random.hpp"
+#include "../../engine/tape.hpp"
+
+namespace argtape {
+inline namespace ARGTAPE_ABI {
+
+/// How the weights (n, m) and the bias (m,) of a dense layer start.
+struct Initialiser {
+  std::function<Tensor(std::size_t n, std::size_t m, Rng& rng)> weights;
+  std::function<Tensor(std::size_t n, std::size_t m, Rng& rng)> bias;
+};
+/// Both uniform in +-1/sqrt(n): PyTorch's default for nn.Linear.
+Initialiser uniform_fan_in();
+/// Weights uniform in +-sqrt(6 / (n + m)) (Glorot and Bengio, 2010), bias zero.
+Initialiser glorot_uniform();
+
+/// A stack of dense layers with relu between them.
+class Mlp {
+ public:
+  /// Layers sizes[0] -> sizes[1] -> ... Throws std::invalid_argument for fewer than two sizes, or a
+  /// zero.
+  Mlp(const std::vector<std::size_t>& sizes, Rng& rng,
+      const Initialiser& initialiser = uniform_fan_in());
+
+  std::vector<Tensor> parameters;  ///< w0, b0, w1, b1, ...
+
+  /// The last layer's output, without relu; `on_tape` are the parameters there, as
+  /// tape.borrow_parameters() gives them.
+  Var operator()(const std::vector<Var>& on_tape, Var x) const;
+};
+
+}  // namespace ARGTAPE_ABI
+}  // namespace argtape

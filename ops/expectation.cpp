@@ -1,0 +1,111 @@
+#include "ops/expectation.hpp"
+
+#include <algorithm>
+#include <stdexcept>
+
+#include "engine/sweep.hpp"
+#include "ops/elementwise.hpp"
+#include "ops/reduce.hpp"
+#include "ops/softmax.hpp"
+
+namespace argtape {
+inline namespace ARGTAPE_ABI {
+
+Var evaluate(const Cost& f, Var choice) {
+  return evaluate([&](const std::vector<Var>& z) { return f(z[0]); }, std::vector<Var>{choice});
+}
+
+Var evaluate(const JointCost& f, const std::vector<Var>& choices) {
+  Tape& tape = tape_of("evaluate", choices);
+  const Var cost = f(choices);
+  const Shape& c = cost.shape();
+  for (const Var& choice : choices) {
+    const Shape& z = choice.shape();
+    if (z.empty() || c.size() >= z.size() || !std::equal(c.begin(), c.end(), z.begin()))
+      throw std::invalid_argument("evaluate: the choices are " + str(z) + ", the cost is " +
+                                  str(c) +
+                                  "; need one number an example, lined up with the leading axes");
+  }
+  tape.counts.evaluations += cost.value().size();
+  return cost;
+}
+
+Var black_box(const std::function<Tensor(const std::vector<Tensor>&)>& f, Inputs inputs) {
+  Tape& tape = tape_of("black_box", inputs);
+  std::vector<Tensor> values;
+  for (const Var& v : inputs) values.push_back(v.value());
+  Op op("black box", Flow::cut);
+  op.why_cut = "It was computed outside the tape; score_function() learns without its derivative.";
+  return tape.record(std::move(op), inputs, f(values), {});
+}
+
+Var expectation(Var logits, const Cost& f) {
+  return expectation(std::vector<Var>{logits}, [&](const std::vector<Var>& z) { return f(z[0]); });
+}
+
+Var expectation(const std::vector<Var>& logits, const JointCost& f) {
+  Tape& tape = tape_of("expectation", logits);
+  std::vector<Var> log_p;
+  for (const Var& l : logits) {
+    const Shape& shape = l.shape();
+    if (shape.empty() || shape[shape.size() - 1] == 0)
+      throw std::invalid_argument("expectation: logits are " + str(shape) +
+                                  "; need (..., K) with at least one category");
+    log_p.push_back(log_softmax(l));
+  }
+  const Var zero = tape.constant(0.0);  // where 0 * log p would be NaN for p = 0
+
+  std::vector<std::size_t> variables(logits.size(), 1);
+  std::size_t combinations = 1;
+  Var total;
+  for (std::size_t c = 0; c < combinations; ++c) {
+    // The digits of c are the choices of each example's variables, node by node, in base K.
+    std::vector<Var> choices;
+    std::size_t digits = c;
+    for (std::size_t n = 0; n < logits.size(); ++n) {
+      const Shape& shape = logits[n].shape();
+      const std::size_t k = shape[shape.size() - 1];
+      std::vector<std::size_t> choice(variables[n]);
+      for (std::size_t& d : choice) {
+        d = digits % k;
+        digits /= k;
+      }
+      Tensor one_hot = zeros(shape);
+      for (std::size_t row = 0; row < one_hot.size() / k; ++row)
+        one_hot.data()[row * k + choice[row % variables[n]]] = 1;
+      choices.push_back(tape.constant(std::move(one_hot), "choice"));
+    }
+    const Var cost = evaluate(f, choices);
+    const std::size_t lead = cost.shape().size();
+    // Only now is it known how many variables an example has: then the first choice was all zeros
+    // of either.
+    std::string what;
+    for (std::size_t n = 0; c == 0 && n < logits.size(); ++n) {
+      const Shape& shape = logits[n].shape();
+      for (std::size_t a = lead; a + 1 < shape.size(); ++a) variables[n] *= shape[a];
+      const std::size_t k = shape[shape.size() - 1];
+      what += (n ? ", " : "") + std::to_string(k) + " categories in " +
+              std::to_string(variables[n]) + " variables";
+      for (std::size_t v = 0; v < variables[n]; ++v) {
+        combinations *= k;
+        if (combinations > kMostCombinations)
+          throw std::invalid_argument("expectation: " + what + "; need at most " +
+                                      std::to_string(kMostCombinations) + " combinations");
+      }
+    }
+    Var log_probability;
+    for (std::size_t n = 0; n < logits.size(); ++n) {
+      Axes summed;
+      for (std::size_t a = lead; a < logits[n].shape().size(); ++a)
+        summed.push_back(static_cast<int>(a));
+      const Var part = sum(where(choices[n], log_p[n], zero), summed);
+      log_probability = n ? log_probability + part : part;
+    }
+    const Var term = exp(log_probability) * cost;
+    total = total.tape ? total + term : term;
+  }
+  return total;
+}
+
+}  // namespace ARGTAPE_ABI
+}  // namespace argtape

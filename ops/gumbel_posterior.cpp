@@ -1,0 +1,38 @@
+#include "ops/gumbel_posterior.hpp"
+
+#include <cstring>
+#include <stdexcept>
+
+#include "ops/elementwise.hpp"
+#include "ops/reduce.hpp"
+#include "ops/softmax.hpp"
+
+namespace argtape {
+inline namespace ARGTAPE_ABI {
+
+Var conditional_gumbels(Var logits, Var choice, Var noise) {
+  if (logits.shape().empty() || logits.shape() != choice.shape() ||
+      !broadcasts_to(logits.shape(), noise.shape()))
+    throw std::invalid_argument("conditional_gumbels: logits are " + str(logits.shape()) +
+                                ", the choice is " + str(choice.shape()) + ", noise is " +
+                                str(noise.shape()) + "; need (..., K) for all");
+  const Var winner = sum(choice * noise, {-1}, true), others = log_softmax(logits) + noise;
+  return where(choice, winner, winner - softplus(winner - others));
+}
+
+Rng rng_from(const Tensor& from, std::uint64_t seed) {
+  // The finaliser of S. Vigna's SplitMix64, applied to each number in turn.
+  std::uint64_t state = seed;
+  for (Scalar x : from) {
+    std::uint64_t bits = 0;
+    std::memcpy(&bits, &x, sizeof x);
+    state = (state ^ bits) + 0x9E3779B97F4A7C15u;
+    state = (state ^ (state >> 30)) * 0xBF58476D1CE4E5B9u;
+    state = (state ^ (state >> 27)) * 0x94D049BB133111EBu;
+    state ^= state >> 31;
+  }
+  return Rng(state, 0, 2);
+}
+
+}  // namespace ARGTAPE_ABI
+}  // namespace argtape

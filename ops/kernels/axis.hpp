@@ -1,0 +1,36 @@
+// An axis moved to the end, and back. For the library's own .cpp files.
+#pragma once
+
+#include "../shape.hpp"
+
+namespace argtape {
+inline namespace ARGTAPE_ABI {
+
+/// The order of axes that puts `axis` last; empty if it is already.
+inline Axes axis_last(std::size_t axis, std::size_t rank) {
+  Axes order;
+  if (axis + 1 == rank) return order;
+  for (std::size_t i = 0; i < rank; ++i)
+    if (i != axis) order.push_back(static_cast<int>(i));
+  order.push_back(static_cast<int>(axis));
+  return order;
+}
+
+/// Undoes transpose(x, order).
+inline Var transpose_back(Var x, const Axes& order) {
+  Axes back(order.size());
+  for (std::size_t i = 0; i < order.size(); ++i)
+    back[static_cast<std::size_t>(order[i])] = static_cast<int>(i);
+  return transpose(x, back);
+}
+
+/// f(x) along an axis, for an f that works along the last one. Throws std::invalid_argument, in the
+/// name of `op`, for an axis out of range.
+template <class F>
+Var along_axis(const char* op, Var x, int axis, F f) {
+  const Axes order = axis_last(axis_of(op, axis, x.shape()), x.shape().size());
+  return order.empty() ? f(x) : transpose_back(f(transpose(x, order)), order);
+}
+
+}  // namespace ARGTAPE_ABI
+}  // namespace argtape

@@ -1,0 +1,77 @@
+#include "ops/kernels/blas.hpp"
+
+#include <algorithm>
+#include <limits>
+#include <stdexcept>
+#include <string>
+#include <xtensor-blas/xblas.hpp>
+
+#include "engine/system/parallel.hpp"
+
+// OpenBLAS has this beside the standard's functions; another BLAS goes by its own settings.
+extern "C" void openblas_set_num_threads(int) __attribute__((weak));
+
+namespace argtape {
+inline namespace ARGTAPE_ABI {
+namespace {
+
+// A product this large is worth a second thread.
+constexpr std::size_t kManyProducts = 1 << 19;
+
+// Rows and columns of the result are cut at multiples of what BLAS works on at a time.
+constexpr std::size_t kBlock = 16;
+
+}  // namespace
+
+void gemm(bool ta, bool tb, std::size_t n, std::size_t m, std::size_t k, const Scalar* a,
+          const Scalar* b, Scalar beta, Scalar* c) {
+  // Products are shared out here, among the threads that do all other work: two sets of threads
+  // that wait for work by spinning would be in each other's way.
+  static const bool alone = [] {
+    if (openblas_set_num_threads) openblas_set_num_threads(1);
+    return true;
+  }();
+  static_cast<void>(alone);
+  constexpr auto most = static_cast<std::size_t>(std::numeric_limits<xt::blas_index_t>::max());
+  if (n > most || m > most || k > most)
+    throw std::length_error("matmul: (" + std::to_string(n) + ", " + std::to_string(k) +
+                            ") times (" + std::to_string(k) + ", " + std::to_string(m) +
+                            "); need lengths that BLAS can count");
+  if (n == 0 || m == 0) return;
+  const auto index = [](std::size_t i) { return static_cast<xt::blas_index_t>(i == 0 ? 1 : i); };
+  const auto transposed = [](bool yes) { return yes ? cxxblas::Trans : cxxblas::NoTrans; };
+  // Numbers i..j of the result, where it is a column or a row: op(matrix) times a vector takes a
+  // third of the time of a product of matrices.
+  const auto vector = [&](bool t, const Scalar* matrix, const Scalar* x, std::size_t length,
+                          std::size_t i, std::size_t j) {
+    if (beta == 0) std::fill(c + i, c + j, Scalar{0});  // NaN too, which 0 times c is not
+    cxxblas::gemv<xt::blas_index_t>(cxxblas::RowMajor, transposed(t), index(t ? k : j - i),
+                                    index(t ? j - i : k), Scalar{1}, matrix + (t ? i : i * k),
+                                    index(t ? length : k), x, 1, beta == 0 ? Scalar{1} : beta,
+                                    c + i, 1);
+  };
+  // Rows i..j and columns u..v of the result.
+  const auto part = [&](std::size_t i, std::size_t j, std::size_t u, std::size_t v) {
+    if (m == 1 && k > 0) return vector(ta, a, b, n, i, j);
+    if (n == 1 && k > 0) return vector(!tb, b, a, m, u, v);
+    cxxblas::gemm<xt::blas_index_t>(cxxblas::RowMajor, transposed(ta), transposed(tb), index(j - i),
+                                    index(v - u), static_cast<xt::blas_index_t>(k), Scalar{1},
+                                    a + (ta ? i : i * k), index(ta ? n : k), b + (tb ? u * k : u),
+                                    index(tb ? k : m), beta, c + i * m + u, index(m));
+  };
+  const auto cores = static_cast<std::size_t>(threads());
+  if (cores == 1 || n * m * k < kManyProducts) return part(0, n, 0, m);
+  // As few pieces as threads, since each packs the other factor anew.
+  const std::size_t blocks = ((n >= m ? n : m) + kBlock - 1) / kBlock,
+                    share = (blocks + cores - 1) / cores;
+  parallel_for((blocks + share - 1) / share, 1, [&](std::size_t begin, std::size_t end) {
+    const auto place = [&](std::size_t i) { return std::min(i * share * kBlock, n >= m ? n : m); };
+    if (n >= m)
+      part(place(begin), place(end), 0, m);
+    else
+      part(0, n, place(begin), place(end));
+  });
+}
+
+}  // namespace ARGTAPE_ABI
+}  // namespace argtape

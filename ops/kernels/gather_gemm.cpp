@@ -1,0 +1,165 @@
+#include "ops/kernels/gather_gemm.hpp"
+
+#include <algorithm>
+
+#include "engine/simd/lane.hpp"
+
+namespace argtape {
+inline namespace ARGTAPE_ABI {
+namespace {
+
+// A tile of c stays in registers while k goes by: so many rows of so many lanes each. The last lane
+// may be cut short.
+#if defined(__AVX512F__)
+constexpr std::size_t kTileRows = 8;  // 32 registers
+#else
+constexpr std::size_t kTileRows = 4;
+#endif
+constexpr std::size_t kTileLanes = 2;
+
+struct Factors {
+  std::size_t k;
+  Left a;
+  Right b;
+  Scalar* c;
+  std::size_t pitch;
+  bool add;
+};
+
+// Inlined beside one another the tiles would not have registers enough for their pointers.
+template <std::size_t rows, std::size_t lanes, bool cut>
+[[gnu::noinline]] void tile(const Factors& f, std::size_t i, std::size_t j, std::size_t last) {
+  const Scalar* a[rows];
+  Lane sum[rows][lanes], v[lanes];
+#pragma GCC unroll 8
+  for (std::size_t r = 0; r < rows; ++r) {
+    a[r] = f.a.data + f.a.rows[i + r];
+#pragma GCC unroll 8
+    for (std::size_t l = 0; l < lanes; ++l) sum[r][l] = Lane(0);
+  }
+  const auto is_cut = [](std::size_t l) { return cut && l + 1 == lanes; };
+  const Scalar* from = f.b.data + j;
+  const std::size_t *columns = f.a.columns, *starts = f.b.rows;
+  for (std::size_t t = 0, k = f.k; t < k; ++t) {
+    const Scalar* b = from + starts[t];
+    const std::size_t at = columns[t];
+#pragma GCC unroll 8
+    for (std::size_t l = 0; l < lanes; ++l)
+      v[l] = is_cut(l) ? load_some(b + l * kLane, last) : Lane::load_unaligned(b + l * kLane);
+#pragma GCC unroll 8
+    for (std::size_t r = 0; r < rows; ++r) {
+      const Lane w(a[r][at]);
+#pragma GCC unroll 8
+      for (std::size_t l = 0; l < lanes; ++l) sum[r][l] = xsimd::fma(w, v[l], sum[r][l]);
+    }
+  }
+#pragma GCC unroll 8
+  for (std::size_t r = 0; r < rows; ++r) {
+    Scalar* c = f.c + (i + r) * f.pitch + j;
+#pragma GCC unroll 8
+    for (std::size_t l = 0; l < lanes; ++l, c += kLane) {
+      if (is_cut(l))
+        store_some(f.add ? load_some(c, last) + sum[r][l] : sum[r][l], c, last);
+      else
+        (f.add ? Lane::load_unaligned(c) + sum[r][l] : sum[r][l]).store_unaligned(c);
+    }
+  }
+}
+
+// A column of tiles: as many full ones as fit, then ever smaller ones.
+template <std::size_t rows, std::size_t lanes, bool cut>
+void tiles(const Factors& f, std::size_t i, std::size_t n, std::size_t j, std::size_t last) {
+  for (; i + rows <= n; i += rows) tile<rows, lanes, cut>(f, i, j, last);
+  if constexpr (rows > 1) tiles<rows / 2, lanes, cut>(f, i, n, j, last);
+}
+
+}  // namespace
+
+void gather_gemm(std::size_t n, std::size_t m, std::size_t k, const Left& a, const Right& b,
+                 Scalar* c, std::size_t pitch, bool add) {
+  if (k == 0) {  // the factors may not even be there
+    if (!add)
+      for (std::size_t i = 0; i < n; ++i) std::fill_n(c + i * pitch, m, Scalar{0});
+    return;
+  }
+  const Factors f{k, a, b, c, pitch, add};
+  std::size_t j = 0;
+  for (; j + kTileLanes * kLane <= m; j += kTileLanes * kLane)
+    tiles<kTileRows, kTileLanes, false>(f, 0, n, j, 0);
+  const std::size_t left = m - j;
+  if (left > kLane)
+    tiles<kTileRows, 2, true>(f, 0, n, j, left - kLane);
+  else if (left == kLane)
+    tiles<kTileRows, 1, false>(f, 0, n, j, 0);
+  else if (left > 0)
+    tiles<kTileRows, 1, true>(f, 0, n, j, left);
+}
+
+namespace {
+
+constexpr std::size_t kTileColumns = 3;
+
+struct Inner {
+  std::size_t m, k;
+  const Scalar* a;
+  std::size_t pitch;
+  Right b;
+  Scalar* sums;
+};
+
+template <std::size_t rows, std::size_t columns>
+[[gnu::noinline]] void inner_tile(const Inner& f, std::size_t i, std::size_t j) {
+  const Scalar* a = f.a + i * f.pitch;
+  const Scalar* b[columns];
+  Scalar* to = f.sums + (i * f.m + j) * kLane;
+  Lane sum[rows][columns], v[columns];
+#pragma GCC unroll 8
+  for (std::size_t c = 0; c < columns; ++c) b[c] = f.b.data + f.b.rows[j + c];
+#pragma GCC unroll 8
+  for (std::size_t r = 0; r < rows; ++r)
+#pragma GCC unroll 8
+    for (std::size_t c = 0; c < columns; ++c)
+      sum[r][c] = Lane::load_unaligned(to + (r * f.m + c) * kLane);
+  const auto step = [&](std::size_t t) {
+#pragma GCC unroll 8
+    for (std::size_t r = 0; r < rows; ++r) {
+      const Lane w = Lane::load_unaligned(a + r * f.pitch + t);
+#pragma GCC unroll 8
+      for (std::size_t c = 0; c < columns; ++c) sum[r][c] = xsimd::fma(w, v[c], sum[r][c]);
+    }
+  };
+  std::size_t t = 0;
+  for (; t + kLane <= f.k; t += kLane) {
+#pragma GCC unroll 8
+    for (std::size_t c = 0; c < columns; ++c) v[c] = Lane::load_unaligned(b[c] + t);
+    step(t);
+  }
+  if (t < f.k) {
+#pragma GCC unroll 8
+    for (std::size_t c = 0; c < columns; ++c) v[c] = load_some(b[c] + t, f.k - t);
+    step(t);
+  }
+#pragma GCC unroll 8
+  for (std::size_t r = 0; r < rows; ++r)
+#pragma GCC unroll 8
+    for (std::size_t c = 0; c < columns; ++c) sum[r][c].store_unaligned(to + (r * f.m + c) * kLane);
+}
+
+template <std::size_t rows, std::size_t columns>
+void inner_tiles(const Inner& f, std::size_t i, std::size_t n, std::size_t j) {
+  for (; i + rows <= n; i += rows) inner_tile<rows, columns>(f, i, j);
+  if constexpr (rows > 1) inner_tiles<rows / 2, columns>(f, i, n, j);
+}
+
+}  // namespace
+
+void add_inner_products(std::size_t n, std::size_t m, std::size_t k, const Scalar* a,
+                        std::size_t pitch, const Right& b, Scalar* sums) {
+  const Inner f{m, k, a, pitch, b, sums};
+  std::size_t j = 0;
+  for (; j + kTileColumns <= m; j += kTileColumns) inner_tiles<kTileRows, kTileColumns>(f, 0, n, j);
+  for (; j < m; ++j) inner_tiles<kTileRows, 1>(f, 0, n, j);
+}
+
+}  // namespace ARGTAPE_ABI
+}  // namespace argtape

@@ -1,0 +1,80 @@
+// One square matrix whose rows and columns are scaled in turn until they sum to one. For the
+// library's own .cpp files.
+//
+// The matrix is e^{x - u - v} for logits x / tau and a number in u for each row, in v for each
+// column. The definition in logarithms takes an exponential of every number in every half
+// iteration; here it is kept as a K b with K = e^{x - u - v} fixed and factors a for rows, b for
+// columns, and a half iteration is one matrix-vector product (Sinkhorn and Knopp 1967). Before a
+// factor grows so far that numbers of K too small to be told from 0 could matter, the factors move
+// into u and v and K is made anew (absorption: B. Schmitzer, "Stabilized sparse scaling algorithms
+// for entropy regularized transport problems", 2019, section 3.2), the side in question from its
+// largest number, as the definition would have it.
+#pragma once
+
+#include <cstddef>
+#include <vector>
+
+#include "../../engine/scalar.hpp"
+#include "../../engine/system/memory.hpp"
+#include "sinkhorn_implicit.hpp"
+
+namespace argtape {
+inline namespace ARGTAPE_ABI {
+
+class SinkhornSolver {
+ public:
+  /// For n by n logits over tau. What backward() needs is kept only if asked for.
+  SinkhornSolver(std::size_t n, double tau, bool remember);
+
+  /// Rows, then columns, so many times. Logits are finite or -inf, each row and column with
+  /// something finite.
+  void iterate(const Scalar* logits, std::size_t iterations);
+  /// Until no row sum is farther than `tolerance` from one, `most` iterations at most; how many it
+  /// took. It begins at a higher temperature, where few are needed, and takes the potentials along
+  /// to lower ones; a Newton step now and then, counted as one, brings down what iterations alone
+  /// would take thousands for.
+  std::size_t converge(const Scalar* logits, double tolerance, std::size_t most,
+                       SinkhornImplicit& marginals);
+  /// The matrix as it stands; the largest |row sum - 1| and |column sum - 1|.
+  Scalar write(Scalar* p);
+  /// After iterate(): the gradient for the logits, given the one for the matrix p. It goes back
+  /// through every iteration; the sums of rows and columns are all it needs of them.
+  void backward(const Scalar* p, const Scalar* g, Scalar* to, bool add);
+
+ private:
+  template <class T>
+  using Array = std::vector<T, CachingAllocator<T>>;
+
+  void start(const Scalar* logits, double slope);
+  void sum(bool rows);
+  void scale(bool rows);
+  bool invert(Scalar* factors) const;
+  void absorb(bool rows);
+  double residual() const;
+  void newton(SinkhornImplicit& marginals);
+  void anneal(double slope);
+  void exponentials(const double* u, const double* v);
+
+  std::size_t n_, stride_;  // rows are padded with zeros to whole registers
+  const double target_;     // 1 / tau
+  double slope_ = 1;        // that of the moment
+  bool remember_;
+  const Scalar* logits_ = nullptr;
+  Array<Scalar> k_, transposed_, a_, b_, sums_, next_;
+  Array<double> u_, v_;
+
+  Array<Scalar> p_;  // for newton()
+  Array<double> moves_;
+
+  // For backward(): the factors of each half iteration, and where K was made anew from which u, v.
+  std::size_t steps_ = 0;
+  Array<Scalar> factors_;
+  Array<double> potentials_;
+  Array<std::size_t> starts_;
+
+  Array<Scalar> d_, gradients_;
+  Array<const Scalar*> left_, right_;
+};
+
+}  // namespace ARGTAPE_ABI
+}  // namespace argtape

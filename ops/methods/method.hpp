@@ -1,0 +1,95 @@
+// Methods: ways to the gradient of E f(D), D drawn from softmax(logits), that stand around the cost
+// f and may evaluate it several times. Each gives an estimate of E f(D) as a Var, just as
+// expectation() gives it exactly: its gradient is the method's estimate of the gradient, for the
+// logits and for whatever f depends on. In the formulas p = softmax(logits), and D - p is the
+// gradient of log p(D).
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "../../engine/random.hpp"
+#include "../expectation.hpp"
+#include "../rules/rule.hpp"
+
+namespace argtape {
+inline namespace ARGTAPE_ABI {
+
+struct Method {
+  Method() = default;
+  /// One draw, with the rule at the node. A rule that needs repeats gets so many samples, and its
+  /// estimate is a cost for each, divided by their number.
+  Method(Rule rule, std::size_t repeats = 4);
+
+  std::string name;
+  /// The estimate: one number for each example. Logits are (..., K), an example making one choice,
+  /// or several where f's cost has fewer axes. Methods draw their first noise as rng.gumbel() of
+  /// the logits' shape, or with samples in front, so that the same stream gives all of them the
+  /// same first choice. Throws what evaluate() throws.
+  std::function<Var(Var logits, const Cost& f, Rng& rng)> estimate;
+  Var operator()(Var logits, const Cost& f, Rng& rng) const { return estimate(logits, f, rng); }
+
+  std::size_t samples = 1;  ///< draws that go into one estimate; 0: there is nothing random in it
+  /// What it estimates, exactly, where that is not expectation(logits, f).
+  std::function<Var(Var logits, const Cost& f)> objective;
+  /// For a method with a learned state: one step, from its last estimate and the logits it was for.
+  std::function<void(Var estimate, Var logits)> learn;
+  std::shared_ptr<const Rule> rule;  ///< if it is a rule's
+};
+
+/// expectation() as a method: all combinations, no noise.
+Method enumeration();
+
+/// 1/M sum_m (f(D_m) - mean of the others) (D_m - p): leave-one-out, or RLOO (Kool, van Hoof,
+/// Welling, 2019). Unbiased. M evaluations. Named as the rule that does the same at the node.
+/// Throws std::invalid_argument for fewer than two samples.
+Method rloo(std::size_t samples = 4);
+
+/// (f(D) - f(p) - <f'(p), D - p>) (D - p) + J(p) f'(p): the cost's linear expansion at the mean as
+/// a control variate (Gu, Levine, Sutskever, Mnih, arXiv 1511.05176). Unbiased. Two evaluations,
+/// one backward pass. The estimate throws NoPath for a black box.
+Method muprop();
+
+/// The bound -log 1/M sum_m e^-f(D_m) in place of the expected cost, f being minus the logarithm of
+/// an importance weight; sum_m (L - L_m) (D_m - p), where L_m is the bound with f(D_m) replaced by
+/// the mean of the others (Mnih and Rezende, arXiv 1602.06725: a geometric mean of the weights).
+/// Unbiased for that bound. M evaluations. Throws std::invalid_argument for fewer than two samples.
+Method vimco(std::size_t samples = 4);
+
+// For a method of one's own.
+
+/// `value`, with `gradient` declared to be its gradient for the logits, one example's number having
+/// to do with that example's logits alone; whatever else value depends on gets its own. `name` is
+/// shown. Throws std::invalid_argument unless the gradient has the logits' shape and value one
+/// number an example.
+Var with_gradient(const std::string& name, Var value, Var logits, Var gradient);
+
+/// weight (D - p): one weight for each example.
+Var score_gradient(Var weight, Var choice, Var p);
+
+/// One draw, a constant: sample() without a way back. With `samples`, as many along a new first
+/// axis.
+Var drawn_choice(Var logits, Rng& rng);
+Var drawn_choice(Var logits, Rng& rng, std::size_t samples);
+
+/// A point given to a cost, which notes whether a gradient comes back.
+class Probe {
+ public:
+  explicit Probe(Var point);
+  Var point;
+  /// Throws NoPath, in the name of the method, if in all sweeps so far none did.
+  void require_path(const std::string& name) const;
+
+ private:
+  std::shared_ptr<bool> reached_;
+};
+
+/// f and its gradient at a point, recorded; both counted. Throws NoPath in the name of the method.
+struct Slope {
+  Var cost, gradient;
+};
+Slope slope_at(const std::string& name, const Cost& f, Var point);
+
+}  // namespace ARGTAPE_ABI
+}  // namespace argtape

@@ -1,0 +1,245 @@
+#include "ops/methods/without_replacement.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+#include <stdexcept>
+#include <utility>
+#include <vector>
+
+#include "ops/choice.hpp"
+#include "ops/elementwise.hpp"
+#include "ops/reduce.hpp"
+#include "ops/shape.hpp"
+#include "ops/softmax.hpp"
+
+namespace argtape {
+inline namespace ARGTAPE_ABI {
+namespace {
+
+// All combinations of each example's choices: digit v of a combination, in base K, is what variable
+// v chooses.
+struct Combinations {
+  std::size_t examples, variables = 1, categories, count = 1;
+  std::vector<double> log_p;  // (examples, variables, categories)
+
+  // `lead` is the number of axes that an example's cost has.
+  Combinations(const char* name, const Tensor& logits, std::size_t lead) {
+    const Shape& shape = logits.shape();
+    categories = shape[shape.size() - 1];
+    for (std::size_t a = lead; a + 1 < shape.size(); ++a) variables *= shape[a];
+    examples = logits.size() / (variables * categories);
+    for (std::size_t v = 0; v < variables; ++v) {
+      count *= categories;
+      if (count > kMostCombinations)
+        throw std::invalid_argument(std::string(name) + ": " + std::to_string(categories) +
+                                    " categories in " + std::to_string(variables) +
+                                    " variables; need at most " +
+                                    std::to_string(kMostCombinations) + " combinations");
+    }
+    log_p.assign(logits.begin(), logits.end());
+    for (std::size_t i = 0; i < log_p.size(); i += categories) {
+      double* row = &log_p[i];
+      const double top = *std::max_element(row, row + categories);
+      double total = 0;
+      for (std::size_t k = 0; k < categories; ++k) total += std::exp(row[k] - top);
+      for (std::size_t k = 0; k < categories; ++k) row[k] -= top + std::log(total);
+    }
+  }
+
+  // The probabilities of an example's combinations.
+  void probabilities(std::size_t example, std::vector<double>& p) const {
+    p.assign(1, 0);
+    for (std::size_t v = 0; v < variables; ++v) {
+      const double* row = &log_p[(example * variables + v) * categories];
+      const std::size_t before = p.size();
+      p.resize(before * categories);
+      for (std::size_t k = categories; k-- > 0;)
+        for (std::size_t c = 0; c < before; ++c) p[k * before + c] = p[c] + row[k];
+    }
+    for (double& x : p) x = std::exp(x);
+  }
+
+  std::size_t index(const Scalar* one_hot) const {
+    std::size_t c = 0, place = 1;
+    for (std::size_t v = 0; v < variables; ++v, place *= categories)
+      for (std::size_t k = 0; k < categories; ++k)
+        if (one_hot[v * categories + k] > 0) c += k * place;
+    return c;
+  }
+
+  void write(std::size_t c, Scalar* one_hot) const {
+    std::fill(one_hot, one_hot + variables * categories, Scalar(0));
+    for (std::size_t v = 0; v < variables; ++v, c /= categories)
+      one_hot[v * categories + c % categories] = 1;
+  }
+};
+
+// A combination with probability proportional to p, which is 0 where it must not be, by a uniform
+// number; p.size() if there is none.
+std::size_t pick(const std::vector<double>& p, double u) {
+  const double target = u * std::accumulate(p.begin(), p.end(), 0.0);
+  double sum = 0;
+  std::size_t last = p.size();
+  for (std::size_t c = 0; c < p.size(); ++c) {
+    if (!(p[c] > 0)) continue;
+    last = c;
+    sum += p[c];
+    if (sum > target) break;
+  }
+  return last;
+}
+
+// The estimate from choices z (S, ..., K), the first of which has the cost `first`: sum_s w_s f(s),
+// and its gradient sum_s w_s (f(s) - sum_t b_st f(t)) (s - p). Weights are (S, examples), baselines
+// (S, S, examples), or null for none.
+Var combine(const char* name, Var logits, const Cost& f, Var first, Tensor&& choices,
+            Tensor&& weights, const Tensor* baselines) {
+  Tape& tape = *logits.tape;
+  const std::size_t s = weights.shape()[0];
+  const Var z = tape.constant(std::move(choices), "choices");
+  Var cost = stack({first});
+  if (s > 1) cost = concatenate({cost, evaluate(f, slice(z, 0, 1, s))});
+  Shape shape = cost.shape();
+  const Var w = tape.constant(reshaped(std::move(weights), shape), "weights");
+  Var signal = cost;
+  if (baselines) {
+    Shape table(shape.size() + 1);
+    table[0] = s;
+    std::copy(shape.begin(), shape.end(), table.begin() + 1);
+    signal = cost - sum(tape.constant(reshaped(*baselines, table), "weights") * cost, {1});
+  }
+  return with_gradient(name, sum(w * cost, {0}), logits,
+                       sum(score_gradient(w * signal, z, softmax(logits)), {0}));
+}
+
+Shape in_front(std::size_t n, const Shape& shape) {
+  Shape all(shape.size() + 1);
+  all[0] = n;
+  std::copy(shape.begin(), shape.end(), all.begin() + 1);
+  return all;
+}
+
+// Probabilities of sets drawn without replacement. Members have probability q, all else `rest`.
+class SetProbability {
+ public:
+  SetProbability(const std::vector<double>& q, double rest) : q_(q), rest_(rest) {}
+
+  // Of drawing all members but those in the mask `without` first, in a domain that lacks these.
+  double operator()(std::size_t without) {
+    const std::size_t all = (std::size_t{1} << q_.size()) - 1, wanted = all & ~without;
+    h_.assign(all + 1, 0);
+    h_[0] = 1;
+    for (std::size_t drawn = 0; drawn <= all; ++drawn) {
+      if ((drawn & ~wanted) || h_[drawn] == 0) continue;
+      double left = rest_;
+      for (std::size_t i = 0; i < q_.size(); ++i)
+        if (wanted >> i & 1 && !(drawn >> i & 1)) left += q_[i];
+      for (std::size_t i = 0; i < q_.size(); ++i)
+        if (wanted >> i & 1 && !(drawn >> i & 1))
+          h_[drawn | std::size_t{1} << i] += h_[drawn] * q_[i] / left;
+    }
+    return h_[wanted];
+  }
+
+ private:
+  const std::vector<double>& q_;
+  double rest_;
+  std::vector<double> h_;
+};
+
+}  // namespace
+
+Method sum_and_sample(std::size_t k) {
+  if (k == 0) throw std::invalid_argument("sum_and_sample: k is 0; need at least 1");
+  Method method;
+  method.name = "sum-and-sample";
+  method.samples = k + 1;
+  method.estimate = [k](Var logits, const Cost& f, Rng& rng) {
+    Tape& tape = *logits.tape;
+    const Var draw = drawn_choice(logits, rng);
+    const Var likeliest = argmax(tape.borrow_constant(logits.value(), "logits"), zero());
+    const Var first = evaluate(f, likeliest);
+    const Combinations all("sum_and_sample", logits.value(), first.shape().size());
+    const std::size_t in_sum = std::min(k, all.count), n = all.examples,
+                      slots = in_sum + (in_sum < all.count ? 1 : 0),
+                      size = all.variables * all.categories;
+    const Tensor u = rng.uniform({n});
+    Tensor choices = uninitialised(in_front(slots, logits.shape())),
+           weights = uninitialised({slots, n});
+    std::vector<double> p;
+    std::vector<std::size_t> order(all.count);
+    for (std::size_t e = 0; e < n; ++e) {
+      all.probabilities(e, p);
+      // The first has been evaluated already.
+      std::iota(order.begin(), order.end(), std::size_t{0});
+      const std::size_t top = all.index(likeliest.value().data() + e * size);
+      std::swap(order[0], order[top]);
+      std::partial_sort(
+          order.begin() + 1, order.begin() + static_cast<std::ptrdiff_t>(in_sum), order.end(),
+          [&](std::size_t a, std::size_t b) { return p[a] > p[b] || (p[a] == p[b] && a < b); });
+      for (std::size_t s = 0; s < in_sum; ++s) {
+        weights(s, e) = static_cast<Scalar>(p[order[s]]);
+        p[order[s]] = 0;
+        all.write(order[s], choices.data() + (s * n + e) * size);
+      }
+      if (slots == in_sum) continue;
+      // The draw itself will do if it is among the others.
+      std::size_t rest = all.index(draw.value().data() + e * size);
+      if (!(p[rest] > 0)) rest = pick(p, static_cast<double>(u.data()[e]));
+      weights(in_sum, e) = static_cast<Scalar>(std::accumulate(p.begin(), p.end(), 0.0));
+      all.write(rest < all.count ? rest : top, choices.data() + (in_sum * n + e) * size);
+    }
+    return combine("sum-and-sample", logits, f, first, std::move(choices), std::move(weights),
+                   nullptr);
+  };
+  return method;
+}
+
+Method unordered_set(std::size_t k) {
+  if (k < 1 || k > 12)
+    throw std::invalid_argument("unordered_set: k is " + std::to_string(k) + "; need 1 to 12");
+  Method method;
+  method.name = "unordered-set";
+  method.samples = k;
+  method.estimate = [k](Var logits, const Cost& f, Rng& rng) {
+    const Var draw = drawn_choice(logits, rng), first = evaluate(f, draw);
+    const Combinations all("unordered_set", logits.value(), first.shape().size());
+    const std::size_t slots = std::min(k, all.count), n = all.examples,
+                      size = all.variables * all.categories;
+    const Tensor u = rng.uniform({n, std::max<std::size_t>(slots - 1, 1)});
+    Tensor choices = uninitialised(in_front(slots, logits.shape())), weights = zeros({slots, n}),
+           baselines = zeros({slots, slots, n});
+    std::vector<double> p, q;
+    for (std::size_t e = 0; e < n; ++e) {
+      all.probabilities(e, p);
+      std::size_t chosen = all.index(draw.value().data() + e * size);
+      const std::size_t top = chosen;
+      q.clear();
+      for (std::size_t s = 0; s < slots; ++s) {
+        if (s > 0) chosen = pick(p, static_cast<double>(u(e, s - 1)));
+        // Where the others are impossible there is nothing left to draw: a slot of no weight.
+        all.write(chosen < all.count ? chosen : top, choices.data() + (s * n + e) * size);
+        if (chosen == all.count) continue;
+        q.push_back(p[chosen]);
+        p[chosen] = 0;
+      }
+      SetProbability of(q, std::accumulate(p.begin(), p.end(), 0.0));
+      const double set = of(0);
+      for (std::size_t s = 0; s < q.size(); ++s) {
+        const std::size_t bit = std::size_t{1} << s;
+        const double first_s = of(bit);
+        weights(s, e) = static_cast<Scalar>(q[s] * first_s / set);
+        for (std::size_t t = 0; t < q.size(); ++t)
+          baselines(s, t, e) =
+              static_cast<Scalar>(s == t ? q[s] : q[t] * of(bit | std::size_t{1} << t) / first_s);
+      }
+    }
+    return combine("unordered-set", logits, f, first, std::move(choices), std::move(weights),
+                   &baselines);
+  };
+  return method;
+}
+
+}  // namespace ARGTAPE_ABI
+}  // namespace argtape

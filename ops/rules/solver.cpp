@@ -1,0 +1,93 @@
+// The rules that solve argmax, or a matching, again in their backward: blackbox differentiation,
+// perturbed optimisers, I-MLE.
+#include <stdexcept>
+#include <utility>
+
+#include "engine/broadcast.hpp"
+#include "ops/gumbel_posterior.hpp"
+#include "ops/reduce.hpp"
+#include "ops/rules/decision.hpp"
+#include "ops/rules/temper.hpp"
+
+namespace argtape {
+inline namespace ARGTAPE_ABI {
+namespace {
+
+// The choice, or the matching, once more, counted.
+Var solve(const Draw& draw, Var x, BackwardContext& ctx) {
+  const Shape& shape = x.shape();
+  std::size_t one = 1;
+  for (std::size_t a = 0; a < draw.decision->axes; ++a) one *= shape[shape.size() - 1 - a];
+  ctx.counts().solver_calls += x.value().size() / one;
+  return draw.decision->solve(x);
+}
+
+Var fresh_noise(const Draw& draw, std::size_t draws, std::uint64_t seed) {
+  Shape shape(draw.logits.shape().size() + 1);
+  shape[0] = draws;
+  std::copy(draw.logits.shape().begin(), draw.logits.shape().end(), shape.begin() + 1);
+  const Tensor& noise = draw.noise.value();
+  const bool drawn = noise.shape() == draw.logits.shape();
+  return draw.logits.tape->constant(
+      rng_from(drawn ? noise : draw.logits.value(), seed).gumbel(shape), "gumbel noise");
+}
+
+void require_positive(const char* name, double lambda) {
+  if (!(lambda > 0) || std::isinf(lambda))
+    throw std::invalid_argument(std::string(name) + ": lambda is " + str(lambda) +
+                                "; need more than 0");
+}
+
+void require_draws(const char* name, std::size_t draws) {
+  if (draws == 0) throw std::invalid_argument(std::string(name) + ": draws are 0; need at least 1");
+}
+
+}  // namespace
+
+Rule blackbox(double lambda) {
+  require_positive("blackbox", lambda);
+  Rule rule;
+  rule.name = "blackbox";
+  rule.applies_to = AppliesTo::any;
+  rule.backward = [=](const Draw& draw, BackwardContext& ctx) {
+    return (draw.hard - solve(draw, draw.logits + draw.noise - lambda * ctx.gradient(), ctx)) /
+           lambda;
+  };
+  return rule;
+}
+
+Rule perturbed(Temperature tau, std::size_t draws, std::uint64_t seed) {
+  require_draws("perturbed", draws);
+  return with(std::move(tau), "perturbed", 0, [=](double t) {
+    Rule rule;
+    rule.applies_to = AppliesTo::any;
+    rule.backward = [=](const Draw& draw, BackwardContext& ctx) {
+      const Var g = fresh_noise(draw, draws, seed);
+      const Var off = solve(draw, draw.logits + t * g, ctx) - draw.hard;
+      return sum((1 - exp(-g)) * sum(off * ctx.gradient(), own_axes(draw), true), {0}) /
+             (static_cast<double>(draws) * t);
+    };
+    return rule;
+  });
+}
+
+Rule i_mle(double lambda, std::size_t draws, std::uint64_t seed) {
+  require_positive("i_mle", lambda);
+  require_draws("i_mle", draws);
+  Rule rule;
+  rule.name = "i-mle";
+  rule.applies_to = AppliesTo::any;
+  rule.needs_draw = true;
+  rule.backward = [=](const Draw& draw, BackwardContext& ctx) {
+    const Var push = lambda * ctx.gradient(), x = draw.logits + draw.noise;
+    const Var own = draw.hard - solve(draw, x - push, ctx);
+    if (draws == 1) return own / lambda;
+    const Var more = draw.logits + fresh_noise(draw, draws - 1, seed);
+    return (own + sum(solve(draw, more, ctx) - solve(draw, more - push, ctx), {0})) /
+           (static_cast<double>(draws) * lambda);
+  };
+  return rule;
+}
+
+}  // namespace ARGTAPE_ABI
+}  // namespace argtape
