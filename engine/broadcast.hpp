@@ -1,5 +1,6 @@
-// Undoing and doing broadcasts, and adding: the three linear maps that the sweep itself needs. Each
-// is the derivative of another, so gradients that went through them can be differentiated again.
+// Undoing and doing broadcasts, adding, and the same numbers under another shape: the linear maps
+// that the sweep itself needs. Each is the derivative of one of them, so gradients that went
+// through them can be differentiated again.
 #pragma once
 
 #include "tape.hpp"
@@ -20,6 +21,9 @@ Var sum_to(Var x, const Shape& shape);
 Var broadcast_to(Var x, const Shape& shape);
 /// a + b, of equal shapes.
 Var add_same(Var a, Var b);
+/// x under another shape of the same size. Throws std::invalid_argument, in the name of reshape,
+/// for one of another size.
+Var reshaped(Var x, const Shape& shape);
 
 }  // namespace ARGTAPE_ABI
 }  // namespace argtape

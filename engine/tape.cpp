@@ -20,9 +20,21 @@ void refuse_value(Var v) {
                          "); read it before, or sweep with backward()");
 }
 
+Var Tape::var(std::size_t index) {
+  if (index >= size())
+    throw std::out_of_range("var: node " + std::to_string(index) + " of a tape of " +
+                            std::to_string(size()) + "; need one that is there");
+  return at(index);
+}
+
+void Tape::truncate(std::size_t size) {
+  while (nodes_.size() > size) nodes_.pop_back();
+  while (!parameters_.empty() && parameters_.back() >= size) parameters_.pop_back();
+}
+
 template <class Value>
 Var Tape::leaf(Value&& value, std::string name, bool parameter) {
-  if (parameter && !recording_)
+  if (parameter && temporary_)
     throw std::logic_error(
         "parameter: a sweep is running on this tape; need a tape of its own for a gradient inside "
         "a backward");
@@ -30,7 +42,7 @@ Var Tape::leaf(Value&& value, std::string name, bool parameter) {
   Node& n = nodes_.emplace_back(Op(std::move(name)), std::forward<Value>(value));
   n.parameter = n.wants_gradient = parameter;
   if (parameter) parameters_.push_back(static_cast<std::uint32_t>(index));
-  return var(index);
+  return at(index);
 }
 
 Var Tape::parameter(Tensor value, std::string name) {
@@ -59,7 +71,7 @@ Var Tape::record(Op op, Inputs inputs, Tensor value, Backward backward) {
 Var Tape::record_same(Op op, Inputs inputs, std::size_t i, Backward backward) {
   const Tensor& value = inputs[i].value();
   // A sweep may move the values of what it makes.
-  if (!recording_) return append(std::move(op), inputs, Tensor(value), std::move(backward));
+  if (temporary_) return append(std::move(op), inputs, Tensor(value), std::move(backward));
   return append(std::move(op), inputs, &value, std::move(backward));
 }
 
@@ -81,13 +93,11 @@ Var Tape::append(Op&& op, Inputs inputs, Value&& value, Backward&& backward) {
     gradient |= in.wants_gradient;
     costs |= in.wants_costs;
   }
-  if (recording_) {
-    const bool useful = gradient && n.op.flow != Flow::cut;
-    n.wants_gradient = useful && !n.op.needs_costs;
-    n.wants_costs = costs || (useful && (n.op.needs_costs || n.op.refuses_no_path));
-    if (useful) n.backward = std::move(backward);
-  }
-  return var(index);
+  const bool useful = gradient && n.op.flow != Flow::cut;
+  n.wants_gradient = useful && !n.op.needs_costs;
+  n.wants_costs = costs || (useful && (n.op.needs_costs || n.op.refuses_no_path));
+  if (useful) n.backward = std::move(backward);
+  return at(index);
 }
 
 Tape& tape_of(const std::string& op, Inputs vars) {

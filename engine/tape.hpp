@@ -18,6 +18,8 @@ inline namespace ARGTAPE_ABI {
 
 class Tape;
 class BackwardContext;
+class Sweep;
+class Release;
 
 /// A value on a tape: a tape and an index, copied freely. It is valid as long as its tape.
 struct Var {
@@ -134,17 +136,22 @@ class Tape {
   std::size_t size() const { return nodes_.size(); }
   const std::vector<std::uint32_t>& parameter_indices() const { return parameters_; }
   const Node& node(std::size_t index) const { return nodes_[index]; }
-  Var var(std::size_t index) {
+  /// Node `index` as a Var. Throws std::out_of_range beyond the last.
+  Var var(std::size_t index);
+
+  Counts counts;
+
+ private:
+  friend class BackwardContext;
+  friend class Sweep;
+  friend class Release;
+  Var at(std::size_t index) {
     Var v;
     v.tape = this;
     v.index = static_cast<std::uint32_t>(index);
     return v;
   }
-
-  Counts counts;
-
- private:
-  friend class Sweep;
+  void truncate(std::size_t size);
   template <class Value>
   Var append(Op&& op, Inputs inputs, Value&& value, Backward&& backward);
   template <class Value>
@@ -159,8 +166,9 @@ class Tape {
 
   StableVector<Node> nodes_;
   std::vector<std::uint32_t> parameters_;
-  bool spent_ = false;     // by backward_and_release()
-  bool recording_ = true;  // false while a sweep computes gradients as plain numbers
+  bool spent_ = false;      // by backward_and_release()
+  bool temporary_ = false;  // what is recorded now goes when the running backward returns
+  std::size_t sweeps_ = 0;  // that are running, one inside a backward of the other
 };
 
 /// The tape all of `vars` stand on. Throws std::invalid_argument, in the name of `op`, if there are

@@ -66,12 +66,7 @@ Tensor transposed(const Tensor& x, const std::vector<std::size_t>& axes) {
 
 }  // namespace
 
-Var reshape(Var x, const Shape& shape) {
-  return x.tape->record("reshape", {x}, reshaped(x.value(), shape), [](BackwardContext& ctx) {
-    if (!ctx.recorded()) return ctx.pass_reshaped(0);
-    ctx.give(0, reshape(ctx.gradient(), ctx.in(0).shape()));
-  });
-}
+Var reshape(Var x, const Shape& shape) { return reshaped(x, shape); }
 
 Var transpose(Var x, const Axes& axes) {
   const std::size_t rank = x.shape().size();

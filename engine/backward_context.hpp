@@ -1,0 +1,78 @@
+// What an op's backward sees when the sweep reaches its node, and where it puts what goes back.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "tape.hpp"
+
+namespace argtape {
+inline namespace ARGTAPE_ABI {
+
+class Sweep;
+
+/// A cost that a node feeds; `weight` is empty where all costs count alike.
+struct DownstreamCost {
+  Var cost, weight;
+};
+
+/// What the sweep knows at a node. A backward gives one gradient for each input that wants one,
+/// written in Vars: so it serves for numbers, and can be differentiated again. In a sweep for
+/// numbers the Vars it makes are gone when it returns. Inputs are counted from 0; one beyond the
+/// last throws std::out_of_range.
+class BackwardContext {
+ public:
+  Var in(std::size_t i) const { return tape_->at(input(i)); }
+  Var out() const { return tape_->at(index_); }
+  std::size_t inputs() const { return node_->inputs.size(); }
+  /// Whether anybody upstream of input i wants its gradient. What is not wanted need not be
+  /// computed.
+  bool wants(std::size_t i) const;
+
+  /// Whether some differentiable path leads from this node to a cost.
+  bool has_gradient() const;
+  /// The gradient of the summed costs with respect to the node's value. Throws std::logic_error
+  /// unless has_gradient().
+  Var gradient();
+
+  /// The gradient for input i: of the input's shape, or of a shape that it broadcasts to, over
+  /// which it is summed. Throws std::logic_error, naming the op, for any other shape. Does nothing
+  /// if it is not wanted.
+  void give(std::size_t i, Var gradient);
+  /// give(i, gradient()), without a node for it.
+  void pass(std::size_t i);
+
+  /// The costs this node feeds, one number for each choice: the sum over all costs downstream,
+  /// lined up with the leading axes of `rows`. For rows (8, 5), as of 8 examples with 5 choices
+  /// each, a cost (8, 5) counts number by number, a cost (8,) for all 5 choices of its example, a
+  /// cost () for all 40, and a cost (8, 5, 3) summed over its last axis; with rows (1, 5) costs are
+  /// summed over the examples. Throws std::invalid_argument for a cost such as (5,).
+  Tensor costs(const Shape& rows) const;
+  /// The same costs one by one.
+  std::vector<DownstreamCost> downstream_costs() const;
+
+  /// Whether the sweep leaves no trace (dry_run() of engine/sweep.hpp): what learns from costs must
+  /// not learn now.
+  bool dry_run() const;
+  const std::string& op() const { return node_->op.name; }
+  Counts& counts() const { return tape_->counts; }
+
+ private:
+  friend class Sweep;
+  friend struct SweepDoor;
+  std::uint32_t input(std::size_t i) const {
+    if (i >= node_->inputs.size()) refuse_input(i);
+    return node_->inputs[i];
+  }
+  [[noreturn]] void refuse_input(std::size_t i) const;
+  void require_gradient() const;
+
+  Sweep* sweep_ = nullptr;
+  Tape* tape_ = nullptr;
+  const Node* node_ = nullptr;
+  std::uint32_t index_ = 0;
+  Var gradient_;  // made when first asked for
+};
+
+}  // namespace ARGTAPE_ABI
+}  // namespace argtape

@@ -1,0 +1,33 @@
+// The private door into the sweep, for the maps that are so cheap that a node and a tensor for each
+// gradient would cost more than the gradient itself: the linear ones of engine/broadcast.cpp and
+// those number by number of ops/kernels/elementwise_kernel.cpp. No other op may use it: what is
+// behind it depends on how the sweep stores what it gathers.
+#pragma once
+
+#include "../backward_context.hpp"
+
+namespace argtape {
+inline namespace ARGTAPE_ABI {
+
+struct SweepDoor {
+  /// Whether the gradients given will be differentiated themselves. If not:
+  static bool recorded(const BackwardContext& ctx);
+  /// The node's gradient in a shape that broadcasts to the node's: where it is the same all along
+  /// an axis, as below a sum, it may be kept once.
+  static const Tensor& unexpanded(const BackwardContext& ctx);
+  /// Where input i's gradient is gathered, of the input's shape; it is to be written if `fresh`,
+  /// else added to.
+  struct Sink {
+    Scalar* data;
+    bool fresh;
+  };
+  static Sink sink(BackwardContext& ctx, std::size_t i);
+
+  /// The node's own gradient for input i, in either kind of sweep: stretched over the input, as
+  /// below a sum (it is kept small until somebody asks for all of it); in the input's shape.
+  static void pass_broadcast(BackwardContext& ctx, std::size_t i);
+  static void pass_reshaped(BackwardContext& ctx, std::size_t i);
+};
+
+}  // namespace ARGTAPE_ABI
+}  // namespace argtape
