@@ -2,10 +2,8 @@
 
 #include <algorithm>
 #include <stdexcept>
-#include <vector>
 
-#include "engine/simd/row_sums.hpp"
-#include "engine/system/bundles.hpp"
+#include "engine/simd/broadcast_sum.hpp"
 #include "engine/system/parallel.hpp"
 #include "engine/system/sweep_door.hpp"
 
@@ -19,53 +17,11 @@ void require_fits(const char* op, const Shape& small, const Shape& large) {
                                 str(large));
 }
 
-// out[i] += x's numbers above it.
-template <class Sum>
-void gather_sums(const Tensor& x, const Shape& shape, Sum* out) {
-  along_rows(shape, x.shape(), [&x, out](const Bundle& b) {
-    const Scalar* p = x.data() + b.large;
-    Sum* to = out + b.small;
-    if (b.moving) {
-      parallel_for(b.length, std::max(std::size_t{64}, kGrain / b.rows),
-                   [&](std::size_t begin, std::size_t end) {
-                     for (std::size_t r = 0; r < b.rows; ++r) {
-                       const Scalar* from = p + r * b.length;
-                       Sum* sums = to + r * b.step;
-#pragma omp simd
-                       for (std::size_t i = begin; i < end; ++i) sums[i] += from[i];
-                     }
-                   });
-    } else if (b.rows > 1 && b.step > 0) {
-      parallel_for(b.rows, rows_of_grain(b.length), [&](std::size_t begin, std::size_t end) {
-        sum_rows(p + begin * b.length, end - begin, b.length, to + begin * b.step, b.step);
-      });
-    } else {
-      // One sum: in blocks that do not depend on the threads.
-      const std::size_t n = b.rows * b.length;
-      std::vector<double> blocks((n + kGrain - 1) / kGrain, 0.0);
-      parallel_for(n, kGrain, [&](std::size_t begin, std::size_t end) {
-        for (std::size_t i = begin; i < end; i += kGrain)
-          sum_rows(p + i, 1, std::min(kGrain, end - i), &blocks[i / kGrain], 0);
-      });
-      for (double s : blocks) *to += static_cast<Sum>(s);
-    }
-  });
-}
-
 }  // namespace
 
 Tensor sum_to(const Tensor& x, const Shape& shape) {
   require_fits("sum_to", shape, x.shape());
-  Tensor out = zeros(shape);
-  if (out.size() == 0 || x.size() / out.size() <= kManyTerms) {
-    gather_sums(x, shape, out.data());
-    return out;
-  }
-  std::vector<double> sums(out.size(), 0);
-  gather_sums(x, shape, sums.data());
-  std::transform(sums.begin(), sums.end(), out.data(),
-                 [](double v) { return static_cast<Scalar>(v); });
-  return out;
+  return sum_bundles(x, shape);
 }
 
 Tensor broadcast_to(const Tensor& x, const Shape& shape) {

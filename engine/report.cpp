@@ -17,130 +17,146 @@ double norm(const Tensor& t) {
   return std::sqrt(squares);
 }
 
-std::string named(const Var& v) {
-  return v.tape->node(v.index).op.name + " (node " + std::to_string(v.index) + ")";
-}
+const std::string& name_of(const Var& v) { return v.tape->node(v.index).op.name; }
 
 std::string list(const std::vector<Var>& nodes) {
   std::string s;
-  for (const Var& v : nodes) s += (s.empty() ? "" : " and ") + named(v);
+  for (const Var& v : nodes)
+    s += (s.empty() ? "" : " and ") + name_of(v) + " (node " + std::to_string(v.index) + ")";
   return s;
 }
 
-std::string short_number(double x) {
-  char buffer[32];
-  std::snprintf(buffer, sizeof buffer, "%.3g", x);
-  return buffer;
+// A cost's sweep, looked at without leaving a trace.
+class Look {
+ public:
+  explicit Look(Var cost);
+  StopLine line(Var p) const;
+
+ private:
+  // On the ways from a parameter to the cost: the nodes that cut a gradient which arrives there, or
+  // would if one came so far; those where one comes in that is not zero and nothing else goes on;
+  // and those where it ends although nothing cuts it.
+  struct Ways {
+    bool connected = false;
+    std::vector<Var> cuts, further, zeros, ends;
+    std::string why_cut;
+    std::string words(const char* what) const {
+      return what + list(cuts) + (cuts.size() == 1 ? ", which passes" : ", which pass") +
+             " nothing back." + why_cut;
+    }
+  };
+  Ways ways_from(std::uint32_t p) const;
+  double size(std::uint32_t i) const { return norm(gradients_[tape_.var(i)]); }
+
+  Tape& tape_;
+  const std::uint32_t cost_;
+  std::vector<bool> feeds_, arrives_;  // nodes that feed the cost; at which a gradient arrives
+  Gradients gradients_;
+  std::string refusal_;
+};
+
+Look::Look(Var cost)
+    : tape_(tape_of("stop_report", cost)),
+      cost_(cost.index),
+      feeds_(cost_ + 1, false),
+      arrives_(cost_ + 1, false) {
+  feeds_[cost_] = arrives_[cost_] = true;
+  std::vector<Var> wanting;
+  for (std::uint32_t i = cost_ + 1; i-- > 0;) {
+    const Node& n = tape_.node(i);
+    const bool sends = n.op.flow != Flow::cut && (arrives_[i] || (n.op.needs_costs && feeds_[i]));
+    for (std::uint32_t in : n.inputs) {
+      feeds_[in] = feeds_[in] || feeds_[i];
+      arrives_[in] = arrives_[in] || sends;
+    }
+    if (feeds_[i] && n.wants_gradient) wanting.push_back(tape_.var(i));
+  }
+  try {
+    gradients_ = dry_run(cost, wanting);
+  } catch (const NoPath& e) {
+    refusal_ = e.what();
+  }
 }
 
-// For each node whether it was computed from `from`, through edges of any kind.
-std::vector<bool> computed_from(const Tape& tape, std::uint32_t from, std::uint32_t cost) {
-  std::vector<bool> is(cost + 1, false);
-  if (from <= cost) is[from] = true;
-  for (std::uint32_t i = from + 1; i <= cost; ++i)
-    for (std::uint32_t in : tape.node(i).inputs) is[i] = is[i] || is[in];
-  return is;
+Look::Ways Look::ways_from(std::uint32_t p) const {
+  Ways ways;
+  std::vector<bool> below(cost_ + 1, false);  // computed from p, through edges of any kind
+  if (p <= cost_) below[p] = true;
+  for (std::uint32_t i = p + 1; i <= cost_; ++i) {
+    const Node& n = tape_.node(i);
+    bool none = true, dead = true;
+    for (std::uint32_t in : n.inputs) {
+      if (!below[in]) continue;
+      below[i] = true;
+      if (!refusal_.empty() || !feeds_[i] || !tape_.node(in).wants_gradient) continue;
+      none = none && !gradients_.reached(tape_.var(in));
+      dead = dead && size(in) == 0;
+    }
+    if (!below[i] || !feeds_[i]) continue;
+    const Var v = tape_.var(i);
+    if (n.op.flow == Flow::cut) {
+      (arrives_[i] ? ways.cuts : ways.further).push_back(v);
+      if (arrives_[i] && *n.op.why_cut && ways.why_cut.find(n.op.why_cut) == std::string::npos)
+        ways.why_cut += std::string(" ") + n.op.why_cut;
+    } else if (refusal_.empty() && n.wants_gradient && gradients_.reached(v)) {
+      if (none) ways.ends.push_back(v);
+      if (!none && dead && size(i) != 0) ways.zeros.push_back(v);
+    }
+  }
+  ways.connected = below[cost_];
+  return ways;
+}
+
+StopLine Look::line(Var p) const {
+  Ways ways = ways_from(p.index);
+  StopLine line{p, Stop::unconnected, {}, 0, name_of(p) + ": "};
+  std::string& words = line.words;
+  if (!ways.connected) {
+    words +=
+        "no gradient. The cost was not computed from it: no operations lead from one to the other.";
+  } else if (!tape_.node(p.index).wants_gradient) {
+    words += "no gradient. It is a constant on this tape; tape.parameter() makes it one to learn.";
+  } else if (!refusal_.empty()) {
+    line.reason = Stop::refused;
+    words += "no gradient. The sweep stops with an error: " + refusal_;
+  } else if (!gradients_.reached(p)) {
+    line.reason = Stop::cut;
+    if (ways.cuts.empty()) ways.cuts = ways.ends;
+    line.nodes = ways.cuts;
+    words += ways.words("no gradient. It was cut at ");
+    if (!ways.further.empty())
+      words += " Before that, " + list(ways.further) + " would cut it too.";
+  } else {
+    line.norm = size(p.index);
+    line.reason = line.norm == 0 ? Stop::zero : Stop::reached;  // NaN arrives
+    words += "a gradient arrives, ";
+    if (line.reason == Stop::reached) {
+      char number[32];
+      std::snprintf(number, sizeof number, "%.3g", line.norm);
+      words += std::string("of norm ") + number;
+    } else {
+      line.nodes = ways.zeros;
+      words += "but it is zero";
+      if (!ways.zeros.empty())
+        words += ": at " + list(ways.zeros) +
+                 " one came in that is not, and nothing but zeros went on (saturated, or "
+                 "contributions that cancel)";
+    }
+    words += ".";
+    if (!ways.cuts.empty()) words += ways.words(" Another part of it was cut at ");
+  }
+  return line;
 }
 
 }  // namespace
 
 std::vector<StopLine> stop_report(Var cost, Inputs parameters) {
-  Tape& tape = tape_of("stop_report", cost);
-  for (const Var& p : parameters)
-    if (p.tape != &tape)
-      throw std::invalid_argument("stop_report: a parameter stands on another tape than the cost");
-
-  // Which nodes feed the cost, and at which a gradient sets out or arrives.
-  std::vector<bool> feeds(cost.index + 1, false), arrives(cost.index + 1, false);
-  feeds[cost.index] = arrives[cost.index] = true;
-  for (std::uint32_t i = cost.index + 1; i-- > 0;) {
-    const Node& n = tape.node(i);
-    for (std::uint32_t in : n.inputs) {
-      feeds[in] = feeds[in] || feeds[i];
-      const bool sends = n.op.flow != Flow::cut && (arrives[i] || (n.op.needs_costs && feeds[i]));
-      arrives[in] = arrives[in] || sends;
-    }
-  }
-
-  std::vector<Var> wanting;
-  for (std::uint32_t i = 0; i <= cost.index; ++i)
-    if (feeds[i] && tape.node(i).wants_gradient) wanting.push_back(tape.var(i));
-  std::string refusal;
-  Gradients gradients;
-  try {
-    gradients = dry_run(cost, wanting);
-  } catch (const NoPath& e) {
-    refusal = e.what();
-  }
-  const auto size = [&](std::uint32_t i) { return norm(gradients[tape.var(i)]); };
-
+  const Look look(cost);
   std::vector<StopLine> report;
   for (const Var& p : parameters) {
-    const std::string name = tape.node(p.index).op.name;
-    StopLine line{p, Stop::unconnected, {}, 0, ""};
-    const std::vector<bool> below = computed_from(tape, p.index, cost.index);
-    if (!below[cost.index]) {
-      line.words = name +
-                   ": no gradient. The cost was not computed from it: no operations lead from "
-                   "one to the other.";
-      report.push_back(std::move(line));
-      continue;
-    }
-    // On the ways from p to the cost: where a gradient arrives and is cut, where it would be cut if
-    // it came so far, and where one comes in that is not zero and nothing else goes on.
-    std::vector<Var> cuts, further, zeros, ends;
-    std::string why;
-    for (std::uint32_t i = p.index + 1; i <= cost.index; ++i) {
-      if (!below[i] || !feeds[i]) continue;
-      const Node& n = tape.node(i);
-      if (n.op.flow == Flow::cut) {
-        (arrives[i] ? cuts : further).push_back(tape.var(i));
-        if (arrives[i] && *n.op.why_cut && why.find(n.op.why_cut) == std::string::npos)
-          why += std::string(" ") + n.op.why_cut;
-      } else if (refusal.empty() && n.wants_gradient && gradients.reached(tape.var(i))) {
-        bool none = true, dead = true;
-        for (std::uint32_t in : n.inputs) {
-          if (!below[in] || !tape.node(in).wants_gradient) continue;
-          none = none && !gradients.reached(tape.var(in));
-          dead = dead && size(in) == 0;
-        }
-        if (none) ends.push_back(tape.var(i));
-        if (!none && dead && size(i) != 0) zeros.push_back(tape.var(i));
-      }
-    }
-    const auto cut_words = [&](const char* what) {
-      return std::string(what) + list(cuts) +
-             (cuts.size() == 1 ? ", which passes" : ", which pass") + " nothing back." + why;
-    };
-    if (!tape.node(p.index).wants_gradient) {
-      line.words = name +
-                   ": no gradient. It is a constant on this tape; tape.parameter() makes it one to "
-                   "learn.";
-    } else if (!refusal.empty()) {
-      line.reason = Stop::refused;
-      line.words = name + ": no gradient. The sweep stops with an error: " + refusal;
-    } else if (!gradients.reached(p)) {
-      line.reason = Stop::cut;
-      if (cuts.empty()) cuts = ends;
-      line.nodes = cuts;
-      line.words = name + cut_words(": no gradient. It was cut at ");
-      if (!further.empty()) line.words += " Before that, " + list(further) + " would cut it too.";
-    } else if ((line.norm = norm(gradients[p])) > 0 || std::isnan(line.norm)) {
-      line.reason = Stop::reached;
-      line.words = name + ": a gradient arrives, of norm " + short_number(line.norm) + ".";
-      if (!cuts.empty()) line.words += cut_words(" Another part of it was cut at ");
-    } else {
-      line.reason = Stop::zero;
-      line.nodes = zeros;
-      line.words = name + ": a gradient arrives, but it is zero";
-      if (!zeros.empty())
-        line.words += ": at " + list(zeros) +
-                      " one came in that is not, and nothing but zeros went on (saturated, or "
-                      "contributions that cancel)";
-      line.words += ".";
-      if (!cuts.empty()) line.words += cut_words(" Another part of it was cut at ");
-    }
-    report.push_back(std::move(line));
+    if (p.tape != cost.tape)
+      throw std::invalid_argument("stop_report: a parameter stands on another tape than the cost");
+    report.push_back(look.line(p));
   }
   return report;
 }
@@ -149,11 +165,10 @@ std::string str(const std::vector<StopLine>& report) {
   // Parameters of which the same is true share a line.
   std::string s, names;
   const auto rest = [](const StopLine& line) {
-    return line.words.substr(line.parameter.tape->node(line.parameter.index).op.name.size());
+    return line.words.substr(name_of(line.parameter).size());
   };
   for (std::size_t i = 0; i < report.size(); ++i) {
-    names += (names.empty() ? "" : ", ") +
-             report[i].parameter.tape->node(report[i].parameter.index).op.name;
+    names += (names.empty() ? "" : ", ") + name_of(report[i].parameter);
     if (i + 1 < report.size() && rest(report[i]) == rest(report[i + 1])) continue;
     s += names + rest(report[i]) + "\n";
     names.clear();

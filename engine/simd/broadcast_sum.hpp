@@ -1,0 +1,95 @@
+// A tensor summed over the axes along which a smaller one is stretched to it.
+#pragma once
+
+#include <algorithm>
+#include <numeric>
+#include <vector>
+
+#include "../system/bundles.hpp"
+#include "../system/parallel.hpp"
+#include "lane.hpp"
+
+namespace argtape {
+inline namespace ARGTAPE_ABI {
+
+/// Above so many terms a sum is gathered in double: one of ever more floats stops growing.
+constexpr std::size_t kManyTerms = 256;
+
+inline Scalar sum_of_row(const Scalar* p, std::size_t n) {
+  Lane total(0);
+  std::size_t i = 0;
+  for (; i + kLane <= n; i += kLane) total += Lane::load_unaligned(p + i);
+  if (i < n) total += load_some(p + i, n - i);
+  return lane_sum(total);
+}
+
+// to[r * step] += the sum of row r, for rows one after the other from p on.
+template <class Sum>
+void sum_rows(const Scalar* p, std::size_t rows, std::size_t length, Sum* to, std::size_t step) {
+  std::size_t r = 0;
+  if (length < kLane) {
+    // Whole lanes are loaded while they reach no further than the last row; and asked for ahead,
+    // since loads that overlap do not look like a walk through memory.
+    alignas(64) Scalar place[kLane];
+    std::iota(place, place + kLane, Scalar{0});
+    const auto inside = Lane::load_aligned(place) < Lane(static_cast<Scalar>(length));
+    const std::size_t far = 25 * kLane, size = rows * length;
+    for (std::size_t at = 0; at + kLane <= size; ++r, at += length, to += step) {
+      __builtin_prefetch(p + std::min(at + far, size - 1));
+      *to += lane_sum(xsimd::select(inside, Lane::load_unaligned(p + at), Lane(0)));
+    }
+  }
+  for (p += r * length; r < rows; ++r, p += length, to += step)
+    for (std::size_t i = 0; i < length; i += kManyTerms)
+      *to += sum_of_row(p + i, std::min(kManyTerms, length - i));
+}
+
+// out[i] += x's numbers above it.
+template <class Sum>
+void gather_sums(const Tensor& x, const Shape& shape, Sum* out) {
+  along_rows(shape, x.shape(), [&x, out](const Bundle& b) {
+    const Scalar* p = x.data() + b.large;
+    Sum* to = out + b.small;
+    if (b.moving) {
+      parallel_for(b.length, std::max(std::size_t{64}, kGrain / b.rows),
+                   [&](std::size_t begin, std::size_t end) {
+                     for (std::size_t r = 0; r < b.rows; ++r) {
+                       const Scalar* from = p + r * b.length;
+                       Sum* sums = to + r * b.step;
+#pragma omp simd
+                       for (std::size_t i = begin; i < end; ++i) sums[i] += from[i];
+                     }
+                   });
+    } else if (b.rows > 1 && b.step > 0) {
+      parallel_for(b.rows, rows_of_grain(b.length), [&](std::size_t begin, std::size_t end) {
+        sum_rows(p + begin * b.length, end - begin, b.length, to + begin * b.step, b.step);
+      });
+    } else {
+      // One sum: in blocks that do not depend on the threads.
+      const std::size_t n = b.rows * b.length;
+      std::vector<double> blocks((n + kGrain - 1) / kGrain, 0.0);
+      parallel_for(n, kGrain, [&](std::size_t begin, std::size_t end) {
+        for (std::size_t i = begin; i < end; i += kGrain)
+          sum_rows(p + i, 1, std::min(kGrain, end - i), &blocks[i / kGrain], 0);
+      });
+      for (double s : blocks) *to += static_cast<Sum>(s);
+    }
+  });
+}
+
+/// x summed to `shape`, which broadcasts to x's.
+inline Tensor sum_bundles(const Tensor& x, const Shape& shape) {
+  Tensor out = zeros(shape);
+  if (out.size() == 0 || x.size() / out.size() <= kManyTerms) {
+    gather_sums(x, shape, out.data());
+    return out;
+  }
+  std::vector<double> sums(out.size(), 0);
+  gather_sums(x, shape, sums.data());
+  std::transform(sums.begin(), sums.end(), out.data(),
+                 [](double v) { return static_cast<Scalar>(v); });
+  return out;
+}
+
+}  // namespace ARGTAPE_ABI
+}  // namespace argtape
