@@ -1,4 +1,4 @@
-// What has no peer: the tape's own cost, random numbers, choices, second order.
+// The tape's own cost, and random numbers.
 #include <benchmark/benchmark.h>
 
 #include "models/argtape.hpp"
@@ -42,41 +42,6 @@ void numbers(benchmark::State& state) {
 BENCHMARK_TEMPLATE(numbers, &Rng::uniform)->Name("uniform numbers");
 BENCHMARK_TEMPLATE(numbers, &Rng::normal)->Name("normal numbers");
 BENCHMARK_TEMPLATE(numbers, &Rng::gumbel)->Name("gumbel numbers");
-
-// Rows of K categories chosen from, forward and backward.
-void choose(benchmark::State& state, const char* rule_name, bool drawn) {
-  const auto k = static_cast<std::size_t>(state.range(0)), rows = 100000 / k;
-  Rng rng(1);
-  const Tensor logits = rng.normal({rows, k});
-  const Rule rule = rule_named(rule_name);
-  for (auto _ : state) {
-    Tape tape;
-    const Var l = tape.parameter(logits), z = drawn ? sample(l, rule, rng) : argmax(l, rule);
-    benchmark::DoNotOptimize(backward(z));
-  }
-  state.SetItemsProcessed(state.iterations() * static_cast<std::int64_t>(rows * k));
-}
-BENCHMARK_CAPTURE(choose, argmax_straight_through, "straight-through", false)->Arg(10)->Arg(100);
-BENCHMARK_CAPTURE(choose, sample_st_gumbel_softmax, "st-gumbel-softmax", true)->Arg(10)->Arg(100);
-BENCHMARK_CAPTURE(choose, sample_reinmax, "reinmax", true)->Arg(10)->Arg(100);
-BENCHMARK_CAPTURE(choose, sample_score_function, "score-function", true)->Arg(10)->Arg(100);
-
-// A Hessian-vector product through a two-layer network.
-void second_order(benchmark::State& state) {
-  Rng rng(1);
-  const Mlp net({64, 128, 10}, rng);
-  const Tensor x = rng.normal({100, 64}), v = rng.normal({64, 128});
-  const std::vector<std::size_t> labels(100, 3);
-  for (auto _ : state) {
-    Tape tape;
-    const std::vector<Var> p = tape.borrow_parameters(net.parameters);
-    const Var h = tanh(dense(tape.borrow_constant(x), p[0], p[1]));
-    const Var loss = cross_entropy(dense(h, p[2], p[3]), labels);
-    const Var slope = differentiate(loss, p[0])[0];
-    benchmark::DoNotOptimize(backward(slope, {}, tape.borrow_constant(v)));
-  }
-}
-BENCHMARK(second_order);
 
 }  // namespace
 
