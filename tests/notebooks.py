@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """Checks the notebooks in examples/notebooks: their form, and what their cells print.
 
-The cells run in clang-repl, the interpreter inside the xeus-cpp kernel, so no Jupyter is needed.
+The cells run in clang-repl, the interpreter inside the xeus-cpp kernel, or with --cling in that of
+xeus-cling, so no Jupyter is needed.
 """
 import argparse
 import json
@@ -173,14 +174,32 @@ def include_flags():
     return flags
 
 
-def run_cells(repl, library, cells):
+CLING = "cppyy==2.4.2"  # on clang 9, as xeus-cling is
+
+
+def cling_python():
+    """The Python of a virtual environment that has cling, made if need be; None if it cannot be."""
+    cache = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
+    folder = os.path.join(cache, "argtape", CLING.replace("==", "-"))
+    python = os.path.join(folder, "bin", "python")
+    ready = os.path.join(folder, "ready")
+    if not os.path.exists(ready):
+        for command in ([sys.executable, "-m", "venv", "--clear", folder],
+                        [python, "-m", "pip", "install", "-q", CLING]):
+            if subprocess.run(command).returncode != 0:
+                return None
+        open(ready, "w").close()
+    return [python, os.path.join(ROOT, "tests", "notebooks", "cling.py")]
+
+
+def run_cells(repl, library, cells, cling=False):
     run = Run()
     with tempfile.TemporaryDirectory() as folder:
         script = []
         for number, (ident, source) in enumerate(cells):
             # Piped line by line, an open brace would loop for ever.
             with open(os.path.join(folder, "cell_%d.hpp" % number), "w") as out:
-                out.write(source + "\n;\n")
+                out.write(source + ("" if cling else "\n;\n"))
             script.append('#include "cell_%d.hpp"' % number)
             script.append('std::cout << "\\n@@ran %d" << std::endl;' % number)
         script.append("%quit")
@@ -188,12 +207,19 @@ def run_cells(repl, library, cells):
             out.write("\n".join(script) + "\n")
 
         # xtensor before 0.26 needs the second flag from clang 19 on.
+        stand_ins = os.path.join(ROOT, "tests", "notebooks")
         flags = ["-std=c++17", "-fno-relaxed-template-template-args", "-iquote", folder,
-                 "-iquote", FOLDER, "-I" + os.path.join(ROOT, "tests", "notebooks")]
-        command = repl + ["-Xcc=" + f for f in flags + include_flags()]
+                 "-iquote", FOLDER, "-I" + stand_ins]
+        command = repl + ([folder] if cling else ["-Xcc=" + f for f in flags + include_flags()])
         environment = dict(os.environ)
         if library:
             environment["ARGTAPE_LIBRARY"] = os.path.abspath(library)
+        if cling:
+            places = [FOLDER, stand_ins] + [f[2:] for f in include_flags() if f.startswith("-I")]
+            environment["ARGTAPE_CLING_INCLUDE"] = ":".join(places)
+            if library:  # cling looks a library up by its name
+                places = [os.path.dirname(os.path.abspath(library)), environment.get("LD_LIBRARY_PATH", "")]
+                environment["LD_LIBRARY_PATH"] = ":".join(filter(None, places))
         with open(os.path.join(folder, "script")) as script, \
                 open(os.path.join(folder, "errors"), "w+") as errors:
             start = time.time()
@@ -362,7 +388,7 @@ def check_02(run, program):
     check(spread["score-function"] > 3 and spread["score-function"] > 3 * spread[rules[2]],
           name + ": the score function's spread is large, and a baseline takes most of it away")
 
-    # AppliesTo the black box.
+    # Behind the black box.
     check(near(exact, run.after("box-measure", "exact gradient")),
           name + ": the black box has the same exact gradient")
     for rule in rules[:3]:
@@ -407,6 +433,10 @@ def main():
     parser.add_argument("--repl", metavar="COMMAND",
                         help="clang-repl, with arguments if need be (default: the first there is of "
                              + ", ".join(REPLS) + ")")
+    parser.add_argument("--cling", action="store_true",
+                        help="run the cells in genuine cling on clang 9, from PyPI's " + CLING + ", and read every "
+                             "public header there, one after the other")
+    parser.add_argument("--headers", nargs="*", default=[], help="the public headers, for --cling")
     parser.add_argument("--library", metavar="FILE",
                         help="libargtape.so (default: as setup.hpp finds it)")
     parser.add_argument("--program", action="append", default=[], metavar="FILE",
@@ -431,14 +461,19 @@ def main():
                        if cell["cell_type"] == "code"]
         check_rules(name, books[name])
 
-    repls = [arguments.repl] if arguments.repl else REPLS
-    repl = next((shlex.split(r) for r in repls if shutil.which(shlex.split(r)[0])), None)
+    repls = [arguments.repl] if arguments.repl else ["cling"] if arguments.cling else REPLS
+    repl = cling_python() if arguments.cling else \
+        next((shlex.split(r) for r in repls if shutil.which(shlex.split(r)[0])), None)
     skipped = not arguments.json_only and not repl
     if skipped:
         print("there is no %s; the cells were not run" % " and no ".join(repls))
     elif not arguments.json_only:
+        if arguments.cling:
+            headers = arguments.headers
+            cells = [(h, '#include "%s"' % os.path.join(ROOT, h)) for h in headers]
+            check_run("headers", cells, run_cells(repl, None, cells, True))
         for name, cells in books.items():
-            run = run_cells(repl, arguments.library, cells)
+            run = run_cells(repl, arguments.library, cells, arguments.cling)
             if not check_run(name, cells, run) or name not in CHECKS:
                 continue
             slowest = max(run.seconds, key=run.seconds.get)

@@ -1,0 +1,55 @@
+#!/usr/bin/env python3
+"""Runs pieces of C++ in genuine cling, from PyPI's cppyy, as the xeus-cling kernel does.
+
+  cling.py FOLDER    the pieces are FOLDER/cell_0.hpp, cell_1.hpp, ...
+
+After each it prints a line "@@ran NUMBER"; it ends with status 1 at the first that fails. Version 2.4.2 of cppyy is cling on
+clang 9, the one that xeus-cling has. Its wheel's precompiled standard headers are C++20, so others are made beside them once.
+"""
+import ctypes
+import itertools
+import os
+import sys
+
+FLAGS = "-O0 -std=c++17"
+
+
+def blocks(code):
+    """Consecutive #include lines are blocks of their own, as xeus-cling has it."""
+    for _, lines in itertools.groupby(code.split("\n"), lambda l: l.lstrip().startswith("#include")):
+        block = "\n".join(lines)
+        if block.strip():
+            yield block
+
+
+def main():
+    folder = sys.argv[1]
+    os.environ.update(STDCXX="17", EXTRA_CLING_ARGS=FLAGS, CLING_STANDARD_PCH=os.path.join(sys.prefix, "std17.pch"))
+    import cppyy
+    for path in filter(None, os.environ.get("ARGTAPE_CLING_INCLUDE", "").split(":")):
+        cppyy.add_include_path(path)
+    for number in itertools.count():
+        path = os.path.join(folder, "cell_%d.hpp" % number)
+        if not os.path.exists(path):
+            return 0
+        with open(path, encoding="utf-8") as file:
+            code = file.read()
+        for block in blocks(code):
+            error = ctypes.c_int(0)
+            try:
+                cppyy.gbl.gInterpreter.ProcessLine(block, ctypes.pointer(error))
+            except Exception as thrown:  # a C++ exception that left the cell
+                print("error: %s" % thrown, file=sys.stderr)
+                error.value = 1
+            if error.value:
+                print("cell_%d.hpp:1:1: error: the cell failed" % number, file=sys.stderr)
+                return 1
+        cppyy.gbl.std.cout.flush()
+        print("\n@@ran %d" % number, flush=True)
+
+
+if __name__ == "__main__":
+    code = main()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)  # cling's own clean-up is not what is tested
