@@ -57,14 +57,22 @@ class Sweep {
   const Counts counts_;
   const std::size_t mark_;  // what stands above was made by this sweep
   const std::vector<Var> costs_, weights_;
-  std::uint32_t count_ = 0;          // nodes up to the last cost
+  const std::uint32_t count_;        // nodes up to the last cost
   std::vector<std::uint32_t> kept_;  // by rising index: their gradients stay, as all parameters' do
   std::vector<char> needed_;         // in Vars: whether it depends on `keep`
-  std::unique_ptr<CostSets> sets_;
-  std::unique_ptr<GradientStore> store_;
+  CostSets sets_;
+  GradientStore store_;
   std::vector<Given> given_;  // by the backward that is running
   bool done_ = false;
 };
+
+namespace {
+std::uint32_t nodes_up_to(Inputs costs) {
+  std::uint32_t top = 0;
+  for (const Var& c : costs) top = std::max(top, c.index + 1);
+  return top;
+}
+}  // namespace
 
 Sweep::Sweep(const char* name, Inputs costs, Inputs keep, Inputs weights, Result result)
     : tape_(tape_of(name, costs)),
@@ -74,9 +82,11 @@ Sweep::Sweep(const char* name, Inputs costs, Inputs keep, Inputs weights, Result
       counts_(tape_.counts),
       mark_(tape_.nodes_.size()),
       costs_(costs.begin(), costs.end()),
-      weights_(weights.begin(), weights.end()) {
+      weights_(weights.begin(), weights.end()),
+      count_(nodes_up_to(costs)),
+      sets_(count_, costs.size()),
+      store_(tape_, count_, recorded_) {
   check(name, keep);
-  for (const Var& c : costs) count_ = std::max(count_, c.index + 1);
   for (const Var& v : keep) kept_.push_back(v.index);
   std::sort(kept_.begin(), kept_.end());
   kept_.erase(std::unique(kept_.begin(), kept_.end()), kept_.end());
@@ -89,8 +99,6 @@ Sweep::Sweep(const char* name, Inputs costs, Inputs keep, Inputs weights, Result
       for (std::uint32_t in : n.inputs) needed_[i] |= needed_[in];
     }
   }
-  sets_ = std::make_unique<CostSets>(count_, costs.size());
-  store_ = std::make_unique<GradientStore>(tape_, count_, recorded_);
   tape_.temporary_ |= !recorded_;
   ++tape_.sweeps_;
 }
@@ -135,7 +143,7 @@ void Sweep::run(const TakeGradient* take) {
           "backward_and_release: a sweep is running on this tape; need a tape of its own for a "
           "last sweep inside a backward");
     tape_.spent_ = true;
-    release = std::make_unique<Release>(tape_, costs_, count_, *store_, *take);
+    release = std::make_unique<Release>(tape_, costs_, count_, store_, *take);
   }
   start();
   BackwardContext ctx;
@@ -143,7 +151,7 @@ void Sweep::run(const TakeGradient* take) {
   ctx.tape_ = &tape_;
   for (std::uint32_t i = count_; i-- > 0;) {
     const Node& n = tape_.nodes_[i];
-    if ((n.wants_gradient || n.wants_costs) && needed(i) && sets_->feeds_any(i)) visit(i, ctx);
+    if ((n.wants_gradient || n.wants_costs) && needed(i) && sets_.feeds_any(i)) visit(i, ctx);
     if (release) release->passed(i);
   }
   done_ = true;
@@ -152,33 +160,33 @@ void Sweep::run(const TakeGradient* take) {
 void Sweep::start() {
   for (std::size_t c = 0; c < costs_.size(); ++c) {
     const std::uint32_t i = costs_[c].index;
-    sets_->start(i, c, wants(i));
+    sets_.start(i, c, wants(i));
     if (!wants(i)) continue;
     if (recorded_)
-      store_->add(i,
-                  weights_.empty() ? tape_.constant(ones(costs_[c].shape()), "one") : weights_[c]);
+      store_.add(i,
+                 weights_.empty() ? tape_.constant(ones(costs_[c].shape()), "one") : weights_[c]);
     else
-      store_->add(i, weights_.empty() ? ones(costs_[c].shape()) : Tensor(weights_[c].value()));
+      store_.add(i, weights_.empty() ? ones(costs_[c].shape()) : Tensor(weights_[c].value()));
   }
 }
 
 void Sweep::visit(std::uint32_t i, BackwardContext& ctx) {
   const Node& n = tape_.nodes_[i];
-  for (std::uint32_t in : n.inputs) sets_->hand_on_feeds(i, in);
+  for (std::uint32_t in : n.inputs) sets_.hand_on_feeds(i, in);
   if (n.backward) {
-    if (n.op.refuses_no_path && !sets_->has_all_paths(i))
+    if (n.op.refuses_no_path && !sets_.has_all_paths(i))
       throw NoPath(n.op.name +
                    ": no differentiable path from this choice to the cost; use "
                    "score_function(), or make the path differentiable");
-    if (store_->has(i) || n.op.needs_costs) {
+    if (store_.has(i) || n.op.needs_costs) {
       ctx.node_ = &n;
       ctx.index_ = i;
-      ctx.gradient_ = recorded_ && store_->has(i) ? store_->var(i) : Var{};
+      ctx.gradient_ = recorded_ && store_.has(i) ? store_.var(i) : Var{};
       n.backward(ctx);
       settle(ctx);
     }
   }
-  if (!keeps(i)) store_->drop(i);
+  if (!keeps(i)) store_.drop(i);
 }
 
 // What a backward gave is added up only when it is done, so that its last use of a value may take
@@ -199,7 +207,7 @@ void Sweep::settle(BackwardContext& ctx) {
             }));
   }
   given_.clear();
-  if (!recorded_) tape_.truncate(mark_);
+  if (!recorded_ && tape_.size() > mark_) tape_.truncate(mark_);
 }
 
 void Sweep::deliver(BackwardContext& ctx, const Given& given, bool last) {
@@ -211,15 +219,15 @@ void Sweep::deliver(BackwardContext& ctx, const Given& given, bool last) {
     if (given.way == Way::broadcast) g = broadcast_to(g, shape);
     if (given.way == Way::reshaped) g = reshaped(g, shape);
     require_shape(broadcasts_to(shape, g.shape()), ctx, in, g.shape());
-    return store_->add(in, g.shape() == shape ? g : sum_to(g, shape));
+    return store_.add(in, g.shape() == shape ? g : sum_to(g, shape));
   }
   require_shape(broadcasts_to(shape, g.shape()), ctx, in, g.shape());
-  if (g.shape() != shape) return store_->add(in, sum_to(g.value(), shape));
+  if (g.shape() != shape) return store_.add(in, sum_to(g.value(), shape));
   Node* temporary = g.index >= mark_ ? &tape_.nodes_[g.index] : nullptr;
-  if (last && temporary && temporary->value == &temporary->own && !store_->has(in))
-    store_->add(in, std::move(temporary->own));
+  if (last && temporary && temporary->value == &temporary->own && !store_.has(in))
+    store_.add(in, std::move(temporary->own));
   else
-    store_->add_copy(in, g.value());
+    store_.add_copy(in, g.value());
 }
 
 // The node's own gradient, on to an input, in numbers.
@@ -230,13 +238,13 @@ void Sweep::deliver_own(BackwardContext& ctx, std::uint32_t in, Way way, bool la
                                        : broadcasts_to(shape, from),
                 ctx, in, from);
   if (way == Way::same && shape != from)
-    return store_->add(in, sum_to(store_->whole(ctx.index_), shape));
-  Tensor* whole = way == Way::reshaped ? &store_->whole(ctx.index_) : nullptr;
-  if (last && !store_->has(in) && !keeps(ctx.index_)) {  // nobody else will ask for it
+    return store_.add(in, sum_to(store_.whole(ctx.index_), shape));
+  Tensor* whole = way == Way::reshaped ? &store_.whole(ctx.index_) : nullptr;
+  if (last && !store_.has(in) && !keeps(ctx.index_)) {  // nobody else will ask for it
     if (whole) whole->reshape(shape);
-    store_->move(ctx.index_, in);
+    store_.move(ctx.index_, in);
   } else {
-    store_->add_copy(in, whole ? *whole : store_->unexpanded(ctx.index_));
+    store_.add_copy(in, whole ? *whole : store_.unexpanded(ctx.index_));
   }
 }
 
@@ -254,7 +262,7 @@ void Sweep::give(BackwardContext& ctx, std::size_t i, Var gradient, Way way) {
   const std::uint32_t in = ctx.input(i);
   if (!wants(in)) return;
   given_.push_back({static_cast<std::uint32_t>(i), gradient, way});
-  sets_->hand_on_paths(ctx.index_, in, ctx.node_->op.needs_costs);
+  sets_.hand_on_paths(ctx.index_, in, ctx.node_->op.needs_costs);
 }
 
 Gradients Sweep::gradients() {
@@ -265,10 +273,9 @@ Gradients Sweep::gradients() {
                  std::back_inserter(all));
   g.entries_.reserve(all.size());
   for (std::uint32_t k : all) {
-    const bool reached = k < count_ && store_->has(k);
+    const bool reached = k < count_ && store_.has(k);
     g.entries_.push_back(
-        {k, reached,
-         reached ? std::move(store_->whole(k)) : zeros(tape_.nodes_[k].value->shape())});
+        {k, reached, reached ? std::move(store_.whole(k)) : zeros(tape_.nodes_[k].value->shape())});
   }
   return g;
 }
@@ -276,8 +283,8 @@ Gradients Sweep::gradients() {
 std::vector<Var> Sweep::vars(Inputs wrt) {
   std::vector<Var> found;
   for (const Var& v : wrt)
-    found.push_back(v.index < count_ && store_->has(v.index)
-                        ? store_->var(v.index)
+    found.push_back(v.index < count_ && store_.has(v.index)
+                        ? store_.var(v.index)
                         : tape_.constant(zeros(v.shape()), "zero"));
   return found;
 }
@@ -288,7 +295,7 @@ void BackwardContext::refuse_input(std::size_t i) const {
 }
 
 bool BackwardContext::wants(std::size_t i) const { return sweep_->wants(input(i)); }
-bool BackwardContext::has_gradient() const { return sweep_->store_->has(index_); }
+bool BackwardContext::has_gradient() const { return sweep_->store_.has(index_); }
 bool BackwardContext::dry_run() const { return sweep_->result_ == Result::nothing_but_numbers; }
 
 void BackwardContext::require_gradient() const {
@@ -299,8 +306,7 @@ void BackwardContext::require_gradient() const {
 
 Var BackwardContext::gradient() {
   require_gradient();
-  if (!gradient_.tape)
-    gradient_ = tape_->borrow_constant(sweep_->store_->whole(index_), "gradient");
+  if (!gradient_.tape) gradient_ = tape_->borrow_constant(sweep_->store_.whole(index_), "gradient");
   return gradient_;
 }
 
@@ -315,7 +321,7 @@ void BackwardContext::pass(std::size_t i) { sweep_->give(*this, i, Var{}, Sweep:
 std::vector<DownstreamCost> BackwardContext::downstream_costs() const {
   std::vector<DownstreamCost> all;
   for (std::size_t c = 0; c < sweep_->costs_.size(); ++c)
-    if (sweep_->sets_->feeds(index_, c))
+    if (sweep_->sets_.feeds(index_, c))
       all.push_back({sweep_->costs_[c], sweep_->weights_.empty() ? Var{} : sweep_->weights_[c]});
   return all;
 }
@@ -344,14 +350,14 @@ bool SweepDoor::recorded(const BackwardContext& ctx) { return ctx.sweep_->record
 
 const Tensor& SweepDoor::unexpanded(const BackwardContext& ctx) {
   ctx.require_gradient();
-  return ctx.sweep_->store_->unexpanded(ctx.index_);
+  return ctx.sweep_->store_.unexpanded(ctx.index_);
 }
 
 SweepDoor::Sink SweepDoor::sink(BackwardContext& ctx, std::size_t i) {
   const std::uint32_t in = ctx.input(i);
-  ctx.sweep_->sets_->hand_on_paths(ctx.index_, in, ctx.node_->op.needs_costs);
+  ctx.sweep_->sets_.hand_on_paths(ctx.index_, in, ctx.node_->op.needs_costs);
   bool fresh;
-  Tensor& t = ctx.sweep_->store_->open(in, fresh);
+  Tensor& t = ctx.sweep_->store_.open(in, fresh);
   return {t.data(), fresh};
 }
 
