@@ -4,7 +4,7 @@ mix of the two scalar types.
 
   tests/install.py --build FOLDER --source FOLDER --cxx COMMAND
 """
-import argparse, glob, os, shlex, subprocess, sys, tempfile
+import argparse, glob, os, re, shlex, subprocess, sys, tempfile
 
 PROGRAM = """
 #include <iostream>
@@ -40,6 +40,33 @@ def check(holds, what):
 def run(*command, **more):
     r = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, universal_newlines=True, **more)
     return r.returncode, r.stdout
+
+
+def uncommented(path):
+    with open(path, encoding="utf-8") as f:
+        return re.sub(r"//[^\n]*", "", f.read())
+
+
+def check_exports(include, library, where):
+    """What the library exports is what its installed headers declare."""
+    headers = "\n".join(uncommented(h) for h in glob.glob(include + "/**/*.hpp", recursive=True))
+    words = set(re.findall(r"\w+", headers))
+    status, out = run("nm", "-DC", "--defined-only", library)
+    check(status == 0, where + ": nm: " + out)
+    ours = [line.split(" ", 2)[2] for line in out.split("\n") if line[19:].startswith(("argtape::", "xt::", "xsimd::", "Sleef"))]
+    plain = [re.sub(r"^(guard variable for|typeinfo name for|typeinfo for|vtable for) ", "", name) for name in ours]
+    names = [re.sub(r"\[abi:\w+\]", "", name.split("(")[0]) for name in plain]
+    unknown = [n for n in names if "operator" not in n
+               and not set(re.findall(r"\w+", re.sub(r"<.*>", "", n))) - {"argtape", "f32", "f64"} <= words]
+    check(not unknown, where + ": exported, but in no installed header: " + ", ".join(sorted(set(unknown))[:20]))
+    # Functions declared alone in a line at the left margin, as all of them are.
+    declared = set(re.findall(r"^(?!using|return|template|inline|constexpr|struct|class|enum|friend|namespace|#)"
+                              r"[A-Za-z][\w:<>,&* ]*?[\s&*](\w+)\((?:[^;{}]|\{\})*\)(?: noexcept)?;", headers, re.M))
+    declared = {d for d in declared if not d.startswith("__")}
+    exported = {n.split("::")[-1] for n in names}
+    missing = sorted(declared - exported)
+    check(len(declared) > 200, "%s: the headers declare functions, not just %d" % (where, len(declared)))
+    check(not missing, where + ": declared in an installed header, but not exported: " + ", ".join(missing))
 
 
 def main():
@@ -78,6 +105,9 @@ def main():
             check(status == 0, name + ", compiled with pkg-config's flags: " + out)
             status, out = run(exe, env=dict(os.environ, LD_LIBRARY_PATH=lib))
             check(out == "%d {2, 4}\n" % size, "%s, run: %s" % (name, out))
+
+        for name in ("argtape", "argtape-double"):
+            check_exports(include, os.path.join(lib, "lib%s.so" % name), name)
 
         status, out = run(*cxx, "-std=c++17", "-I" + include, program, "-L" + lib, "-largtape-double", "-o", os.path.join(folder, "mix"))
         check(status != 0 and "argtape::f32::" in out, "headers for float, library for double: the linker says so: " + out)
