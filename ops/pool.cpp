@@ -56,11 +56,11 @@ struct Pooling : ConvGeometry {
     return counts;
   }
   // Whether the windows lie side by side and cover each pixel once at most.
-  bool tiles() const { return stride == u && padding == 0; }
+  bool tiles() const { return stride == kernel_h && padding == 0; }
   // f(first plane, the one after the last), on all threads.
   template <class F>
   void planes(F f) const {
-    parallel_for(n, rows_of_grain(u * v * std::max(places(), h * w) / 4 + 1), f);
+    parallel_for(n, rows_of_grain(kernel_h * kernel_w * std::max(out_size(), h * w) / 4 + 1), f);
   }
 };
 
@@ -118,27 +118,28 @@ constexpr auto total = [](Lane m, Lane v) { return m + v; };
 template <class F, class Put>
 void each_window(const Pooling& s, Bordered& x, Scalar first, F f, Put put) {
   if (s.stride == 1) {
-    for (std::size_t i = 0; i < s.oh; ++i)
-      lanes_of(s.ow, [&](std::size_t j, std::size_t n) {
+    for (std::size_t i = 0; i < s.out_h; ++i)
+      lanes_of(s.out_w, [&](std::size_t j, std::size_t n) {
         Lane y(first);
-        for (std::size_t a = 0; a < s.u; ++a)
-          for (std::size_t b = 0; b < s.v; ++b) y = f(y, Lane::load_unaligned(x.at(i + a, j + b)));
+        for (std::size_t a = 0; a < s.kernel_h; ++a)
+          for (std::size_t b = 0; b < s.kernel_w; ++b)
+            y = f(y, Lane::load_unaligned(x.at(i + a, j + b)));
         put(i, j, n, y);
       });
     return;
   }
   Tensor columns = uninitialised({x.pitch});
   alignas(64) Scalar some[kLane];
-  for (std::size_t i = 0; i < s.oh; ++i) {
+  for (std::size_t i = 0; i < s.out_h; ++i) {
     lanes_of(s.padded_width(), [&](std::size_t j, std::size_t) {
       Lane y(first);
-      for (std::size_t a = 0; a < s.u; ++a)
+      for (std::size_t a = 0; a < s.kernel_h; ++a)
         y = f(y, Lane::load_unaligned(x.at(i * s.stride + a, j)));
       y.store_unaligned(columns.data() + j);
     });
-    lanes_of(s.ow, [&](std::size_t j, std::size_t n) {
+    lanes_of(s.out_w, [&](std::size_t j, std::size_t n) {
       Lane y(first);
-      for (std::size_t b = 0; b < s.v; ++b) {
+      for (std::size_t b = 0; b < s.kernel_w; ++b) {
         for (std::size_t k = 0; k < n; ++k) some[k] = columns.data()[(j + k) * s.stride + b];
         y = f(y, Lane::load_aligned(some));
       }
@@ -150,14 +151,15 @@ void each_window(const Pooling& s, Bordered& x, Scalar first, F f, Put put) {
 // f(window's number, its first pixel's number) for each window of a plane that is laid with tiles.
 template <class F>
 void each_tile(const Pooling& s, F f) {
-  for (std::size_t i = 0; i < s.oh; ++i)
-    for (std::size_t j = 0; j < s.ow; ++j) f(i * s.ow + j, i * s.u * s.w + j * s.u);
+  for (std::size_t i = 0; i < s.out_h; ++i)
+    for (std::size_t j = 0; j < s.out_w; ++j)
+      f(i * s.out_w + j, i * s.kernel_h * s.w + j * s.kernel_h);
 }
 
 // f with the side of the tiles, which the compiler knows if it is the usual one.
 template <class F>
 void with_side(const Pooling& s, F f) {
-  s.u == 2 ? f(std::integral_constant<std::size_t, 2>()) : f(s.u);
+  s.kernel_h == 2 ? f(std::integral_constant<std::size_t, 2>()) : f(s.kernel_h);
 }
 
 // The same over all planes: f(side, window's number, its first pixel's number).
@@ -167,7 +169,7 @@ void tiled_planes(const Pooling& s, F f) {
     s.planes([&](std::size_t begin, std::size_t end) {
       for (std::size_t k = begin; k < end; ++k)
         each_tile(s, [&](std::size_t window, std::size_t pixel) {
-          f(side, k * s.places() + window, k * s.image() + pixel);
+          f(side, k * s.out_size() + window, k * s.image_size() + pixel);
         });
     });
   });
@@ -176,7 +178,7 @@ void tiled_planes(const Pooling& s, F f) {
 // The pixel of a plane that is the largest of window i, j: the first that equals it.
 std::size_t largest_pixel(const Pooling& s, const Scalar* plane, std::size_t i, std::size_t j,
                           Scalar largest) {
-  const Pooling::Range down = s.pixels(i, s.h, s.u), across = s.pixels(j, s.w, s.v);
+  const Pooling::Range down = s.pixels(i, s.h, s.kernel_h), across = s.pixels(j, s.w, s.kernel_w);
   for (std::size_t a = down.begin; a < down.end; ++a)
     for (std::size_t b = across.begin; b < across.end; ++b) {
       const std::size_t at = (i * s.stride + a - s.padding) * s.w + j * s.stride + b - s.padding;
@@ -187,12 +189,12 @@ std::size_t largest_pixel(const Pooling& s, const Scalar* plane, std::size_t i, 
 
 // The same for all windows, counted in all planes.
 std::vector<std::size_t> largest_pixels(const Pooling& s, const Scalar* x, const Scalar* y) {
-  std::vector<std::size_t> all(s.n * s.places());
+  std::vector<std::size_t> all(s.n * s.out_size());
   std::size_t* to = all.data();
   for (std::size_t k = 0; k < s.n; ++k)
-    for (std::size_t i = 0; i < s.oh; ++i)
-      for (std::size_t j = 0; j < s.ow; ++j)
-        *to++ = k * s.image() + largest_pixel(s, x + k * s.image(), i, j, *y++);
+    for (std::size_t i = 0; i < s.out_h; ++i)
+      for (std::size_t j = 0; j < s.out_w; ++j)
+        *to++ = k * s.image_size() + largest_pixel(s, x + k * s.image_size(), i, j, *y++);
   return all;
 }
 
@@ -210,10 +212,10 @@ void largest(const Pooling& s, const Scalar* from, Scalar* to) {
   s.planes([&](std::size_t begin, std::size_t end) {
     Bordered image(s.h, s.w, s.padding, kLeast);
     for (std::size_t k = begin; k < end; ++k) {
-      image.read(from + k * s.image());
+      image.read(from + k * s.image_size());
       each_window(s, image, kLeast, larger,
                   [&](std::size_t i, std::size_t j, std::size_t n, Lane v) {
-                    store_lane(v, to + k * s.places() + i * s.ow + j, n, false);
+                    store_lane(v, to + k * s.out_size() + i * s.out_w + j, n, false);
                   });
     }
   });
@@ -224,7 +226,7 @@ void largest(const Pooling& s, const Scalar* from, Scalar* to) {
 void spread_largest(const Pooling& s, const Scalar* x, const Scalar* y, const Scalar* g, Scalar* to,
                     bool fresh) {
   if (s.tiles()) {
-    if (fresh) std::fill_n(to, s.n * s.image(), Scalar{0});
+    if (fresh) std::fill_n(to, s.n * s.image_size(), Scalar{0});
     return tiled_planes(s, [=, w = s.w](auto side, std::size_t window, std::size_t pixel) {
       const Scalar most = y[window];
       std::size_t place = pixel;
@@ -241,38 +243,39 @@ void spread_largest(const Pooling& s, const Scalar* x, const Scalar* y, const Sc
     });
   }
   s.planes([&](std::size_t begin, std::size_t end) {
-    const std::size_t around = s.u - 1 - s.padding;
-    Bordered image(s.h, s.w, s.padding, kNan), which(s.oh, s.ow, around, -1),
-        slope(s.oh, s.ow, around, 0);
+    const std::size_t around = s.kernel_h - 1 - s.padding;
+    Bordered image(s.h, s.w, s.padding, kNan), which(s.out_h, s.out_w, around, -1),
+        slope(s.out_h, s.out_w, around, 0);
     for (std::size_t k = begin; k < end; ++k) {
-      const Scalar *plane = x + k * s.image(), *largest = y + k * s.places(),
-                   *arrived = g + k * s.places();
-      Scalar* sink = to + k * s.image();
+      const Scalar *plane = x + k * s.image_size(), *largest = y + k * s.out_size(),
+                   *arrived = g + k * s.out_size();
+      Scalar* sink = to + k * s.image_size();
       if (s.stride != 1 ||
-          std::any_of(largest, largest + s.places(), [](Scalar v) { return v != v; })) {
-        if (fresh) std::fill_n(sink, s.image(), Scalar{0});
-        for (std::size_t i = 0; i < s.oh; ++i)
-          for (std::size_t j = 0; j < s.ow; ++j)
+          std::any_of(largest, largest + s.out_size(), [](Scalar v) { return v != v; })) {
+        if (fresh) std::fill_n(sink, s.image_size(), Scalar{0});
+        for (std::size_t i = 0; i < s.out_h; ++i)
+          for (std::size_t j = 0; j < s.out_w; ++j)
             sink[largest_pixel(s, plane, i, j, *largest++)] += *arrived++;
         continue;
       }
       image.read(plane);
       slope.read(arrived);
-      for (std::size_t i = 0; i < s.oh; ++i)
-        lanes_of(s.ow, [&](std::size_t j, std::size_t n) {
-          const Lane most = load_lane(largest + i * s.ow + j, n, kNan);
+      for (std::size_t i = 0; i < s.out_h; ++i)
+        lanes_of(s.out_w, [&](std::size_t j, std::size_t n) {
+          const Lane most = load_lane(largest + i * s.out_w + j, n, kNan);
           Lane first(-1);
-          for (std::size_t number = s.u * s.v; number-- > 0;)
-            first = xsimd::select(
-                Lane::load_unaligned(image.at(i + number / s.v, j + number % s.v)) == most,
-                Lane(static_cast<Scalar>(number)), first);
+          for (std::size_t number = s.kernel_h * s.kernel_w; number-- > 0;)
+            first = xsimd::select(Lane::load_unaligned(image.at(i + number / s.kernel_w,
+                                                                j + number % s.kernel_w)) == most,
+                                  Lane(static_cast<Scalar>(number)), first);
           store_lane(first, which.inside(i) + j, n, false);
         });
       for (std::size_t i = 0; i < s.h; ++i)
         lanes_of(s.w, [&](std::size_t j, std::size_t n) {
           Lane sum(0);
-          for (std::size_t number = 0; number < s.u * s.v; ++number) {
-            const std::size_t a = i + s.u - 1 - number / s.v, b = j + s.v - 1 - number % s.v;
+          for (std::size_t number = 0; number < s.kernel_h * s.kernel_w; ++number) {
+            const std::size_t a = i + s.kernel_h - 1 - number / s.kernel_w,
+                              b = j + s.kernel_w - 1 - number % s.kernel_w;
             sum += xsimd::select(
                 Lane::load_unaligned(which.at(a, b)) == Lane(static_cast<Scalar>(number)),
                 Lane::load_unaligned(slope.at(a, b)), Lane(0));
@@ -288,34 +291,36 @@ Var pool_means(Var x, const Pooling& s, const Shape& shape);
 // The transpose of pool_means: hands each window's number back to its pixels.
 void spread(const Pooling& s, const Scalar* y, Scalar* x, bool fresh) {
   if (s.tiles()) {
-    if (fresh) std::fill_n(x, s.n * s.image(), Scalar{0});
-    return tiled_planes(s, [=, w = s.w, count = static_cast<Scalar>(s.u * s.v)](
+    if (fresh) std::fill_n(x, s.n * s.image_size(), Scalar{0});
+    return tiled_planes(s, [=, w = s.w, count = static_cast<Scalar>(s.kernel_h * s.kernel_w)](
                                auto side, std::size_t window, std::size_t pixel) {
       const Scalar part = y[window] / count;
       for (std::size_t a = 0; a < side; ++a)
         for (std::size_t b = 0; b < side; ++b) x[pixel + a * w + b] += part;
     });
   }
-  const std::vector<Scalar> down = s.counts(s.h, s.u, s.oh), across = s.counts(s.w, s.v, s.ow);
+  const std::vector<Scalar> down = s.counts(s.h, s.kernel_h, s.out_h),
+                            across = s.counts(s.w, s.kernel_w, s.out_w);
   Pooling back = s;  // with stride 1: the sums over the windows that a pixel stands in
-  back.oh = s.h, back.ow = s.w;
+  back.out_h = s.h, back.out_w = s.w;
   s.planes([&](std::size_t begin, std::size_t end) {
-    Bordered part(s.oh, s.ow, s.u - 1 - s.padding, 0);
+    Bordered part(s.out_h, s.out_w, s.kernel_h - 1 - s.padding, 0);
     Tensor row = uninitialised({s.padded_width()});
     for (std::size_t k = begin; k < end; ++k) {
-      const Scalar* from = y + k * s.places();
-      Scalar* to = x + k * s.image();
-      if (s.stride != 1 && fresh) std::fill_n(to, s.image(), Scalar{0});
-      for (std::size_t i = 0; i < s.oh; ++i) {
+      const Scalar* from = y + k * s.out_size();
+      Scalar* to = x + k * s.image_size();
+      if (s.stride != 1 && fresh) std::fill_n(to, s.image_size(), Scalar{0});
+      for (std::size_t i = 0; i < s.out_h; ++i) {
         const Lane count(down[i]);
         map_lanes(
-            s.ow, part.inside(i), false, [=](Lane v, Lane c) { return v / (count * c); },
-            from + i * s.ow, across.data());
+            s.out_w, part.inside(i), false, [=](Lane v, Lane c) { return v / (count * c); },
+            from + i * s.out_w, across.data());
         if (s.stride == 1) continue;
         std::fill(row.begin(), row.end(), Scalar{0});
-        for (std::size_t j = 0; j < s.ow; ++j)
-          for (std::size_t b = 0; b < s.v; ++b) row.data()[j * s.stride + b] += part.inside(i)[j];
-        const Pooling::Range rows = s.pixels(i, s.h, s.u);
+        for (std::size_t j = 0; j < s.out_w; ++j)
+          for (std::size_t b = 0; b < s.kernel_w; ++b)
+            row.data()[j * s.stride + b] += part.inside(i)[j];
+        const Pooling::Range rows = s.pixels(i, s.h, s.kernel_h);
         for (std::size_t a = rows.begin; a < rows.end; ++a)
           map_lanes(
               s.w, to + (i * s.stride + a - s.padding) * s.w, true, [](Lane v) { return v; },
@@ -339,21 +344,22 @@ Var pool_spread(Var y, const Pooling& s, const Shape& shape) {
 
 void means(const Pooling& s, const Scalar* from, Scalar* to) {
   if (s.tiles())
-    return tiled_planes(s, [=, w = s.w, count = static_cast<Scalar>(s.u * s.v)](
+    return tiled_planes(s, [=, w = s.w, count = static_cast<Scalar>(s.kernel_h * s.kernel_w)](
                                auto side, std::size_t window, std::size_t pixel) {
       Scalar sum = 0;
       for (std::size_t a = 0; a < side; ++a)
         for (std::size_t b = 0; b < side; ++b) sum += from[pixel + a * w + b];
       to[window] = sum / count;
     });
-  const std::vector<Scalar> down = s.counts(s.h, s.u, s.oh), across = s.counts(s.w, s.v, s.ow);
+  const std::vector<Scalar> down = s.counts(s.h, s.kernel_h, s.out_h),
+                            across = s.counts(s.w, s.kernel_w, s.out_w);
   s.planes([&](std::size_t begin, std::size_t end) {
     Bordered image(s.h, s.w, s.padding, 0);
     for (std::size_t k = begin; k < end; ++k) {
-      image.read(from + k * s.image());
+      image.read(from + k * s.image_size());
       each_window(s, image, 0, total, [&](std::size_t i, std::size_t j, std::size_t n, Lane v) {
         const Lane count = Lane(down[i]) * load_lane(across.data() + j, n, 1);
-        store_lane(v / count, to + k * s.places() + i * s.ow + j, n, false);
+        store_lane(v / count, to + k * s.out_size() + i * s.out_w + j, n, false);
       });
     }
   });
@@ -373,7 +379,7 @@ Var pool_means(Var x, const Pooling& s, const Shape& shape) {
 
 Var max_pool2d(Var x, std::size_t window, std::size_t stride, std::size_t padding) {
   const Pooling s("max_pool2d", x.shape(), window, stride, padding);
-  Tensor y = uninitialised({x.shape()[0], x.shape()[1], s.oh, s.ow});
+  Tensor y = uninitialised({x.shape()[0], x.shape()[1], s.out_h, s.out_w});
   largest(s, x.value().data(), y.data());
   return x.tape->record("max_pool2d", {x}, std::move(y), [s](BackwardContext& ctx) {
     const Tensor &x = ctx.in(0).value(), &y = ctx.out().value();
@@ -387,7 +393,7 @@ Var max_pool2d(Var x, std::size_t window, std::size_t stride, std::size_t paddin
 
 Var avg_pool2d(Var x, std::size_t window, std::size_t stride, std::size_t padding) {
   const Pooling s("avg_pool2d", x.shape(), window, stride, padding);
-  return pool_means(x, s, {x.shape()[0], x.shape()[1], s.oh, s.ow});
+  return pool_means(x, s, {x.shape()[0], x.shape()[1], s.out_h, s.out_w});
 }
 
 }  // namespace ARGTAPE_ABI
