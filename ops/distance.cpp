@@ -75,36 +75,51 @@ Tensor distances(const Tensor& x, const Tensor& c) {
   return y;
 }
 
-// to += 2 g (p - q), d numbers each.
-void add_difference(std::size_t d, Scalar* to, Scalar g, const Scalar* p, const Scalar* q) {
-  const Lane twice(2 * g);
-  map_lanes(
-      d, to, true, [=](Lane a, Lane b) { return twice * (a - b); }, p, q);
+// What squared_distances() hands back to x, 2 sum_j g_ij (x_i - c_j), or to the centres, 2 sum_i
+// g_ij (c_j - x_i). Either way a piece of the result sums in the same order, however the work was
+// cut.
+Tensor differences(const Tensor& g, const Tensor& x, const Tensor& c, bool to_centres) {
+  const std::size_t n = x.shape()[0], d = x.shape()[1], k = c.shape()[0];
+  Tensor y = zeros({to_centres ? k : n, d});
+  const auto rows = [&](std::size_t from_i, std::size_t to_i, std::size_t from_j,
+                        std::size_t to_j) {
+    for (std::size_t i = from_i; i < to_i; ++i)
+      for (std::size_t j = from_j; j < to_j; ++j) {
+        const Scalar slope = g.data()[i * k + j];
+        if (slope == 0) continue;
+        const Lane twice(to_centres ? -2 * slope : 2 * slope);
+        map_lanes(
+            d, y.data() + (to_centres ? j : i) * d, true,
+            [=](Lane a, Lane b) { return twice * (a - b); }, x.data() + i * d, c.data() + j * d);
+      }
+  };
+  if (to_centres)
+    parallel_for(k, rows_of_grain(n * d / std::max<std::size_t>(k, 1)),
+                 [&](std::size_t begin, std::size_t end) { rows(0, n, begin, end); });
+  else
+    parallel_for(n, rows_of_grain(d),
+                 [&](std::size_t begin, std::size_t end) { rows(begin, end, 0, k); });
+  return y;
 }
 
-// The gradient 2 sum_j g_ij (x_i - c_j) for x, or 2 sum_i g_ij (c_j - x_i) for the centres. Either
-// way a piece of the result sums in the same order, however the work was cut.
-void backward_of(BackwardContext& ctx) {
-  const Tensor &g = ctx.numbers(), &x = ctx.in(0).value(), &c = ctx.in(1).value();
-  const std::size_t n = x.shape()[0], d = x.shape()[1], k = c.shape()[0];
-  for (std::size_t which : {std::size_t{0}, std::size_t{1}}) {
-    if (!ctx.wants(which)) continue;
-    const auto [data, fresh] = ctx.sink(which);
-    Scalar* to = data;
-    if (fresh) std::fill_n(to, (which ? k : n) * d, Scalar{0});
-    const auto rows = [&](std::size_t begin, std::size_t end) {
-      for (std::size_t i = which ? 0 : begin; i < (which ? n : end); ++i)
-        for (std::size_t j = which ? begin : 0; j < (which ? end : k); ++j) {
-          const Scalar slope = g.data()[i * k + j];
-          if (slope == 0) continue;
-          const Scalar *row = x.data() + i * d, *centre = c.data() + j * d;
-          which ? add_difference(d, to + j * d, slope, centre, row)
-                : add_difference(d, to + i * d, slope, row, centre);
-        }
-    };
-    which ? parallel_for(k, rows_of_grain(n * d / std::max<std::size_t>(k, 1)), rows)
-          : parallel_for(n, rows_of_grain(d), rows);
-  }
+Var squared_distances_vjp(Var g, Var x, Var c, bool to_centres) {
+  return g.tape->record(
+      "squared_distances_vjp", {g, x, c}, differences(g.value(), x.value(), c.value(), to_centres),
+      [to_centres](BackwardContext& ctx) {
+        // For the centres all is turned around.
+        const std::size_t own = to_centres ? 2 : 1, other = 3 - own;
+        const Var u = ctx.gradient(), a = ctx.in(own), b = ctx.in(other);
+        const Var g = to_centres ? transpose(ctx.in(0)) : ctx.in(0);
+        if (ctx.wants(own)) ctx.give(own, 2 * (u * sum(g, {1}, true)));
+        if (ctx.wants(other)) ctx.give(other, -2 * matmul(transpose(g), u));
+        if (!ctx.wants(0) || u.value().size() == 0) return;
+        // Both are counted from one of them: the products would lose the digits of points far
+        // from 0.
+        const Var origin = a.tape->constant(slice(a, 0, 0, 1).value(), "origin"),
+                  slopes =
+                      2 * (sum(u * (a - origin), {1}, true) - matmul_transposed(u, b - origin));
+        ctx.give(0, to_centres ? transpose(slopes) : slopes);
+      });
 }
 
 }  // namespace
@@ -117,19 +132,9 @@ Var squared_distances(Var x, Var centres) {
   return tape_of("squared_distances", {x, centres})
       .record("squared_distances", {x, centres}, distances(x.value(), centres.value()),
               [](BackwardContext& ctx) {
-                if (!ctx.recorded()) return backward_of(ctx);
-                const Shape& shape = ctx.in(1).shape();
-                if (shape[0] == 0) return;
-                // Both are counted from the first centre: the products would lose the digits of
-                // points far from 0.
-                Tensor first = uninitialised({1, shape[1]});
-                std::copy_n(ctx.in(1).value().data(), shape[1], first.data());
-                const Var g = ctx.gradient(), origin = g.tape->constant(std::move(first), "origin"),
-                          x = ctx.in(0) - origin, c = ctx.in(1) - origin;
-                if (ctx.wants(0)) ctx.give(0, 2 * (sum(g, {1}, true) * x - matmul(g, c)));
-                if (!ctx.wants(1)) return;
-                const Var g_transposed = transpose(g);
-                ctx.give(1, 2 * (sum(g_transposed, {1}, true) * c - matmul(g_transposed, x)));
+                const Var x = ctx.in(0), c = ctx.in(1), g = ctx.gradient();
+                if (ctx.wants(0)) ctx.give(0, squared_distances_vjp(g, x, c, false));
+                if (ctx.wants(1)) ctx.give(1, squared_distances_vjp(g, x, c, true));
               });
 }
 

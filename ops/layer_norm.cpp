@@ -2,81 +2,176 @@
 
 #include <algorithm>
 #include <cmath>
+#include <memory>
 #include <stdexcept>
 
+#include "engine/broadcast.hpp"
 #include "engine/sweep.hpp"
-#include "engine/system/parallel.hpp"
 #include "ops/elementwise.hpp"
 #include "ops/kernels/row_kernels.hpp"
+#include "ops/kernels/rows.hpp"
 #include "ops/reduce.hpp"
 
 namespace argtape {
 inline namespace ARGTAPE_ABI {
 namespace {
 
-Var centred(Var x) { return x - mean(x, {-1}, true); }
-Var scale_of(Var centred, double epsilon) {
-  return 1 / sqrt(mean(square(centred), {-1}, true) + epsilon);
-}
+// What is kept of the rows: the mean of each, and 1 / deviation.
+struct Normal {
+  Rows rows;
+  double epsilon;
+  Tensor moments;
+
+  Normal(const Shape& x, double epsilon)
+      : rows(x), epsilon(epsilon), moments(uninitialised({rows.count, 2})) {}
+  void measure(std::size_t r, const Scalar* row) {
+    const Moments m = row_moments(row, rows.length);
+    moments.data()[2 * r] = m.mean;
+    moments.data()[2 * r + 1] = 1 / std::sqrt(m.variance + static_cast<Scalar>(epsilon));
+  }
+  Lane mean(std::size_t r) const { return Lane(moments.data()[2 * r]); }
+  Lane scale(std::size_t r) const { return Lane(moments.data()[2 * r + 1]); }
+  // n = (x - mean) / deviation, for the numbers of row r.
+  auto of(std::size_t r) const {
+    return [mean = mean(r), scale = scale(r)](Lane v) { return (v - mean) * scale; };
+  }
+};
+using Kept = std::shared_ptr<Normal>;
 
 // Whether v is one row of x, for all of x's rows.
 bool one_row(const Shape& v, std::size_t length) {
   return size_of(v) == length && (length == 1 || v[v.size() - 1] == length);
 }
+Var row_of(Var x, double value) {
+  return x.tape->constant(full({x.shape()[x.shape().size() - 1]}, value), "row");
+}
+Var mean_of_rows(Var x) { return mean(x, {-1}, true); }
 
-// The gradients of gain and bias are summed over so many rows at a time, and these sums in double:
-// a sum of ever more floats stops growing. Threads take whole blocks, so that it comes out the same
-// for any number of them.
+// J (gain g) for one row, where J u = (u - <u> - n <u n>) / deviation, <> being the mean over the
+// row. Sums are gathered in double, a stretch at a time.
+void pass_row_back(std::size_t length, const Scalar* x, const Scalar* g, const Scalar* gain,
+                   Lane mean, Lane scale, Scalar* to) {
+  constexpr std::size_t stretch = 64 * kLane;
+  double level = 0, slope = 0;
+  for (std::size_t i = 0; i < length; i += stretch) {
+    Lane sum(0), products(0);
+    map_lanes(
+        std::min(stretch, length - i), to + i, false,
+        [&, mean](Lane v, Lane u, Lane k) {
+          const Lane w = u * k;
+          sum += w;
+          products += (v - mean) * w;
+          return w;
+        },
+        x + i, g + i, gain + i);
+    level += static_cast<double>(lane_sum(sum));
+    slope += static_cast<double>(lane_sum(products));
+  }
+  const auto over = [n = static_cast<double>(length)](double sum) {
+    return Lane(static_cast<Scalar>(sum / n));
+  };
+  const Lane l = over(level), s = scale * scale * over(slope);
+  map_lanes(
+      length, to, false, [=](Lane v, Lane w) { return scale * (w - l - (v - mean) * s); }, x, to);
+}
+
+// The gradients that are asked for, of y = n gain + bias: in one pass, while g is at hand. For x it
+// is J (gain g). For gain it is g n and for bias g, summed over kBlock rows at a time, and then
+// these sums: a sum of ever more floats stops growing. Threads take whole blocks, so that it comes
+// out the same for any number of them.
 constexpr std::size_t kBlock = 256;
 
-// For a row n = (x - mean) / deviation, with y = gain n + bias:
-// dx = (gain g - <gain g> - n <gain g n>) / deviation, <> being the mean over the row;
-// dgain = g n and dbias = g, summed over the rows.
-void pass_back(BackwardContext& ctx, const Tensor& moments) {
-  const Tensor &x = ctx.in(0).value(), &g = ctx.numbers();
-  const Scalar* gain = ctx.in(1).value().data();
-  const std::size_t length = x.shape()[x.shape().size() - 1], rows = x.size() / length,
-                    blocks = (rows + kBlock - 1) / kBlock;
-  const auto n = static_cast<double>(length);
-  const bool to_x = ctx.wants(0), to_gain = ctx.wants(1), to_bias = ctx.wants(2);
-  const BackwardContext::Sink sink = to_x ? ctx.sink(0) : BackwardContext::Sink{nullptr, false};
-  Tensor gains = zeros({to_gain ? blocks : 0, length}),
-         biases = zeros({to_bias ? blocks : 0, length});
+struct Gradient {
+  Tensor x, gain, bias;
+};
+struct Wanted {
+  bool x, gain, bias;
+};
+
+Gradient gradient_of(Var x, Var gain, Var g, const Normal& normal, Wanted wanted) {
+  const std::size_t count = normal.rows.count, length = normal.rows.length,
+                    blocks = (count + kBlock - 1) / kBlock;
+  const Scalar *from = x.value().data(), *gains = gain.value().data(), *slopes = g.value().data();
+  Gradient to{uninitialised(wanted.x ? x.shape() : Shape{0}),
+              zeros({wanted.gain ? blocks : 0, length}), zeros({wanted.bias ? blocks : 0, length})};
   const auto pass_row = [&](std::size_t r) {
-    const Scalar *v = x.data() + r * length, *u = g.data() + r * length;
-    const Lane mean(moments.data()[2 * r]), scale(moments.data()[2 * r + 1]);
-    const auto normal = [=](Lane v) { return (v - mean) * scale; };
+    const Scalar *v = from + r * length, *u = slopes + r * length;
+    const auto n = normal.of(r);
     const std::size_t block = r / kBlock * length;
-    if (to_gain)
+    if (wanted.gain)
       map_lanes(
-          length, gains.data() + block, true, [=](Lane v, Lane u) { return normal(v) * u; }, v, u);
-    if (to_bias)
+          length, to.gain.data() + block, true, [=](Lane v, Lane u) { return n(v) * u; }, v, u);
+    if (wanted.bias)
       map_lanes(
-          length, biases.data() + block, true, [](Lane u) { return u; }, u);
-    if (!to_x) return;
-    const double level = long_row_sum(
-                     length, [](Lane u, Lane k) { return u * k; }, u, gain),
-                 slope = long_row_sum(
-                     length, [=](Lane v, Lane u, Lane k) { return normal(v) * u * k; }, v, u, gain);
-    const Lane l(static_cast<Scalar>(level / n)), s(static_cast<Scalar>(slope / n));
-    map_lanes(
-        length, sink.data + r * length, !sink.fresh,
-        [=](Lane v, Lane u, Lane k) { return scale * (u * k - l - normal(v) * s); }, v, u, gain);
+          length, to.bias.data() + block, true, [](Lane u) { return u; }, u);
+    if (wanted.x)
+      pass_row_back(length, v, u, gains, normal.mean(r), normal.scale(r), to.x.data() + r * length);
   };
   parallel_for(blocks, rows_of_grain(length * kBlock), [&](std::size_t begin, std::size_t end) {
-    for (std::size_t r = begin * kBlock; r < std::min(rows, end * kBlock); ++r) pass_row(r);
+    for (std::size_t r = begin * kBlock; r < std::min(count, end * kBlock); ++r) pass_row(r);
   });
-  const auto pass_sums = [&](std::size_t input, const Tensor& sums) {
-    const auto [to, fresh] = ctx.sink(input);
-    for (std::size_t i = 0; i < length; ++i) {
-      double total = 0;
-      for (std::size_t b = 0; b < blocks; ++b)
-        total += static_cast<double>(sums.data()[b * length + i]);
-      to[i] = (fresh ? 0 : to[i]) + static_cast<Scalar>(total);
-    }
-  };
-  if (to_gain) pass_sums(1, gains);
-  if (to_bias) pass_sums(2, biases);
+  for (Tensor* sums : {&to.gain, &to.bias}) *sums = sum_to(*sums, {1, length});
+  return to;
+}
+
+Var normalised(Var x, Var gain, Var bias, const Kept& kept, bool first = false);
+Var layer_norm_vjp(Var x, Var gain, Var g, const Kept& kept, Tensor&& value);
+
+Var layer_norm_vjp(Var x, Var gain, Var g, const Kept& kept) {
+  return layer_norm_vjp(x, gain, g, kept, gradient_of(x, gain, g, *kept, {true, false, false}).x);
+}
+
+Var layer_norm_vjp(Var x, Var gain, Var g, const Kept& kept, Tensor&& value) {
+  return x.tape->record(
+      "layer_norm_vjp", {x, gain, g}, std::move(value), [kept](BackwardContext& ctx) {
+        const Var x = ctx.in(0), gain = ctx.in(1), g = ctx.in(2), v = ctx.out(), u = ctx.gradient();
+        const Var one = row_of(x, 1), back = layer_norm_vjp(x, one, u, kept);  // J is symmetric
+        if (ctx.wants(1)) ctx.give(1, g * back);
+        if (ctx.wants(2)) ctx.give(2, gain * back);
+        if (!ctx.wants(0)) return;
+        // d n = J dx, and d (1 / deviation) = -<n dx> / deviation^2.
+        const Var n = normalised(x, one, row_of(x, 0), kept),
+                  scale = 1 / sqrt(variance(x, {-1}, true) + kept->epsilon);
+        ctx.give(0, -scale * (n * mean_of_rows(u * v) + back * mean_of_rows(n * g * gain) +
+                              v * mean_of_rows(n * u)));
+      });
+}
+
+Var layer_norm_gain_vjp(Var x, Var g, const Kept& kept, Tensor&& value) {
+  return x.tape->record("layer_norm_gain_vjp", {x, g}, std::move(value),
+                        [kept](BackwardContext& ctx) {
+                          const Var x = ctx.in(0), u = ctx.gradient();
+                          if (ctx.wants(0)) ctx.give(0, layer_norm_vjp(x, u, ctx.in(1), kept));
+                          if (ctx.wants(1)) ctx.give(1, normalised(x, u, row_of(x, 0), kept));
+                        });
+}
+
+Var layer_norm_bias_vjp(Var g, Tensor&& value) {
+  return g.tape->record("layer_norm_bias_vjp", {g}, std::move(value),
+                        [](BackwardContext& ctx) { ctx.pass_spread(0); });
+}
+
+// n gain + bias, for gain and bias of one row; the first time the rows are measured on the way.
+Var normalised(Var x, Var gain, Var bias, const Kept& kept, bool first) {
+  Tensor y = uninitialised(x.shape());
+  const Scalar *from = x.value().data(), *k = gain.value().data(), *b = bias.value().data();
+  Scalar* to = y.data();
+  Normal& normal = *kept;
+  normal.rows.each([=, &normal](std::size_t r, std::size_t at) {
+    if (first) normal.measure(r, from + at);
+    map_lanes(
+        normal.rows.length, to + at, false,
+        [n = normal.of(r)](Lane v, Lane k, Lane b) { return n(v) * k + b; }, from + at, k, b);
+  });
+  return x.tape->record("layer_norm", {x, gain, bias}, std::move(y), [kept](BackwardContext& ctx) {
+    const Var x = ctx.in(0), gain = ctx.in(1), g = ctx.gradient();
+    Gradient to = gradient_of(x, gain, g, *kept, {ctx.wants(0), ctx.wants(1), ctx.wants(2)});
+    if (ctx.wants(0)) ctx.give(0, layer_norm_vjp(x, gain, g, kept, std::move(to.x)));
+    if (ctx.wants(1))
+      ctx.give(1, layer_norm_gain_vjp(x, g, kept, reshaped(std::move(to.gain), gain.shape())));
+    if (ctx.wants(2))
+      ctx.give(2, layer_norm_bias_vjp(g, reshaped(std::move(to.bias), ctx.in(2).shape())));
+  });
 }
 
 }  // namespace
@@ -84,47 +179,21 @@ void pass_back(BackwardContext& ctx, const Tensor& moments) {
 Var layer_norm(Var x, Var gain, Var bias, double epsilon) {
   if (!(epsilon > 0))
     throw std::invalid_argument("layer_norm: epsilon is " + str(epsilon) + "; need more than 0");
-  if (x.shape().empty() || x.shape()[x.shape().size() - 1] == 0)
-    throw std::invalid_argument("layer_norm: x is " + str(x.shape()) +
+  const Shape& shape = x.shape();
+  if (shape.empty() || shape[shape.size() - 1] == 0)
+    throw std::invalid_argument("layer_norm: x is " + str(shape) +
                                 "; need at least one number on the last axis");
   tape_of("layer_norm", {x, gain, bias});
   for (const Var& v : {gain, bias})
-    if (!broadcasts_to(v.shape(), x.shape()))
-      throw std::invalid_argument("layer_norm: x is " + str(x.shape()) + ", gain is " +
+    if (!broadcasts_to(v.shape(), shape))
+      throw std::invalid_argument("layer_norm: x is " + str(shape) + ", gain is " +
                                   str(gain.shape()) + ", bias is " + str(bias.shape()) +
                                   "; need gain and bias that broadcast to x");
-  const std::size_t length = x.shape()[x.shape().size() - 1], rows = x.value().size() / length;
-  if (!one_row(gain.shape(), length) || !one_row(bias.shape(), length)) {
-    const Var c = centred(x);
-    return c * scale_of(c, epsilon) * gain + bias;
-  }
-  Tensor y = uninitialised(x.shape()), moments = uninitialised({rows, 2});
-  const Tensor &from = x.value(), &k = gain.value(), &b = bias.value();
-  parallel_for(rows, rows_of_grain(length), [&](std::size_t begin, std::size_t end) {
-    for (std::size_t r = begin; r < end; ++r) {
-      const Scalar* v = from.data() + r * length;
-      const Moments m = row_moments(v, length);
-      const Scalar s = 1 / std::sqrt(m.variance + static_cast<Scalar>(epsilon));
-      moments.data()[2 * r] = m.mean;
-      moments.data()[2 * r + 1] = s;
-      const Lane mean(m.mean), scale(s);
-      map_lanes(
-          length, y.data() + r * length, false,
-          [=](Lane v, Lane k, Lane b) { return (v - mean) * scale * k + b; }, v, k.data(),
-          b.data());
-    }
-  });
-  return x.tape->record("layer_norm", {x, gain, bias}, std::move(y),
-                        [moments = std::move(moments), epsilon](BackwardContext& ctx) {
-                          if (!ctx.recorded()) return pass_back(ctx, moments);
-                          const Var g = ctx.gradient(), c = centred(ctx.in(0)),
-                                    s = scale_of(c, epsilon);
-                          const Var n = c * s, u = g * ctx.in(1);
-                          if (ctx.wants(0))
-                            ctx.give(0, s * (centred(u) - n * mean(u * n, {-1}, true)));
-                          if (ctx.wants(1)) ctx.give(1, g * n);
-                          ctx.give(2, g);
-                        });
+  const auto kept = std::make_shared<Normal>(shape, epsilon);
+  const std::size_t length = kept->rows.length;
+  if (one_row(gain.shape(), length) && one_row(bias.shape(), length))
+    return normalised(x, gain, bias, kept, true);
+  return normalised(x, row_of(x, 1), row_of(x, 0), kept, true) * gain + bias;
 }
 
 }  // namespace ARGTAPE_ABI

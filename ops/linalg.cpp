@@ -82,46 +82,35 @@ struct Stack {
   }
 };
 
-Shape leading(const Shape& s) { return Shape(s.begin(), s.end() - 2); }
-
-// op(a) op(b), plus the rows of `shift` if there is one, over the last two axes, the leading ones
-// broadcast; its derivatives are such products again.
-Var product(const char* op, Var a, bool ta, Var b, bool tb, Var shift = {}) {
-  const Shape &p = a.shape(), &q = b.shape();
-  const std::size_t n = p[p.size() - (ta ? 1 : 2)], k = p[p.size() - (ta ? 2 : 1)],
-                    m = q[q.size() - (tb ? 2 : 1)];
-  Shape shape = broadcast_shape(op, leading(p), leading(q));
-  shape.push_back(n);
-  shape.push_back(m);
+// op(a) op(b) over the last two axes, plus the rows of `shift` if there is one, of a shape whose
+// leading axes may be stretched or, where they are shorter than those of a and b, summed over. Its
+// derivatives are such products again.
+Var product(const char* op, Var a, bool ta, Var b, bool tb, const Shape& shape, Var shift = {}) {
+  const Shape& p = a.shape();
+  const std::size_t rank = shape.size();
   Tensor y = shift.tape ? broadcast_to(shift.value(), shape) : uninitialised(shape);
-  Stack(ta, tb, n, m, k, p, q, shape)
+  Stack(ta, tb, shape[rank - 2], shape[rank - 1], p[p.size() - (ta ? 2 : 1)], p, b.shape(), shape)
       .run(a.value().data(), b.value().data(), y.data(), !shift.tape);
   const auto backward = [ta, tb](BackwardContext& ctx) {
-    const Var a = ctx.in(0), b = ctx.in(1);
-    if (ctx.inputs() == 3) ctx.pass(2);
-    if (ctx.recorded()) {
-      const Var g = ctx.gradient();
-      const auto times = [](Var p, bool tp, Var q, bool tq) {
-        return product("matmul", p, tp, q, tq);
-      };
-      if (ctx.wants(0)) ctx.give(0, ta ? times(b, tb, g, true) : times(g, false, b, !tb));
-      if (ctx.wants(1)) ctx.give(1, tb ? times(g, true, a, ta) : times(a, !ta, g, false));
-      return;
-    }
-    // Straight into the gradients, summed over the axes that an input was stretched along.
-    const auto into = [&ctx](std::size_t i, const Tensor& p, bool tp, const Tensor& q, bool tq) {
-      if (!ctx.wants(i)) return;
-      const Shape &s = ctx.in(i).shape(), &t = p.shape();
-      const auto [to, fresh] = ctx.sink(i);
-      Stack(tp, tq, s[s.size() - 2], s[s.size() - 1], t[t.size() - (tp ? 2 : 1)], t, q.shape(), s)
-          .run(p.data(), q.data(), to, fresh);
+    const Var a = ctx.in(0), b = ctx.in(1), g = ctx.gradient();
+    const auto give = [&](std::size_t i, Var p, bool tp, Var q, bool tq) {
+      if (ctx.wants(i)) ctx.give(i, product("matmul", p, tp, q, tq, ctx.in(i).shape()));
     };
-    const Tensor& g = ctx.numbers();
-    ta ? into(0, b.value(), tb, g, true) : into(0, g, false, b.value(), !tb);
-    tb ? into(1, g, true, a.value(), ta) : into(1, a.value(), !ta, g, false);
+    ta ? give(0, b, tb, g, true) : give(0, g, false, b, !tb);
+    tb ? give(1, g, true, a, ta) : give(1, a, !ta, g, false);
+    if (ctx.inputs() == 3) ctx.pass(2);
   };
   return shift.tape ? a.tape->record(op, {a, b, shift}, std::move(y), backward)
                     : a.tape->record(op, {a, b}, std::move(y), backward);
+}
+
+// The shape of a product of rows by columns, the leading axes broadcast.
+Shape product_shape(const char* op, Var a, Var b, std::size_t columns) {
+  const Shape &p = a.shape(), &q = b.shape();
+  Shape shape = broadcast_shape(op, Shape(p.begin(), p.end() - 2), Shape(q.begin(), q.end() - 2));
+  shape.push_back(p[p.size() - 2]);
+  shape.push_back(columns);
+  return shape;
 }
 
 }  // namespace
@@ -131,7 +120,7 @@ Var matmul(Var a, Var b) {
   const Shape &p = a.shape(), &q = b.shape();
   if (p.size() < 2 || q.size() < 2 || p[p.size() - 1] != q[q.size() - 2])
     mismatch("matmul", a, b, "(..., n, k) and (..., k, m)");
-  return product("matmul", a, false, b, false);
+  return product("matmul", a, false, b, false, product_shape("matmul", a, b, q[q.size() - 1]));
 }
 
 Var matmul_transposed(Var a, Var b) {
@@ -139,7 +128,8 @@ Var matmul_transposed(Var a, Var b) {
   const Shape &p = a.shape(), &q = b.shape();
   if (p.size() < 2 || q.size() < 2 || p[p.size() - 1] != q[q.size() - 1])
     mismatch("matmul_transposed", a, b, "(..., n, k) and (..., m, k)");
-  return product("matmul_transposed", a, false, b, true);
+  const Shape shape = product_shape("matmul_transposed", a, b, q[q.size() - 2]);
+  return product("matmul_transposed", a, false, b, true, shape);
 }
 
 Var dense(Var x, Var w, Var b) {
@@ -148,7 +138,7 @@ Var dense(Var x, Var w, Var b) {
   if (p.size() < 2 || q.size() != 2 || p[p.size() - 1] != q[0] || b.shape() != Shape{q[1]})
     throw std::invalid_argument("dense: x is " + str(p) + ", w is " + str(q) + ", b is " +
                                 str(b.shape()) + "; need (..., n, k), (k, m) and (m,)");
-  return product("dense", x, false, w, false, b);
+  return product("dense", x, false, w, false, product_shape("dense", x, w, q[1]), b);
 }
 
 Var outer(Var a, Var b) {

@@ -4,13 +4,12 @@
 #include <cmath>
 #include <memory>
 #include <stdexcept>
-#include <utility>
 
 #include "engine/sweep.hpp"
-#include "engine/system/parallel.hpp"
 #include "ops/elementwise.hpp"
 #include "ops/kernels/elementwise_kernel.hpp"
 #include "ops/kernels/row_kernels.hpp"
+#include "ops/kernels/rows.hpp"
 #include "ops/reduce.hpp"
 #include "ops/shape.hpp"
 #include "ops/softmax.hpp"
@@ -18,67 +17,80 @@
 namespace argtape {
 inline namespace ARGTAPE_ABI {
 
+namespace {
+
+// Each row's label, and its logsumexp: where the label is unlikely, the loss has lost its digits.
+struct Labelled {
+  std::vector<std::size_t> labels;
+  Tensor totals;
+};
+
+// One number for each row of x, to be multiplied with its numbers.
+Var column(Var numbers, Var x) {
+  Shape shape = x.shape();
+  shape[shape.size() - 1] = 1;
+  return reshape(numbers, shape);
+}
+
+// g (softmax(x) - one_hot(labels)), row by row.
+Var cross_entropy_vjp(Var x, Var g, const std::shared_ptr<const Labelled>& kept) {
+  const Rows rows(x.shape());
+  Tensor to = uninitialised(x.shape());
+  const Scalar *from = x.value().data(), *slopes = g.value().data();
+  rows.each([&](std::size_t r, std::size_t at) {
+    const Lane total(kept->totals.data()[r]), slope(slopes[r]);
+    map_lanes(
+        rows.length, to.data() + at, false, [=](Lane v) { return slope * lane_exp(v - total); },
+        from + at);
+    to.data()[at + kept->labels[r]] -= slopes[r];
+  });
+  return x.tape->record("cross_entropy_vjp", {x, g}, std::move(to), [kept](BackwardContext& ctx) {
+    const Var x = ctx.in(0), g = ctx.in(1), u = ctx.gradient();
+    if (ctx.wants(0)) ctx.give(0, column(g, x) * softmax_jacobian(softmax(x), u));
+    if (!ctx.wants(1)) return;
+    const Var one = u.tape->constant(ones(g.shape()), "one");
+    ctx.give(1, sum(u * cross_entropy_vjp(x, one, kept), {-1}));
+  });
+}
+
+}  // namespace
+
 Var cross_entropy(Var logits, const std::vector<std::size_t>& labels) {
   const Shape& shape = logits.shape();
   if (shape.empty()) throw std::invalid_argument("cross_entropy: logits are (); need (..., K)");
   const std::size_t k = shape[shape.size() - 1];
-  const Shape rows(shape.begin(), shape.end() - 1);
-  if (labels.size() != size_of(rows))
+  Tensor y = uninitialised(Shape(shape.begin(), shape.end() - 1));
+  if (labels.size() != y.size())
     throw std::invalid_argument("cross_entropy: logits are " + str(shape) + ", labels are " +
                                 std::to_string(labels.size()) + "; need one label for each row");
-  Tensor y = uninitialised(rows);
-  // Each row's logsumexp is kept: where the label is unlikely, the loss has lost its digits.
-  const auto kept =
-      std::make_shared<std::pair<std::vector<std::size_t>, Tensor>>(labels, uninitialised(rows));
-  Scalar* totals = kept->second.data();
+  for (std::size_t r = 0; r < labels.size(); ++r)
+    if (labels[r] >= k)
+      throw std::invalid_argument("cross_entropy: label " + std::to_string(labels[r]) + " in row " +
+                                  std::to_string(r) + "; need less than " + std::to_string(k));
+  const auto kept = std::make_shared<Labelled>(Labelled{labels, uninitialised({labels.size()})});
   const Scalar* x = logits.value().data();
-  parallel_for(labels.size(), rows_of_grain(k), [&](std::size_t begin, std::size_t end) {
-    for (std::size_t r = begin; r < end; ++r) {
-      if (labels[r] >= k)
-        throw std::invalid_argument("cross_entropy: label " + std::to_string(labels[r]) +
-                                    " in row " + std::to_string(r) + "; need less than " +
-                                    std::to_string(k));
-      totals[r] = logsumexp_row(x + r * k, k);
-      y.data()[r] = totals[r] - x[r * k + labels[r]];
-    }
+  Rows(shape).each([&](std::size_t r, std::size_t at) {
+    const Scalar total = logsumexp_row(x + at, k);
+    kept->totals.data()[r] = total;
+    y.data()[r] = total - x[at + labels[r]];
   });
-  return logits.tape->record(
-      "cross_entropy", {logits}, std::move(y), [kept, k](BackwardContext& ctx) {
-        const Var x = ctx.in(0);
-        if (ctx.recorded()) {
-          Shape column = x.shape();
-          column[column.size() - 1] = 1;
-          const Var hit = x.tape->constant(reshaped(one_hot(kept->first, k), x.shape()), "labels");
-          return ctx.give(0, reshape(ctx.gradient(), column) * (softmax(x) - hit));
-        }
-        const auto [to, fresh] = ctx.sink(0);
-        const auto& [labels, totals] = *kept;
-        const Scalar* slope = ctx.numbers().data();
-        const auto rows = [&, &labels = labels, total_of = totals.data(), sink = to, add = !fresh](
-                              std::size_t begin, std::size_t end) {
-          for (std::size_t r = begin; r < end; ++r) {
-            const Scalar* row = x.value().data() + r * k;
-            const Lane total(total_of[r]), scale(slope[r]);
-            map_lanes(
-                k, sink + r * k, add, [=](Lane v) { return scale * lane_exp(v - total); }, row);
-            sink[r * k + labels[r]] -= slope[r];
-          }
-        };
-        parallel_for(labels.size(), rows_of_grain(k), rows);
-      });
+  return logits.tape->record("cross_entropy", {logits}, std::move(y), [kept](BackwardContext& ctx) {
+    ctx.give(0, cross_entropy_vjp(ctx.in(0), ctx.gradient(), kept));
+  });
 }
 
 namespace {
 
-// weight * log_p, where 0 * -inf is 0: an impossible category of no weight costs nothing.
-Var weighted(Var weight, Var log_p) {
+// log_p, but 0 where it is -inf and the weight is 0, for 0 * -inf to be 0: an impossible category
+// of no weight costs nothing.
+Var possible(Var weight, Var log_p) {
   const Tensor& l = log_p.value();
-  if (std::find(l.begin(), l.end(), kLowest) == l.end()) return weight * log_p;
+  if (std::find(l.begin(), l.end(), kLowest) == l.end()) return log_p;
   Tape& tape = *log_p.tape;
   const Var zero = tape.constant(0.0), never = tape.constant(full({}, kLowest));
-  const Var both = equal(weight, zero) * equal(log_p, never);
-  return weight * where(both, zero, log_p);
+  return where(equal(weight, zero) * equal(log_p, never), zero, log_p);
 }
+Var weighted(Var weight, Var log_p) { return weight * possible(weight, log_p); }
 
 // Checks, in the op's own name, that its operands go together and have a last axis to sum over.
 void require_together(const char* op, Var a, Var b) {
@@ -117,58 +129,61 @@ Var kl_categorical(Var q_logits, Var p_logits) {
   return sum(weighted(q, log_q) - weighted(q, log_softmax(p_logits)), {-1});
 }
 
+namespace {
+
+// q log q, where an impossible category counts for nothing, though its logarithm is -inf.
+Lane entropy_term(Lane q, Lane log_q) { return xsimd::select(q == Lane(0), Lane(0), q * log_q); }
+
+// g J log q for q = softmax(x), where J u = q (u - <q, u>), row by row; the <q, log q> are given.
+Var kl_categorical_uniform_vjp(Var x, Var g, const Tensor& means) {
+  const Rows rows(x.shape());
+  Tensor to = uninitialised(x.shape());
+  const Scalar *from = x.value().data(), *slopes = g.value().data();
+  rows.each([&](std::size_t r, std::size_t at) {
+    const Lane total(logsumexp_row(from + at, rows.length)), mean(means.data()[r]),
+        slope(slopes[r]);
+    map_lanes(
+        rows.length, to.data() + at, false,
+        [=](Lane v) {
+          const Lane log_q = v - total, q = lane_exp(log_q);
+          return slope * (entropy_term(q, log_q) - q * mean);
+        },
+        from + at);
+  });
+  return x.tape->record(
+      "kl_categorical_uniform_vjp", {x, g}, std::move(to), [](BackwardContext& ctx) {
+        const Var x = ctx.in(0), u = ctx.gradient(), l = log_softmax(x), q = exp(l),
+                  log_q = possible(q, l), above = log_q - sum(q * log_q, {-1}, true);
+        if (ctx.wants(0))
+          ctx.give(0, column(ctx.in(1), x) *
+                          softmax_jacobian(q, u + (u - sum(q * u, {-1}, true)) * above));
+        if (ctx.wants(1)) ctx.give(1, sum(u * q * above, {-1}));
+      });
+}
+
+}  // namespace
+
 Var kl_categorical_uniform(Var q_logits) {
   require_together("kl_categorical_uniform", q_logits, q_logits);
+  const Rows rows(q_logits.shape());
   const Shape& shape = q_logits.shape();
-  const std::size_t k = shape[shape.size() - 1];
-  if (k == 0)
+  if (rows.length == 0)
     throw std::invalid_argument("kl_categorical_uniform: q_logits are " + str(shape) +
                                 "; need at least one category");
   Tensor y = uninitialised(Shape(shape.begin(), shape.end() - 1));
   const Scalar* x = q_logits.value().data();
-  // An impossible category counts for nothing, though its logarithm is -inf.
-  const auto term = [](Lane q, Lane log_q) {
-    return xsimd::select(q == Lane(0), Lane(0), q * log_q);
-  };
-  const auto shift = static_cast<Scalar>(std::log(static_cast<double>(k)));
-  parallel_for(y.size(), rows_of_grain(k), [&](std::size_t begin, std::size_t end) {
-    for (std::size_t r = begin; r < end; ++r) {
-      const Lane total(logsumexp_row(x + r * k, k));
-      y.data()[r] = shift + row_sum(
-                                k,
-                                [&](Lane v) {
-                                  const Lane log_q = v - total;
-                                  return term(lane_exp(log_q), log_q);
-                                },
-                                x + r * k);
-    }
+  const auto shift = static_cast<Scalar>(std::log(static_cast<double>(rows.length)));
+  rows.each([&](std::size_t r, std::size_t at) {
+    const Lane total(logsumexp_row(x + at, rows.length));
+    y.data()[r] =
+        shift + row_sum(
+                    rows.length,
+                    [=](Lane v) { return entropy_term(lane_exp(v - total), v - total); }, x + at);
   });
   return q_logits.tape->record(
-      "kl_categorical_uniform", {q_logits}, std::move(y), [=](BackwardContext& ctx) {
-        const Var l = ctx.in(0);
-        if (ctx.recorded()) {
-          const Var log_q = log_softmax(l), q = exp(log_q), terms = weighted(q, log_q);
-          Shape column = l.shape();
-          column[column.size() - 1] = 1;
-          return ctx.give(0,
-                          reshape(ctx.gradient(), column) * (terms - q * sum(terms, {-1}, true)));
-        }
-        const Scalar *x = l.value().data(), *y = ctx.out().value().data(),
-                     *g = ctx.numbers().data();
-        const auto [to, fresh] = ctx.sink(0);
-        const auto rows = [=, sink = to, add = !fresh](std::size_t begin, std::size_t end) {
-          for (std::size_t r = begin; r < end; ++r) {
-            const Lane total(logsumexp_row(x + r * k, k)), mean(y[r] - shift), slope(g[r]);
-            map_lanes(
-                k, sink + r * k, add,
-                [&](Lane v) {
-                  const Lane log_q = v - total, q = lane_exp(log_q);
-                  return slope * (term(q, log_q) - q * mean);
-                },
-                x + r * k);
-          }
-        };
-        parallel_for(ctx.out().value().size(), rows_of_grain(k), rows);
+      "kl_categorical_uniform", {q_logits}, std::move(y), [shift](BackwardContext& ctx) {
+        const Tensor means = ctx.out().value() - shift;
+        ctx.give(0, kl_categorical_uniform_vjp(ctx.in(0), ctx.gradient(), means));
       });
 }
 

@@ -21,11 +21,16 @@ constexpr Scalar kNan = std::numeric_limits<Scalar>::quiet_NaN(),
 
 // Pooling works plane by plane: each plane counts as an image of its own.
 struct Pooling : ConvGeometry {
-  std::size_t padding;
+  std::size_t side, padding;
+  Shape x_shape, y_shape;
+
   Pooling(const char* op, const Shape& x, std::size_t window, std::size_t stride,
           std::size_t padding)
       : ConvGeometry(op, x, window, window, stride == 0 ? window : stride, padding),
-        padding(padding) {
+        side(window),
+        padding(padding),
+        x_shape(x),
+        y_shape({x[0], x[1], out_h, out_w}) {
     if (h == 0 || w == 0)
       throw std::invalid_argument(std::string(op) + ": x is " + str(x) +
                                   "; need images of at least one pixel");
@@ -42,25 +47,25 @@ struct Pooling : ConvGeometry {
   struct Range {
     std::size_t begin, end;
   };
-  Range pixels(std::size_t i, std::size_t size, std::size_t window) const {
+  Range pixels(std::size_t i, std::size_t size) const {
     const std::size_t at = i * stride;
-    return {at < padding ? padding - at : 0, std::min(window, size + padding - at)};
+    return {at < padding ? padding - at : 0, std::min(side, size + padding - at)};
   }
   // How many those are, for each window.
-  std::vector<Scalar> counts(std::size_t size, std::size_t window, std::size_t windows) const {
+  std::vector<Scalar> counts(std::size_t size, std::size_t windows) const {
     std::vector<Scalar> counts(windows);
     for (std::size_t i = 0; i < windows; ++i) {
-      const Range r = pixels(i, size, window);
+      const Range r = pixels(i, size);
       counts[i] = static_cast<Scalar>(r.end - r.begin);
     }
     return counts;
   }
   // Whether the windows lie side by side and cover each pixel once at most.
-  bool tiles() const { return stride == u && padding == 0; }
+  bool tiles() const { return stride == side && padding == 0; }
   // f(first plane, the one after the last), on all threads.
   template <class F>
   void planes(F f) const {
-    parallel_for(n, rows_of_grain(u * v * std::max(places(), h * w) / 4 + 1), f);
+    parallel_for(n, rows_of_grain(side * side * std::max(out_size(), h * w) / 4 + 1), f);
   }
 };
 
@@ -69,8 +74,6 @@ class Bordered {
  public:
   Bordered(std::size_t h, std::size_t w, std::size_t border, Scalar filled)
       : pitch(w + 2 * border + kLane),
-        h_(h),
-        w_(w),
         border_(border),
         numbers_(full({(h + 2 * border) * pitch + kLane}, static_cast<double>(filled))) {}
 
@@ -79,33 +82,26 @@ class Bordered {
   // The pixel i, j counted from the border's corner.
   Scalar* at(std::size_t i, std::size_t j) { return numbers_.data() + i * pitch + j; }
   Scalar* inside(std::size_t i) { return at(i + border_, border_); }
-  void read(const Scalar* plane) {
-    for (std::size_t i = 0; i < h_; ++i)
+  void read(const Scalar* from, std::size_t h, std::size_t w) {
+    for (std::size_t i = 0; i < h; ++i)
       map_lanes(
-          w_, inside(i), false, [](Lane x) { return x; }, plane + i * w_);
+          w, inside(i), false, [](Lane x) { return x; }, from + i * w);
   }
 
  private:
-  std::size_t h_, w_, border_;
+  std::size_t border_;
   Tensor numbers_;
 };
 
-// f(numbers from j on, how many of them are meant) for each lane of a row of n numbers.
+// f(i, j, n) for each lane of h rows of w numbers: n of them are meant, from i, j on.
 template <class F>
-void lanes_of(std::size_t n, F f) {
-  for (std::size_t j = 0; j < n; j += kLane) f(j, std::min(kLane, n - j));
+void each_lane(std::size_t h, std::size_t w, F f) {
+  for (std::size_t i = 0; i < h; ++i)
+    for (std::size_t j = 0; j < w; j += kLane) f(i, j, std::min(kLane, w - j));
 }
 
-void store_lane(Lane x, Scalar* to, std::size_t n, bool add) {
-  if (n == kLane) {
-    (add ? x + Lane::load_unaligned(to) : x).store_unaligned(to);
-    return;
-  }
-  store_some(add ? x + load_some(to, n) : x, to, n);
-}
-
-Lane load_lane(const Scalar* from, std::size_t n, Scalar rest = 0) {
-  return n == kLane ? Lane::load_unaligned(from) : load_some(from, n, rest);
+void store_lane(Lane x, Scalar* to, std::size_t n) {
+  n == kLane ? x.store_unaligned(to) : store_some(x, to, n);
 }
 
 constexpr auto larger = [](Lane m, Lane v) {
@@ -113,32 +109,36 @@ constexpr auto larger = [](Lane m, Lane v) {
 };
 constexpr auto total = [](Lane m, Lane v) { return m + v; };
 
-// y[i, j] = the windows' numbers of a bordered plane brought together by f, beginning with `first`:
-// windows u x v with stride 1, or with a larger one, column by column and then row by row.
+// put(i, j, n, numbers) for each lane of h x w windows of a bordered plane with stride 1: what f
+// makes of a window's pixels, beginning with `first`.
+template <class F, class Put>
+void each_window(std::size_t h, std::size_t w, std::size_t side, Bordered& x, Scalar first, F f,
+                 Put put) {
+  each_lane(h, w, [&](std::size_t i, std::size_t j, std::size_t n) {
+    Lane y(first);
+    for (std::size_t a = 0; a < side; ++a)
+      for (std::size_t b = 0; b < side; ++b) y = f(y, Lane::load_unaligned(x.at(i + a, j + b)));
+    put(i, j, n, y);
+  });
+}
+
+// The same for the windows of `s`: where their stride is more than 1, column by column and then row
+// by row.
 template <class F, class Put>
 void each_window(const Pooling& s, Bordered& x, Scalar first, F f, Put put) {
-  if (s.stride == 1) {
-    for (std::size_t i = 0; i < s.oh; ++i)
-      lanes_of(s.ow, [&](std::size_t j, std::size_t n) {
-        Lane y(first);
-        for (std::size_t a = 0; a < s.u; ++a)
-          for (std::size_t b = 0; b < s.v; ++b) y = f(y, Lane::load_unaligned(x.at(i + a, j + b)));
-        put(i, j, n, y);
-      });
-    return;
-  }
+  if (s.stride == 1) return each_window(s.out_h, s.out_w, s.side, x, first, f, put);
   Tensor columns = uninitialised({x.pitch});
   alignas(64) Scalar some[kLane];
-  for (std::size_t i = 0; i < s.oh; ++i) {
-    lanes_of(s.padded_width(), [&](std::size_t j, std::size_t) {
+  for (std::size_t i = 0; i < s.out_h; ++i) {
+    for (std::size_t j = 0; j < s.padded_width(); j += kLane) {
       Lane y(first);
-      for (std::size_t a = 0; a < s.u; ++a)
+      for (std::size_t a = 0; a < s.side; ++a)
         y = f(y, Lane::load_unaligned(x.at(i * s.stride + a, j)));
       y.store_unaligned(columns.data() + j);
-    });
-    lanes_of(s.ow, [&](std::size_t j, std::size_t n) {
+    }
+    each_lane(1, s.out_w, [&](std::size_t, std::size_t j, std::size_t n) {
       Lane y(first);
-      for (std::size_t b = 0; b < s.v; ++b) {
+      for (std::size_t b = 0; b < s.side; ++b) {
         for (std::size_t k = 0; k < n; ++k) some[k] = columns.data()[(j + k) * s.stride + b];
         y = f(y, Lane::load_aligned(some));
       }
@@ -147,58 +147,26 @@ void each_window(const Pooling& s, Bordered& x, Scalar first, F f, Put put) {
   }
 }
 
-// f(window's number, its first pixel's number) for each window of a plane that is laid with tiles.
+// f(side, window's number, its first pixel's number) for each window of planes that are laid with
+// tiles; the compiler knows the side if it is the usual one.
 template <class F>
 void each_tile(const Pooling& s, F f) {
-  for (std::size_t i = 0; i < s.oh; ++i)
-    for (std::size_t j = 0; j < s.ow; ++j) f(i * s.ow + j, i * s.u * s.w + j * s.u);
-}
-
-// f with the side of the tiles, which the compiler knows if it is the usual one.
-template <class F>
-void with_side(const Pooling& s, F f) {
-  s.u == 2 ? f(std::integral_constant<std::size_t, 2>()) : f(s.u);
-}
-
-// The same over all planes: f(side, window's number, its first pixel's number).
-template <class F>
-void tiled_planes(const Pooling& s, F f) {
-  with_side(s, [&](auto side) {
+  const auto all = [&](auto side) {
     s.planes([&](std::size_t begin, std::size_t end) {
       for (std::size_t k = begin; k < end; ++k)
-        each_tile(s, [&](std::size_t window, std::size_t pixel) {
-          f(side, k * s.places() + window, k * s.image() + pixel);
-        });
+        for (std::size_t i = 0; i < s.out_h; ++i) {
+          const std::size_t window = k * s.out_size() + i * s.out_w,
+                            pixel = k * s.image_size() + i * side * s.w;
+          for (std::size_t j = 0; j < s.out_w; ++j) f(side, window + j, pixel + j * s.side);
+        }
     });
-  });
-}
-
-// The pixel of a plane that is the largest of window i, j: the first that equals it.
-std::size_t largest_pixel(const Pooling& s, const Scalar* plane, std::size_t i, std::size_t j,
-                          Scalar largest) {
-  const Pooling::Range down = s.pixels(i, s.h, s.u), across = s.pixels(j, s.w, s.v);
-  for (std::size_t a = down.begin; a < down.end; ++a)
-    for (std::size_t b = across.begin; b < across.end; ++b) {
-      const std::size_t at = (i * s.stride + a - s.padding) * s.w + j * s.stride + b - s.padding;
-      if (plane[at] == largest || (plane[at] != plane[at] && largest != largest)) return at;
-    }
-  return 0;  // not reached: the largest is one of them
-}
-
-// The same for all windows, counted in all planes.
-std::vector<std::size_t> largest_pixels(const Pooling& s, const Scalar* x, const Scalar* y) {
-  std::vector<std::size_t> all(s.n * s.places());
-  std::size_t* to = all.data();
-  for (std::size_t k = 0; k < s.n; ++k)
-    for (std::size_t i = 0; i < s.oh; ++i)
-      for (std::size_t j = 0; j < s.ow; ++j)
-        *to++ = k * s.image() + largest_pixel(s, x + k * s.image(), i, j, *y++);
-  return all;
+  };
+  s.side == 2 ? all(std::integral_constant<std::size_t, 2>()) : all(s.side);
 }
 
 void largest(const Pooling& s, const Scalar* from, Scalar* to) {
   if (s.tiles())
-    return tiled_planes(s, [=, w = s.w](auto side, std::size_t window, std::size_t pixel) {
+    return each_tile(s, [=, w = s.w](auto side, std::size_t window, std::size_t pixel) {
       Scalar most = kLeast;
       for (std::size_t a = 0; a < side; ++a)
         for (std::size_t b = 0; b < side; ++b) {
@@ -210,184 +178,208 @@ void largest(const Pooling& s, const Scalar* from, Scalar* to) {
   s.planes([&](std::size_t begin, std::size_t end) {
     Bordered image(s.h, s.w, s.padding, kLeast);
     for (std::size_t k = begin; k < end; ++k) {
-      image.read(from + k * s.image());
+      image.read(from + k * s.image_size(), s.h, s.w);
       each_window(s, image, kLeast, larger,
                   [&](std::size_t i, std::size_t j, std::size_t n, Lane v) {
-                    store_lane(v, to + k * s.places() + i * s.ow + j, n, false);
+                    store_lane(v, to + k * s.out_size() + i * s.out_w + j, n);
                   });
     }
   });
 }
 
-// Hands each window's number to its largest pixel. With stride 1 each pixel looks at the windows it
-// stands in: `which` has the number of the winning pixel in each.
-void spread_largest(const Pooling& s, const Scalar* x, const Scalar* y, const Scalar* g, Scalar* to,
-                    bool fresh) {
-  if (s.tiles()) {
-    if (fresh) std::fill_n(to, s.n * s.image(), Scalar{0});
-    return tiled_planes(s, [=, w = s.w](auto side, std::size_t window, std::size_t pixel) {
-      const Scalar most = y[window];
-      std::size_t place = pixel;
-      if (most != most) {
-        while (x[place] == x[place]) place += (place - pixel) % w + 1 < side ? 1 : w + 1 - side;
-      } else {  // backwards, so that the first is the last to be noted; without a branch
-        for (std::size_t a = side; a-- > 0;)
-          for (std::size_t b = side; b-- > 0;) {
-            const std::size_t at = pixel + a * w + b;
-            place = x[at] < most ? place : at;
-          }
-      }
-      to[place] += g[window];
-    });
-  }
-  s.planes([&](std::size_t begin, std::size_t end) {
-    const std::size_t around = s.u - 1 - s.padding;
-    Bordered image(s.h, s.w, s.padding, kNan), which(s.oh, s.ow, around, -1),
-        slope(s.oh, s.ow, around, 0);
-    for (std::size_t k = begin; k < end; ++k) {
-      const Scalar *plane = x + k * s.image(), *largest = y + k * s.places(),
-                   *arrived = g + k * s.places();
-      Scalar* sink = to + k * s.image();
-      if (s.stride != 1 ||
-          std::any_of(largest, largest + s.places(), [](Scalar v) { return v != v; })) {
-        if (fresh) std::fill_n(sink, s.image(), Scalar{0});
-        for (std::size_t i = 0; i < s.oh; ++i)
-          for (std::size_t j = 0; j < s.ow; ++j)
-            sink[largest_pixel(s, plane, i, j, *largest++)] += *arrived++;
-        continue;
-      }
-      image.read(plane);
-      slope.read(arrived);
-      for (std::size_t i = 0; i < s.oh; ++i)
-        lanes_of(s.ow, [&](std::size_t j, std::size_t n) {
-          const Lane most = load_lane(largest + i * s.ow + j, n, kNan);
-          Lane first(-1);
-          for (std::size_t number = s.u * s.v; number-- > 0;)
-            first = xsimd::select(
-                Lane::load_unaligned(image.at(i + number / s.v, j + number % s.v)) == most,
-                Lane(static_cast<Scalar>(number)), first);
-          store_lane(first, which.inside(i) + j, n, false);
-        });
-      for (std::size_t i = 0; i < s.h; ++i)
-        lanes_of(s.w, [&](std::size_t j, std::size_t n) {
-          Lane sum(0);
-          for (std::size_t number = 0; number < s.u * s.v; ++number) {
-            const std::size_t a = i + s.u - 1 - number / s.v, b = j + s.v - 1 - number % s.v;
-            sum += xsimd::select(
-                Lane::load_unaligned(which.at(a, b)) == Lane(static_cast<Scalar>(number)),
-                Lane::load_unaligned(slope.at(a, b)), Lane(0));
-          }
-          store_lane(sum, sink + i * s.w + j, n, !fresh);
-        });
+// The number of the first pixel of plane k's window i, j that is NaN, as one of them is.
+std::size_t first_nan(const Pooling& s, const Scalar* x, std::size_t k, std::size_t i,
+                      std::size_t j) {
+  const Pooling::Range down = s.pixels(i, s.h), across = s.pixels(j, s.w);
+  for (std::size_t a = down.begin; a < down.end; ++a)
+    for (std::size_t b = across.begin; b < across.end; ++b) {
+      const std::size_t at =
+          k * s.image_size() + (i * s.stride + a - s.padding) * s.w + j * s.stride + b - s.padding;
+      if (x[at] != x[at]) return at;
     }
-  });
+  return k * s.image_size();  // not reached
 }
 
-Var pool_means(Var x, const Pooling& s, const Shape& shape);
-
-// The transpose of pool_means: hands each window's number back to its pixels.
-void spread(const Pooling& s, const Scalar* y, Scalar* x, bool fresh) {
-  if (s.tiles()) {
-    if (fresh) std::fill_n(x, s.n * s.image(), Scalar{0});
-    return tiled_planes(s, [=, w = s.w, count = static_cast<Scalar>(s.u * s.v)](
-                               auto side, std::size_t window, std::size_t pixel) {
-      const Scalar part = y[window] / count;
-      for (std::size_t a = 0; a < side; ++a)
-        for (std::size_t b = 0; b < side; ++b) x[pixel + a * w + b] += part;
-    });
-  }
-  const std::vector<Scalar> down = s.counts(s.h, s.u, s.oh), across = s.counts(s.w, s.v, s.ow);
-  Pooling back = s;  // with stride 1: the sums over the windows that a pixel stands in
-  back.oh = s.h, back.ow = s.w;
-  s.planes([&](std::size_t begin, std::size_t end) {
-    Bordered part(s.oh, s.ow, s.u - 1 - s.padding, 0);
-    Tensor row = uninitialised({s.padded_width()});
-    for (std::size_t k = begin; k < end; ++k) {
-      const Scalar* from = y + k * s.places();
-      Scalar* to = x + k * s.image();
-      if (s.stride != 1 && fresh) std::fill_n(to, s.image(), Scalar{0});
-      for (std::size_t i = 0; i < s.oh; ++i) {
-        const Lane count(down[i]);
-        map_lanes(
-            s.ow, part.inside(i), false, [=](Lane v, Lane c) { return v / (count * c); },
-            from + i * s.ow, across.data());
-        if (s.stride == 1) continue;
-        std::fill(row.begin(), row.end(), Scalar{0});
-        for (std::size_t j = 0; j < s.ow; ++j)
-          for (std::size_t b = 0; b < s.v; ++b) row.data()[j * s.stride + b] += part.inside(i)[j];
-        const Pooling::Range rows = s.pixels(i, s.h, s.u);
-        for (std::size_t a = rows.begin; a < rows.end; ++a)
-          map_lanes(
-              s.w, to + (i * s.stride + a - s.padding) * s.w, true, [](Lane v) { return v; },
-              row.data() + s.padding);
-      }
-      if (s.stride == 1)
-        each_window(back, part, 0, total, [&](std::size_t i, std::size_t j, std::size_t n, Lane v) {
-          store_lane(v, to + i * s.w + j, n, !fresh);
-        });
+// f(window's number, its largest pixel's number, the first that equals y) for each window of planes
+// that are laid with tiles.
+template <class F>
+void each_tile_winner(const Pooling& s, const Scalar* x, const Scalar* y, F f) {
+  each_tile(s, [=, w = s.w](auto side, std::size_t window, std::size_t pixel) {
+    const Scalar most = y[window];
+    std::size_t place = pixel;
+    if (most != most) {
+      while (x[place] == x[place]) place += (place - pixel) % w + 1 < side ? 1 : w + 1 - side;
+    } else {  // backwards, so that the first is the last to be noted; without a branch
+      for (std::size_t a = side; a-- > 0;)
+        for (std::size_t b = side; b-- > 0;) {
+          const std::size_t at = pixel + a * w + b;
+          place = x[at] < most ? place : at;
+        }
     }
+    f(window, place);
   });
 }
 
-Var pool_spread(Var y, const Pooling& s, const Shape& shape) {
-  Tensor x = uninitialised(shape);
-  spread(s, y.value().data(), x.data(), true);
-  return y.tape->record("avg_pool2d to x", {y}, std::move(x), [s](BackwardContext& ctx) {
-    ctx.give(0, pool_means(ctx.gradient(), s, ctx.in(0).shape()));
-  });
-}
-
-void means(const Pooling& s, const Scalar* from, Scalar* to) {
-  if (s.tiles())
-    return tiled_planes(s, [=, w = s.w, count = static_cast<Scalar>(s.u * s.v)](
-                               auto side, std::size_t window, std::size_t pixel) {
-      Scalar sum = 0;
-      for (std::size_t a = 0; a < side; ++a)
-        for (std::size_t b = 0; b < side; ++b) sum += from[pixel + a * w + b];
-      to[window] = sum / count;
-    });
-  const std::vector<Scalar> down = s.counts(s.h, s.u, s.oh), across = s.counts(s.w, s.v, s.ow);
+// The same for windows that may overlap.
+template <class F>
+void each_winner(const Pooling& s, const Scalar* x, const Scalar* y, F f) {
+  if (s.tiles()) return each_tile_winner(s, x, y, f);
   s.planes([&](std::size_t begin, std::size_t end) {
-    Bordered image(s.h, s.w, s.padding, 0);
+    Bordered image(s.h, s.w, s.padding, kNan);
+    // From a window's first pixel to its others: in a plane, and in a bordered one.
+    std::vector<std::size_t> pixels(s.side * s.side), bordered(pixels.size());
+    for (std::size_t p = 0; p < pixels.size(); ++p) {
+      pixels[p] = p / s.side * s.w + p % s.side;
+      bordered[p] = p / s.side * image.pitch + p % s.side;
+    }
+    alignas(64) Scalar first[kLane];  // of the window's pixels, that equals the largest; or -1
     for (std::size_t k = begin; k < end; ++k) {
-      image.read(from + k * s.image());
-      each_window(s, image, 0, total, [&](std::size_t i, std::size_t j, std::size_t n, Lane v) {
-        const Lane count = Lane(down[i]) * load_lane(across.data() + j, n, 1);
-        store_lane(v / count, to + k * s.places() + i * s.ow + j, n, false);
+      image.read(x + k * s.image_size(), s.h, s.w);
+      each_lane(s.out_h, s.out_w, [&](std::size_t i, std::size_t j, std::size_t n) {
+        const std::size_t window = k * s.out_size() + i * s.out_w + j;
+        const Scalar *from = image.at(i * s.stride, j * s.stride), *most = y + window;
+        if (s.stride == 1) {
+          const Lane largest = n == kLane ? Lane::load_unaligned(most) : load_some(most, n);
+          Lane found(-1);
+          for (std::size_t p = pixels.size(); p-- > 0;)
+            found = xsimd::select(Lane::load_unaligned(from + bordered[p]) == largest,
+                                  Lane(static_cast<Scalar>(p)), found);
+          found.store_aligned(first);
+        } else {
+          for (std::size_t t = 0; t < n; ++t) {
+            first[t] = -1;
+            for (std::size_t p = pixels.size(); p-- > 0;)
+              first[t] =
+                  from[t * s.stride + bordered[p]] == most[t] ? static_cast<Scalar>(p) : first[t];
+          }
+        }
+        // With padding the first pixel's number wraps around, and back again.
+        const std::size_t corner =
+            k * s.image_size() + (i * s.stride - s.padding) * s.w + j * s.stride - s.padding;
+        for (std::size_t t = 0; t < n; ++t)
+          f(window + t, first[t] < 0
+                            ? first_nan(s, x, k, i, j + t)
+                            : corner + t * s.stride + pixels[static_cast<std::size_t>(first[t])]);
       });
     }
   });
 }
 
-Var pool_means(Var x, const Pooling& s, const Shape& shape) {
-  Tensor y = uninitialised(shape);
+void means(const Pooling& s, const Scalar* from, Scalar* to) {
+  if (s.tiles())
+    return each_tile(s, [=, w = s.w, count = static_cast<Scalar>(s.side * s.side)](
+                            auto side, std::size_t window, std::size_t pixel) {
+      Scalar sum = 0;
+      for (std::size_t a = 0; a < side; ++a)
+        for (std::size_t b = 0; b < side; ++b) sum += from[pixel + a * w + b];
+      to[window] = sum / count;
+    });
+  const std::vector<Scalar> down = s.counts(s.h, s.out_h), across = s.counts(s.w, s.out_w);
+  s.planes([&](std::size_t begin, std::size_t end) {
+    Bordered image(s.h, s.w, s.padding, 0);
+    for (std::size_t k = begin; k < end; ++k) {
+      image.read(from + k * s.image_size(), s.h, s.w);
+      each_window(s, image, 0, total, [&](std::size_t i, std::size_t j, std::size_t n, Lane v) {
+        const Scalar* counts = across.data() + j;
+        const Lane count = n == kLane ? Lane::load_unaligned(counts) : load_some(counts, n, 1);
+        store_lane(v / (Lane(down[i]) * count), to + k * s.out_size() + i * s.out_w + j, n);
+      });
+    }
+  });
+}
+
+// The transpose of means(): hands each window's number back to its pixels.
+void spread_means(const Pooling& s, const Scalar* y, Scalar* x) {
+  if (s.tiles()) {
+    std::fill_n(x, s.n * s.image_size(), Scalar{0});
+    return each_tile(s, [=, w = s.w, count = static_cast<Scalar>(s.side * s.side)](
+                            auto side, std::size_t window, std::size_t pixel) {
+      const Scalar part = y[window] / count;
+      for (std::size_t a = 0; a < side; ++a)
+        for (std::size_t b = 0; b < side; ++b) x[pixel + a * w + b] = part;
+    });
+  }
+  const std::vector<Scalar> down = s.counts(s.h, s.out_h), across = s.counts(s.w, s.out_w);
+  s.planes([&](std::size_t begin, std::size_t end) {
+    Bordered part(s.h + 2 * s.padding + 1 - s.side, s.w + 2 * s.padding + 1 - s.side,
+                  s.side - 1 - s.padding, 0);  // with room for as many windows as stride 1 has
+    for (std::size_t k = begin; k < end; ++k) {
+      const Scalar* from = y + k * s.out_size();
+      for (std::size_t i = 0; i < s.out_h; ++i, from += s.out_w) {
+        Scalar* to = part.inside(i * s.stride);
+        const Lane count(down[i]);
+        if (s.stride == 1)
+          map_lanes(
+              s.out_w, to, false, [=](Lane v, Lane c) { return v / (count * c); }, from,
+              across.data());
+        else
+          for (std::size_t j = 0; j < s.out_w; ++j)
+            to[j * s.stride] = from[j] / (down[i] * across[j]);
+      }
+      // The sum over the windows that a pixel stands in.
+      each_window(s.h, s.w, s.side, part, 0, total,
+                  [&](std::size_t i, std::size_t j, std::size_t n, Lane v) {
+                    store_lane(v, x + k * s.image_size() + i * s.w + j, n);
+                  });
+    }
+  });
+}
+
+// The two are each other's transpose; the pixels that won are constants.
+Var max_pool2d_jvp(Var x, Var y, Var u, const Pooling& s);
+
+Var max_pool2d_vjp(Var x, Var y, Var g, const Pooling& s) {
+  Tensor to = zeros(s.x_shape);
+  each_winner(s, x.value().data(), y.value().data(),
+              [from = g.value().data(), to = to.data()](std::size_t window, std::size_t pixel) {
+                to[pixel] += from[window];
+              });
+  return g.tape->record("max_pool2d_vjp", {g}, std::move(to), [x, y, s](BackwardContext& ctx) {
+    ctx.give(0, max_pool2d_jvp(x, y, ctx.gradient(), s));
+  });
+}
+
+Var max_pool2d_jvp(Var x, Var y, Var u, const Pooling& s) {
+  Tensor to = uninitialised(s.y_shape);
+  each_winner(s, x.value().data(), y.value().data(),
+              [from = u.value().data(), to = to.data()](std::size_t window, std::size_t pixel) {
+                to[window] = from[pixel];
+              });
+  return u.tape->record("max_pool2d_jvp", {u}, std::move(to), [x, y, s](BackwardContext& ctx) {
+    ctx.give(0, max_pool2d_vjp(x, y, ctx.gradient(), s));
+  });
+}
+
+Var avg_pool2d_vjp(Var g, const Pooling& s);
+
+Var avg_pool2d(Var x, const Pooling& s) {
+  Tensor y = uninitialised(s.y_shape);
   means(s, x.value().data(), y.data());
   return x.tape->record("avg_pool2d", {x}, std::move(y), [s](BackwardContext& ctx) {
-    if (ctx.recorded()) return ctx.give(0, pool_spread(ctx.gradient(), s, ctx.in(0).shape()));
-    const auto [sink, fresh] = ctx.sink(0);
-    spread(s, ctx.numbers().data(), sink, fresh);
+    ctx.give(0, avg_pool2d_vjp(ctx.gradient(), s));
   });
+}
+
+Var avg_pool2d_vjp(Var g, const Pooling& s) {
+  Tensor x = uninitialised(s.x_shape);
+  spread_means(s, g.value().data(), x.data());
+  return g.tape->record("avg_pool2d_vjp", {g}, std::move(x),
+                        [s](BackwardContext& ctx) { ctx.give(0, avg_pool2d(ctx.gradient(), s)); });
 }
 
 }  // namespace
 
 Var max_pool2d(Var x, std::size_t window, std::size_t stride, std::size_t padding) {
   const Pooling s("max_pool2d", x.shape(), window, stride, padding);
-  Tensor y = uninitialised({x.shape()[0], x.shape()[1], s.oh, s.ow});
+  Tensor y = uninitialised(s.y_shape);
   largest(s, x.value().data(), y.data());
   return x.tape->record("max_pool2d", {x}, std::move(y), [s](BackwardContext& ctx) {
-    const Tensor &x = ctx.in(0).value(), &y = ctx.out().value();
-    if (ctx.recorded())
-      return ctx.give(0, scatter(ctx.gradient(), largest_pixels(s, x.data(), y.data()), x.shape()));
-    const Scalar* g = ctx.numbers().data();
-    const auto [sink, fresh] = ctx.sink(0);
-    spread_largest(s, x.data(), y.data(), g, sink, fresh);
+    ctx.give(0, max_pool2d_vjp(ctx.in(0), ctx.out(), ctx.gradient(), s));
   });
 }
 
 Var avg_pool2d(Var x, std::size_t window, std::size_t stride, std::size_t padding) {
-  const Pooling s("avg_pool2d", x.shape(), window, stride, padding);
-  return pool_means(x, s, {x.shape()[0], x.shape()[1], s.oh, s.ow});
+  return avg_pool2d(x, Pooling("avg_pool2d", x.shape(), window, stride, padding));
 }
 
 }  // namespace ARGTAPE_ABI

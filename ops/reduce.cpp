@@ -6,10 +6,9 @@
 
 #include "engine/broadcast.hpp"
 #include "engine/sweep.hpp"
-#include "engine/system/parallel.hpp"
 #include "ops/elementwise.hpp"
-#include "ops/kernels/elementwise_kernel.hpp"
 #include "ops/kernels/row_kernels.hpp"
+#include "ops/kernels/rows.hpp"
 #include "ops/shape.hpp"
 
 namespace argtape {
@@ -52,29 +51,6 @@ void require_elements(const char* op, const Shape& shape, const Shape& kept) {
     throw std::invalid_argument(std::string(op) + ": x is " + str(shape) +
                                 ", empty along the axes; need at least one element");
 }
-
-// Rows of contiguous numbers, each brought down to one: what an op has to do with where its axes
-// are the last ones. length is 0 where they are not, or where there is nothing to do.
-struct Rows {
-  std::size_t count = 0, length = 0;
-  Rows(const Shape& shape, const Shape& kept) {
-    const std::size_t size = size_of(shape);
-    if (size == 0) return;
-    std::size_t axis = shape.size();
-    while (axis > 0 && kept[axis - 1] == 1) --axis;
-    if (!std::equal(shape.begin(), shape.begin() + static_cast<std::ptrdiff_t>(axis), kept.begin()))
-      return;
-    count = size_of(kept);
-    length = size / count;
-  }
-  // f(row, where it starts) for each, on all threads.
-  template <class F>
-  void each(F f) const {
-    parallel_for(count, rows_of_grain(length), [&](std::size_t begin, std::size_t end) {
-      for (std::size_t r = begin; r < end; ++r) f(r, r * length);
-    });
-  }
-};
 
 // For each element of `kept` the place in x of the first largest element above it, or the first
 // smallest; of the first NaN if there is one.
@@ -143,45 +119,67 @@ Var min(Var x, const Axes& axes, bool keep_axes) {
   return extreme<true>("min", x, axes, keep_axes);
 }
 
+namespace {
+
+// g e^{x - y} for y = logsumexp(x), row by row.
+Var logsumexp_vjp(Var x, Var y, Var g, const Rows& rows) {
+  Tensor to = uninitialised(x.shape());
+  const Scalar *from = x.value().data(), *totals = y.value().data(), *slopes = g.value().data();
+  rows.each([&](std::size_t r, std::size_t at) {
+    const Lane total(totals[r]), slope(slopes[r]);
+    map_lanes(
+        rows.length, to.data() + at, false, [=](Lane v) { return slope * lane_exp(v - total); },
+        from + at);
+  });
+  return x.tape->record("logsumexp_vjp", {x, y, g}, std::move(to), [](BackwardContext& ctx) {
+    const Var u = ctx.gradient(), both = u * ctx.out();
+    ctx.give(0, both);
+    if (ctx.wants(1)) ctx.give(1, -both);
+    if (ctx.wants(2)) ctx.give(2, u * exp(ctx.in(0) - ctx.in(1)));
+  });
+}
+
+// 2 g (x - mean) / length, row by row; linear in x, too, and symmetric.
+Var variance_vjp(Var x, Var g, const Rows& rows) {
+  Tensor to = uninitialised(x.shape());
+  const Scalar *from = x.value().data(), *slopes = g.value().data();
+  const auto scale = static_cast<Scalar>(2.0 / static_cast<double>(rows.length));
+  rows.each([&](std::size_t r, std::size_t at) {
+    const Lane mean(row_mean(from + at, rows.length)), slope(scale * slopes[r]);
+    map_lanes(
+        rows.length, to.data() + at, false, [=](Lane v) { return slope * (v - mean); }, from + at);
+  });
+  return x.tape->record("variance_vjp", {x, g}, std::move(to), [rows](BackwardContext& ctx) {
+    const Var g = ctx.in(1), u = ctx.gradient();
+    if (ctx.wants(0)) ctx.give(0, variance_vjp(u, g, rows));
+    if (!ctx.wants(1)) return;
+    const Var one = u.tape->constant(ones(g.shape()), "one");
+    ctx.give(1, u * variance_vjp(ctx.in(0), one, rows));
+  });
+}
+
+}  // namespace
+
 Var logsumexp(Var x, const Axes& axes, bool keep_axes) {
   const Shape kept = kept_shape("logsumexp", x.shape(), axes);
   require_elements("logsumexp", x.shape(), kept);
-  Tensor y;
   const Rows rows(x.shape(), kept);
-  if (rows.length != 0) {
-    y = uninitialised(kept);
-    const Scalar* from = x.value().data();
-    rows.each([&](std::size_t r, std::size_t at) {
-      y.data()[r] = logsumexp_row(from + at, rows.length);
-    });
-  } else {
-    Tensor largest = uninitialised(kept), e = uninitialised(x.shape());
+  if (rows.length == 0) {
+    Tensor largest = uninitialised(kept);
     const std::vector<std::size_t> places = places_of<false>(x.value(), kept);
     for (std::size_t i = 0; i < places.size(); ++i) {
       const Scalar m = x.value().data()[places[i]];
       largest.data()[i] = std::isinf(m) ? 0 : m;  // inf - inf would be NaN
     }
-    map_broadcast(
-        e.shape(), e.data(), false, [](Lane v, Lane m) { return lane_exp(v - m); }, x.value(),
-        largest);
-    y = sum_to(e, kept);
-    map_broadcast(
-        kept, y.data(), false, [](Lane s, Lane m) { return lane_log(s) + m; }, y, largest);
+    const Var m = x.tape->constant(std::move(largest), "largest");
+    return without_axes(log(sum(exp(x - m), axes, true)) + m, axes, keep_axes);
   }
+  Tensor y = uninitialised(kept);
+  const Scalar* from = x.value().data();
+  rows.each(
+      [&](std::size_t r, std::size_t at) { y.data()[r] = logsumexp_row(from + at, rows.length); });
   const Var out = x.tape->record("logsumexp", {x}, std::move(y), [rows](BackwardContext& ctx) {
-    const Var x = ctx.in(0), y = ctx.out();
-    if (ctx.recorded()) return ctx.give(0, ctx.gradient() * exp(x - y));
-    const auto slope = [](Lane g, Lane v, Lane y) { return g * lane_exp(v - y); };
-    const BackwardContext::Sink sink = ctx.sink(0);
-    const Tensor &from = x.value(), &total = y.value(), &g = ctx.numbers();
-    if (rows.length == 0)
-      return map_broadcast(x.shape(), sink.data, !sink.fresh, slope, g, from, total);
-    rows.each([&](std::size_t r, std::size_t begin) {
-      const Lane gr(g.data()[r]), yr(total.data()[r]);
-      map_lanes(
-          rows.length, sink.data + begin, !sink.fresh, [=](Lane v) { return slope(gr, v, yr); },
-          from.data() + begin);
-    });
+    ctx.give(0, logsumexp_vjp(ctx.in(0), ctx.out(), ctx.gradient(), rows));
   });
   return without_axes(out, axes, keep_axes);
 }
@@ -196,18 +194,8 @@ Var variance(Var x, const Axes& axes, bool keep_axes) {
   rows.each([&](std::size_t r, std::size_t at) {
     y.data()[r] = row_moments(from + at, rows.length).variance;
   });
-  const Var out = x.tape->record("variance", {x}, std::move(y), [rows, axes](BackwardContext& ctx) {
-    const Var x = ctx.in(0);
-    const auto scale = static_cast<Scalar>(2.0 / static_cast<double>(rows.length));
-    if (ctx.recorded()) return ctx.give(0, ctx.gradient() * scale * (x - mean(x, axes, true)));
-    const BackwardContext::Sink sink = ctx.sink(0);
-    const Scalar *from = x.value().data(), *g = ctx.numbers().data();
-    rows.each([&](std::size_t r, std::size_t begin) {
-      const Lane mean(row_mean(from + begin, rows.length)), slope(scale * g[r]);
-      map_lanes(
-          rows.length, sink.data + begin, !sink.fresh, [=](Lane v) { return slope * (v - mean); },
-          from + begin);
-    });
+  const Var out = x.tape->record("variance", {x}, std::move(y), [rows](BackwardContext& ctx) {
+    ctx.give(0, variance_vjp(ctx.in(0), ctx.gradient(), rows));
   });
   return without_axes(out, axes, keep_axes);
 }

@@ -9,6 +9,7 @@
 
 #include "engine/gradcheck.hpp"
 #include "engine/random.hpp"
+#include "engine/sweep.hpp"
 #include "engine/threads.hpp"
 #include "ops/choice.hpp"
 #include "ops/conv.hpp"
@@ -224,6 +225,19 @@ const std::vector<Row>& rows() {
   return all;
 }
 
+// What f hands back to its inputs, one gradient after the other, as a function of the inputs and,
+// last, of the gradient that arrives.
+Function vjp_of(const Function& f) {
+  return [f](const Vars& v) {
+    Vars at(v.begin(), v.end() - 1), found;
+    // Something to differentiate for, also where the checker holds an input fixed.
+    for (Var& x : at) x = x + x.tape->parameter(zeros(x.shape()));
+    for (Var g : differentiate(f(at), at, v.back()))
+      found.push_back(reshape(g, {g.value().size()}));
+    return concatenate(found);
+  };
+}
+
 // A value as a plain function of numbers, for tests of what ops compute.
 Tensor value(const Function& f, const std::vector<Tensor>& points) {
   Tape tape;
@@ -252,6 +266,19 @@ TEST_CASE("gradients of every op, at first and second order, for every mix of ac
     std::vector<Tensor> points;
     for (const Shape& s : row.shapes) points.push_back(rng.uniform(s, row.low, row.high));
     const CheckResult result = check_gradient(row.f, points);
+    INFO(result.report);
+    CHECK(result.ok);
+  }
+}
+
+TEST_CASE("gradients of what every op hands back: its vjp is an op like any other") {
+  for (const Row& row : rows()) {
+    CAPTURE(row.name);
+    Rng rng(17);
+    std::vector<Tensor> points;
+    for (const Shape& s : row.shapes) points.push_back(rng.uniform(s, row.low, row.high));
+    points.push_back(rng.normal(value(row.f, points).shape()));
+    const CheckResult result = check_gradient(vjp_of(row.f), points);
     INFO(result.report);
     CHECK(result.ok);
   }
@@ -329,9 +356,12 @@ TEST_CASE("impossible categories, 0 to the 0, and far logits give no NaN") {
   const auto clean = [&](Var cost) {
     const Gradients g = backward(cost);
     for (Scalar v : g[l]) CHECK(std::isfinite(v));
+    const Gradients again = backward(square(differentiate(cost, l)[0]));
+    for (Scalar v : again[l]) CHECK(std::isfinite(v));
     CHECK(std::isfinite(cost.item()));
   };
   clean(cross_entropy(l, t));
+  clean(cross_entropy(l, {2}));
   CHECK(cross_entropy(l, t).item() == doctest::Approx(cross_entropy(l, {0}).item()));
   clean(kl_categorical(l, m));
   clean(kl_categorical_uniform(l));

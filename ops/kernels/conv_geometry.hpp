@@ -10,44 +10,37 @@
 namespace argtape {
 inline namespace ARGTAPE_ABI {
 
-/// n images of c planes, h x w pixels; windows of u x v pixels, oh x ow of them.
+/// n images of c planes, h x w pixels; out_h x out_w windows of kernel_h x kernel_w pixels.
 struct ConvGeometry {
-  std::size_t n, c, h, w, u, v, stride, above, beside, oh, ow;  // padding above, and beside
+  std::size_t n = 0, c = 0, h = 0, w = 0, kernel_h, kernel_w, stride, pad_h, pad_w, out_h = 0,
+              out_w = 0;
 
-  ConvGeometry(const char* op, const Shape& x, std::size_t u, std::size_t v, std::size_t stride,
-               std::size_t padding)
-      : n(0),
-        c(0),
-        h(0),
-        w(0),
-        u(u),
-        v(v),
-        stride(stride),
-        above(padding),
-        beside(padding),
-        oh(0),
-        ow(0) {
+  ConvGeometry(const char* op, const Shape& x, std::size_t kernel_h, std::size_t kernel_w,
+               std::size_t stride, std::size_t padding)
+      : kernel_h(kernel_h), kernel_w(kernel_w), stride(stride), pad_h(padding), pad_w(padding) {
     const auto fail = [&](const std::string& given, const char* needed) {
       throw std::invalid_argument(std::string(op) + ": " + given + "; need " + needed);
     };
     if (x.size() != 4) fail("x is " + str(x), "(N, C, H, W)");
     if (stride == 0) fail("stride is 0", "at least 1");
     n = x[0], c = x[1], h = x[2], w = x[3];
-    if (u == 0 || v == 0 || h + 2 * padding < u || w + 2 * padding < v)
+    const std::size_t padded_h = h + 2 * padding, padded_w = w + 2 * padding;
+    if (kernel_h == 0 || kernel_w == 0 || padded_h < kernel_h || padded_w < kernel_w)
       fail("x is " + str(x) + " with padding " + std::to_string(padding) + ", the window is (" +
-               std::to_string(u) + ", " + std::to_string(v) + ")",
+               std::to_string(kernel_h) + ", " + std::to_string(kernel_w) + ")",
            "a window of at least one pixel that fits in");
-    oh = (h + 2 * padding - u) / stride + 1;
-    ow = (w + 2 * padding - v) / stride + 1;
+    out_h = (padded_h - kernel_h) / stride + 1;
+    out_w = (padded_w - kernel_w) / stride + 1;
   }
 
-  std::size_t image() const { return c * h * w; }
-  std::size_t kernel() const { return c * u * v; }
-  std::size_t places() const { return oh * ow; }
+  /// Numbers of an image, of a kernel, of one plane of the result.
+  std::size_t image_size() const { return c * h * w; }
+  std::size_t kernel_size() const { return c * kernel_h * kernel_w; }
+  std::size_t out_size() const { return out_h * out_w; }
   /// The images with their padding around them.
-  bool padded() const { return above != 0 || beside != 0; }
-  std::size_t padded_width() const { return w + 2 * beside; }
-  std::size_t padded_plane() const { return (h + 2 * above) * padded_width(); }
+  bool padded() const { return pad_h != 0 || pad_w != 0; }
+  std::size_t padded_width() const { return w + 2 * pad_w; }
+  std::size_t padded_plane() const { return (h + 2 * pad_h) * padded_width(); }
 };
 
 }  // namespace ARGTAPE_ABI
