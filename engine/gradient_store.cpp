@@ -18,23 +18,27 @@ Tensor& GradientStore::whole(std::uint32_t i) {
   return t;
 }
 
-Tensor& GradientStore::open(std::uint32_t i, bool& fresh) {
-  fresh = slot_[i] == kNone;
-  if (!fresh) return whole(i);
+Tensor& GradientStore::take(std::uint32_t i) {
   if (idle_.empty()) {
     idle_.push_back(static_cast<std::uint32_t>(pool_.size()));
     pool_.emplace_back();
   }
   slot_[i] = idle_.back();
   idle_.pop_back();
-  pool_[slot_[i]].resize(shape_of(i));
   return pool_[slot_[i]];
+}
+
+Tensor& GradientStore::open(std::uint32_t i, bool& fresh) {
+  fresh = slot_[i] == kNone;
+  if (!fresh) return whole(i);
+  Tensor& t = take(i);
+  t.resize(shape_of(i));
+  return t;
 }
 
 void GradientStore::add(std::uint32_t i, Tensor&& gradient) {
   if (has(i)) return add_to(whole(i), gradient);
-  bool fresh;
-  open(i, fresh) = std::move(gradient);
+  take(i) = std::move(gradient);
 }
 
 void GradientStore::add_copy(std::uint32_t i, const Tensor& gradient) {

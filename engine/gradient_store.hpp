@@ -38,6 +38,7 @@ class GradientStore {
 
  private:
   static constexpr std::uint32_t kNone = ~std::uint32_t{0};
+  Tensor& take(std::uint32_t i);  // one of the pool, for a node that has none
   const Shape& shape_of(std::uint32_t i) const { return tape_.node(i).value->shape(); }
 
   const Tape& tape_;
