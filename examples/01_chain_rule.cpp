@@ -2,7 +2,7 @@
 #include <iostream>
 
 #include "examples/common/program.hpp"
-#include "models/argtape.hpp"
+#include <argtape/argtape.hpp>
 
 using namespace argtape;
 

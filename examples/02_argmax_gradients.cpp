@@ -4,7 +4,7 @@
 #include <nlohmann/json.hpp>
 
 #include "examples/common/program.hpp"
-#include "models/argtape.hpp"
+#include <argtape/argtape.hpp>
 
 using namespace argtape;
 using namespace argtape_examples;

@@ -8,7 +8,7 @@
 
 #include "examples/common/kmeans_pictures.hpp"
 #include "examples/common/program.hpp"
-#include "models/argtape.hpp"
+#include <argtape/argtape.hpp>
 
 using namespace argtape;
 using namespace argtape_examples;

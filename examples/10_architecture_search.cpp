@@ -9,7 +9,7 @@
 #include <sstream>
 
 #include "examples/common/program.hpp"
-#include "models/argtape.hpp"
+#include <argtape/argtape.hpp>
 
 using namespace argtape;
 using namespace argtape_examples;

@@ -8,7 +8,7 @@ import argparse, glob, os, re, shlex, subprocess, sys, tempfile
 
 PROGRAM = """
 #include <iostream>
-#include "models/argtape.hpp"
+#include <argtape/argtape.hpp>
 int main() {
   argtape::Rng rng(1);
   argtape::Tape tape;
@@ -17,7 +17,7 @@ int main() {
 }
 """
 SECOND_SCALAR = """
-#include "models/argtape.hpp"
+#include <argtape/argtape.hpp>
 int main() {
   xt::xarray<double> other = {1.0, 2.0};
   argtape::Tape tape;
@@ -89,8 +89,11 @@ def main():
         pc = glob.glob(folder + "/**/pkgconfig", recursive=True)[0]
         env = dict(os.environ, PKG_CONFIG_PATH=pc, PKG_CONFIG_SYSROOT_DIR=folder)
         lib = os.path.dirname(pc)
-        include = glob.glob(folder + "/**/include/argtape", recursive=True)[0]
+        headers = glob.glob(folder + "/**/include/argtape", recursive=True)[0]
+        include = os.path.dirname(headers)
         program = write("user.cpp", PROGRAM)
+        with open(os.path.join(o.source, "ops", "README.md"), encoding="utf-8") as f:
+            own_op = write("own_op.cpp", re.search(r"```cpp\n(.*?)```", f.read(), re.S).group(1))
 
         def flags(name, what):
             status, text = run("pkg-config", what, name, env=env)
@@ -99,15 +102,16 @@ def main():
             return [f for f in shlex.split(text) if "argtape" in f or not f.startswith(("-I", "-L"))]
 
         for name, size in [("argtape", 4), ("argtape-double", 8)]:
-            exe = os.path.join(folder, name + "-user")
-            status, out = run(*cxx, "-std=c++17", *flags(name, "--cflags"), "-I" + include, program, "-L" + lib,
-                              *flags(name, "--libs"), "-o", exe)
-            check(status == 0, name + ", compiled with pkg-config's flags: " + out)
-            status, out = run(exe, env=dict(os.environ, LD_LIBRARY_PATH=lib))
-            check(out == "%d {2, 4}\n" % size, "%s, run: %s" % (name, out))
+            for source, prints in [(program, "%d {2, 4}\n" % size), (own_op, "right, to second order\n")]:
+                exe = source[:-4] + "-" + name
+                status, out = run(*cxx, "-std=c++17", *flags(name, "--cflags"), "-I" + include, source, "-L" + lib,
+                                  *flags(name, "--libs"), "-o", exe)
+                check(status == 0, exe + ", compiled with pkg-config's flags: " + out)
+                status, out = run(exe, env=dict(os.environ, LD_LIBRARY_PATH=lib))
+                check(out == prints, "%s, run: %s" % (exe, out))
 
         for name in ("argtape", "argtape-double"):
-            check_exports(include, os.path.join(lib, "lib%s.so" % name), name)
+            check_exports(headers, os.path.join(lib, "lib%s.so" % name), name)
 
         status, out = run(*cxx, "-std=c++17", "-I" + include, program, "-L" + lib, "-largtape-double", "-o", os.path.join(folder, "mix"))
         check(status != 0 and "argtape::f32::" in out, "headers for float, library for double: the linker says so: " + out)

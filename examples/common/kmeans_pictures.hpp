@@ -10,7 +10,7 @@
 #include <vector>
 
 #include "examples/common/picture.hpp"
-#include "models/argtape.hpp"
+#include <argtape/argtape.hpp>
 
 namespace argtape_examples {
 

@@ -5,7 +5,7 @@
 #if __has_include("../../models/argtape.hpp")
 #include "../../models/argtape.hpp"
 #else
-#include <argtape/models/argtape.hpp>
+#include <argtape/argtape.hpp>
 #endif
 
 #include <algorithm>
