@@ -51,106 +51,140 @@ void check(std::size_t iterations) {
            std::to_string(kMostIterations));
 }
 
-void check(const Tensor& logits, const Squares& s) {
-  for (std::size_t m = 0; m < s.count; ++m)
-    check_pairs("sinkhorn", "logit", -std::numeric_limits<Scalar>::infinity(),
-                logits.data() + m * s.size, s.n, s.n, m);
-}
-
-// The largest residual of the matrices.
-double largest(const Tensor& residuals, double tau) {
-  double most = 0;
-  for (Scalar r : residuals) {
-    if (!std::isfinite(r))
-      refuse("logits / tau leave the range of numbers, with tau " + str(tau) +
-             "; need smaller logits, or a larger tau");
-    most = std::max(most, static_cast<double>(r));
-  }
-  return most;
-}
-
-// The chain of definitions, recorded, and its gradient: for the case that the gradient is to be
-// differentiated itself.
-Var recorded_gradient(Var x, Var g, double tau, std::size_t iterations) {
-  // A leaf as far as the inner sweep is concerned: what lies above x is the outer one's business.
-  const Var leaf =
-      x.tape->record("sinkhorn logits", {x}, x.value(), [](BackwardContext& ctx) { ctx.pass(0); });
-  Var y = leaf / tau;
-  for (std::size_t k = 0; k < iterations; ++k) y = log_softmax(log_softmax(y), -2);
-  return differentiate({exp(y)}, {leaf}, {g})[0];
-}
-
-// (..., 2n) taken apart: alpha_i + beta_j as (..., n, n).
-Var row_plus_column(Var w, const Shape& shape) {
-  const std::size_t n = shape[shape.size() - 1];
-  Shape column = shape, row = shape;
-  column[shape.size() - 1] = 1;
-  row[shape.size() - 2] = 1;
-  return reshape(slice(w, -1, 0, n), column) + reshape(slice(w, -1, n, 2 * n), row);
-}
-
-// alpha and beta of ops/kernels/sinkhorn_implicit.hpp, one after the other as r and s are: P is
-// (..., n, n), the others (..., 2n). The matrix is symmetric and its null space is the same for all
-// P, so the derivative of the solution is, with mu solved for the cotangent, -(mu, mu')(alpha,
-// beta).
-Var marginals(Var p, Var rs) {
-  const Squares s(p.shape());
-  Tensor w = uninitialised(rs.shape());
-  SinkhornImplicit system(s.n);
-  std::vector<double> both(2 * s.n);
-  for (std::size_t m = 0; m < s.count; ++m) {
-    const Scalar* from = rs.value().data() + 2 * m * s.n;
-    double apart = 0;
-    for (std::size_t i = 0; i < 2 * s.n; ++i) {
-      both[i] = static_cast<double>(from[i]);
-      apart += i < s.n ? both[i] : -both[i];
-    }
-    for (std::size_t i = 0; i < 2 * s.n; ++i)
-      both[i] -= (i < s.n ? apart : -apart) / static_cast<double>(2 * s.n);
-    system.solve(p.value().data() + m * s.size, both.data(), both.data() + s.n);
-    for (std::size_t i = 0; i < 2 * s.n; ++i)
-      w.data()[2 * m * s.n + i] = static_cast<Scalar>(both[i]);
-  }
-  return p.tape->record("marginals", {p, rs}, std::move(w), [](BackwardContext& ctx) {
-    const Shape& shape = ctx.in(0).shape();
-    const Var mu = marginals(ctx.in(0), ctx.gradient());
-    if (ctx.wants(0)) ctx.give(0, -row_plus_column(mu, shape) * row_plus_column(ctx.out(), shape));
-    ctx.give(1, mu);
-  });
-}
-
-// dP = P * (dx / tau - du - dv) with du, dv such that the sums stay one; transposed, the gradient
-// is P * (g - alpha - beta) / tau with alpha, beta solving for the sums of P * g.
-Var implicit_gradient(Var p, Var g, double tau) {
-  const Var d = p * g;
-  const Var w = marginals(p, concatenate({sum(d, {-1}), sum(d, {-2})}, -1));
-  return p * (g - row_plus_column(w, p.shape())) / tau;
-}
-
-void implicit_gradient(const Scalar* p, const Scalar* g, std::size_t n, double tau,
-                       SinkhornImplicit& system, double* rs, Scalar* to, bool add) {
-  std::fill(rs, rs + 2 * n, 0.0);
-  for (std::size_t i = 0; i < n; ++i)
-    for (std::size_t j = 0; j < n; ++j) {
-      const double d = static_cast<double>(p[i * n + j]) * static_cast<double>(g[i * n + j]);
-      rs[i] += d;
-      rs[n + j] += d;
-    }
-  system.solve(p, rs, rs + n);
-  for (std::size_t i = 0; i < n; ++i)
-    for (std::size_t j = 0; j < n; ++j) {
-      const std::size_t k = i * n + j;
-      const auto d = static_cast<Scalar>(static_cast<double>(p[k]) *
-                                         (static_cast<double>(g[k]) - rs[i] - rs[n + j]) / tau);
-      to[k] = add ? to[k] + d : d;
-    }
-}
-
 // f(begin, end) for the matrices of a batch, on all threads; each call has working memory of its
 // own. A number of a matrix takes some dozens of steps, not one.
 template <class F>
 void over_matrices(const Squares& s, F f) {
   parallel_for(s.count, rows_of_grain(16 * s.size), f);
+}
+
+// What both ways of iterating share: solve(solver, system, logits) brings a matrix about and says
+// how many iterations it took.
+template <class Solve>
+Sinkhorn solved(Var logits, double tau, Solve solve, Backward backward) {
+  const Squares s(logits.shape());
+  const Tensor& x = logits.value();
+  for (std::size_t m = 0; m < s.count; ++m)
+    check_pairs("sinkhorn", "logit", -std::numeric_limits<Scalar>::infinity(),
+                x.data() + m * s.size, s.n, s.n, m);
+  Tensor p = uninitialised(x.shape()), residuals = uninitialised({s.count});
+  std::vector<std::size_t> taken(s.count);
+  over_matrices(s, [&](std::size_t begin, std::size_t end) {
+    SinkhornSolver solver(s.n, tau, false);
+    SinkhornImplicit system(s.n);
+    for (std::size_t m = begin; m < end; ++m) {
+      taken[m] = solve(solver, system, x.data() + m * s.size);
+      residuals.data()[m] = solver.write(p.data() + m * s.size);
+    }
+  });
+  Sinkhorn result;
+  result.tau = tau;
+  for (std::size_t m = 0; m < s.count; ++m) {
+    const Scalar residual = residuals.data()[m];
+    if (!std::isfinite(residual))
+      refuse("logits / tau leave the range of numbers, with tau " + str(tau) +
+             "; need smaller logits, or a larger tau");
+    result.residual = std::max(result.residual, static_cast<double>(residual));
+    result.iterations = std::max(result.iterations, taken[m]);
+  }
+  result.matrices = logits.tape->record("sinkhorn", {logits}, std::move(p), std::move(backward));
+  return result;
+}
+
+// The gradient back through the iterations. Its own derivative goes through the chain of
+// definitions, y -> log_softmax(y) along rows and columns in turn: first forwards, with the tangent
+// t of y when x moves along u; then backwards, with the gradient a for y and its tangent.
+Var sinkhorn_vjp(Var x, const Tensor& p, Var g, double tau, std::size_t iterations) {
+  const Squares s(x.shape());
+  Tensor to = uninitialised(x.shape());
+  over_matrices(s, [&](std::size_t begin, std::size_t end) {
+    SinkhornSolver solver(s.n, tau, true);
+    for (std::size_t k = begin * s.size; k < end * s.size; k += s.size) {
+      solver.iterate(x.value().data() + k, iterations);
+      solver.backward(p.data() + k, g.value().data() + k, to.data() + k);
+    }
+  });
+  return x.tape->record(
+      "sinkhorn_vjp", {x, g}, std::move(to), [tau, iterations](BackwardContext& ctx) {
+        const Var g = ctx.in(1);
+        const auto axis = [](std::size_t k) { return k % 2 == 0 ? -1 : -2; };
+        Var y = ctx.in(0) / tau, t = ctx.gradient() / tau;
+        std::vector<Var> p, tangents;
+        for (std::size_t k = 0; k < 2 * iterations; ++k) {
+          y = log_softmax(y, axis(k));
+          p.push_back(exp(y));
+          t = t - sum(p[k] * t, {axis(k)}, true);
+          tangents.push_back(t);
+        }
+        if (ctx.wants(1)) ctx.give(1, p.back() * t);
+        if (!ctx.wants(0)) return;
+        Var a = g * p.back(), moves = a * t;
+        for (std::size_t k = 2 * iterations; k-- > 0;) {
+          const Var total = sum(a, {axis(k)}, true);
+          moves = moves - p[k] * (sum(moves, {axis(k)}, true) + tangents[k] * total);
+          a = a - p[k] * total;
+        }
+        ctx.give(0, moves / tau);
+      });
+}
+
+// y(k, alpha_i + beta_j) for each number k of each matrix, where alpha and beta are those of
+// ops/kernels/sinkhorn_implicit.hpp: the products of P and alpha_i + beta_j have the same sums of
+// rows and columns as h(k). All in double: where P is all but a permutation, differences are small.
+template <class H, class Y>
+Tensor fitted(const Tensor& p, H h, Y y) {
+  const Squares s(p.shape());
+  Tensor to = uninitialised(p.shape());
+  over_matrices(s, [&](std::size_t begin, std::size_t end) {
+    SinkhornImplicit system(s.n);
+    std::vector<double, CachingAllocator<double>> both(2 * s.n);
+    double *alpha = both.data(), *beta = alpha + s.n;
+    for (std::size_t m = begin * s.size; m < end * s.size; m += s.size) {
+      std::fill(both.begin(), both.end(), 0.0);
+      for (std::size_t i = 0, k = m; i < s.n; ++i)
+        for (std::size_t j = 0; j < s.n; ++j, ++k) {
+          const double v = h(k);
+          alpha[i] += v;
+          beta[j] += v;
+        }
+      system.solve(p.data() + m, alpha, beta);
+      for (std::size_t i = 0, k = m; i < s.n; ++i)
+        for (std::size_t j = 0; j < s.n; ++j, ++k)
+          to.data()[k] = static_cast<Scalar>(y(k, alpha[i] + beta[j]));
+    }
+  });
+  return to;
+}
+
+// A tensor's numbers, in double.
+auto wide(const Tensor& t) {
+  return [from = t.data()](std::size_t k) { return static_cast<double>(from[k]); };
+}
+
+// alpha_i + beta_j for the sums of h: linear in h and symmetric.
+Var marginal_fit(Var p, Var h) {
+  Tensor fit = fitted(p.value(), wide(h.value()), [](std::size_t, double fit) { return fit; });
+  return p.tape->record("marginal_fit", {p, h}, std::move(fit), [](BackwardContext& ctx) {
+    const Var back = marginal_fit(ctx.in(0), ctx.gradient());
+    if (ctx.wants(0)) ctx.give(0, -back * ctx.out());
+    ctx.give(1, back);
+  });
+}
+
+// dP = P * (dx / tau - du - dv) with du, dv such that the sums stay one; transposed, the gradient
+// is P * (g - alpha - beta) / tau with alpha, beta for the sums of P * g. Symmetric, too.
+Var sinkhorn_limit_vjp(Var p, Var g, double tau) {
+  Tensor to = fitted(
+      p.value(), [p = wide(p.value()), g = wide(g.value())](std::size_t k) { return p(k) * g(k); },
+      [p = wide(p.value()), g = wide(g.value()), tau](std::size_t k, double fit) {
+        return p(k) * (g(k) - fit) / tau;
+      });
+  return p.tape->record("sinkhorn_limit_vjp", {p, g}, std::move(to), [tau](BackwardContext& ctx) {
+    const Var p = ctx.in(0), g = ctx.in(1), u = ctx.gradient();
+    const auto rest = [p](Var v) { return v - marginal_fit(p, p * v); };
+    if (ctx.wants(0)) ctx.give(0, rest(g) * rest(u) / tau);
+    if (ctx.wants(1)) ctx.give(1, sinkhorn_limit_vjp(p, u, tau));
+  });
 }
 
 }  // namespace
@@ -159,37 +193,15 @@ Sinkhorn sinkhorn(Var logits, double tau, std::size_t iterations) {
   tape_of("sinkhorn", {logits});
   check(logits.shape(), tau);
   check(iterations);
-  const Squares s(logits.shape());
-  check(logits.value(), s);
-  Tensor p = uninitialised(logits.shape()), residuals = uninitialised({s.count});
-  over_matrices(s, [&](std::size_t begin, std::size_t end) {
-    SinkhornSolver scaling(s.n, tau, false);
-    for (std::size_t m = begin; m < end; ++m) {
-      scaling.iterate(logits.value().data() + m * s.size, iterations);
-      residuals.data()[m] = scaling.write(p.data() + m * s.size);
-    }
-  });
-  Sinkhorn result;
-  result.residual = largest(residuals, tau);
-  result.iterations = s.count ? iterations : 0;
-  result.tau = tau;
-  result.matrices = logits.tape->record(
-      "sinkhorn", {logits}, std::move(p), [tau, iterations](BackwardContext& ctx) {
-        const Var x = ctx.in(0);
-        if (ctx.recorded())
-          return ctx.give(0, recorded_gradient(x, ctx.gradient(), tau, iterations));
-        const Squares s(x.shape());
-        const Scalar *p = ctx.out().value().data(), *g = ctx.numbers().data();
-        const auto [to, fresh] = ctx.sink(0);
-        over_matrices(s, [&, to = to, fresh = fresh](std::size_t begin, std::size_t end) {
-          SinkhornSolver scaling(s.n, tau, true);
-          for (std::size_t k = begin * s.size; k < end * s.size; k += s.size) {
-            scaling.iterate(x.value().data() + k, iterations);
-            scaling.backward(p + k, g + k, to + k, !fresh);
-          }
-        });
+  return solved(
+      logits, tau,
+      [=](SinkhornSolver& solver, SinkhornImplicit&, const Scalar* x) {
+        solver.iterate(x, iterations);
+        return iterations;
+      },
+      [=](BackwardContext& ctx) {
+        ctx.give(0, sinkhorn_vjp(ctx.in(0), ctx.out().value(), ctx.gradient(), tau, iterations));
       });
-  return result;
 }
 
 Sinkhorn sinkhorn(Var logits, double tau, Converge until) {
@@ -199,38 +211,15 @@ Sinkhorn sinkhorn(Var logits, double tau, Converge until) {
   if (!(until.tolerance >= kLeastTolerance && until.tolerance < 1))
     refuse("the tolerance is " + str(until.tolerance) + "; need at least " + str(kLeastTolerance) +
            " and less than 1");
-  const Squares s(logits.shape());
-  check(logits.value(), s);
-  Tensor p = uninitialised(logits.shape()), residuals = uninitialised({s.count});
-  std::vector<std::size_t> taken(s.count);
-  over_matrices(s, [&](std::size_t begin, std::size_t end) {
-    SinkhornSolver scaling(s.n, tau, false);
-    SinkhornImplicit marginals(s.n);
-    for (std::size_t m = begin; m < end; ++m) {
-      taken[m] = scaling.converge(logits.value().data() + m * s.size, until.tolerance, until.most,
-                                  marginals);
-      residuals.data()[m] = scaling.write(p.data() + m * s.size);
-    }
-  });
-  Sinkhorn result;
-  result.residual = largest(residuals, tau);
-  for (std::size_t t : taken) result.iterations = std::max(result.iterations, t);
-  result.tau = tau;
-  result.tolerance = until.tolerance;
-  result.matrices =
-      logits.tape->record("sinkhorn", {logits}, std::move(p), [tau](BackwardContext& ctx) {
-        const Var y = ctx.out();
-        if (ctx.recorded()) return ctx.give(0, implicit_gradient(y, ctx.gradient(), tau));
-        const Squares s(y.shape());
-        const Scalar *p = y.value().data(), *g = ctx.numbers().data();
-        const auto [to, fresh] = ctx.sink(0);
-        over_matrices(s, [&, to = to, fresh = fresh](std::size_t begin, std::size_t end) {
-          SinkhornImplicit system(s.n);
-          std::vector<double, CachingAllocator<double>> rs(2 * s.n);
-          for (std::size_t k = begin * s.size; k < end * s.size; k += s.size)
-            implicit_gradient(p + k, g + k, s.n, tau, system, rs.data(), to + k, !fresh);
-        });
+  Sinkhorn result = solved(
+      logits, tau,
+      [=](SinkhornSolver& solver, SinkhornImplicit& system, const Scalar* x) {
+        return solver.converge(x, until.tolerance, until.most, system);
+      },
+      [tau](BackwardContext& ctx) {
+        ctx.give(0, sinkhorn_limit_vjp(ctx.out(), ctx.gradient(), tau));
       });
+  result.tolerance = until.tolerance;
   return result;
 }
 

@@ -23,6 +23,7 @@
 #include "ops/reduce.hpp"
 #include "ops/shape.hpp"
 #include "ops/softmax.hpp"
+#include "tests/vjp_of.hpp"
 
 using namespace argtape;
 using Vars = std::vector<Var>;
@@ -223,19 +224,6 @@ const std::vector<Row>& rows() {
        }, {{2, 4}}},
   };
   return all;
-}
-
-// What f hands back to its inputs, one gradient after the other, as a function of the inputs and,
-// last, of the gradient that arrives.
-Function vjp_of(const Function& f) {
-  return [f](const Vars& v) {
-    Vars at(v.begin(), v.end() - 1), found;
-    // Something to differentiate for, also where the checker holds an input fixed.
-    for (Var& x : at) x = x + x.tape->parameter(zeros(x.shape()));
-    for (Var g : differentiate(f(at), at, v.back()))
-      found.push_back(reshape(g, {g.value().size()}));
-    return concatenate(found);
-  };
 }
 
 // A value as a plain function of numbers, for tests of what ops compute.

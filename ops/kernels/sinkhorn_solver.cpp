@@ -318,7 +318,7 @@ Scalar SinkhornSolver::write(Scalar* p) {
 // v = log sum over i of e^{x - u} hands v's gradient on to x and u by the matrix as it then stood,
 // e^{x - u - v} = a K b, and likewise for u. So only vectors go back, and x gets the sum of all
 // (a K b) * gradient, for each K a product of two narrow matrices.
-void SinkhornSolver::backward(const Scalar* p, const Scalar* g, Scalar* to, bool add) {
+void SinkhornSolver::backward(const Scalar* p, const Scalar* g, Scalar* to) {
   Array<Scalar>&u = sums_, &v = next_;
   std::fill(u.begin(), u.end(), Scalar(0));
   std::fill(v.begin(), v.end(), Scalar(0));
@@ -365,7 +365,7 @@ void SinkhornSolver::backward(const Scalar* p, const Scalar* g, Scalar* to, bool
   const Lane slope(static_cast<Scalar>(target_));
   for (std::size_t i = 0; i < n_; ++i)
     map_lanes(
-        n_, to + i * n_, add, [=](Lane x) { return slope * x; }, d_.data() + i * stride_);
+        n_, to + i * n_, false, [=](Lane x) { return slope * x; }, d_.data() + i * stride_);
 }
 
 }  // namespace ARGTAPE_ABI

@@ -39,7 +39,7 @@ class SinkhornSolver {
   Scalar write(Scalar* p);
   /// After iterate(): the gradient for the logits, given the one for the matrix p. It goes back
   /// through every iteration; the sums of rows and columns are all it needs of them.
-  void backward(const Scalar* p, const Scalar* g, Scalar* to, bool add);
+  void backward(const Scalar* p, const Scalar* g, Scalar* to);
 
  private:
   template <class T>
