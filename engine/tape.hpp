@@ -37,6 +37,7 @@ class Inputs {
   Inputs(std::initializer_list<Var> vars) : size_(vars.size()) { data_ = vars.begin(); }
   Inputs(const std::vector<Var>& vars) : data_(vars.data()), size_(vars.size()) {}
   Inputs(const Var& var) : data_(&var), size_(1) {}
+  Inputs(const Var* data, std::size_t size) : data_(data), size_(size) {}
   const Var* begin() const { return data_; }
   const Var* end() const { return data_ + size_; }
   std::size_t size() const { return size_; }
@@ -145,6 +146,7 @@ class Tape {
 
  private:
   friend class Sweep;
+  friend class SymbolicTape;
   template <class Value>
   Var append(Op&& op, Inputs inputs, Value&& value, Backward&& backward);
   template <class Value>
@@ -161,6 +163,7 @@ class Tape {
   std::vector<std::uint32_t> parameters_;
   bool spent_ = false;     // by backward_and_release()
   bool recording_ = true;  // false while a sweep computes gradients as plain numbers
+  const char* formula_ = nullptr;  // the op whose formula is recorded here, and nothing else
 };
 
 /// The tape all of `vars` stand on. Throws std::invalid_argument, in the name of `op`, if there are
