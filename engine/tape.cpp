@@ -77,6 +77,9 @@ Var Tape::record_same(Op op, Inputs inputs, std::size_t i, Backward backward) {
 
 template <class Value>
 Var Tape::append(Op&& op, Inputs inputs, Value&& value, Backward&& backward) {
+  if (formula_)
+    throw std::invalid_argument(std::string(formula_) + ": the formula uses " + op.name +
+                                "; need functions of ops/elementwise.hpp");
   const std::size_t index = nodes_.size();
   if (index > std::numeric_limits<std::uint32_t>::max())
     throw std::length_error(op.name + ": the tape is full; need fewer than 2^32 nodes");

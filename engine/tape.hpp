@@ -39,6 +39,7 @@ class Inputs {
   Inputs(std::initializer_list<Var> vars) : size_(vars.size()) { data_ = vars.begin(); }
   Inputs(const std::vector<Var>& vars) : data_(vars.data()), size_(vars.size()) {}
   Inputs(const Var& var) : data_(&var), size_(1) {}
+  Inputs(const Var* data, std::size_t size) : data_(data), size_(size) {}
   const Var* begin() const { return data_; }
   const Var* end() const { return data_ + size_; }
   std::size_t size() const { return size_; }
@@ -145,6 +146,7 @@ class Tape {
   friend class BackwardContext;
   friend class Sweep;
   friend class Release;
+  friend class SymbolicTape;
   Var at(std::size_t index) {
     Var v;
     v.tape = this;
@@ -166,9 +168,10 @@ class Tape {
 
   StableVector<Node> nodes_;
   std::vector<std::uint32_t> parameters_;
-  bool spent_ = false;      // by backward_and_release()
-  bool temporary_ = false;  // what is recorded now goes when the running backward returns
-  std::size_t sweeps_ = 0;  // that are running, one inside a backward of the other
+  bool spent_ = false;             // by backward_and_release()
+  bool temporary_ = false;         // what is recorded now goes when the running backward returns
+  std::size_t sweeps_ = 0;         // that are running, one inside a backward of the other
+  const char* formula_ = nullptr;  // the op whose formula is recorded here, and nothing else
 };
 
 /// The tape all of `vars` stand on. Throws std::invalid_argument, in the name of `op`, if there are

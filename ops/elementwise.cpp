@@ -1,263 +1,149 @@
 #include "ops/elementwise.hpp"
 
+#include <limits>
 #include <stdexcept>
 
-#include "ops/kernels/dual.hpp"
 #include "ops/kernels/elementwise_kernel.hpp"
 
 namespace argtape {
 inline namespace ARGTAPE_ABI {
 namespace {
 
-// The words beyond arithmetic that derivatives are written in: for Lanes here, for Vars below.
-Lane keep_positive(Lane c, Lane x) { return xsimd::select(c > Lane(0), x, Lane(0)); }
-Lane keep_unless_positive(Lane c, Lane x) { return xsimd::select(c > Lane(0), Lane(0), x); }
+Lane max_0(Lane x) { return if_positive(-x, 0, x); }  // NaN comes through
+
+// a^b has the derivative b base^(b-1) for a: 0 for b = 0, whatever a is.
+constexpr Scalar kLeast = std::numeric_limits<Scalar>::min();
+Lane base(Lane a, Lane b) {
+  return xsimd::select((b == Lane(0)) & !(xsimd::abs(a) > Lane(kLeast)), Lane(1), a);
+}
+Var base(Var a, Var b) { return where(equal(b, 0) * (1 - greater(abs(a), kLeast)), 1, a); }
+// And a^b log argument for b: 0 for a = 0 and b > 0.
+Lane argument(Lane a, Lane b) { return xsimd::select((a == Lane(0)) & (b > Lane(0)), Lane(1), a); }
+Var argument(Var a, Var b) { return where(equal(a, 0) * greater(b, 0), 1, a); }
 // xsimd's own gives 0 for 0^0.
-Lane power(Lane x, Lane p) { return xsimd::select(p == Lane(0), Lane(1), xsimd::pow(x, p)); }
+Lane pow(Lane a, Lane b) { return xsimd::select(b == Lane(0), Lane(1), xsimd::pow(a, b)); }
 
-Var keep_positive(Var c, Var x) {
-  const Var zero = c.tape->constant(0.0);
-  return where(greater(c, zero), x, zero);
-}
-Var keep_unless_positive(Var c, Var x) {
-  const Var zero = c.tape->constant(0.0);
-  return where(greater(c, zero), zero, x);
-}
-Var power(Var x, double p) { return pow(x, p); }
-Var power(Var x, Var p) { return pow(x, p); }
+Lane where(Lane c, Lane a, Lane b) { return xsimd::select(c == Lane(0), b, a); }
 
-Scalar scalar(double c) { return static_cast<Scalar>(c); }
+constexpr auto kAdd = row(
+    "add", [](Lane a, Lane b) { return a + b; }, kPasses, kPasses);
+constexpr auto kSubtract = row(
+    "subtract", [](Lane a, Lane b) { return a - b; }, kPasses, slope<>([](auto g) { return -g; }));
+constexpr auto kMultiply = row(
+    "multiply", [](Lane a, Lane b) { return a * b; },
+    slope<1>([](auto g, auto b) { return g * b; }), slope<0>([](auto g, auto a) { return g * a; }));
+constexpr auto kDivide = row(
+    "divide", [](Lane a, Lane b) { return a / b; }, slope<1>([](auto g, auto b) { return g / b; }),
+    slope<1, kValue>([](auto g, auto b, auto y) { return -g * y / b; }));
+constexpr auto kNegative = row(
+    "negative", [](Lane x) { return -x; }, slope<>([](auto g) { return -g; }));
 
-}  // namespace
+constexpr auto kExp = row(
+    "exp", [](Lane x) { return lane_exp(x); }, slope<kValue>([](auto g, auto y) { return g * y; }));
+constexpr auto kLog = row(
+    "log", [](Lane x) { return lane_log(x); }, slope<0>([](auto g, auto x) { return g / x; }));
+constexpr auto kTanh = row(
+    "tanh", [](Lane x) { return lane_tanh(x); },
+    slope<kValue>([](auto g, auto y) { return g * (1 - y * y); }));
+constexpr auto kSigmoid = row(
+    "sigmoid", [](Lane x) { return sigmoid(x); },
+    slope<kValue>([](auto g, auto y) { return g * (y * (1 - y)); }));
+constexpr auto kRelu = row(
+    "relu", [](Lane x) { return max_0(x); },
+    slope<0>([](auto g, auto x) { return if_positive(x, g, 0); }));
+constexpr auto kSoftplus = row(
+    "softplus", [](Lane x) { return max_0(x) + lane_log1p_of_unit(lane_exp(-xsimd::abs(x))); },
+    slope<0>([](auto g, auto x) { return g * sigmoid(x); }));
+constexpr auto kSqrt = row(
+    "sqrt", [](Lane x) { return xsimd::sqrt(x); },
+    slope<kValue>([](auto g, auto y) { return g * 0.5f / y; }));
+constexpr auto kSquare = row(
+    "square", [](Lane x) { return x * x; }, slope<0>([](auto g, auto x) { return g * (x + x); }));
+constexpr auto kPow = row(
+    "pow", [](Lane a, Lane b) { return pow(a, b); },
+    slope<0, 1>([](auto g, auto a, auto b) { return g * b * pow(base(a, b), b - 1); }),
+    slope<0, 1, kValue>(
+        [](auto g, auto a, auto b, auto y) { return g * y * log(argument(a, b)); }));
+constexpr auto kAbs = row(
+    "abs", [](Lane x) { return xsimd::abs(x); },
+    slope<0>([](auto g, auto x) { return if_positive(x, g, 0) - if_positive(-x, g, 0); }));
+constexpr auto kClip = row(
+    "clip",
+    [](Lane x, Lane low, Lane high) {
+      return xsimd::select(x < low, low, xsimd::select(x > high, high, x));
+    },
+    slope<0, 1, 2>([](auto g, auto x, auto low, auto high) {
+      return if_positive(low - x, 0, if_positive(x - high, 0, g));
+    }),
+    kNothing, kNothing);
 
-Var operator+(Var a, Var b) {
-  Tensor y = uninitialised(broadcast_shape("add", a.shape(), b.shape()));
-  map_broadcast(
-      y.shape(), y.data(), false, [](auto p, auto q) { return p + q; }, a.value(), b.value());
-  return tape_of("add", {a, b}).record("add", {a, b}, std::move(y), [](BackwardContext& ctx) {
-    ctx.pass(0);
-    ctx.pass(1);
-  });
-}
-
-Var operator-(Var a, Var b) {
-  return map(
-      "subtract", a, b, [](auto p, auto q) { return p - q; },
-      [](auto g, auto, auto, auto) { return g; }, [](auto g, auto, auto, auto) { return -g; });
-}
-
-Var operator*(Var a, Var b) {
-  return map(
-      "multiply", a, b, [](auto p, auto q) { return p * q; },
-      [](auto g, auto, auto q, auto) { return g * q; },
-      [](auto g, auto p, auto, auto) { return g * p; });
-}
-
-Var operator/(Var a, Var b) {
-  return map(
-      "divide", a, b, [](auto p, auto q) { return p / q; },
-      [](auto g, auto, auto q, auto) { return g / q; },
-      [](auto g, auto, auto q, auto y) { return -g * y / q; });
-}
-
-Var operator+(Var x, double c) {
-  return map(
-      "add number", x, [c = scalar(c)](Lane v) { return v + c; },
-      [](auto g, auto, auto) { return g; });
-}
-Var operator+(double c, Var x) { return x + c; }
-Var operator-(Var x, double c) { return x + -c; }
-Var operator-(double c, Var x) {
-  return map(
-      "number minus", x, [c = scalar(c)](Lane v) { return c - v; },
-      [](auto g, auto, auto) { return -g; });
-}
-Var operator*(Var x, double c) {
-  return map(
-      "times number", x, [c = scalar(c)](Lane v) { return v * c; },
-      [c = scalar(c)](auto g, auto, auto) { return g * c; });
-}
-Var operator*(double c, Var x) { return x * c; }
-Var operator/(Var x, double c) {
-  return map(
-      "over number", x, [c = scalar(c)](Lane v) { return v / c; },
-      [c = scalar(c)](auto g, auto, auto) { return g / c; });
-}
-Var operator/(double c, Var x) {
-  return map(
-      "number over", x, [c = scalar(c)](Lane v) { return c / v; },
-      [](auto g, auto v, auto y) { return -g * y / v; });
-}
-Var operator-(Var x) {
-  return map(
-      "negative", x, [](auto v) { return -v; }, [](auto g, auto, auto) { return -g; });
-}
-
-Var exp(Var x) {
-  return map(
-      "exp", x, [](Lane v) { return lane_exp(v); }, [](auto g, auto, auto y) { return g * y; });
-}
-
-Var log(Var x) {
-  return map(
-      "log", x, [](Lane v) { return lane_log(v); }, [](auto g, auto v, auto) { return g / v; });
-}
-
-Var tanh(Var x) {
-  return map(
-      "tanh", x, [](Lane v) { return lane_tanh(v); },
-      [](auto g, auto, auto y) { return g * (1 - y * y); });
-}
-
-Var sigmoid(Var x) {
-  return map(
-      "sigmoid", x, [](Lane v) { return sigmoid(v); },
-      [](auto g, auto, auto y) { return g * (y * (1 - y)); });
-}
-
-Var relu(Var x) {
-  return map(
-      "relu", x, [](Lane v) { return keep_unless_positive(-v, v); },
-      [](auto g, auto v, auto) { return keep_positive(v, g); });
-}
-
-Var softplus(Var x) {
-  return map(
-      "softplus", x,
-      [](Lane v) {
-        return keep_unless_positive(-v, v) + lane_log1p_of_unit(lane_exp(-xsimd::abs(v)));
-      },
-      [](auto g, auto v, auto) { return g * sigmoid(v); });
-}
-
-Var sqrt(Var x) {
-  return map(
-      "sqrt", x, [](Lane v) { return xsimd::sqrt(v); },
-      [](auto g, auto, auto y) { return g * 0.5f / y; });
-}
-
-Var square(Var x) {
-  return map(
-      "square", x, [](Lane v) { return v * v; }, [](auto g, auto v, auto) { return g * (v + v); });
-}
-
-Var pow(Var x, double p) {
-  // The formula below would multiply 0 by infinity at x = 0. x^0 is 1 for every x.
-  if (p == 0)
-    return map(
-        "pow", x, [](Lane) { return Lane(1); }, [](auto g, auto, auto) { return g * 0.0f; });
-  if (p == 1) return x * 1.0;
-  return map(
-      "pow", x, [p = scalar(p)](Lane v) { return power(v, p); },
-      [p = scalar(p)](auto g, auto v, auto) { return g * p * power(v, p - 1); });
-}
-
-Var pow(Var a, Var b) {
-  return map(
-      "pow", a, b, [](Lane p, Lane q) { return power(p, q); },
-      [](auto g, auto p, auto q, auto) { return g * q * power(p, q - 1); },
-      [](auto g, auto p, auto, auto y) { return g * y * log(p); });
-}
-
-Var abs(Var x) {
-  return map(
-      "abs", x, [](Lane v) { return xsimd::abs(v); },
-      [](auto g, auto v, auto) { return keep_positive(v, g) - keep_positive(-v, g); });
-}
-
-void refuse_clip(double low, double high) {
-  throw std::invalid_argument("clip: low is " + str(low) + ", high is " + str(high) +
-                              "; need low <= high");
-}
-
-Var clip(Var x, double low, double high) {
-  if (!(low <= high)) refuse_clip(low, high);
-  const Scalar l = scalar(low), h = scalar(high);
-  return map(
-      "clip", x,
-      [l, h](Lane v) {
-        return xsimd::select(v < Lane(l), Lane(l), xsimd::select(v > Lane(h), Lane(h), v));
-      },
-      [l, h](auto g, auto v, auto) {
-        return keep_unless_positive(l - v, keep_unless_positive(v - h, g));
-      });
-}
-
-namespace {
 // The larger of a and b, or of -a and -b with `sign` -1.
 template <int sign>
-Var extreme(const char* name, Var a, Var b) {
-  return map(
-      name, a, b,
-      [](Lane p, Lane q) {
-        const Lane d = Lane(sign) * (p - q);
-        return xsimd::select(d > Lane(0), p, xsimd::select(d < Lane(0), q, Lane(0.5f) * (p + q)));
-      },
-      [](auto g, auto p, auto q, auto) {
-        return 0.5f * (keep_positive(sign * (p - q), g) + keep_unless_positive(sign * (q - p), g));
-      },
-      [](auto g, auto p, auto q, auto) {
-        return 0.5f * (keep_positive(sign * (q - p), g) + keep_unless_positive(sign * (p - q), g));
-      });
-}
+constexpr auto kExtreme = row(
+    sign > 0 ? "maximum" : "minimum",
+    [](Lane a, Lane b) {
+      const Lane d = Lane(sign) * (a - b);
+      return xsimd::select(d > Lane(0), a, xsimd::select(d < Lane(0), b, Lane(0.5f) * (a + b)));
+    },
+    slope<0, 1>([](auto g, auto a, auto b) {
+      return 0.5f * (if_positive(sign * (a - b), g, 0) + if_positive(sign * (b - a), 0, g));
+    }),
+    slope<0, 1>([](auto g, auto a, auto b) {
+      return 0.5f * (if_positive(sign * (b - a), g, 0) + if_positive(sign * (a - b), 0, g));
+    }));
+
+constexpr const char* kFlat = "A comparison is flat almost everywhere.";
+Lane one_if(Lane::batch_bool_type holds) { return xsimd::select(holds, Lane(1), Lane(0)); }
+constexpr auto kGreater = cut_row("greater", kFlat, [](Lane a, Lane b) { return one_if(a > b); });
+constexpr auto kLess = cut_row("less", kFlat, [](Lane a, Lane b) { return one_if(a < b); });
+constexpr auto kEqual = cut_row("equal", kFlat, [](Lane a, Lane b) { return one_if(a == b); });
+constexpr auto kCondition =
+    cut_row("condition", "A condition is flat almost everywhere.", [](Lane c) { return c; });
+constexpr auto kWhere = row(
+    "where", [](Lane c, Lane a, Lane b) { return where(c, a, b); }, kNothing,
+    slope<0>([](auto g, auto c) { return where(c, g, 0); }),
+    slope<0>([](auto g, auto c) { return where(c, 0, g); }));
+constexpr auto kStopGradient =
+    cut_row("stop_gradient", "That is what it is for.", [](Lane x) { return x; });
+
 }  // namespace
 
-Var maximum(Var a, Var b) { return extreme<1>("maximum", a, b); }
-Var minimum(Var a, Var b) { return extreme<-1>("minimum", a, b); }
+Var operator+(const Operand& a, const Operand& b) { return apply<kAdd>(a, b); }
+Var operator-(const Operand& a, const Operand& b) { return apply<kSubtract>(a, b); }
+Var operator*(const Operand& a, const Operand& b) { return apply<kMultiply>(a, b); }
+Var operator/(const Operand& a, const Operand& b) { return apply<kDivide>(a, b); }
+Var operator-(Var x) { return apply<kNegative>(x); }
 
-namespace {
-template <class F>
-Var compare(const char* name, Var a, Var b, F holds) {
-  Tensor y = uninitialised(broadcast_shape(name, a.shape(), b.shape()));
-  map_broadcast(
-      y.shape(), y.data(), false,
-      [&](Lane p, Lane q) { return xsimd::select(holds(p, q), Lane(1), Lane(0)); }, a.value(),
-      b.value());
-  Op op(name, Flow::cut);
-  op.why_cut = "A comparison is flat almost everywhere.";
-  return tape_of(name, {a, b}).record(std::move(op), {a, b}, std::move(y), {});
+Var exp(Var x) { return apply<kExp>(x); }
+Var log(Var x) { return apply<kLog>(x); }
+Var tanh(Var x) { return apply<kTanh>(x); }
+Var sigmoid(Var x) { return apply<kSigmoid>(x); }
+Var relu(Var x) { return apply<kRelu>(x); }
+Var softplus(Var x) { return apply<kSoftplus>(x); }
+Var sqrt(Var x) { return apply<kSqrt>(x); }
+Var square(Var x) { return apply<kSquare>(x); }
+Var pow(const Operand& a, const Operand& b) { return apply<kPow>(a, b); }
+Var abs(Var x) { return apply<kAbs>(x); }
+Var clip(Var x, double low, double high) {
+  if (!(low <= high))
+    throw std::invalid_argument("clip: low is " + str(low) + ", high is " + str(high) +
+                                "; need low <= high");
+  return apply<kClip>(x, low, high);
 }
-}  // namespace
+Var maximum(const Operand& a, const Operand& b) { return apply<kExtreme<1>>(a, b); }
+Var minimum(const Operand& a, const Operand& b) { return apply<kExtreme<-1>>(a, b); }
 
-Var greater(Var a, Var b) {
-  return compare("greater", a, b, [](Lane p, Lane q) { return p > q; });
-}
-Var less(Var a, Var b) {
-  return compare("less", a, b, [](Lane p, Lane q) { return p < q; });
-}
-Var equal(Var a, Var b) {
-  return compare("equal", a, b, [](Lane p, Lane q) { return p == q; });
-}
+Var greater(const Operand& a, const Operand& b) { return apply<kGreater>(a, b); }
+Var less(const Operand& a, const Operand& b) { return apply<kLess>(a, b); }
+Var equal(const Operand& a, const Operand& b) { return apply<kEqual>(a, b); }
 
-Var where(Var condition, Var a, Var b) {
-  Tape& tape = tape_of("where", {condition, a, b});
-  const Shape between = broadcast_shape("where", a.shape(), b.shape());
-  if (!broadcasts_to(condition.shape(), between) && !broadcasts_to(between, condition.shape()))
-    throw std::invalid_argument("where: condition is " + str(condition.shape()) + ", a is " +
-                                str(a.shape()) + ", b is " + str(b.shape()) +
-                                "; need shapes that broadcast");
-  if (tape.node(condition.index).wants_gradient) {
-    Op op("condition", Flow::cut);
-    op.why_cut = "A condition is flat almost everywhere.";
-    condition = tape.record(std::move(op), {condition}, condition.value(), {});
-  }
-  Tensor y = uninitialised(broadcast_shape("where", between, condition.shape()));
-  map_broadcast(
-      y.shape(), y.data(), false,
-      [](Lane c, Lane p, Lane q) { return xsimd::select(c == Lane(0), q, p); }, condition.value(),
-      a.value(), b.value());
-  return tape.record("where", {condition, a, b}, std::move(y), [](BackwardContext& ctx) {
-    const Var c = ctx.in(0), zero = c.tape->constant(0.0);
-    if (ctx.wants(1)) ctx.give(1, where(c, ctx.gradient(), zero));
-    if (ctx.wants(2)) ctx.give(2, where(c, zero, ctx.gradient()));
-  });
+Var where(Var condition, const Operand& a, const Operand& b) {
+  if (condition.tape && condition.tape->node(condition.index).wants_gradient)
+    condition = apply<kCondition>(condition);
+  return apply<kWhere>(condition, a, b);
 }
 
-Var stop_gradient(Var x) {
-  Op op("stop_gradient", Flow::cut);
-  op.why_cut = "That is what it is for.";
-  return x.tape->record(std::move(op), {x}, x.value(), {});
-}
+Var stop_gradient(Var x) { return apply<kStopGradient>(x); }
 
 }  // namespace ARGTAPE_ABI
 }  // namespace argtape

@@ -7,18 +7,19 @@
 namespace argtape {
 inline namespace ARGTAPE_ABI {
 
-Var operator+(Var a, Var b);
-Var operator-(Var a, Var b);
-Var operator*(Var a, Var b);
-Var operator/(Var a, Var b);
-Var operator+(Var x, double c);
-Var operator+(double c, Var x);
-Var operator-(Var x, double c);
-Var operator-(double c, Var x);
-Var operator*(Var x, double c);
-Var operator*(double c, Var x);
-Var operator/(Var x, double c);
-Var operator/(double c, Var x);
+/// What such an op takes: a value on a tape, or a number. One operand at least must be a Var.
+struct Operand {
+  Operand(Var var) : var(var) {}
+  Operand(double number) : number(number), is_number(true) {}
+  Var var;
+  double number = 0;
+  bool is_number = false;
+};
+
+Var operator+(const Operand& a, const Operand& b);
+Var operator-(const Operand& a, const Operand& b);
+Var operator*(const Operand& a, const Operand& b);
+Var operator/(const Operand& a, const Operand& b);
 Var operator-(Var x);
 
 Var exp(Var x);
@@ -33,25 +34,24 @@ Var softplus(Var x);
 Var sqrt(Var x);
 /// x * x.
 Var square(Var x);
-/// x^p for a number p; a negative x needs a whole p.
-Var pow(Var x, double p);
-/// a^b; the derivative for b is a^b log a, so there a > 0 is needed.
-Var pow(Var a, Var b);
+/// a^b; a negative a needs a whole b. The derivative for b is a^b log a, and 0 where a is 0 and b
+/// is not.
+Var pow(const Operand& a, const Operand& b);
 /// |x|; its derivative at 0 is 0.
 Var abs(Var x);
 /// min(max(x, low), high); the gradient passes where low <= x <= high. Throws std::invalid_argument
 /// unless low <= high.
 Var clip(Var x, double low, double high);
 /// The larger of the two; where they are equal each gets half the gradient.
-Var maximum(Var a, Var b);
-Var minimum(Var a, Var b);
+Var maximum(const Operand& a, const Operand& b);
+Var minimum(const Operand& a, const Operand& b);
 
 /// 1 where the comparison holds, else 0. A comparison is flat almost everywhere: it cuts gradients.
-Var greater(Var a, Var b);
-Var less(Var a, Var b);
-Var equal(Var a, Var b);
+Var greater(const Operand& a, const Operand& b);
+Var less(const Operand& a, const Operand& b);
+Var equal(const Operand& a, const Operand& b);
 /// a where condition is not 0, else b; the condition gets no gradient.
-Var where(Var condition, Var a, Var b);
+Var where(Var condition, const Operand& a, const Operand& b);
 
 /// x itself, but nothing is passed back.
 Var stop_gradient(Var x);

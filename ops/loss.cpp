@@ -106,22 +106,22 @@ Var cross_entropy(Var logits, Var targets) {
   return -sum(weighted(targets, log_softmax(logits)), {-1});
 }
 
-Var bce_with_logits(Var logits, Var targets) {
-  return map(
-      "bce_with_logits", logits, targets,
-      [](Lane x, Lane t) {
-        return xsimd::max(x, Lane(0)) - x * t + lane_log1p_of_unit(lane_exp(-xsimd::abs(x)));
-      },
-      [](auto g, auto x, auto t, auto) { return g * (sigmoid(x) - t); },
-      [](auto g, auto x, auto, auto) { return -g * x; });
-}
+namespace {
+constexpr auto kBceWithLogits = row(
+    "bce_with_logits",
+    [](Lane x, Lane t) {
+      return xsimd::max(x, Lane(0)) - x * t + lane_log1p_of_unit(lane_exp(-xsimd::abs(x)));
+    },
+    slope<0, 1>([](auto g, auto x, auto t) { return g * (sigmoid(x) - t); }),
+    slope<0>([](auto g, auto x) { return -g * x; }));
+constexpr auto kSquaredError = row(
+    "squared_error", [](Lane a, Lane b) { return (a - b) * (a - b); },
+    slope<0, 1>([](auto g, auto a, auto b) { return 2 * g * (a - b); }),
+    slope<0, 1>([](auto g, auto a, auto b) { return 2 * g * (b - a); }));
+}  // namespace
 
-Var squared_error(Var a, Var b) {
-  return map(
-      "squared_error", a, b, [](Lane p, Lane q) { return (p - q) * (p - q); },
-      [](auto g, auto p, auto q, auto) { return 2 * g * (p - q); },
-      [](auto g, auto p, auto q, auto) { return 2 * g * (q - p); });
-}
+Var bce_with_logits(Var logits, Var targets) { return apply<kBceWithLogits>(logits, targets); }
+Var squared_error(Var a, Var b) { return apply<kSquaredError>(a, b); }
 
 Var kl_categorical(Var q_logits, Var p_logits) {
   require_together("kl_categorical", q_logits, p_logits);

@@ -1,68 +1,72 @@
-// Where the numbers of inputs that broadcast to one shape stand: stretches of contiguous numbers of
-// the result, along which an input either moves in step or stands still.
+// Inputs that broadcast to one shape, as a kernel sees them: blocks of contiguous numbers.
 #pragma once
 
 #include <cstddef>
-#include <initializer_list>
 
+#include "../../engine/simd/lane.hpp"
 #include "../../engine/tensor.hpp"
 
 namespace argtape {
 inline namespace ARGTAPE_ABI {
 
+/// Contiguous numbers: number i is data[i & along]; or, where `along` is 0, one number again and
+/// again, of which a whole lane stands at `data`.
+struct Block {
+  const Scalar* data;
+  std::size_t along;
+};
+inline Block run_of(const Scalar* data) { return {data, ~std::size_t{0}}; }
+inline Block lane_of(Scalar number, Scalar* lane) {
+  Lane(number).store_unaligned(lane);
+  return {lane, 0};
+}
+
+/// An input: a tensor's numbers and shape, or a single number, without one.
+struct Source {
+  const Scalar* data = nullptr;
+  const Shape* shape = nullptr;
+};
+
 class BroadcastLoop {
  public:
-  static constexpr std::size_t kMostInputs = 8;
+  static constexpr std::size_t kMostInputs = 8, kBlock = 512;
 
   /// Each input must broadcast to `shape`.
-  BroadcastLoop(const Shape& shape, std::initializer_list<const Shape*> inputs);
+  BroadcastLoop(const Shape& shape, const Source* inputs, std::size_t count);
 
-  std::size_t length() const { return length_; }
-  /// Whether input j moves along a stretch.
-  bool moves(std::size_t j) const { return moves_[j]; }
+  /// The result's numbers begin..end, a block of at most `most` after the other.
+  class Blocks {
+   public:
+    Blocks(const BroadcastLoop& loop, std::size_t begin, std::size_t end, std::size_t most);
+    /// Moves on to the next block. False at the end, or if there is none.
+    bool next();
 
-  /// Calls use(places, from, to, at) for the parts of stretches among the result's numbers
-  /// begin..end: numbers from..to of a stretch, whose first is the result's number `at`; input j
-  /// stands at places[j] where the stretch begins.
-  template <class Use>
-  void each(std::size_t begin, std::size_t end, Use use) const {
-    if (begin >= end) return;
-    std::size_t stretch = begin / length_, from = begin % length_;
-    Walk walk(*this, stretch);
-    for (std::size_t at = begin;;) {
-      const std::size_t to = end - at < length_ - from ? from + end - at : length_;
-      use(walk.places, from, to, at);
-      at += to - from;
-      if (at == end) return;
-      from = 0;
-      walk.next();
-    }
-  }
+    std::size_t at, n = 0;  // the block's first number in the result, and how many
+    Block in[kMostInputs];  // the inputs there
 
- private:
-  struct Walk {
-    Walk(const BroadcastLoop& over, std::size_t stretch);
-    void next() {
-      for (std::size_t axis = at.size(); axis-- > 0;) {
-        const bool wraps = ++at[axis] == over.lengths_[axis];
-        for (std::size_t j = 0; j < over.inputs_; ++j) {
-          const std::size_t step = over.steps_[j][axis];
-          places[j] = wraps ? places[j] - step * (over.lengths_[axis] - 1) : places[j] + step;
-        }
-        if (!wraps) return;
-        at[axis] = 0;
-      }
-    }
-    const BroadcastLoop& over;
-    std::size_t places[kMostInputs] = {};
-    xt::svector<std::size_t, 4> at;
+   private:
+    void next_stretch();
+    void gather();
+
+    const BroadcastLoop& loop_;
+    const std::size_t end_, most_;
+    std::size_t from_;                    // where in the stretch the next block begins
+    const Scalar* stretch_[kMostInputs];  // where walked inputs stand at the stretch's begin
+    xt::svector<std::size_t, 4> place_;   // the stretch, by axis
+    Scalar buffers_[kMostInputs][kBlock + kLane];
   };
 
-  std::size_t inputs_, length_ = 1;
-  bool moves_[kMostInputs] = {};
-  // Axes across stretches, the innermost last: their lengths, and the steps of each input.
-  xt::svector<std::size_t, 4> lengths_;
-  xt::svector<std::size_t, 4> steps_[kMostInputs];
+ private:
+  struct Axis {
+    std::size_t length, steps[kMostInputs];  // of walked inputs
+  };
+
+  std::size_t count_, walks_ = 0;
+  const Scalar* data_[kMostInputs];
+  bool whole_[kMostInputs];          // as large as the result
+  std::size_t walked_[kMostInputs];  // neither that nor a single number
+  xt::svector<Axis, 4> axes_;        // the innermost first: a stretch
+  std::size_t length_ = 1;           // of a stretch
 };
 
 }  // namespace ARGTAPE_ABI

@@ -1,110 +1,238 @@
-// How the ops that work number by number are made: a value and its derivatives as formulas, generic
-// in the number type. Given Lanes they run over plain arrays in one pass; given Vars the tape
-// records them. For the library's own .cpp files.
+// The table of functions that work number by number: a row is a function's name, its value and its
+// derivatives, each formula written once. The op, its gradients of every order and formulas
+// (ops/formula.hpp) read the row. For the library's own .cpp files.
 #pragma once
 
-#include <array>
-#include <numeric>
+#include <cstdint>
+#include <initializer_list>
 #include <tuple>
+#include <type_traits>
+#include <utility>
+#include <vector>
 
-#include "../../engine/broadcast.hpp"
 #include "../../engine/simd/lane.hpp"
 #include "../../engine/sweep.hpp"
-#include "../../engine/system/parallel.hpp"
+#include "../elementwise.hpp"
 #include "broadcast_loop.hpp"
 
 namespace argtape {
 inline namespace ARGTAPE_ABI {
 
-inline Lane sigmoid(Lane x) { return Lane(1) / (Lane(1) + lane_exp(-x)); }
+using Index = std::uint32_t;
 
-/// out[i] = f(in[i]...) for i < n, or out[i] += f(in[i]...) with `add`: map_lanes on all threads.
-template <class F, class... P>
-void map_all(std::size_t n, Scalar* out, bool add, F f, const P*... in) {
-  if (!add && n * sizeof(Scalar) >= kPastCaches)
-    return parallel_for(n, kGrain, [&](std::size_t begin, std::size_t end) {
-      stream_lanes(end - begin, out + begin, f, (in + begin)...);
-    });
-  parallel_for(n, kGrain, [&](std::size_t begin, std::size_t end) {
-    map_lanes(end - begin, out + begin, add, f, (in + begin)...);
-  });
+/// Where results are put: at `to`, with the numbers of `base` added, if there are any; past the
+/// caches with `stream`.
+struct Out {
+  Scalar* to = nullptr;
+  Block base = {nullptr, 0};
+  bool stream = false;
+};
+
+/// After results that went past the caches, before another thread may read them.
+inline void finish_streams() {
+#if defined(__AVX512F__)
+  _mm_sfence();
+#endif
 }
 
-/// out = f(in...), or out += f(in...) with `add`; each input broadcasts to `shape`, out's own.
+/// A formula on n numbers of the blocks in[which[0]], in[which[1]], ...
+using Kernel = void (*)(std::size_t n, const Out& out, const Block* in, const Index* which);
+
+constexpr Index kInOrder[] = {0, 1, 2, 3, 4, 5, 6, 7};
+
+/// What slopes read: the operands 0, 1 and 2, the function's value, and the gradient that arrives.
+constexpr Index kMostOperands = 3, kValue = 3, kGradient = 4, kReadable = 5;
+
+struct Row {
+  const char* name;
+  const char* why_cut;  // null for a function with a derivative
+  std::size_t operands;
+  Kernel value;  // of the operands
+  // The derivative for each operand, times the gradient that arrives; null where nothing goes.
+  struct Slope {
+    Kernel kernel = nullptr;
+    Var (*vars)(const Var* x) = nullptr;
+    bool passes = false;  // it is the gradient itself
+    std::size_t count = 0;
+    Index reads[kReadable] = {};
+  } slopes[kMostOperands];
+};
+
+/// What a row is made from. The value takes Lanes. A slope takes the gradient and what is named, as
+/// Lanes or as Vars: slope<0, kValue>([](auto g, auto x, auto y) { ... }).
+template <class F, Index... reads>
+struct SlopeFormula {
+  F f;
+};
+template <Index... reads, class F>
+constexpr SlopeFormula<F, reads...> slope(F f) {
+  return {f};
+}
+struct Nothing {};
+constexpr Nothing kNothing;
+struct Identity {
+  template <class G>
+  G operator()(G g) const {
+    return g;
+  }
+};
+constexpr SlopeFormula<Identity> kPasses;
+
+template <class F, class... S>
+struct Formulas {
+  const char *name, *why_cut;
+  F value;
+  std::tuple<S...> slopes;
+};
+template <class F, class... S>
+constexpr Formulas<F, S...> row(const char* name, F value, S... slopes) {
+  return {name, nullptr, value, {slopes...}};
+}
+template <class F>
+constexpr Formulas<F> cut_row(const char* name, const char* why, F value) {
+  return {name, why, value, {}};
+}
+
+template <class F, std::size_t... k>
+void run_lanes(F f, std::size_t n, const Out& out, const Block* in, const Index* which,
+               std::index_sequence<k...>) {
+  const Block x[] = {in[which[k]]...}, base = out.base;  // copies, which no store can change
+  Scalar* to = out.to;
+  const auto lane = [&](std::size_t i) {
+    const Lane y = f(Lane::load_unaligned(x[k].data + (i & x[k].along))...);
+    return base.data ? y + Lane::load_unaligned(base.data + (i & base.along)) : y;
+  };
+  std::size_t i = 0;
+#if defined(__AVX512F__)
+  if (out.stream && reinterpret_cast<std::uintptr_t>(to) % sizeof(Lane) == 0)
+    for (; i + kLane <= n; i += kLane) lanes::stream(to + i, lane(i));
+#endif
+  for (; i + kLane <= n; i += kLane) lane(i).store_unaligned(to + i);
+  if (i == n) return;
+  Lane y = f(load_some(x[k].data + (i & x[k].along), n - i)...);
+  if (base.data) y += load_some(base.data + (i & base.along), n - i);
+  store_some(y, to + i, n - i);
+}
+
+template <const auto& formulas, std::size_t j, class F, Index... reads>
+constexpr Row::Slope make_slope(const SlopeFormula<F, reads...>&) {
+  return {[](std::size_t n, const Out& out, const Block* in, const Index* which) {
+            run_lanes(std::get<j>(formulas.slopes).f, n, out, in, which,
+                      std::make_index_sequence<1 + sizeof...(reads)>{});
+          },
+          [](const Var* x) { return std::get<j>(formulas.slopes).f(x[kGradient], x[reads]...); },
+          std::is_same_v<F, Identity>,
+          1 + sizeof...(reads),
+          {kGradient, reads...}};
+}
+template <const auto& formulas, std::size_t j>
+constexpr Row::Slope make_slope(const Nothing&) {
+  return {};
+}
+template <const auto& formulas, std::size_t... k>
+constexpr Row make_row(std::index_sequence<k...>) {
+  const Kernel value = [](std::size_t n, const Out& out, const Block* in, const Index* which) {
+    run_lanes(formulas.value, n, out, in, which, std::index_sequence<k...>{});
+  };
+  if constexpr (std::tuple_size_v<decltype(formulas.slopes)> == 0)
+    return {formulas.name, formulas.why_cut, sizeof...(k), value, {}};
+  else
+    return {formulas.name,
+            nullptr,
+            sizeof...(k),
+            value,
+            {make_slope<formulas, k>(std::get<k>(formulas.slopes))...}};
+}
+template <class F>
+constexpr std::size_t kOperands = std::is_invocable_v<F, Lane>         ? 1
+                                  : std::is_invocable_v<F, Lane, Lane> ? 2
+                                                                       : 3;
+template <const auto& formulas>
+constexpr Row kRow =
+    make_row<formulas>(std::make_index_sequence<kOperands<decltype(formulas.value)>>{});
+
+constexpr auto kCopy = row(
+    "copy", [](Lane x) { return x; }, kPasses);
+
+/// The op of a row, recorded on its operands' tape: of their values; or as a step of a formula.
+Var apply(const Row& row, const Operand* const* x);
+/// For each number of operands, which is known to the compiler then.
+template <std::size_t operands>
+Var apply_to(const Row& row, const Operand* const* x);
+template <const auto& formulas>
+Var apply(const Operand& a) {
+  const Operand* x[] = {&a};
+  return apply_to<1>(kRow<formulas>, x);
+}
+template <const auto& formulas>
+Var apply(const Operand& a, const Operand& b) {
+  const Operand* x[] = {&a, &b};
+  return apply_to<2>(kRow<formulas>, x);
+}
+template <const auto& formulas>
+Var apply(const Operand& a, const Operand& b, const Operand& c) {
+  const Operand* x[] = {&a, &b, &c};
+  return apply_to<3>(kRow<formulas>, x);
+}
+
+/// out = kernel(in...), which broadcast to `shape`, out's own; on all threads.
+void map(Kernel kernel, const Shape& shape, const Out& out, const Source* in, std::size_t count);
+
+/// out = f(in...), or out += f(in...) with `add`; f takes Lanes and captures nothing.
 template <class F, class... T>
 void map_broadcast(const Shape& shape, Scalar* out, bool add, F f, const T&... in) {
-  constexpr std::size_t n = sizeof...(T);
-  if (((in.shape() == shape) && ...)) return map_all(size_of(shape), out, add, f, in.data()...);
-  const BroadcastLoop layout(shape, {&in.shape()...});
-  const std::array<const Scalar*, n> data{in.data()...};
-  const auto part = [&](const std::size_t* places, std::size_t from, std::size_t to, Scalar* y,
-                        auto... j) {
-    const auto load = [&](std::size_t k, std::size_t i) {
-      const Scalar* p = data[k] + places[k];
-      return layout.moves(k) ? Lane::load_unaligned(p + i) : Lane(*p);
-    };
-    const auto load_last = [&](std::size_t k, std::size_t i) {
-      const Scalar* p = data[k] + places[k];
-      return layout.moves(k) ? load_some(p + i, to - i) : Lane(*p);
-    };
-    std::size_t i = from;
-    for (; i + kLane <= to; i += kLane, y += kLane) {
-      const Lane v = f(load(j, i)...);
-      (add ? Lane::load_unaligned(y) + v : v).store_unaligned(y);
-    }
-    if (i == to) return;
-    const Lane v = f(load_last(j, i)...);
-    store_some(add ? load_some(y, to - i) + v : v, y, to - i);
+  static_assert(std::is_empty_v<F>, "map_broadcast: f captures nothing");
+  static const F kept = f;
+  const Source sources[] = {{in.data(), &in.shape()}...};
+  map(
+      [](std::size_t n, const Out& out, const Block* in, const Index* which) {
+        run_lanes(kept, n, out, in, which, std::index_sequence_for<T...>{});
+      },
+      shape, {out, {add ? out : nullptr, ~std::size_t{0}}}, sources, sizeof...(T));
+}
+
+/// For the backward of an op that works number by number: whether it has to answer in Vars; and if
+/// not, the gradient that arrived, and where that for input i is put, which has the result's shape.
+bool recorded(const BackwardContext& ctx);
+Source arrived(const BackwardContext& ctx);
+Out gradient_out(BackwardContext& ctx, std::size_t i);
+
+/// A recorded formula. The nodes are the inputs, then the steps, of which the last is the result.
+struct Program {
+  struct Step {
+    const Row* row = nullptr;  // null: a constant
+    std::uint32_t operands[kMostOperands] = {};
+    Scalar number = 0;
   };
-  std::array<std::size_t, n> inputs;
-  std::iota(inputs.begin(), inputs.end(), std::size_t{0});
-  parallel_for(size_of(shape), kGrain, [&](std::size_t begin, std::size_t end) {
-    layout.each(begin, end,
-                [&](const std::size_t* places, std::size_t from, std::size_t to, std::size_t at) {
-                  std::apply([&](auto... j) { part(places, from, to, out + at, j...); }, inputs);
-                });
-  });
-}
+  std::size_t inputs = 0;
+  std::vector<Step> steps;
+};
 
-/// y = f(x), with derivative df(g, x, y) for the gradient g that arrives at y.
-template <class F, class D>
-Var map(const char* name, Var x, F f, D df) {
-  Tensor y = uninitialised(x.shape());
-  map_all(y.size(), y.data(), false, f, x.value().data());
-  return x.tape->record(name, {x}, std::move(y), [df](BackwardContext& ctx) {
-    if (ctx.recorded()) return ctx.give(0, df(ctx.gradient(), ctx.in(0), ctx.out()));
-    const auto [to, fresh] = ctx.sink(0);
-    const Tensor &x = ctx.in(0).value(), &y = ctx.out().value();
-    const Tensor& g = ctx.compact();
-    if (g.size() == y.size())
-      return map_all(y.size(), to, !fresh, df, g.data(), x.data(), y.data());
-    map_broadcast(y.shape(), to, !fresh, df, g, x, y);
-  });
-}
+/// A tape without values, on which the functions of the table are recorded as steps of a program,
+/// and other ops refused. With a `value`, which they all get, other ops come so far as to be named.
+class SymbolicTape : public Tape {
+ public:
+  SymbolicTape(const char* op, std::size_t inputs, const Tensor* value);
+  static SymbolicTape* of(Tape& tape) {
+    return tape.formula_ ? static_cast<SymbolicTape*>(&tape) : nullptr;
+  }
+  Var add(const Row& row, const Operand* const* x);
+  Program program(Operand result);
 
-/// y = f(a, b), broadcast, with derivatives da(g, a, b, y) and db(g, a, b, y).
-template <class F, class A, class B>
-Var map(const char* name, Var a, Var b, F f, A da, B db) {
-  Tensor y = uninitialised(broadcast_shape(name, a.shape(), b.shape()));
-  map_broadcast(y.shape(), y.data(), false, f, a.value(), b.value());
-  return tape_of(name, {a, b}).record(name, {a, b}, std::move(y), [da, db](BackwardContext& ctx) {
-    const Var a = ctx.in(0), b = ctx.in(1), y = ctx.out();
-    const auto to = [&](std::size_t i, auto d) {
-      if (!ctx.wants(i)) return;
-      if (ctx.recorded()) return ctx.give(i, d(ctx.gradient(), a, b, y));
-      if (ctx.in(i).shape() == y.shape()) {
-        const auto [sink, fresh] = ctx.sink(i);
-        return map_broadcast(y.shape(), sink, !fresh, d, ctx.compact(), a.value(), b.value(),
-                             y.value());
-      }
-      Tensor g = uninitialised(y.shape());
-      map_broadcast(y.shape(), g.data(), false, d, ctx.compact(), a.value(), b.value(), y.value());
-      ctx.give(i, std::move(g));
-    };
-    to(0, da);
-    to(1, db);
-  });
-}
+ private:
+  void add_constants();
+  const Tensor* value_;
+  Program program_;
+};
+
+// The words beyond arithmetic that formulas are written in: for Lanes here, for Vars below, or in
+// ops/elementwise.hpp.
+inline Lane exp(Lane x) { return lane_exp(x); }
+inline Lane log(Lane x) { return lane_log(x); }
+inline Lane sigmoid(Lane x) { return Lane(1) / (Lane(1) + lane_exp(-x)); }
+/// a where c > 0, else b.
+inline Lane if_positive(Lane c, Lane a, Lane b) { return xsimd::select(c > Lane(0), a, b); }
+inline Var if_positive(Var c, Operand a, Operand b) { return where(greater(c, 0), a, b); }
 
 }  // namespace ARGTAPE_ABI
 }  // namespace argtape

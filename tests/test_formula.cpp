@@ -7,6 +7,7 @@
 
 #include "engine/gradcheck.hpp"
 #include "engine/random.hpp"
+#include "engine/sweep.hpp"
 #include "engine/threads.hpp"
 #include "ops/formula.hpp"
 #include "ops/reduce.hpp"
