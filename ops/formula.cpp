@@ -284,7 +284,7 @@ struct Sum {
     const Scalar g = *ctx.gradient().value().data();
     for (auto& [i, slope] : slopes) {
       if (g != 1) slope *= g;
-      ctx.give(i, std::move(slope));
+      ctx.give(i, ctx.out().tape->constant(std::move(slope), "gradient"));
     }
     slopes.clear();
   }

@@ -147,8 +147,9 @@ Var layer_norm_gain_vjp(Var x, Var g, const Kept& kept, Tensor&& value) {
 }
 
 Var layer_norm_bias_vjp(Var g, Tensor&& value) {
-  return g.tape->record("layer_norm_bias_vjp", {g}, std::move(value),
-                        [](BackwardContext& ctx) { ctx.pass_spread(0); });
+  return g.tape->record("layer_norm_bias_vjp", {g}, std::move(value), [](BackwardContext& ctx) {
+    ctx.give(0, broadcast_to(ctx.gradient(), ctx.in(0).shape()));
+  });
 }
 
 // n gain + bias, for gain and bias of one row; the first time the rows are measured on the way.
