@@ -2,15 +2,15 @@
 
 #include <algorithm>
 #include <cmath>
-#include <memory>
 #include <stdexcept>
 
 #include "engine/sweep.hpp"
-#include "engine/system/parallel.hpp"
 #include "ops/elementwise.hpp"
 #include "ops/kernels/axis.hpp"
 #include "ops/kernels/row_kernels.hpp"
+#include "ops/reduce.hpp"
 #include "ops/rules/decision.hpp"
+#include "ops/rules/straight_through.hpp"
 #include "ops/softmax.hpp"
 
 namespace argtape {
@@ -30,55 +30,51 @@ namespace {
 }
 
 // One-hot at the first largest of each row of logits + noise, or for tau > 0 the row's softmax at
-// that temperature. `noise` may be null.
-Tensor chosen(const std::string& op, const Tensor& logits, const Scalar* noise, Scalar tau) {
-  const std::size_t k = logits.shape()[logits.dimension() - 1], rows = logits.size() / k;
-  Tensor y = uninitialised(logits.shape());
-  parallel_for(rows, rows_of_grain(k), [&](std::size_t begin, std::size_t end) {
-    for (std::size_t r = begin; r < end; ++r) {
-      const NoisyRow row{logits.data() + r * k, noise ? noise + r * k : nullptr, k};
-      Scalar* to = y.data() + r * k;
-      if (tau > 0) {
-        if (!(softmax_row(row, to, tau) > 0)) refuse_row(op, row.x, k, r);
-        continue;
-      }
-      const std::size_t best = row_argmax(row);
-      if (best == k || (noise && row.x[best] == kLowest)) refuse_row(op, row.x, k, r);
-      map_lanes(k, to, false, [] { return Lane(0); });
-      to[best] = 1;
+// that temperature. `noise` may be empty.
+Tensor chosen(const std::string& op, const Tensor& logits, Var noise, Scalar tau) {
+  const TensorRows rows(logits, noise.tape ? &noise.value() : nullptr);
+  return map_rows(logits.shape(), [=, &op](std::size_t r, Scalar* to) {
+    const NoisyRow row = rows.noisy(r);
+    if (tau > 0) {
+      if (!(softmax_row(row, to, tau) > 0)) refuse_row(op, row.x, row.n, r);
+      return;
     }
+    const std::size_t best = row_argmax(row);
+    if (best == row.n || (row.noise && row.x[best] == kLowest)) refuse_row(op, row.x, row.n, r);
+    store_lanes(row.n, to, [](std::size_t) { return Lane(0); });
+    to[best] = 1;
   });
-  return y;
 }
 
-const Decision kChoice = {1, [](Var x) { return argmax(x, zero()); },
-                          [](const Draw& draw) { return draw.hard - softmax(draw.logits); }};
+// weight (D - p), one weight for each row: the gradient of weight log p(D), p = softmax(logits).
+Var weighted_score(Var logits, Var hard, Var weight) {
+  const TensorRows l(logits.value()), ds(hard.value());
+  const Scalar* weights = weight.value().data();
+  Tensor y = map_rows(logits.shape(), [=](std::size_t r, Scalar* to) {
+    const PaddedRow d = ds[r];
+    const Lane w(weights[r]);
+    with_softmax(l.noisy(r), 1, to, [&](auto p) {
+      store_lanes(d.n, to, [&](std::size_t i) { return w * (d(i) - p(i)); });
+    });
+  });
+  const std::vector<Var> inputs = {logits, hard, weight};
+  return logits.tape->record("weighted_score", inputs, std::move(y), [](BackwardContext& ctx) {
+    const Var logits = ctx.in(0), d = ctx.in(1), weight = ctx.in(2), u = ctx.gradient();
+    const Var w = beside(weight, logits.shape().size());
+    if (ctx.wants(0)) ctx.give(0, -relaxed_jacobian(logits, w * u));
+    if (ctx.wants(2)) ctx.give(2, sum(u * (d - softmax(logits)), {-1}));
+  });
+}
+
+const Decision kChoice = {
+    1, [](Var x) { return argmax(x, zero()); },
+    [](const Draw& draw, Var weight) { return weighted_score(draw.logits, draw.hard(), weight); }};
 
 // The node itself, along the last axis. `noise` is empty for argmax.
-Var choose(const std::string& verb, Var logits, const Rule& rule, Var noise) {
-  const bool drawn = noise.tape != nullptr;
-  Op op = op_with(verb, rule, AppliesTo::choice, drawn, "sample");
-  Tensor value = chosen(op.name, logits.value(), drawn ? noise.value().data() : nullptr,
-                        static_cast<Scalar>(rule.soft_tau));
-  const auto backward = [kept = std::make_shared<const Rule>(rule)](BackwardContext& ctx) {
-    Tape& tape = *ctx.out().tape;
-    const Var logits = ctx.in(0);
-    if (kept->needs == Needs::gradient) {
-      const Shape& shape = logits.shape();
-      ctx.counts().backwards += logits.value().size() / shape[shape.size() - 1];
-    }
-    if (kept->shortcut && !ctx.recorded()) return kept->shortcut(ctx);
-    const Var noise = ctx.inputs() == 2 ? ctx.in(1) : tape.constant(0.0);
-    const bool soft = kept->soft_tau > 0;
-    const Var d = soft
-                      ? tape.constant(chosen(ctx.op(), logits.value(),
-                                             ctx.inputs() == 2 ? noise.value().data() : nullptr, 0),
-                                      "choice")
-                      : tape.borrow_constant(ctx.out().value(), "choice");
-    ctx.give(0, kept->backward({logits, noise, ctx.out(), d, &kChoice}, ctx));
-  };
-  return drawn ? logits.tape->record(std::move(op), {logits, noise}, std::move(value), backward)
-               : logits.tape->record(std::move(op), {logits}, std::move(value), backward);
+Var choose(const char* verb, Var logits, const Rule& rule, Var noise) {
+  Op op = op_with(verb, rule, AppliesTo::choice, noise.tape, "sample");
+  Tensor value = chosen(op.name, logits.value(), noise, static_cast<Scalar>(rule.soft_tau));
+  return decided(std::move(op), rule, kChoice, logits, noise, std::move(value));
 }
 
 // Throws, in the name of `verb`, unless there is something to choose from along the axis.

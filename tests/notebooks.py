@@ -362,7 +362,7 @@ def check_02(run, program):
     check(spread["score-function"] > 3 and spread["score-function"] > 3 * spread[rules[2]],
           name + ": the score function's spread is large, and a baseline takes most of it away")
 
-    # AppliesTo the black box.
+    # Behind the black box.
     check(near(exact, run.after("box-measure", "exact gradient")),
           name + ": the black box has the same exact gradient")
     for rule in rules[:3]:

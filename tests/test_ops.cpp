@@ -20,6 +20,7 @@
 #include "ops/loss.hpp"
 #include "ops/pool.hpp"
 #include "ops/reduce.hpp"
+#include "ops/rules/gumbel_softmax.hpp"
 #include "ops/shape.hpp"
 #include "ops/softmax.hpp"
 

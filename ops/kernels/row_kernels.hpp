@@ -7,6 +7,8 @@
 #include <limits>
 
 #include "../../engine/simd/lane.hpp"
+#include "../../engine/system/parallel.hpp"
+#include "../../engine/tensor.hpp"
 
 namespace argtape {
 inline namespace ARGTAPE_ABI {
@@ -19,6 +21,18 @@ constexpr std::array<Scalar, kLane> lane_places() {
 }
 
 constexpr Scalar kLowest = -std::numeric_limits<Scalar>::infinity();
+
+/// A tensor of `shape` from f(r, where row r goes), for each row along its last axis.
+template <class F>
+Tensor map_rows(const Shape& shape, F f) {
+  Tensor y = uninitialised(shape);
+  const std::size_t n = shape[shape.size() - 1];
+  if (n == 0) return y;
+  parallel_for(y.size() / n, rows_of_grain(n), [&](std::size_t begin, std::size_t end) {
+    for (std::size_t r = begin; r < end; ++r) f(r, y.data() + r * n);
+  });
+  return y;
+}
 
 /// The first n numbers of a lane; the rest is 0.
 inline Lane first_of(Lane x, std::size_t n) {
@@ -256,59 +270,73 @@ inline Scalar softmax_row(const NoisyRow& row, Scalar* y, Scalar tau = 1) {
       n, y, false, [=](Lane v) { return v * scale; }, y);
   return sum;
 }
-inline Scalar softmax_row(const Scalar* x, std::size_t n, Scalar* y, Scalar tau = 1) {
-  return softmax_row({x, nullptr, n}, y, tau);
-}
 
-/// scale J(p) g of lanes whose rest stands at 0.
-inline Lane jacobian_lane(Lane p, Lane g, Scalar scale) {
-  return Lane(scale) * p * (g - Lane(lane_sum(p * g)));
-}
-
-/// to = scale J(p) g = scale p * (g - <p, g>) for one row, or added to it.
-inline void jacobian_row(const Scalar* p, const Scalar* g, std::size_t n, Scalar scale, Scalar* to,
-                         bool add) {
-  if (n <= kLane) {
-    const Lane y = jacobian_lane(load_some(p, n), load_some(g, n), scale);
-    return store_some(add ? load_some(to, n) + y : y, to, n);
+/// A row as it is read, lane by lane: the numbers from i on, and past its end 0.
+struct PaddedRow {
+  const Scalar* x;
+  std::size_t n;
+  Lane operator()(std::size_t i) const {
+    return i + kLane <= n ? Lane::load_unaligned(x + i) : load_some(x + i, n - i);
   }
-  const Lane mean(static_cast<Scalar>(long_row_sum(
-      n, [](Lane a, Lane b) { return a * b; }, p, g)));
-  const Lane s(scale);
-  map_lanes(
-      n, to, add, [=](Lane a, Lane b) { return s * a * (b - mean); }, p, g);
+};
+
+/// The rows of a tensor along its last axis; `noise`, if not null, has the same shape.
+struct TensorRows {
+  const Scalar *x, *noise;
+  std::size_t n;
+  explicit TensorRows(const Tensor& t, const Tensor* noise = nullptr)
+      : x(t.data()), noise(noise ? noise->data() : nullptr), n(t.shape()[t.dimension() - 1]) {}
+  PaddedRow operator[](std::size_t r) const { return {x + r * n, n}; }
+  NoisyRow noisy(std::size_t r) const { return {x + r * n, noise ? noise + r * n : nullptr, n}; }
+};
+
+/// The sum of lanes f(0), f(kLane), ... of a row of any length, which are 0 past its end.
+template <class F>
+Scalar sum_lanes(std::size_t n, F f) {
+  if (n <= kLane) return lane_sum(f(0));
+  constexpr std::size_t block = 64 * kLane;
+  double total = 0;
+  for (std::size_t begin = 0; begin < n; begin += block) {
+    Lane s(0);
+    for (std::size_t i = begin; i < std::min(n, begin + block); i += kLane) s += f(i);
+    total += static_cast<double>(lane_sum(s));
+  }
+  return static_cast<Scalar>(total);
 }
 
-/// to = J(softmax((x + noise) / tau)) g / tau for one row, or added to it; scratch holds n numbers.
-inline void relaxed_jacobian_row(const NoisyRow& row, const Scalar* g, Scalar tau, Scalar* scratch,
-                                 Scalar* to, bool add) {
+/// to = f(0), f(kLane), ...
+template <class F>
+void store_lanes(std::size_t n, Scalar* to, F f) {
+  std::size_t i = 0;
+  for (; i + kLane <= n; i += kLane) f(i).store_unaligned(to + i);
+  if (i < n) store_some(f(i), to + i, n - i);
+}
+
+/// scale J(p) g = scale p * (g - <p, g>) for one row. p is read as PaddedRow is, and may stand in
+/// `to`.
+template <class P>
+void jacobian_row(P p, const PaddedRow& g, Scalar scale, Scalar* to) {
+  const Lane mean(sum_lanes(g.n, [&](std::size_t i) { return p(i) * g(i); })), s(scale);
+  store_lanes(g.n, to, [&](std::size_t i) { return s * p(i) * (g(i) - mean); });
+}
+
+/// f(p) for one row's p = softmax((x + noise) / tau), which is read as PaddedRow is. `to` holds n
+/// numbers, which f may overwrite as it reads: where a row is long, p stands there.
+template <class F>
+void with_softmax(const NoisyRow& row, Scalar tau, Scalar* to, F f) {
   const std::size_t n = row.n;
   if (n <= kLane) {
     Scalar sum;
     const Lane p = softmax_lane(row(0), 1 / tau, sum);
-    const Lane y = jacobian_lane(p, load_some(g, n), 1 / tau);
-    return store_some(add ? load_some(to, n) + y : y, to, n);
+    f([p](std::size_t) { return p; });
+  } else if (n <= kShortRow * kLane) {
+    Lane p[kShortRow];
+    const Lane scale(1 / exponentials(row, tau, p));
+    f([&](std::size_t i) { return p[i / kLane] * scale; });
+  } else {
+    softmax_row(row, to, tau);
+    f(PaddedRow{to, n});
   }
-  if (n > kShortRow * kLane) {
-    softmax_row(row, scratch, tau);
-    return jacobian_row(scratch, g, n, 1 / tau, to, add);
-  }
-  Lane p[kShortRow];
-  const Scalar over = 1 / exponentials(row, tau, p);
-  const auto slope = [&](std::size_t i) {
-    return i + kLane <= n ? Lane::load_unaligned(g + i) : load_some(g + i, n - i);
-  };
-  Lane weighted(0);
-  for (std::size_t i = 0; i < n; i += kLane) weighted += p[i / kLane] * slope(i);
-  const Lane mean(lane_sum(weighted) * over), scale(over / tau);
-  std::size_t i = 0;
-  for (; i + kLane <= n; i += kLane) {
-    const Lane y = scale * p[i / kLane] * (slope(i) - mean);
-    (add ? Lane::load_unaligned(to + i) + y : y).store_unaligned(to + i);
-  }
-  if (i == n) return;
-  const Lane y = scale * p[i / kLane] * (slope(i) - mean);
-  store_some(add ? load_some(to + i, n - i) + y : y, to + i, n - i);
 }
 
 /// log sum exp(x) for one row, without overflow.

@@ -5,7 +5,7 @@
 #include <utility>
 
 #include "ops/elementwise.hpp"
-#include "ops/shape.hpp"
+#include "ops/kernels/axis.hpp"
 
 namespace argtape {
 inline namespace ARGTAPE_ABI {
@@ -42,10 +42,8 @@ Method antithetic(const char* name, Factor factor) {
     }
     const Var x = evaluate(f, tape.constant(std::move(first), "choice")),
               y = evaluate(f, tape.constant(std::move(second), "choice"));
-    Shape beside = x.shape();
-    while (beside.size() < shape.size()) beside.push_back(1);
     return with_gradient(name, (x + y) / 2, logits,
-                         reshape(x - y, beside) * tape.constant(std::move(worth)));
+                         beside(x - y, shape.size()) * tape.constant(std::move(worth)));
   };
   return method;
 }

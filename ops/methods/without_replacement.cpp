@@ -9,8 +9,9 @@
 
 #include "ops/choice.hpp"
 #include "ops/elementwise.hpp"
+#include "ops/kernels/axis.hpp"
 #include "ops/reduce.hpp"
-#include "ops/shape.hpp"
+#include "ops/rules/straight_through.hpp"
 #include "ops/softmax.hpp"
 
 namespace argtape {
@@ -104,20 +105,11 @@ Var combine(const char* name, Var logits, const Cost& f, Var first, Tensor&& cho
   const Var w = tape.constant(reshaped(std::move(weights), shape), "weights");
   Var signal = cost;
   if (baselines) {
-    Shape table(shape.size() + 1);
-    table[0] = s;
-    std::copy(shape.begin(), shape.end(), table.begin() + 1);
-    signal = cost - sum(tape.constant(reshaped(*baselines, table), "weights") * cost, {1});
+    const Var table = tape.constant(reshaped(*baselines, with_axis(shape, 0, s)), "weights");
+    signal = cost - sum(table * cost, {1});
   }
   return with_gradient(name, sum(w * cost, {0}), logits,
                        sum(score_gradient(w * signal, z, softmax(logits)), {0}));
-}
-
-Shape in_front(std::size_t n, const Shape& shape) {
-  Shape all(shape.size() + 1);
-  all[0] = n;
-  std::copy(shape.begin(), shape.end(), all.begin() + 1);
-  return all;
 }
 
 // Probabilities of sets drawn without replacement. Members have probability q, all else `rest`.
@@ -165,7 +157,7 @@ Method sum_and_sample(std::size_t k) {
                       slots = in_sum + (in_sum < all.count ? 1 : 0),
                       size = all.variables * all.categories;
     const Tensor u = rng.uniform({n});
-    Tensor choices = uninitialised(in_front(slots, logits.shape())),
+    Tensor choices = uninitialised(with_axis(logits.shape(), 0, slots)),
            weights = uninitialised({slots, n});
     std::vector<double> p;
     std::vector<std::size_t> order(all.count);
@@ -208,8 +200,8 @@ Method unordered_set(std::size_t k) {
     const std::size_t slots = std::min(k, all.count), n = all.examples,
                       size = all.variables * all.categories;
     const Tensor u = rng.uniform({n, std::max<std::size_t>(slots - 1, 1)});
-    Tensor choices = uninitialised(in_front(slots, logits.shape())), weights = zeros({slots, n}),
-           baselines = zeros({slots, slots, n});
+    Tensor choices = uninitialised(with_axis(logits.shape(), 0, slots)),
+           weights = zeros({slots, n}), baselines = zeros({slots, slots, n});
     std::vector<double> p, q;
     for (std::size_t e = 0; e < n; ++e) {
       all.probabilities(e, p);
