@@ -33,12 +33,15 @@ namespace {
 // that temperature. `noise` may be empty.
 Tensor chosen(const std::string& op, const Tensor& logits, Var noise, Scalar tau) {
   const TensorRows rows(logits, noise.tape ? &noise.value() : nullptr);
+  if (tau > 0)
+    return map_softmax_rows(logits.shape(), rows, tau,
+                            [=, &op](std::size_t r, Scalar* to, auto e, Scalar sum) {
+                              if (!(sum > 0)) refuse_row(op, rows[r].x, rows.n, r);
+                              const Lane over(1 / sum);
+                              store_lanes(rows.n, to, [&](std::size_t i) { return e(i) * over; });
+                            });
   return map_rows(logits.shape(), [=, &op](std::size_t r, Scalar* to) {
     const NoisyRow row = rows.noisy(r);
-    if (tau > 0) {
-      if (!(softmax_row(row, to, tau) > 0)) refuse_row(op, row.x, row.n, r);
-      return;
-    }
     const std::size_t best = row_argmax(row);
     if (best == row.n || (row.noise && row.x[best] == kLowest)) refuse_row(op, row.x, row.n, r);
     store_lanes(row.n, to, [](std::size_t) { return Lane(0); });
@@ -50,13 +53,13 @@ Tensor chosen(const std::string& op, const Tensor& logits, Var noise, Scalar tau
 Var weighted_score(Var logits, Var hard, Var weight) {
   const TensorRows l(logits.value()), ds(hard.value());
   const Scalar* weights = weight.value().data();
-  Tensor y = map_rows(logits.shape(), [=](std::size_t r, Scalar* to) {
-    const PaddedRow d = ds[r];
-    const Lane w(weights[r]);
-    with_softmax(l.noisy(r), 1, to, [&](auto p) {
-      store_lanes(d.n, to, [&](std::size_t i) { return w * (d(i) - p(i)); });
-    });
-  });
+  Tensor y = map_softmax_rows(
+      logits.shape(), l, 1,
+      [weights, n = l.n](std::size_t r, Scalar* to, auto e, Scalar sum, auto d) {
+        const Lane w(weights[r]), over(1 / sum);
+        store_lanes(n, to, [&](std::size_t i) { return w * (d(i) - over * e(i)); });
+      },
+      ds);
   const std::vector<Var> inputs = {logits, hard, weight};
   return logits.tape->record("weighted_score", inputs, std::move(y), [](BackwardContext& ctx) {
     const Var logits = ctx.in(0), d = ctx.in(1), weight = ctx.in(2), u = ctx.gradient();

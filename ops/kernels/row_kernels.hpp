@@ -22,18 +22,6 @@ constexpr std::array<Scalar, kLane> lane_places() {
 
 constexpr Scalar kLowest = -std::numeric_limits<Scalar>::infinity();
 
-/// A tensor of `shape` from f(r, where row r goes), for each row along its last axis.
-template <class F>
-Tensor map_rows(const Shape& shape, F f) {
-  Tensor y = uninitialised(shape);
-  const std::size_t n = shape[shape.size() - 1];
-  if (n == 0) return y;
-  parallel_for(y.size() / n, rows_of_grain(n), [&](std::size_t begin, std::size_t end) {
-    for (std::size_t r = begin; r < end; ++r) f(r, y.data() + r * n);
-  });
-  return y;
-}
-
 /// The first n numbers of a lane; the rest is 0.
 inline Lane first_of(Lane x, std::size_t n) {
   alignas(64) static constexpr auto places = lane_places();
@@ -209,70 +197,25 @@ inline std::size_t one_hot_place(const Scalar* x, std::size_t n) {
   return ones == 1 ? place : n;
 }
 
-/// softmax(slope x) of a lane whose rest stands at -inf, and sum_i e^{slope (x_i - max)}, which is
-/// NaN for numbers without a softmax: among them NaN or +inf, or nothing but -inf.
-inline Lane softmax_lane(Lane x, Scalar slope, Scalar& sum) {
-  const Lane e = lane_exp((x - Lane(lane_max(x))) * Lane(slope));
-  sum = lane_sum(e);
-  return e * Lane(1 / sum);
+/// A tensor of `shape` from f(r, where row r goes), for each row along its last axis.
+template <class F>
+Tensor map_rows(const Shape& shape, F f) {
+  Tensor y = uninitialised(shape);
+  const std::size_t n = shape[shape.size() - 1];
+  if (n == 0) return y;
+  parallel_for(y.size() / n, rows_of_grain(n), [&](std::size_t begin, std::size_t end) {
+    for (std::size_t r = begin; r < end; ++r) f(r, y.data() + r * n);
+  });
+  return y;
 }
 
-/// So many lanes of a row at most are worked on outside of its own memory: there a last, incomplete
-/// lane need not be masked, and what was stored can be read again at once.
-constexpr std::size_t kShortRow = 32;
-
-/// e = e^{(x - max) / tau} lane by lane, into `lanes`; returns their sum.
-inline Scalar exponentials(const NoisyRow& row, Scalar tau, Lane* lanes) {
-  const std::size_t n = row.n;
-  Lane largest(kLowest), total(0);
-  for (std::size_t i = 0; i < n; i += kLane) {
-    const Lane v = row(i);
-    lanes[i / kLane] = v;
-    largest = xsimd::max(largest, v);
-  }
-  const Lane m(lane_max(largest)), slope(1 / tau);
-  for (std::size_t i = 0; i < n; i += kLane) {
-    const Lane e = lane_exp((lanes[i / kLane] - m) * slope);
-    lanes[i / kLane] = e;
-    total += e;
-  }
-  return lane_sum(total);
-}
-
-/// y = softmax((x + noise) / tau) for one row, without overflow; returns the sum, as softmax_lane()
-/// does.
-inline Scalar softmax_row(const NoisyRow& row, Scalar* y, Scalar tau = 1) {
-  const std::size_t n = row.n;
-  Scalar sum;
-  if (n <= kLane) {
-    store_some(softmax_lane(row(0), 1 / tau, sum), y, n);
-    return sum;
-  }
-  if (n <= kShortRow * kLane) {
-    Lane lanes[kShortRow];
-    sum = exponentials(row, tau, lanes);
-    const Lane scale(1 / sum);
-    std::size_t i = 0;
-    for (; i + kLane <= n; i += kLane) (lanes[i / kLane] * scale).store_unaligned(y + i);
-    if (i < n) store_some(lanes[i / kLane] * scale, y + i, n - i);
-    return sum;
-  }
-  Lane largest(kLowest);
-  for (std::size_t i = 0; i < n; i += kLane) largest = xsimd::max(largest, row(i));
-  const Lane m(lane_max(largest)), slope(1 / tau);
-  std::size_t i = 0;
-  for (; i + kLane <= n; i += kLane) lane_exp((row(i) - m) * slope).store_unaligned(y + i);
-  if (i < n) store_some(lane_exp((row(i) - m) * slope), y + i, n - i);
-  sum = static_cast<Scalar>(long_row_sum(
-      n, [](Lane e) { return e; }, y));
-  const Lane scale(1 / sum);
-  map_lanes(
-      n, y, false, [=](Lane v) { return v * scale; }, y);
-  return sum;
-}
-
-/// A row as it is read, lane by lane: the numbers from i on, and past its end 0.
-struct PaddedRow {
+// Below a row is a function: row(i) are its numbers from i on, and past its end 0. One that fits in
+// a lane is read once.
+struct InLane {
+  Lane x;
+  Lane operator()(std::size_t) const { return x; }
+};
+struct InMemory {
   const Scalar* x;
   std::size_t n;
   Lane operator()(std::size_t i) const {
@@ -286,57 +229,82 @@ struct TensorRows {
   std::size_t n;
   explicit TensorRows(const Tensor& t, const Tensor* noise = nullptr)
       : x(t.data()), noise(noise ? noise->data() : nullptr), n(t.shape()[t.dimension() - 1]) {}
-  PaddedRow operator[](std::size_t r) const { return {x + r * n, n}; }
+  InMemory operator[](std::size_t r) const { return {x + r * n, n}; }
   NoisyRow noisy(std::size_t r) const { return {x + r * n, noise ? noise + r * n : nullptr, n}; }
 };
 
-/// The sum of lanes f(0), f(kLane), ... of a row of any length, which are 0 past its end.
-template <class F>
-Scalar sum_lanes(std::size_t n, F f) {
-  if (n <= kLane) return lane_sum(f(0));
-  constexpr std::size_t block = 64 * kLane;
+/// The sum of a row of n numbers.
+template <class R>
+[[gnu::always_inline]] inline Scalar sum_lanes(std::size_t n, R row) {
+  if (n <= kLane) return lane_sum(row(0));
+  constexpr std::size_t block = 64 * kLane;  // in floats a longer sum would stop growing
   double total = 0;
-  for (std::size_t begin = 0; begin < n; begin += block) {
+  for (std::size_t i = 0; i < n;) {
     Lane s(0);
-    for (std::size_t i = begin; i < std::min(n, begin + block); i += kLane) s += f(i);
+    for (const std::size_t end = i + block; i + kLane <= n && i < end; i += kLane) s += row(i);
+    if (i < n && n < i + kLane) s += row(i), i = n;
     total += static_cast<double>(lane_sum(s));
   }
   return static_cast<Scalar>(total);
 }
 
-/// to = f(0), f(kLane), ...
-template <class F>
-void store_lanes(std::size_t n, Scalar* to, F f) {
+/// to = row, which may be made of what stands there.
+template <class R>
+[[gnu::always_inline]] inline void store_lanes(std::size_t n, Scalar* to, R row) {
   std::size_t i = 0;
-  for (; i + kLane <= n; i += kLane) f(i).store_unaligned(to + i);
-  if (i < n) store_some(f(i), to + i, n - i);
+  for (; i + kLane <= n; i += kLane) row(i).store_unaligned(to + i);
+  if (i < n) store_some(row(i), to + i, n - i);
 }
 
-/// scale J(p) g = scale p * (g - <p, g>) for one row. p is read as PaddedRow is, and may stand in
-/// `to`.
-template <class P>
-void jacobian_row(P p, const PaddedRow& g, Scalar scale, Scalar* to) {
-  const Lane mean(sum_lanes(g.n, [&](std::size_t i) { return p(i) * g(i); })), s(scale);
-  store_lanes(g.n, to, [&](std::size_t i) { return s * p(i) * (g(i) - mean); });
+/// map_rows() of f(r, where row r goes, the rows r of `from`...).
+template <class F, class... From>
+Tensor map_rows_of(const Shape& shape, F f, const From&... from) {
+  if (shape[shape.size() - 1] <= kLane)
+    return map_rows(shape, [=](std::size_t r, Scalar* to) { f(r, to, InLane{from[r](0)}...); });
+  return map_rows(shape, [=](std::size_t r, Scalar* to) { f(r, to, from[r]...); });
 }
 
-/// f(p) for one row's p = softmax((x + noise) / tau), which is read as PaddedRow is. `to` holds n
-/// numbers, which f may overwrite as it reads: where a row is long, p stands there.
-template <class F>
-void with_softmax(const NoisyRow& row, Scalar tau, Scalar* to, F f) {
-  const std::size_t n = row.n;
-  if (n <= kLane) {
-    Scalar sum;
-    const Lane p = softmax_lane(row(0), 1 / tau, sum);
-    f([p](std::size_t) { return p; });
-  } else if (n <= kShortRow * kLane) {
-    Lane p[kShortRow];
-    const Lane scale(1 / exponentials(row, tau, p));
-    f([&](std::size_t i) { return p[i / kLane] * scale; });
-  } else {
-    softmax_row(row, to, tau);
-    f(PaddedRow{to, n});
-  }
+/// So many lanes of a row at most are kept outside of memory.
+constexpr std::size_t kShortRow = 32;
+
+/// The same for a softmax: f(r, where row r goes, e, its sum, the rows r of `from`...), where the
+/// row e = e^{(x + noise - max) / tau} may stand where row r goes. The sum is NaN for numbers that
+/// have no softmax: among them NaN or +inf, or nothing but -inf.
+template <class F, class... From>
+Tensor map_softmax_rows(const Shape& shape, const TensorRows& x, Scalar tau, F f,
+                        const From&... from) {
+  const Lane slope(1 / tau);
+  if (x.n <= kLane)
+    return map_rows(shape, [=](std::size_t r, Scalar* to) {
+      const Lane v = x.noisy(r)(0), e = lane_exp((v - Lane(lane_max(v))) * slope);
+      f(r, to, InLane{e}, lane_sum(e), InLane{from[r](0)}...);
+    });
+  return map_rows(shape, [=](std::size_t r, Scalar* to) {
+    const NoisyRow row = x.noisy(r);
+    Lane m(kLowest), total(0), e[kShortRow];
+    if (x.n > kShortRow * kLane) {
+      for (std::size_t i = 0; i < x.n; i += kLane) m = xsimd::max(m, row(i));
+      m = Lane(lane_max(m));
+      store_lanes(x.n, to, [&](std::size_t i) { return lane_exp((row(i) - m) * slope); });
+      const InMemory e{to, x.n};
+      return f(r, to, e, sum_lanes(x.n, e), from[r]...);
+    }
+    for (std::size_t i = 0; i < x.n; i += kLane) m = xsimd::max(m, e[i / kLane] = row(i));
+    m = Lane(lane_max(m));
+    for (std::size_t i = 0; i < x.n; i += kLane)
+      total += e[i / kLane] = lane_exp((e[i / kLane] - m) * slope);
+    f(
+        r, to, [&](std::size_t i) { return e[i / kLane]; }, lane_sum(total), from[r]...);
+  });
+}
+
+/// to = scale J(p) g = scale p * (g - <p, g>) for a row p = e / sum.
+template <class E, class G>
+[[gnu::always_inline]] inline void jacobian_row(std::size_t n, E e, Scalar sum, G g, Scalar scale,
+                                                Scalar* to) {
+  const Scalar over = 1 / sum;
+  const Lane mean(over * sum_lanes(n, [&](std::size_t i) { return e(i) * g(i); })), s(scale * over);
+  store_lanes(n, to, [&](std::size_t i) { return s * e(i) * (g(i) - mean); });
 }
 
 /// log sum exp(x) for one row, without overflow.
