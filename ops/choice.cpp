@@ -42,7 +42,7 @@ Tensor chosen(const std::string& op, const Tensor& logits, Var noise, Scalar tau
                             });
   return map_rows(logits.shape(), [=, &op](std::size_t r, Scalar* to) {
     const NoisyRow row = rows.noisy(r);
-    const std::size_t best = row_argmax(row);
+    const std::size_t best = row_argmax(row.n, row);
     if (best == row.n || (row.noise && row.x[best] == kLowest)) refuse_row(op, row.x, row.n, r);
     store_lanes(row.n, to, [](std::size_t) { return Lane(0); });
     to[best] = 1;

@@ -109,68 +109,51 @@ struct NoisyRow {
   }
 };
 
-/// The place of the first largest of n > 0 numbers, or smallest; of the first NaN if there is one.
-template <bool smallest>
-std::size_t row_extreme(const Scalar* x, std::size_t n) {
-  const auto turned = [](Lane v) { return smallest ? -v : v; };
-  const auto first_nan = [x](const Scalar* begin, const Scalar* end) {
-    return static_cast<std::size_t>(
-        std::find_if(begin, end, [](Scalar v) { return std::isnan(v); }) - x);
-  };
-  const auto some = [&](std::size_t i) {
-    return turned(n - i < kLane ? load_some(x + i, n - i, smallest ? -kLowest : kLowest)
-                                : Lane::load_unaligned(x + i));
-  };
+/// The place of the first largest of n > 0 numbers, n if one of them is NaN. The row is read as
+/// NoisyRow is.
+template <class R>
+[[gnu::always_inline]] inline std::size_t row_argmax(std::size_t n, R row) {
   if (n <= kLane) {
-    const std::size_t at = lane_argmax(some(0));
-    return at < kLane ? at : first_nan(x, x + n);
+    const std::size_t at = lane_argmax(row(0));
+    return at < kLane ? at : n;
   }
-  // A stretch at a time, so that the search for the place finds it in the cache.
-  constexpr std::size_t stretch = 64 * kLane;
+  // Each of a lane's numbers has its own largest, and where that was: no branch depends on them.
+  // Within a block places are exact as Scalars.
+  constexpr std::size_t block = 64 * kLane;
+  alignas(64) static constexpr auto places = lane_places();
   std::size_t best = 0;
   Scalar largest = kLowest;
-  for (std::size_t begin = 0; begin < n; begin += stretch) {
-    const std::size_t end = std::min(n, begin + stretch);
-    Lane m(kLowest);
+  for (std::size_t begin = 0; begin < n; begin += block) {
+    Lane m(kLowest), place = Lane::load_aligned(places.data()), at = place;
     auto numbers = m == m;
-    for (std::size_t i = begin; i < end; i += kLane) {
-      const Lane v = some(i);
+    for (std::size_t i = begin; i < std::min(n, begin + block); i += kLane) {
+      const Lane v = row(i);
       numbers = numbers & (v == v);
+      at = xsimd::select(v > m, place, at);
       m = xsimd::max(m, v);
+      place += Lane(kLane);
     }
-    if (!xsimd::all(numbers)) return first_nan(x + begin, x + end);
+    if (!xsimd::all(numbers)) return n;
     const Scalar here = lane_max(m);
     if (!(here > largest)) continue;
     largest = here;
-    std::size_t i = begin;
-    while (!xsimd::any(some(i) == Lane(here))) i += kLane;
-    best = static_cast<std::size_t>(std::find(x + i, x + n, smallest ? -here : here) - x);
+    at = xsimd::select(m == Lane(here), -at, Lane(kLowest));
+    best = begin + static_cast<std::size_t>(-lane_max(at));
   }
   return best;
 }
 
-/// The place of the first largest of n > 0 numbers; n if one of them is NaN.
-inline std::size_t row_argmax(const NoisyRow& row) {
-  if (row.n <= kLane) {
-    const std::size_t at = lane_argmax(row(0));
-    return at == kLane ? row.n : at;
-  }
-  std::size_t best = 0;
-  Scalar largest = kLowest;
-  for (std::size_t i = 0; i < row.n; i += kLane) {
-    const Lane v = row(i);
-    const std::size_t at = lane_argmax(v);
-    if (at == kLane) return row.n;
-    const Scalar m = lane_max(v);
-    if (i == 0 || m > largest) {
-      best = i + at;
-      largest = m;
-    }
-  }
-  return best;
-}
-inline std::size_t row_argmax(const Scalar* x, std::size_t n) {
-  return row_argmax({x, nullptr, n});
+/// The place of the first largest of n > 0 numbers, or smallest; of the first NaN if there is one.
+template <bool smallest>
+std::size_t row_extreme(const Scalar* x, std::size_t n) {
+  const std::size_t at = row_argmax(n, [=](std::size_t i) {
+    const Lane v = n - i < kLane ? load_some(x + i, n - i, smallest ? -kLowest : kLowest)
+                                 : Lane::load_unaligned(x + i);
+    return smallest ? -v : v;
+  });
+  if (at < n) return at;
+  return static_cast<std::size_t>(std::find_if(x, x + n, [](Scalar v) { return std::isnan(v); }) -
+                                  x);
 }
 
 /// The place of the 1 in a row of n numbers; n if the rest is not all 0.
@@ -204,7 +187,9 @@ Tensor map_rows(const Shape& shape, F f) {
   const std::size_t n = shape[shape.size() - 1];
   if (n == 0) return y;
   parallel_for(y.size() / n, rows_of_grain(n), [&](std::size_t begin, std::size_t end) {
-    for (std::size_t r = begin; r < end; ++r) f(r, y.data() + r * n);
+    const F row = f;  // of which nobody else has a pointer, so that it stays in registers
+    Scalar* to = y.data() + begin * n;
+    for (std::size_t r = begin; r < end; ++r, to += n) row(r, to);
   });
   return y;
 }

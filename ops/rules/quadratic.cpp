@@ -77,7 +77,7 @@ namespace {
 // that of a network of resistors: elimination needs no pivots, and all sums in it are of one sign.
 void potentials_row(const Scalar* p, const Scalar* c, std::size_t n, Scalar* x,
                     std::vector<double>& a) {
-  const std::size_t ground = row_argmax(p, n);
+  const std::size_t ground = row_extreme<false>(p, n);
   std::vector<double> y(n);
   a.assign(n * n, 0);
   for (std::size_t i = 0; i < n; ++i) {
