@@ -131,7 +131,7 @@ template <class R>
       numbers = numbers & (v == v);
       at = xsimd::select(v > m, place, at);
       m = xsimd::max(m, v);
-      place += Lane(kLane);
+      place += Lane(static_cast<Scalar>(kLane));
     }
     if (!xsimd::all(numbers)) return n;
     const Scalar here = lane_max(m);
@@ -218,18 +218,25 @@ struct TensorRows {
   NoisyRow noisy(std::size_t r) const { return {x + r * n, noise ? noise + r * n : nullptr, n}; }
 };
 
+/// The sum of a row's numbers from begin on up to end, where the row ends or a lane begins.
+template <class R>
+[[gnu::always_inline]] inline Scalar sum_lanes(std::size_t begin, std::size_t end, R row) {
+  Lane s(0);
+  std::size_t i = begin;
+  for (; i + kLane <= end; i += kLane) s += row(i);
+  if (i < end) s += row(i);
+  return lane_sum(s);
+}
+
 /// The sum of a row of n numbers.
 template <class R>
 [[gnu::always_inline]] inline Scalar sum_lanes(std::size_t n, R row) {
   if (n <= kLane) return lane_sum(row(0));
   constexpr std::size_t block = 64 * kLane;  // in floats a longer sum would stop growing
+  if (n <= block) return sum_lanes(0, n, row);
   double total = 0;
-  for (std::size_t i = 0; i < n;) {
-    Lane s(0);
-    for (const std::size_t end = i + block; i + kLane <= n && i < end; i += kLane) s += row(i);
-    if (i < n && n < i + kLane) s += row(i), i = n;
-    total += static_cast<double>(lane_sum(s));
-  }
+  for (std::size_t i = 0; i < n; i += block)
+    total += static_cast<double>(sum_lanes(i, std::min(n, i + block), row));
   return static_cast<Scalar>(total);
 }
 
