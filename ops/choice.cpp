@@ -18,9 +18,10 @@ inline namespace ARGTAPE_ABI {
 namespace {
 
 // Says what is wrong with a row that has no largest element, or no softmax.
-[[noreturn]] void refuse_row(const std::string& op, const Scalar* x, std::size_t k, std::size_t r) {
-  const bool nan = std::any_of(x, x + k, [](Scalar v) { return std::isnan(v); });
-  const bool none = std::all_of(x, x + k, [](Scalar v) { return v == kLowest; });
+[[noreturn]] void refuse_row(const std::string& op, const InMemory& row, std::size_t r) {
+  const Scalar* end = row.x + row.n;
+  const bool nan = std::any_of(row.x, end, [](Scalar v) { return std::isnan(v); });
+  const bool none = std::all_of(row.x, end, [](Scalar v) { return v == kLowest; });
   throw std::invalid_argument(op + ": logits " +
                               (nan    ? "have NaN"
                                : none ? "are all -inf"
@@ -34,32 +35,28 @@ namespace {
 Tensor chosen(const std::string& op, const Tensor& logits, Var noise, Scalar tau) {
   const TensorRows rows(logits, noise.tape ? &noise.value() : nullptr);
   if (tau > 0)
-    return map_softmax_rows(logits.shape(), rows, tau,
-                            [=, &op](std::size_t r, Scalar* to, auto e, Scalar sum) {
-                              if (!(sum > 0)) refuse_row(op, rows[r].x, rows.n, r);
-                              const Lane over(1 / sum);
-                              store_lanes(rows.n, to, [&](std::size_t i) { return e(i) * over; });
-                            });
-  return map_rows(logits.shape(), [=, &op](std::size_t r, Scalar* to) {
-    const NoisyRow row = rows.noisy(r);
+    return map_softmax_rows(logits.shape(), rows, tau, [=, &op](ResultRow y, auto e, Scalar sum) {
+      if (!(sum > 0)) refuse_row(op, rows[y.r], y.r);
+      const Lane over(1 / sum);
+      y = [&](std::size_t i) { return e(i) * over; };
+    });
+  return map_each_row(logits.shape(), [=, &op](ResultRow y) {
+    const NoisyRow row = rows.noisy(y.r);
     const std::size_t best = row_argmax(row.n, row);
-    if (best == row.n || (row.noise && row.x[best] == kLowest)) refuse_row(op, row.x, row.n, r);
-    store_lanes(row.n, to, [](std::size_t) { return Lane(0); });
-    to[best] = 1;
+    if (best == row.n || (row.noise && row.x[best] == kLowest)) refuse_row(op, rows[y.r], y.r);
+    y = InLane{Lane(0)};
+    y.to[best] = 1;
   });
 }
 
 // weight (D - p), one weight for each row: the gradient of weight log p(D), p = softmax(logits).
 Var weighted_score(Var logits, Var hard, Var weight) {
-  const TensorRows l(logits.value()), ds(hard.value());
-  const Scalar* weights = weight.value().data();
-  Tensor y = map_softmax_rows(
-      logits.shape(), l, 1,
-      [weights, n = l.n](std::size_t r, Scalar* to, auto e, Scalar sum, auto d) {
-        const Lane w(weights[r]), over(1 / sum);
-        store_lanes(n, to, [&](std::size_t i) { return w * (d(i) - over * e(i)); });
-      },
-      ds);
+  const auto row = [w = weight.value().data()](ResultRow y, auto e, Scalar sum, auto d) {
+    const Lane weight(w[y.r]), over(1 / sum);
+    y = [&](std::size_t i) { return weight * (d(i) - over * e(i)); };
+  };
+  Tensor y = map_softmax_rows(logits.shape(), TensorRows(logits.value()), 1, row,
+                              TensorRows(hard.value()));
   const std::vector<Var> inputs = {logits, hard, weight};
   return logits.tape->record("weighted_score", inputs, std::move(y), [](BackwardContext& ctx) {
     const Var logits = ctx.in(0), d = ctx.in(1), weight = ctx.in(2), u = ctx.gradient();

@@ -28,12 +28,11 @@ Var jacobian_slope(Var p, Var g, Var u) {
 
 Var softmax(Var x, int axis) {
   return along_axis("softmax", x, axis, [](Var x) {
-    const TensorRows rows(x.value());
-    Tensor y = map_softmax_rows(x.shape(), rows, 1,
-                                [n = rows.n](std::size_t, Scalar* to, auto e, Scalar sum) {
-                                  const Lane over(1 / sum);
-                                  store_lanes(n, to, [&](std::size_t i) { return e(i) * over; });
-                                });
+    const auto over_sum = [](ResultRow y, auto e, Scalar sum) {
+      const Lane over(1 / sum);
+      y = [&](std::size_t i) { return e(i) * over; };
+    };
+    Tensor y = map_softmax_rows(x.shape(), TensorRows(x.value()), 1, over_sum);
     return x.tape->record("softmax", {x}, std::move(y), [](BackwardContext& ctx) {
       ctx.give(0, softmax_jacobian(ctx.out(), ctx.gradient()));
     });
@@ -42,13 +41,10 @@ Var softmax(Var x, int axis) {
 
 Var softmax_jacobian(Var p, Var g, double scale) {
   require_rows_alike("softmax_jacobian", "p", p, g);
-  const TensorRows from(p.value()), slope(g.value());
-  Tensor y = map_rows_of(
-      p.shape(),
-      [n = from.n, s = static_cast<Scalar>(scale)](std::size_t, Scalar* to, auto p, auto g) {
-        jacobian_row(n, p, 1, g, s, to);
-      },
-      from, slope);
+  const auto row = [s = static_cast<Scalar>(scale)](ResultRow y, auto p, auto g) {
+    jacobian_row(y, p, 1, g, s);
+  };
+  Tensor y = map_rows(p.shape(), row, TensorRows(p.value()), TensorRows(g.value()));
   return p.tape->record("softmax_jacobian", {p, g}, std::move(y), [scale](BackwardContext& ctx) {
     const Var p = ctx.in(0), g = ctx.in(1), u = ctx.gradient();
     const Var scaled = scale == 1 ? u : scale * u;
@@ -61,14 +57,12 @@ Var relaxed_jacobian(Var x, Var g, double tau, Var noise) {
   const bool noisy = noise.tape != nullptr;
   require_rows_alike("relaxed_jacobian", "x", x, g);
   if (noisy) require_rows_alike("relaxed_jacobian", "noise", noise, g);
-  const TensorRows from(x.value(), noisy ? &noise.value() : nullptr), slope(g.value());
   const auto t = static_cast<Scalar>(tau);
-  Tensor y = map_softmax_rows(
-      x.shape(), from, t,
-      [n = from.n, t](std::size_t, Scalar* to, auto e, Scalar sum, auto g) {
-        jacobian_row(n, e, sum, g, 1 / t, to);
-      },
-      slope);
+  const auto row = [t](ResultRow y, auto e, Scalar sum, auto g) {
+    jacobian_row(y, e, sum, g, 1 / t);
+  };
+  Tensor y = map_softmax_rows(x.shape(), TensorRows(x.value(), noisy ? &noise.value() : nullptr), t,
+                              row, TensorRows(g.value()));
   std::vector<Var> inputs = {x, g};
   if (noisy) inputs.push_back(noise);
   return x.tape->record(
@@ -87,10 +81,10 @@ Var relaxed_jacobian(Var x, Var g, double tau, Var noise) {
 Var log_softmax(Var x, int axis) {
   return along_axis("log_softmax", x, axis, [](Var x) {
     const TensorRows rows(x.value());
-    Tensor y = map_rows(x.shape(), [=](std::size_t r, Scalar* to) {
-      const InMemory row = rows[r];
-      const Lane total(logsumexp_row(row.x, row.n));
-      store_lanes(row.n, to, [&](std::size_t i) { return row(i) - total; });
+    Tensor y = map_each_row(x.shape(), [=](ResultRow y) {
+      const InMemory x = rows[y.r];
+      const Lane total(logsumexp_row(x.x, x.n));
+      y = [&](std::size_t i) { return x(i) - total; };
     });
     return x.tape->record("log_softmax", {x}, std::move(y), [](BackwardContext& ctx) {
       ctx.give(0, log_softmax_vjp(ctx.out(), ctx.gradient()));
@@ -100,14 +94,11 @@ Var log_softmax(Var x, int axis) {
 
 Var log_softmax_vjp(Var y, Var g) {
   require_rows_alike("log_softmax_vjp", "y", y, g);
-  const TensorRows from(y.value()), slope(g.value());
-  Tensor x = map_rows_of(
-      y.shape(),
-      [n = from.n](std::size_t, Scalar* to, auto y, auto g) {
-        const Lane total(sum_lanes(n, g));
-        store_lanes(n, to, [&](std::size_t i) { return g(i) - lane_exp(y(i)) * total; });
-      },
-      from, slope);
+  const auto row = [](ResultRow x, auto y, auto g) {
+    const Lane total(sum_lanes(x.n, g));
+    x = [&](std::size_t i) { return g(i) - lane_exp(y(i)) * total; };
+  };
+  Tensor x = map_rows(y.shape(), row, TensorRows(y.value()), TensorRows(g.value()));
   return y.tape->record("log_softmax_vjp", {y, g}, std::move(x), [](BackwardContext& ctx) {
     const Var p = exp(ctx.in(0)), g = ctx.in(1), u = ctx.gradient();
     if (ctx.wants(0)) ctx.give(0, -u * p * sum(g, {-1}, true));

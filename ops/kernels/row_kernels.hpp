@@ -29,14 +29,6 @@ inline Lane first_of(Lane x, std::size_t n) {
                        Lane(0));
 }
 
-inline Scalar row_max(const Scalar* x, std::size_t n) {
-  Lane m(kLowest);
-  std::size_t i = 0;
-  for (; i + kLane <= n; i += kLane) m = xsimd::max(m, Lane::load_unaligned(x + i));
-  if (i < n) m = xsimd::max(m, load_some(x + i, n - i, kLowest));
-  return lane_max(m);
-}
-
 /// Sum of f(in[i]...) over i < n.
 template <class F, class... P>
 Scalar row_sum(std::size_t n, F f, const P*... in) {
@@ -94,8 +86,24 @@ inline std::size_t lane_argmax(Lane x) {
 #endif
 }
 
-/// A row as it is read, lane by lane: the numbers from i on, and past its end -inf. `noise`, if not
-/// null, is added.
+// Below a row is a function: row(i) are its numbers from i on, where a lane begins, and past its
+// end 0, or -inf for one that has a largest number or a softmax.
+
+/// A row that fits in a lane, read once.
+struct InLane {
+  Lane x;
+  Lane operator()(std::size_t) const { return x; }
+};
+
+struct InMemory {
+  const Scalar* x;
+  std::size_t n;
+  Lane operator()(std::size_t i) const {
+    return i + kLane <= n ? Lane::load_unaligned(x + i) : load_some(x + i, n - i);
+  }
+};
+
+/// Past its end -inf. `noise`, if not null, is added.
 struct NoisyRow {
   const Scalar *x, *noise;
   std::size_t n;
@@ -109,8 +117,45 @@ struct NoisyRow {
   }
 };
 
-/// The place of the first largest of n > 0 numbers, n if one of them is NaN. The row is read as
-/// NoisyRow is.
+/// The largest of a row of n numbers.
+template <class R>
+[[gnu::always_inline]] inline Scalar max_lanes(std::size_t n, R row) {
+  Lane m(kLowest);
+  for (std::size_t i = 0; i < n; i += kLane) m = xsimd::max(m, row(i));
+  return lane_max(m);
+}
+
+/// The sum of a row's numbers from begin on up to end, where the row ends or a lane begins.
+template <class R>
+[[gnu::always_inline]] inline Scalar sum_lanes(std::size_t begin, std::size_t end, R row) {
+  Lane s(0);
+  std::size_t i = begin;
+  for (; i + kLane <= end; i += kLane) s += row(i);
+  if (i < end) s += row(i);
+  return lane_sum(s);
+}
+
+/// The sum of a row of n numbers.
+template <class R>
+[[gnu::always_inline]] inline Scalar sum_lanes(std::size_t n, R row) {
+  if (n <= kLane) return lane_sum(row(0));
+  constexpr std::size_t block = 64 * kLane;  // in floats a longer sum would stop growing
+  if (n <= block) return sum_lanes(0, n, row);
+  double total = 0;
+  for (std::size_t i = 0; i < n; i += block)
+    total += static_cast<double>(sum_lanes(i, std::min(n, i + block), row));
+  return static_cast<Scalar>(total);
+}
+
+/// to = row, which may be made of what stands there.
+template <class R>
+[[gnu::always_inline]] inline void store_lanes(std::size_t n, Scalar* to, R row) {
+  std::size_t i = 0;
+  for (; i + kLane <= n; i += kLane) row(i).store_unaligned(to + i);
+  if (i < n) store_some(row(i), to + i, n - i);
+}
+
+/// The place of the first largest of n > 0 numbers, n if one of them is NaN.
 template <class R>
 [[gnu::always_inline]] inline std::size_t row_argmax(std::size_t n, R row) {
   if (n <= kLane) {
@@ -156,57 +201,27 @@ std::size_t row_extreme(const Scalar* x, std::size_t n) {
                                   x);
 }
 
-/// The place of the 1 in a row of n numbers; n if the rest is not all 0.
+/// The place of the 1 in a row of n > 0 numbers; n if the rest is not all 0.
 inline std::size_t one_hot_place(const Scalar* x, std::size_t n) {
-  std::size_t place = n, ones = 0;
-#if defined(__AVX512F__)
-  for (std::size_t i = 0; i < n; i += kLane) {
-    const std::size_t left = n - i;
-    const Lane v = left < kLane ? load_some(x + i, left) : Lane::load_unaligned(x + i);
-    const unsigned one = lanes::equal(v, Lane(1)), all = (1u << kLane) - 1;
-    if ((one | lanes::equal(v, Lane(0))) != all) return n;
-    if (one == 0) continue;
-    ones += static_cast<std::size_t>(__builtin_popcount(one));
-    place = i + static_cast<std::size_t>(__builtin_ctz(one));
-  }
-#else
-  for (std::size_t i = 0; i < n; ++i) {
-    if (x[i] == 0) continue;
-    if (x[i] != 1) return n;
-    ++ones;
-    place = i;
-  }
-#endif
-  return ones == 1 ? place : n;
-}
-
-/// A tensor of `shape` from f(r, where row r goes), for each row along its last axis.
-template <class F>
-Tensor map_rows(const Shape& shape, F f) {
-  Tensor y = uninitialised(shape);
-  const std::size_t n = shape[shape.size() - 1];
-  if (n == 0) return y;
-  parallel_for(y.size() / n, rows_of_grain(n), [&](std::size_t begin, std::size_t end) {
-    const F row = f;  // of which nobody else has a pointer, so that it stays in registers
-    Scalar* to = y.data() + begin * n;
-    for (std::size_t r = begin; r < end; ++r, to += n) row(r, to);
+  const std::size_t at = row_argmax(n, NoisyRow{x, nullptr, n});
+  const Scalar not_zero = sum_lanes(n, [row = InMemory{x, n}](std::size_t i) {
+    return xsimd::select(row(i) == Lane(0), Lane(0), Lane(1));
   });
-  return y;
+  return at < n && x[at] == 1 && not_zero == 1 ? at : n;
 }
 
-// Below a row is a function: row(i) are its numbers from i on, and past its end 0. One that fits in
-// a lane is read once.
-struct InLane {
-  Lane x;
-  Lane operator()(std::size_t) const { return x; }
-};
-struct InMemory {
-  const Scalar* x;
-  std::size_t n;
-  Lane operator()(std::size_t i) const {
-    return i + kLane <= n ? Lane::load_unaligned(x + i) : load_some(x + i, n - i);
-  }
-};
+/// log sum exp(x) for one row, without overflow.
+template <class R>
+[[gnu::always_inline]] inline Scalar logsumexp_row(std::size_t n, R row) {
+  // Against inf - inf; without a shift the sum comes out as 0 or infinite, as it should.
+  const Scalar largest = max_lanes(n, row), shift = std::isinf(largest) ? 0 : largest;
+  return shift +
+         std::log(sum_lanes(n, [&](std::size_t i) { return lane_exp(row(i) - Lane(shift)); }));
+}
+inline Scalar logsumexp_row(const Scalar* x, std::size_t n) {
+  const NoisyRow row{x, nullptr, n};
+  return n <= kLane ? logsumexp_row(n, InLane{row(0)}) : logsumexp_row(n, row);
+}
 
 /// The rows of a tensor along its last axis; `noise`, if not null, has the same shape.
 struct TensorRows {
@@ -218,100 +233,77 @@ struct TensorRows {
   NoisyRow noisy(std::size_t r) const { return {x + r * n, noise ? noise + r * n : nullptr, n}; }
 };
 
-/// The sum of a row's numbers from begin on up to end, where the row ends or a lane begins.
-template <class R>
-[[gnu::always_inline]] inline Scalar sum_lanes(std::size_t begin, std::size_t end, R row) {
-  Lane s(0);
-  std::size_t i = begin;
-  for (; i + kLane <= end; i += kLane) s += row(i);
-  if (i < end) s += row(i);
-  return lane_sum(s);
-}
+/// Row r of a result.
+struct ResultRow {
+  std::size_t r, n;
+  Scalar* to;
+  template <class R>
+  [[gnu::always_inline]] void operator=(R row) const {
+    store_lanes(n, to, row);
+  }
+};
 
-/// The sum of a row of n numbers.
-template <class R>
-[[gnu::always_inline]] inline Scalar sum_lanes(std::size_t n, R row) {
-  if (n <= kLane) return lane_sum(row(0));
-  constexpr std::size_t block = 64 * kLane;  // in floats a longer sum would stop growing
-  if (n <= block) return sum_lanes(0, n, row);
-  double total = 0;
-  for (std::size_t i = 0; i < n; i += block)
-    total += static_cast<double>(sum_lanes(i, std::min(n, i + block), row));
-  return static_cast<Scalar>(total);
+/// A tensor of `shape` from f(ResultRow, the same rows of `from`...), for each row along its last
+/// axis.
+template <class F>
+Tensor map_each_row(const Shape& shape, F f) {
+  Tensor y = uninitialised(shape);
+  const std::size_t n = shape[shape.size() - 1];
+  if (n == 0) return y;
+  parallel_for(y.size() / n, rows_of_grain(n), [&](std::size_t begin, std::size_t end) {
+    const F row = f;  // of which nobody else has a pointer, so that it stays in registers
+    Scalar* to = y.data() + begin * n;
+    for (std::size_t r = begin; r < end; ++r, to += n) row(ResultRow{r, n, to});
+  });
+  return y;
 }
-
-/// to = row, which may be made of what stands there.
-template <class R>
-[[gnu::always_inline]] inline void store_lanes(std::size_t n, Scalar* to, R row) {
-  std::size_t i = 0;
-  for (; i + kLane <= n; i += kLane) row(i).store_unaligned(to + i);
-  if (i < n) store_some(row(i), to + i, n - i);
-}
-
-/// map_rows() of f(r, where row r goes, the rows r of `from`...).
 template <class F, class... From>
-Tensor map_rows_of(const Shape& shape, F f, const From&... from) {
+Tensor map_rows(const Shape& shape, F f, const From&... from) {
   if (shape[shape.size() - 1] <= kLane)
-    return map_rows(shape, [=](std::size_t r, Scalar* to) { f(r, to, InLane{from[r](0)}...); });
-  return map_rows(shape, [=](std::size_t r, Scalar* to) { f(r, to, from[r]...); });
+    return map_each_row(shape, [=](ResultRow y) { f(y, InLane{from[y.r](0)}...); });
+  return map_each_row(shape, [=](ResultRow y) { f(y, from[y.r]...); });
 }
 
-/// So many lanes of a row at most are kept outside of memory.
-constexpr std::size_t kShortRow = 32;
-
-/// The same for a softmax: f(r, where row r goes, e, its sum, the rows r of `from`...), where the
-/// row e = e^{(x + noise - max) / tau} may stand where row r goes. The sum is NaN for numbers that
-/// have no softmax: among them NaN or +inf, or nothing but -inf.
+/// The same for a softmax: f(ResultRow, e, sum of e, the same rows of `from`...) with
+/// e = e^{(x + noise - max) / tau}, which may stand where the result goes. The sum is NaN for
+/// numbers that have no softmax: among them NaN or +inf, or nothing but -inf.
 template <class F, class... From>
 Tensor map_softmax_rows(const Shape& shape, const TensorRows& x, Scalar tau, F f,
                         const From&... from) {
+  constexpr std::size_t short_row = 32 * kLane;  // so much of a row is kept outside of memory
   const Lane slope(1 / tau);
   if (x.n <= kLane)
-    return map_rows(shape, [=](std::size_t r, Scalar* to) {
-      const Lane v = x.noisy(r)(0), e = lane_exp((v - Lane(lane_max(v))) * slope);
-      f(r, to, InLane{e}, lane_sum(e), InLane{from[r](0)}...);
+    return map_each_row(shape, [=](ResultRow y) {
+      const Lane v = x.noisy(y.r)(0), e = lane_exp((v - Lane(lane_max(v))) * slope);
+      f(y, InLane{e}, lane_sum(e), InLane{from[y.r](0)}...);
     });
-  return map_rows(shape, [=](std::size_t r, Scalar* to) {
-    const NoisyRow row = x.noisy(r);
-    Lane m(kLowest), total(0), e[kShortRow];
-    if (x.n > kShortRow * kLane) {
-      for (std::size_t i = 0; i < x.n; i += kLane) m = xsimd::max(m, row(i));
+  if (x.n <= short_row)
+    return map_each_row(shape, [=](ResultRow y) {
+      const NoisyRow row = x.noisy(y.r);
+      Lane e[short_row / kLane], m(kLowest), total(0);
+      for (std::size_t i = 0; i < y.n; i += kLane) m = xsimd::max(m, e[i / kLane] = row(i));
       m = Lane(lane_max(m));
-      store_lanes(x.n, to, [&](std::size_t i) { return lane_exp((row(i) - m) * slope); });
-      const InMemory e{to, x.n};
-      return f(r, to, e, sum_lanes(x.n, e), from[r]...);
-    }
-    for (std::size_t i = 0; i < x.n; i += kLane) m = xsimd::max(m, e[i / kLane] = row(i));
-    m = Lane(lane_max(m));
-    for (std::size_t i = 0; i < x.n; i += kLane)
-      total += e[i / kLane] = lane_exp((e[i / kLane] - m) * slope);
-    f(
-        r, to, [&](std::size_t i) { return e[i / kLane]; }, lane_sum(total), from[r]...);
+      for (std::size_t i = 0; i < y.n; i += kLane)
+        total += e[i / kLane] = lane_exp((e[i / kLane] - m) * slope);
+      f(
+          y, [&](std::size_t i) { return e[i / kLane]; }, lane_sum(total), from[y.r]...);
+    });
+  return map_each_row(shape, [=](ResultRow y) {
+    const NoisyRow row = x.noisy(y.r);
+    const Lane m(max_lanes(y.n, row));
+    y = [&](std::size_t i) { return lane_exp((row(i) - m) * slope); };
+    const InMemory e{y.to, y.n};
+    f(y, e, sum_lanes(y.n, e), from[y.r]...);
   });
 }
 
-/// to = scale J(p) g = scale p * (g - <p, g>) for a row p = e / sum.
+/// y = scale J(p) g = scale p * (g - <p, g>) for a row p = e / sum.
 template <class E, class G>
-[[gnu::always_inline]] inline void jacobian_row(std::size_t n, E e, Scalar sum, G g, Scalar scale,
-                                                Scalar* to) {
+[[gnu::always_inline]] inline void jacobian_row(ResultRow y, E e, Scalar sum, G g, Scalar scale) {
   const Scalar over = 1 / sum;
-  const Lane mean(over * sum_lanes(n, [&](std::size_t i) { return e(i) * g(i); })), s(scale * over);
-  store_lanes(n, to, [&](std::size_t i) { return s * e(i) * (g(i) - mean); });
-}
-
-/// log sum exp(x) for one row, without overflow.
-inline Scalar logsumexp_row(const Scalar* x, std::size_t n) {
-  // Against inf - inf; without a shift the sum comes out as 0 or infinite, as it should.
-  const auto shift_of = [](Scalar largest) { return std::isinf(largest) ? 0 : largest; };
-  if (n <= kLane) {
-    const Lane v = load_some(x, n, kLowest);
-    const Scalar shift = shift_of(lane_max(v));
-    return shift + std::log(lane_sum(lane_exp(v - Lane(shift))));
-  }
-  const Scalar shift = shift_of(row_max(x, n));
-  const Lane m(shift);
-  return shift + std::log(static_cast<Scalar>(long_row_sum(
-                     n, [=](Lane v) { return lane_exp(v - m); }, x)));
+  const Lane mean(over * sum_lanes(y.n, [&](std::size_t i) { return e(i) * g(i); })),
+      s(scale * over);
+  y = [&](std::size_t i) { return s * e(i) * (g(i) - mean); };
 }
 
 }  // namespace ARGTAPE_ABI

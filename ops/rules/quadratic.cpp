@@ -16,20 +16,18 @@ namespace {
 
 // (a J(p) + b (D - p)(D - p)^T) g: the covariance of a draw and the draw's own share in it, mixed.
 Var covariance(Var logits, Var hard, Var g, double a, double b) {
-  const TensorRows l(logits.value()), ds(hard.value()), slopes(g.value());
   const Lane of_all(static_cast<Scalar>(a)), of_draw(static_cast<Scalar>(b));
-  Tensor y = map_softmax_rows(
-      logits.shape(), l, 1,
-      [=, n = l.n](std::size_t, Scalar* to, auto e, Scalar sum, auto d, auto g) {
-        const Scalar over = 1 / sum;
-        const Lane mean(over * sum_lanes(n, [&](std::size_t i) { return e(i) * g(i); })),
-            chosen(sum_lanes(n, [&](std::size_t i) { return d(i) * g(i); })), o(over);
-        store_lanes(n, to, [&](std::size_t i) {
-          const Lane p = o * e(i);
-          return of_all * p * (g(i) - mean) + of_draw * (d(i) - p) * (chosen - mean);
-        });
-      },
-      ds, slopes);
+  const auto row = [=](ResultRow y, auto e, Scalar sum, auto d, auto g) {
+    const Scalar over = 1 / sum;
+    const Lane mean(over * sum_lanes(y.n, [&](std::size_t i) { return e(i) * g(i); })),
+        chosen(sum_lanes(y.n, [&](std::size_t i) { return d(i) * g(i); })), o(over);
+    y = [&](std::size_t i) {
+      const Lane p = o * e(i);
+      return of_all * p * (g(i) - mean) + of_draw * (d(i) - p) * (chosen - mean);
+    };
+  };
+  Tensor y = map_softmax_rows(logits.shape(), TensorRows(logits.value()), 1, row,
+                              TensorRows(hard.value()), TensorRows(g.value()));
   return g.tape->record("covariance", {logits, hard, g}, std::move(y), [=](BackwardContext& ctx) {
     const Var logits = ctx.in(0), d = ctx.in(1), g = ctx.in(2), u = ctx.gradient();
     if (ctx.wants(2)) ctx.give(2, covariance(logits, d, u, a, b));  // it is symmetric
