@@ -7,9 +7,7 @@
 #include "models/control_variate.hpp"
 #include "models/nvil.hpp"
 #include "ops/methods/antithetic.hpp"
-#include "ops/methods/exact.hpp"
-#include "ops/methods/multi_sample.hpp"
-#include "ops/methods/muprop.hpp"
+#include "ops/methods/score.hpp"
 #include "ops/methods/without_replacement.hpp"
 #include "ops/rules/names.hpp"
 

@@ -77,29 +77,32 @@ Var choose(const char* verb, Var logits, const Rule& rule, Var noise) {
   return decided(std::move(op), rule, kChoice, logits, noise, std::move(value));
 }
 
-// Throws, in the name of `verb`, unless there is something to choose from along the axis.
-void require_categories(const char* verb, const Shape& shape, int axis) {
+// f(x) along an axis, for an f that works along the last one. Throws std::invalid_argument unless
+// there is something to choose from.
+template <class F>
+Var along_categories(const char* verb, Var x, int axis, F f) {
+  const Shape& shape = x.shape();
   const std::size_t a = axis_of(verb, axis, shape);
   if (shape[a] == 0)
     throw std::invalid_argument(std::string(verb) + ": logits are " + str(shape) +
                                 "; need at least one category on axis " + std::to_string(a));
+  return along_axis(verb, x, axis, f);
 }
 
 }  // namespace
 
 Var argmax(Var logits, const Rule& rule, int axis) {
-  require_categories("argmax", logits.shape(), axis);
-  return along_axis("argmax", logits, axis, [&](Var l) { return choose("argmax", l, rule, {}); });
+  return along_categories("argmax", logits, axis,
+                          [&](Var l) { return choose("argmax", l, rule, {}); });
 }
 
 Var argmin(Var costs, const Rule& rule, int axis) {
-  require_categories("argmin", costs.shape(), axis);
-  return along_axis("argmin", costs, axis, [&](Var c) { return choose("argmin", -c, rule, {}); });
+  return along_categories("argmin", costs, axis,
+                          [&](Var c) { return choose("argmin", -c, rule, {}); });
 }
 
 Var sample(Var logits, const Rule& rule, Rng& rng, int axis) {
-  require_categories("sample", logits.shape(), axis);
-  return along_axis("sample", logits, axis, [&](Var l) {
+  return along_categories("sample", logits, axis, [&](Var l) {
     return choose("sample", l, rule, l.tape->constant(rng.gumbel(l.shape()), "gumbel noise"));
   });
 }
@@ -109,11 +112,10 @@ Var sample(Var logits, const Rule& rule, Var noise, int axis) {
   if (noise.shape() != logits.shape())
     throw std::invalid_argument("sample: logits are " + str(logits.shape()) + ", noise is " +
                                 str(noise.shape()) + "; need the same shape");
-  require_categories("sample", logits.shape(), axis);
-  const Axes order = axis_last(axis_of("sample", axis, logits.shape()), logits.shape().size());
-  if (!order.empty()) noise = transpose(noise, order);
-  return along_axis("sample", logits, axis,
-                    [&](Var l) { return choose("sample", l, rule, noise); });
+  return along_categories("sample", logits, axis, [&](Var l) {
+    const Axes order = axis_last(axis_of("sample", axis, noise.shape()), noise.shape().size());
+    return choose("sample", l, rule, order.empty() ? noise : transpose(noise, order));
+  });
 }
 
 std::vector<std::size_t> indices_of(Var choice) {

@@ -71,8 +71,9 @@ Var relaxed_jacobian(Var x, Var g, double tau, Var noise) {
                   u = ctx.gradient();
         if (ctx.wants(1)) ctx.give(1, relaxed_jacobian(x, u, tau, noise));
         if (!ctx.wants(0) && !(noisy && ctx.wants(2))) return;
-        const Var p = softmax((noisy ? x + noise : x) / tau),
-                  to_x = softmax_jacobian(p, jacobian_slope(p, g, u), 1 / tau) / tau;
+        const Var warm = noisy ? x + noise : x, p = softmax(tau == 1 ? warm : warm / tau),
+                  h = jacobian_slope(p, g, tau == 1 ? u : u / tau),
+                  to_x = softmax_jacobian(p, h, 1 / tau);
         ctx.give(0, to_x);
         if (noisy) ctx.give(2, to_x);
       });

@@ -117,11 +117,11 @@ struct NoisyRow {
   }
 };
 
-/// The largest of a row of n numbers.
+/// The largest of a row of n > 0 numbers.
 template <class R>
 [[gnu::always_inline]] inline Scalar max_lanes(std::size_t n, R row) {
-  Lane m(kLowest);
-  for (std::size_t i = 0; i < n; i += kLane) m = xsimd::max(m, row(i));
+  Lane m = row(0);
+  for (std::size_t i = kLane; i < n; i += kLane) m = xsimd::max(m, row(i));
   return lane_max(m);
 }
 

@@ -1,4 +1,4 @@
-#include "ops/methods/multi_sample.hpp"
+#include "ops/methods/score.hpp"
 
 #include <cmath>
 #include <stdexcept>
@@ -32,6 +32,23 @@ Method rloo(std::size_t samples) {
     const Var signal = (cost - all) * (m / (m - 1));
     return with_gradient("rloo", all, logits,
                          mean(score_gradient(signal, z, softmax(logits)), {0}));
+  };
+  return method;
+}
+
+Method muprop() {
+  Method method;
+  method.name = "muprop";
+  method.estimate = [](Var logits, const Cost& f, Rng& rng) {
+    const Var z = drawn_choice(logits, rng), cost = evaluate(f, z), p = softmax(logits);
+    const Slope at_mean = slope_at("muprop", f, p);
+    const Var along = at_mean.gradient * (z - p);
+    Axes own;
+    for (std::size_t a = cost.shape().size(); a < z.shape().size(); ++a)
+      own.push_back(static_cast<int>(a));
+    const Var signal = cost - at_mean.cost - sum(along, own);
+    return with_gradient("muprop", cost, logits,
+                         score_gradient(signal, z, p) + softmax_jacobian(p, at_mean.gradient));
   };
   return method;
 }

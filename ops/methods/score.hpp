@@ -1,5 +1,5 @@
-// Methods that draw several choices, each of which is the others' baseline. The letters in the
-// formulas are those of ops/methods/method.hpp.
+// Methods that multiply the score D - p of a draw with its cost less a baseline: the other draws,
+// or the cost's linear expansion. The letters in the formulas are those of ops/methods/method.hpp.
 #pragma once
 
 #include "method.hpp"
@@ -11,6 +11,11 @@ inline namespace ARGTAPE_ABI {
 /// Welling, 2019). Unbiased. M evaluations. Named as the rule that does the same at the node.
 /// Throws std::invalid_argument for fewer than two samples.
 Method rloo(std::size_t samples = 4);
+
+/// (f(D) - f(p) - <f'(p), D - p>) (D - p) + J(p) f'(p): the cost's linear expansion at the mean as
+/// a control variate (Gu, Levine, Sutskever, Mnih, arXiv 1511.05176). Unbiased. Two evaluations,
+/// one backward pass. The estimate throws NoPath for a black box.
+Method muprop();
 
 /// The bound -log 1/M sum_m e^-f(D_m) in place of the expected cost, f being minus the logarithm of
 /// an importance weight; sum_m (L - L_m) (D_m - p), where L_m is the bound with f(D_m) replaced by
