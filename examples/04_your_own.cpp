@@ -25,7 +25,7 @@ Var swish(Var x) {
 // costs. The library has it too, as zgr().
 Rule own_zgr() {
   return pathwise_rule("zgr", [](const Draw& draw, Var g) {
-    const Var p = softmax(draw.logits), d = draw.hard - p;
+    const Var p = softmax(draw.logits), d = draw.hard() - p;
     return 0.5 * (softmax_jacobian(p, g) + d * sum(d * g, {-1}, true));
   });
 }

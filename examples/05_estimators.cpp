@@ -127,10 +127,8 @@ bool learns(const std::string& name) { return is(name, {"rebar", "relax"}); }
 std::vector<double> temperatures(const std::string& name) {
   if (learns(name)) return {kControlTau};
   if (name == "reinmax") return {1, 2, 5};
-  if (is(name, {"straight-through", "annealed-straight-through", "gumbel-softmax",
-                "st-gumbel-softmax", "gumbel-rao", "gapped-straight-through", "perturbed"}))
-    return kTemperatures;
-  return {};
+  const Method method = method_named(name, linear_decay(1, 2, 1));
+  return method.rule && method.rule->scheduled ? kTemperatures : std::vector<double>{};
 }
 
 bool applies(const std::string& name, const Problem& problem) {

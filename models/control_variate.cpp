@@ -12,6 +12,7 @@
 #include "ops/gumbel_posterior.hpp"
 #include "ops/linalg.hpp"
 #include "ops/reduce.hpp"
+#include "ops/rules/straight_through.hpp"
 #include "ops/shape.hpp"
 #include "ops/softmax.hpp"
 

@@ -17,6 +17,7 @@
 #include "ops/loss.hpp"
 #include "ops/pool.hpp"
 #include "ops/reduce.hpp"
+#include "ops/rules/straight_through.hpp"
 #include "ops/shape.hpp"
 #include "ops/sinkhorn.hpp"
 

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "../ops/matching.hpp"
+#include "../ops/rules/gumbel_sinkhorn.hpp"
 #include "data/data.hpp"
 
 namespace argtape {

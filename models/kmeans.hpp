@@ -17,7 +17,7 @@
 #include <vector>
 
 #include "../engine/tape.hpp"
-#include "../ops/rules/rule.hpp"
+#include "../ops/rules/straight_through.hpp"
 
 namespace argtape {
 inline namespace ARGTAPE_ABI {

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "../ops/methods/method.hpp"
+#include "../ops/temperature.hpp"
 
 namespace argtape {
 inline namespace ARGTAPE_ABI {

@@ -14,6 +14,8 @@
 #include "ops/hungarian.hpp"
 #include "ops/loss.hpp"
 #include "ops/reduce.hpp"
+#include "ops/rules/names.hpp"
+#include "ops/rules/solver.hpp"
 #include "ops/shape.hpp"
 #include "ops/soft_sort.hpp"
 

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "../ops/matching.hpp"
+#include "../ops/rules/gumbel_sinkhorn.hpp"
 #include "training/layers.hpp"
 
 namespace argtape {

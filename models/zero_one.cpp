@@ -11,6 +11,9 @@
 #include "ops/elementwise.hpp"
 #include "ops/loss.hpp"
 #include "ops/reduce.hpp"
+#include "ops/rules/gumbel_softmax.hpp"
+#include "ops/rules/names.hpp"
+#include "ops/rules/straight_through.hpp"
 #include "ops/shape.hpp"
 #include "ops/softmax.hpp"
 

@@ -2,15 +2,15 @@
 
 #include <algorithm>
 #include <cmath>
-#include <memory>
 #include <stdexcept>
 
 #include "engine/sweep.hpp"
-#include "engine/system/parallel.hpp"
 #include "ops/elementwise.hpp"
 #include "ops/kernels/axis.hpp"
 #include "ops/kernels/row_kernels.hpp"
+#include "ops/reduce.hpp"
 #include "ops/rules/decision.hpp"
+#include "ops/rules/straight_through.hpp"
 #include "ops/softmax.hpp"
 
 namespace argtape {
@@ -18,9 +18,10 @@ inline namespace ARGTAPE_ABI {
 namespace {
 
 // Says what is wrong with a row that has no largest element, or no softmax.
-[[noreturn]] void refuse_row(const std::string& op, const Scalar* x, std::size_t k, std::size_t r) {
-  const bool nan = std::any_of(x, x + k, [](Scalar v) { return std::isnan(v); });
-  const bool none = std::all_of(x, x + k, [](Scalar v) { return v == kLowest; });
+[[noreturn]] void refuse_row(const std::string& op, const InMemory& row, std::size_t r) {
+  const Scalar* end = row.x + row.n;
+  const bool nan = std::any_of(row.x, end, [](Scalar v) { return std::isnan(v); });
+  const bool none = std::all_of(row.x, end, [](Scalar v) { return v == kLowest; });
   throw std::invalid_argument(op + ": logits " +
                               (nan    ? "have NaN"
                                : none ? "are all -inf"
@@ -30,80 +31,78 @@ namespace {
 }
 
 // One-hot at the first largest of each row of logits + noise, or for tau > 0 the row's softmax at
-// that temperature. `noise` may be null.
-Tensor chosen(const std::string& op, const Tensor& logits, const Scalar* noise, Scalar tau) {
-  const std::size_t k = logits.shape()[logits.dimension() - 1], rows = logits.size() / k;
-  Tensor y = uninitialised(logits.shape());
-  parallel_for(rows, rows_of_grain(k), [&](std::size_t begin, std::size_t end) {
-    for (std::size_t r = begin; r < end; ++r) {
-      const NoisyRow row{logits.data() + r * k, noise ? noise + r * k : nullptr, k};
-      Scalar* to = y.data() + r * k;
-      if (tau > 0) {
-        if (!(softmax_row(row, to, tau) > 0)) refuse_row(op, row.x, k, r);
-        continue;
-      }
-      const std::size_t best = row_argmax(row);
-      if (best == k || (noise && row.x[best] == kLowest)) refuse_row(op, row.x, k, r);
-      map_lanes(k, to, false, [] { return Lane(0); });
-      to[best] = 1;
-    }
+// that temperature. `noise` may be empty.
+Tensor chosen(const std::string& op, const Tensor& logits, Var noise, Scalar tau) {
+  const TensorRows rows(logits, noise.tape ? &noise.value() : nullptr);
+  if (tau > 0)
+    return map_softmax_rows(logits.shape(), rows, tau, [=, &op](ResultRow y, auto e, Scalar sum) {
+      if (!(sum > 0)) refuse_row(op, rows[y.r], y.r);
+      const Lane over(1 / sum);
+      y = [&](std::size_t i) { return e(i) * over; };
+    });
+  return map_each_row(logits.shape(), [=, &op](ResultRow y) {
+    const NoisyRow row = rows.noisy(y.r);
+    const std::size_t best = row_argmax(row.n, row);
+    if (best == row.n || (row.noise && row.x[best] == kLowest)) refuse_row(op, rows[y.r], y.r);
+    y = InLane{Lane(0)};
+    y.to[best] = 1;
   });
-  return y;
 }
 
-const Decision kChoice = {1, [](Var x) { return argmax(x, zero()); },
-                          [](const Draw& draw) { return draw.hard - softmax(draw.logits); }};
+// weight (D - p), one weight for each row: the gradient of weight log p(D), p = softmax(logits).
+Var weighted_score(Var logits, Var hard, Var weight) {
+  const auto row = [w = weight.value().data()](ResultRow y, auto e, Scalar sum, auto d) {
+    const Lane weight(w[y.r]), over(1 / sum);
+    y = [&](std::size_t i) { return weight * (d(i) - over * e(i)); };
+  };
+  Tensor y = map_softmax_rows(logits.shape(), TensorRows(logits.value()), 1, row,
+                              TensorRows(hard.value()));
+  const std::vector<Var> inputs = {logits, hard, weight};
+  return logits.tape->record("weighted_score", inputs, std::move(y), [](BackwardContext& ctx) {
+    const Var logits = ctx.in(0), d = ctx.in(1), weight = ctx.in(2), u = ctx.gradient();
+    const Var w = beside(weight, logits.shape().size());
+    if (ctx.wants(0)) ctx.give(0, -relaxed_jacobian(logits, w * u));
+    if (ctx.wants(2)) ctx.give(2, sum(u * (d - softmax(logits)), {-1}));
+  });
+}
+
+const Decision kChoice = {
+    1, [](Var x) { return argmax(x, zero()); },
+    [](const Draw& draw, Var weight) { return weighted_score(draw.logits, draw.hard(), weight); }};
 
 // The node itself, along the last axis. `noise` is empty for argmax.
-Var choose(const std::string& verb, Var logits, const Rule& rule, Var noise) {
-  const bool drawn = noise.tape != nullptr;
-  Op op = op_with(verb, rule, AppliesTo::choice, drawn, "sample");
-  Tensor value = chosen(op.name, logits.value(), drawn ? noise.value().data() : nullptr,
-                        static_cast<Scalar>(rule.soft_tau));
-  const auto backward = [kept = std::make_shared<const Rule>(rule)](BackwardContext& ctx) {
-    Tape& tape = *ctx.out().tape;
-    const Var logits = ctx.in(0);
-    if (kept->needs == Needs::gradient) {
-      const Shape& shape = logits.shape();
-      ctx.counts().backwards += logits.value().size() / shape[shape.size() - 1];
-    }
-    if (kept->shortcut && !ctx.recorded()) return kept->shortcut(ctx);
-    const Var noise = ctx.inputs() == 2 ? ctx.in(1) : tape.constant(0.0);
-    const bool soft = kept->soft_tau > 0;
-    const Var d = soft
-                      ? tape.constant(chosen(ctx.op(), logits.value(),
-                                             ctx.inputs() == 2 ? noise.value().data() : nullptr, 0),
-                                      "choice")
-                      : tape.borrow_constant(ctx.out().value(), "choice");
-    ctx.give(0, kept->backward({logits, noise, ctx.out(), d, &kChoice}, ctx));
-  };
-  return drawn ? logits.tape->record(std::move(op), {logits, noise}, std::move(value), backward)
-               : logits.tape->record(std::move(op), {logits}, std::move(value), backward);
+Var choose(const char* verb, Var logits, const Rule& rule, Var noise) {
+  Op op = op_with(verb, rule, AppliesTo::choice, noise.tape, "sample");
+  Tensor value = chosen(op.name, logits.value(), noise, static_cast<Scalar>(rule.soft_tau));
+  return decided(std::move(op), rule, kChoice, logits, noise, std::move(value));
 }
 
-// Throws, in the name of `verb`, unless there is something to choose from along the axis.
-void require_categories(const char* verb, const Shape& shape, int axis) {
+// f(x) along an axis, for an f that works along the last one. Throws std::invalid_argument unless
+// there is something to choose from.
+template <class F>
+Var along_categories(const char* verb, Var x, int axis, F f) {
+  const Shape& shape = x.shape();
   const std::size_t a = axis_of(verb, axis, shape);
   if (shape[a] == 0)
     throw std::invalid_argument(std::string(verb) + ": logits are " + str(shape) +
                                 "; need at least one category on axis " + std::to_string(a));
+  return along_axis(verb, x, axis, f);
 }
 
 }  // namespace
 
 Var argmax(Var logits, const Rule& rule, int axis) {
-  require_categories("argmax", logits.shape(), axis);
-  return along_axis("argmax", logits, axis, [&](Var l) { return choose("argmax", l, rule, {}); });
+  return along_categories("argmax", logits, axis,
+                          [&](Var l) { return choose("argmax", l, rule, {}); });
 }
 
 Var argmin(Var costs, const Rule& rule, int axis) {
-  require_categories("argmin", costs.shape(), axis);
-  return along_axis("argmin", costs, axis, [&](Var c) { return choose("argmin", -c, rule, {}); });
+  return along_categories("argmin", costs, axis,
+                          [&](Var c) { return choose("argmin", -c, rule, {}); });
 }
 
 Var sample(Var logits, const Rule& rule, Rng& rng, int axis) {
-  require_categories("sample", logits.shape(), axis);
-  return along_axis("sample", logits, axis, [&](Var l) {
+  return along_categories("sample", logits, axis, [&](Var l) {
     return choose("sample", l, rule, l.tape->constant(rng.gumbel(l.shape()), "gumbel noise"));
   });
 }
@@ -113,11 +112,10 @@ Var sample(Var logits, const Rule& rule, Var noise, int axis) {
   if (noise.shape() != logits.shape())
     throw std::invalid_argument("sample: logits are " + str(logits.shape()) + ", noise is " +
                                 str(noise.shape()) + "; need the same shape");
-  require_categories("sample", logits.shape(), axis);
-  const Axes order = axis_last(axis_of("sample", axis, logits.shape()), logits.shape().size());
-  if (!order.empty()) noise = transpose(noise, order);
-  return along_axis("sample", logits, axis,
-                    [&](Var l) { return choose("sample", l, rule, noise); });
+  return along_categories("sample", logits, axis, [&](Var l) {
+    const Axes order = axis_last(axis_of("sample", axis, noise.shape()), noise.shape().size());
+    return choose("sample", l, rule, order.empty() ? noise : transpose(noise, order));
+  });
 }
 
 std::vector<std::size_t> indices_of(Var choice) {

@@ -6,14 +6,9 @@
 // place.
 #pragma once
 
-#include <string>
-#include <variant>
-#include <vector>
-
 #include "../engine/random.hpp"
 #include "../engine/tape.hpp"
 #include "rules/rule.hpp"
-#include "sinkhorn.hpp"
 
 namespace argtape {
 inline namespace ARGTAPE_ABI {
@@ -23,10 +18,10 @@ inline namespace ARGTAPE_ABI {
 /// m) with n <= m; square, P is a permutation. -inf forbids a pair.
 ///
 /// Rules: zero(), straight_through_identity(), score_function(), blackbox(), perturbed() and
-/// i_mle() (ops/rules/rule.hpp), which ask only for another matching, or for none; and those below,
-/// which put Sinkhorn's operator where a choice has its softmax. Throws std::invalid_argument for
-/// other shapes, NaN and +inf, forbidden pairs that leave no matching, and what argmax() throws
-/// for.
+/// i_mle(), which ask only for another matching, or for none; and those of
+/// ops/rules/gumbel_sinkhorn.hpp, which put Sinkhorn's operator where a choice has its softmax.
+/// Throws std::invalid_argument for other shapes, NaN and +inf, forbidden pairs that leave no
+/// matching, and what argmax() throws for.
 Var matching(Var logits, const Rule& rule);
 
 /// M(X + G), with Gumbel noise at every number: the Gumbel-matching distribution, to which
@@ -42,26 +37,6 @@ Var sample_matching(Var logits, const Rule& rule, Var noise);
 Var permute(Var p, Var items);
 /// P y: for each item (..., n, d) what stands at its place in y (..., m, d).
 Var unpermute(Var p, Var places);
-
-/// How far Sinkhorn's operator is taken: so many iterations, or to a tolerance.
-using HowFar = std::variant<std::size_t, Converge>;
-
-/// Forward S((X + G) / tau), doubly stochastic and no permutation, and its exact derivative (arXiv
-/// 1802.08665, section 4.1). Biased as a gradient of the discrete problem. For matching(), without
-/// noise.
-Rule gumbel_sinkhorn(Temperature tau, HowFar far = Converge{});
-
-/// Forward M(X), or M(X + G) for a draw; backward the derivative of S(X / tau), f' taken at the
-/// permutation: straight-through, with Sinkhorn's operator for the softmax. Biased.
-Rule straight_through_sinkhorn(Temperature tau = 1.0, HowFar far = Converge{});
-
-/// The same with the draw's own noise, backward S((X + G) / tau). Biased.
-Rule st_gumbel_sinkhorn(Temperature tau, HowFar far = Converge{});
-
-/// The rules for matchings by their names, and all those names. Throws std::invalid_argument,
-/// listing them, for another name.
-Rule matching_rule_named(const std::string& name, Temperature tau = 1.0, HowFar far = Converge{});
-const std::vector<std::string>& matching_rule_names();
 
 }  // namespace ARGTAPE_ABI
 }  // namespace argtape

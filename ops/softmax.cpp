@@ -1,10 +1,8 @@
 #include "ops/softmax.hpp"
 
-#include <cmath>
 #include <stdexcept>
 
 #include "engine/sweep.hpp"
-#include "engine/system/parallel.hpp"
 #include "ops/elementwise.hpp"
 #include "ops/kernels/axis.hpp"
 #include "ops/kernels/row_kernels.hpp"
@@ -14,78 +12,98 @@ namespace argtape {
 inline namespace ARGTAPE_ABI {
 namespace {
 
-struct Rows {
-  std::size_t count, length;
-  explicit Rows(const Shape& shape)
-      : count(shape[shape.size() - 1] == 0 ? 0 : size_of(shape) / shape[shape.size() - 1]),
-        length(shape[shape.size() - 1]) {}
-  // f(where the row begins), for each row.
-  template <class F>
-  void each(F f) const {
-    parallel_for(count, rows_of_grain(length), [&](std::size_t begin, std::size_t end) {
-      for (std::size_t r = begin; r < end; ++r) f(r * length);
-    });
-  }
-};
+void require_rows_alike(const char* op, const char* what, Var x, Var g) {
+  tape_of(op, {x, g});
+  if (x.shape().empty() || x.shape() != g.shape())
+    throw std::invalid_argument(std::string(op) + ": " + what + " is " + str(x.shape()) +
+                                ", g is " + str(g.shape()) + "; need the same shape, (..., K)");
+}
+
+// The gradient of <u, J(p) g> for p.
+Var jacobian_slope(Var p, Var g, Var u) {
+  return u * (g - sum(p * g, {-1}, true)) - sum(u * p, {-1}, true) * g;
+}
 
 }  // namespace
 
 Var softmax(Var x, int axis) {
   return along_axis("softmax", x, axis, [](Var x) {
-    Tensor y = uninitialised(x.shape());
-    const Rows rows(x.shape());
-    rows.each(
-        [&](std::size_t at) { softmax_row(x.value().data() + at, rows.length, y.data() + at); });
+    const auto over_sum = [](ResultRow y, auto e, Scalar sum) {
+      const Lane over(1 / sum);
+      y = [&](std::size_t i) { return e(i) * over; };
+    };
+    Tensor y = map_softmax_rows(x.shape(), TensorRows(x.value()), 1, over_sum);
     return x.tape->record("softmax", {x}, std::move(y), [](BackwardContext& ctx) {
       ctx.give(0, softmax_jacobian(ctx.out(), ctx.gradient()));
     });
   });
 }
 
-Var softmax_jacobian(Var p, Var g) {
-  if (p.shape().empty() || p.shape() != g.shape())
-    throw std::invalid_argument("softmax_jacobian: p is " + str(p.shape()) + ", g is " +
-                                str(g.shape()) + "; need the same shape, (..., K)");
-  Tensor y = uninitialised(p.shape());
-  const Rows rows(p.shape());
-  rows.each([&](std::size_t at) {
-    jacobian_row(p.value().data() + at, g.value().data() + at, rows.length, 1, y.data() + at,
-                 false);
+Var softmax_jacobian(Var p, Var g, double scale) {
+  require_rows_alike("softmax_jacobian", "p", p, g);
+  const auto row = [s = static_cast<Scalar>(scale)](ResultRow y, auto p, auto g) {
+    jacobian_row(y, p, 1, g, s);
+  };
+  Tensor y = map_rows(p.shape(), row, TensorRows(p.value()), TensorRows(g.value()));
+  return p.tape->record("softmax_jacobian", {p, g}, std::move(y), [scale](BackwardContext& ctx) {
+    const Var p = ctx.in(0), g = ctx.in(1), u = ctx.gradient();
+    const Var scaled = scale == 1 ? u : scale * u;
+    if (ctx.wants(0)) ctx.give(0, jacobian_slope(p, g, scaled));
+    if (ctx.wants(1)) ctx.give(1, softmax_jacobian(p, scaled));  // J is symmetric
   });
-  return tape_of("softmax_jacobian", {p, g})
-      .record("softmax_jacobian", {p, g}, std::move(y), [](BackwardContext& ctx) {
-        const Var p = ctx.in(0), g = ctx.in(1), u = ctx.gradient();
-        if (ctx.wants(0))
-          ctx.give(0, u * (g - sum(p * g, {-1}, true)) - sum(u * p, {-1}, true) * g);
-        if (ctx.wants(1)) ctx.give(1, softmax_jacobian(p, u));  // J is symmetric
+}
+
+Var relaxed_jacobian(Var x, Var g, double tau, Var noise) {
+  const bool noisy = noise.tape != nullptr;
+  require_rows_alike("relaxed_jacobian", "x", x, g);
+  if (noisy) require_rows_alike("relaxed_jacobian", "noise", noise, g);
+  const auto t = static_cast<Scalar>(tau);
+  const auto row = [t](ResultRow y, auto e, Scalar sum, auto g) {
+    jacobian_row(y, e, sum, g, 1 / t);
+  };
+  Tensor y = map_softmax_rows(x.shape(), TensorRows(x.value(), noisy ? &noise.value() : nullptr), t,
+                              row, TensorRows(g.value()));
+  std::vector<Var> inputs = {x, g};
+  if (noisy) inputs.push_back(noise);
+  return x.tape->record(
+      "relaxed_jacobian", inputs, std::move(y), [tau, noisy](BackwardContext& ctx) {
+        const Var x = ctx.in(0), g = ctx.in(1), noise = noisy ? ctx.in(2) : Var{},
+                  u = ctx.gradient();
+        if (ctx.wants(1)) ctx.give(1, relaxed_jacobian(x, u, tau, noise));
+        if (!ctx.wants(0) && !(noisy && ctx.wants(2))) return;
+        const Var warm = noisy ? x + noise : x, p = softmax(tau == 1 ? warm : warm / tau),
+                  h = jacobian_slope(p, g, tau == 1 ? u : u / tau),
+                  to_x = softmax_jacobian(p, h, 1 / tau);
+        ctx.give(0, to_x);
+        if (noisy) ctx.give(2, to_x);
       });
 }
 
 Var log_softmax(Var x, int axis) {
   return along_axis("log_softmax", x, axis, [](Var x) {
-    Tensor y = uninitialised(x.shape());
-    const Rows rows(x.shape());
-    rows.each([&](std::size_t at) {
-      const Scalar* v = x.value().data() + at;
-      const Lane total(logsumexp_row(v, rows.length));
-      map_lanes(
-          rows.length, y.data() + at, false, [=](Lane v) { return v - total; }, v);
+    const TensorRows rows(x.value());
+    Tensor y = map_each_row(x.shape(), [=](ResultRow y) {
+      const InMemory x = rows[y.r];
+      const Lane total(logsumexp_row(x.x, x.n));
+      y = [&](std::size_t i) { return x(i) - total; };
     });
     return x.tape->record("log_softmax", {x}, std::move(y), [](BackwardContext& ctx) {
-      const Var y = ctx.out();
-      if (ctx.recorded())
-        return ctx.give(0, ctx.gradient() - exp(y) * sum(ctx.gradient(), {-1}, true));
-      const Rows rows(y.shape());
-      const auto [to, fresh] = ctx.sink(0);
-      const Scalar *out = y.value().data(), *slope = ctx.numbers().data();
-      rows.each([&, sink = to, add = !fresh](std::size_t at) {
-        const Lane total(static_cast<Scalar>(long_row_sum(
-            rows.length, [](Lane g) { return g; }, slope + at)));
-        map_lanes(
-            rows.length, sink + at, add, [=](Lane y, Lane g) { return g - lane_exp(y) * total; },
-            out + at, slope + at);
-      });
+      ctx.give(0, log_softmax_vjp(ctx.out(), ctx.gradient()));
     });
+  });
+}
+
+Var log_softmax_vjp(Var y, Var g) {
+  require_rows_alike("log_softmax_vjp", "y", y, g);
+  const auto row = [](ResultRow x, auto y, auto g) {
+    const Lane total(sum_lanes(x.n, g));
+    x = [&](std::size_t i) { return g(i) - lane_exp(y(i)) * total; };
+  };
+  Tensor x = map_rows(y.shape(), row, TensorRows(y.value()), TensorRows(g.value()));
+  return y.tape->record("log_softmax_vjp", {y, g}, std::move(x), [](BackwardContext& ctx) {
+    const Var p = exp(ctx.in(0)), g = ctx.in(1), u = ctx.gradient();
+    if (ctx.wants(0)) ctx.give(0, -u * p * sum(g, {-1}, true));
+    if (ctx.wants(1)) ctx.give(1, u - sum(u * p, {-1}, true));
   });
 }
 

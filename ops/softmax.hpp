@@ -1,4 +1,5 @@
-// The softmax family, along one axis (the last, unless another is given).
+// The softmax family, along one axis (the last, unless another is given), and what its members pass
+// back: ops of their own, since sweeps and rules spend their time there.
 #pragma once
 
 #include "../engine/tape.hpp"
@@ -11,9 +12,18 @@ inline namespace ARGTAPE_ABI {
 Var softmax(Var x, int axis = -1);
 /// log softmax(x), without overflow.
 Var log_softmax(Var x, int axis = -1);
-/// J(p) g = p * (g - <p, g>) along the last axis: what a softmax of value p passes back for g.
-/// Throws std::invalid_argument unless p and g have the same shape, of at least one axis.
-Var softmax_jacobian(Var p, Var g);
+
+// Below J(p) = diag(p) - p p^T is the Jacobian of the softmax at p, along the last axis, so that
+// J(p) g = p * (g - <p, g>). All throw std::invalid_argument unless the arguments have the same
+// shape, of at least one axis.
+
+/// scale J(p) g: what a softmax of value p passes back for scale g.
+Var softmax_jacobian(Var p, Var g, double scale = 1);
+/// J(softmax((x + noise) / tau)) g / tau: what softmax((x + noise) / tau) passes back for g,
+/// without the softmax in between. There need be no noise.
+Var relaxed_jacobian(Var x, Var g, double tau = 1, Var noise = {});
+/// g - e^y sum(g): what a log_softmax of value y passes back for g.
+Var log_softmax_vjp(Var y, Var g);
 
 }  // namespace ARGTAPE_ABI
 }  // namespace argtape

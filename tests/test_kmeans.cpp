@@ -15,6 +15,7 @@
 #include "ops/choice.hpp"
 #include "ops/elementwise.hpp"
 #include "ops/reduce.hpp"
+#include "ops/rules/gumbel_softmax.hpp"
 #include "ops/shape.hpp"
 
 using namespace argtape;

@@ -19,6 +19,10 @@
 #include "ops/linalg.hpp"
 #include "ops/matching.hpp"
 #include "ops/reduce.hpp"
+#include "ops/rules/names.hpp"
+#include "ops/rules/score_function.hpp"
+#include "ops/rules/solver.hpp"
+#include "ops/rules/straight_through.hpp"
 #include "ops/shape.hpp"
 #include "ops/sinkhorn.hpp"
 #include "ops/soft_sort.hpp"
@@ -466,9 +470,9 @@ TEST_CASE("what matching refuses") {
   refuses([&] { sample_matching(square_, zero(), wide); },
           "sample_matching: logits are (2, 3, 3), noise is (2, 3); need the same shape");
   refuses([&] { permute(square_, wide); },
-          "place: p is (2, 3, 3), the items are (2, 3); need (..., n, m) and (..., n, d)");
+          "permute: p is (2, 3, 3), the items are (2, 3); need (..., n, m) and (..., n, d)");
   refuses([&] { unpermute(wide, wide); },
-          "fetch: p is (2, 3), the items are (2, 3); need (..., n, m) and (..., m, d)");
+          "unpermute: p is (2, 3), the items are (2, 3); need (..., n, m) and (..., m, d)");
   refuses([] { matching_rule_named("reinmax"); },
           "matching_rule_named: 'reinmax'; need one of zero, score-function, score-function+mean, "
           "score-function+leave-one-out, straight-through-identity, straight-through-sinkhorn, "

@@ -21,6 +21,7 @@
 #include "ops/loss.hpp"
 #include "ops/pool.hpp"
 #include "ops/reduce.hpp"
+#include "ops/rules/gumbel_softmax.hpp"
 #include "ops/shape.hpp"
 #include "ops/softmax.hpp"
 #include "tests/vjp_of.hpp"
@@ -175,7 +176,16 @@ const std::vector<Row>& rows() {
       {"softmax empty", [](const Vars& v) { return softmax(v[0]); }, {{0, 3}}},
       {"log_softmax", [](const Vars& v) { return log_softmax(v[0]); }, {{2, 5}}},
       {"log_softmax axis 1", [](const Vars& v) { return log_softmax(v[0], 1); }, {{2, 3, 2}}},
+      {"log_softmax_vjp", [](const Vars& v) { return log_softmax_vjp(v[0], v[1]); }, {{2, 5}, {2, 5}}},
+      {"log_softmax_vjp long", [](const Vars& v) { return log_softmax_vjp(v[0], v[1]); }, {{2, 37}, {2, 37}}},
       {"softmax_jacobian", [](const Vars& v) { return softmax_jacobian(v[0], v[1]); }, {{2, 5}, {2, 5}}},
+      {"softmax_jacobian scaled", [](const Vars& v) { return softmax_jacobian(v[0], v[1], 0.3); }, {{2, 37}, {2, 37}}},
+      {"relaxed_jacobian", [](const Vars& v) { return relaxed_jacobian(v[0], v[1]); }, {{2, 5}, {2, 5}}},
+      {"relaxed_jacobian long", [](const Vars& v) { return relaxed_jacobian(v[0], v[1], 0.7); }, {{2, 37}, {2, 37}}},
+      {"relaxed_jacobian very long", [](const Vars& v) { return relaxed_jacobian(v[0], v[1], 2); }, {{2, 1100}, {2, 1100}}},
+      {"relaxed_jacobian with noise", [](const Vars& v) { return relaxed_jacobian(v[0], v[1], 0.7, v[2]); },
+       {{2, 5}, {2, 5}, {2, 5}}},
+      {"relaxed_jacobian empty", [](const Vars& v) { return relaxed_jacobian(v[0], v[1], 0.7); }, {{0, 5}, {0, 5}}},
       {"cross_entropy", [](const Vars& v) { return cross_entropy(v[0], {1, 0, 4}); }, {{3, 5}}},
       {"cross_entropy of many rows", [](const Vars& v) { return cross_entropy(v[0], {1, 0, 2, 2}); }, {{2, 2, 3}}},
       {"cross_entropy soft", [](const Vars& v) { return cross_entropy(v[0], softmax(v[1])); }, {{3, 5}, {3, 5}}},
@@ -946,6 +956,12 @@ TEST_CASE("each op refuses shapes, axes and numbers that do not fit, in its own 
   refuses([&] { softmax(n); }, "softmax: axis -1 of (); a single number has no axes");
   refuses([&] { softmax_jacobian(m, v); },
           "softmax_jacobian: p is (2, 3), g is (3,); need the same shape, (..., K)");
+  refuses([&] { relaxed_jacobian(m, v); },
+          "relaxed_jacobian: x is (2, 3), g is (3,); need the same shape, (..., K)");
+  refuses([&] { relaxed_jacobian(m, m, 1, n); },
+          "relaxed_jacobian: noise is (), g is (2, 3); need the same shape, (..., K)");
+  refuses([&] { log_softmax_vjp(n, n); },
+          "log_softmax_vjp: y is (), g is (); need the same shape, (..., K)");
   refuses([&] { cross_entropy(m, {0}); },
           "cross_entropy: logits are (2, 3), labels are 1; need one label for each row");
   refuses([&] { cross_entropy(m, {0, 3}); }, "cross_entropy: label 3 in row 1; need less than 3");

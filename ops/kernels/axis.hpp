@@ -1,5 +1,7 @@
-// An axis moved to the end, and back. For the library's own .cpp files.
+// Axes moved to the end and back, and axes added. For the library's own .cpp files.
 #pragma once
+
+#include <algorithm>
 
 #include "../shape.hpp"
 
@@ -30,6 +32,23 @@ template <class F>
 Var along_axis(const char* op, Var x, int axis, F f) {
   const Axes order = axis_last(axis_of(op, axis, x.shape()), x.shape().size());
   return order.empty() ? f(x) : transpose_back(f(transpose(x, order)), order);
+}
+
+/// `shape` with one more axis, at position `axis`.
+inline Shape with_axis(const Shape& shape, std::size_t axis, std::size_t length) {
+  const auto middle = shape.begin() + static_cast<std::ptrdiff_t>(axis);
+  Shape all(shape.size() + 1);
+  const auto at = std::copy(shape.begin(), middle, all.begin());
+  *at = length;
+  std::copy(middle, shape.end(), at + 1);
+  return all;
+}
+
+/// x with axes of length 1 behind its own, up to the rank: a number a row, to stand beside the row.
+inline Var beside(Var x, std::size_t rank) {
+  Shape shape = x.shape();
+  while (shape.size() < rank) shape.push_back(1);
+  return reshape(x, shape);
 }
 
 }  // namespace ARGTAPE_ABI

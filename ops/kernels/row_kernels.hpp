@@ -7,6 +7,8 @@
 #include <limits>
 
 #include "../../engine/simd/lane.hpp"
+#include "../../engine/system/parallel.hpp"
+#include "../../engine/tensor.hpp"
 
 namespace argtape {
 inline namespace ARGTAPE_ABI {
@@ -25,14 +27,6 @@ inline Lane first_of(Lane x, std::size_t n) {
   alignas(64) static constexpr auto places = lane_places();
   return xsimd::select(Lane::load_aligned(places.data()) < Lane(static_cast<Scalar>(n)), x,
                        Lane(0));
-}
-
-inline Scalar row_max(const Scalar* x, std::size_t n) {
-  Lane m(kLowest);
-  std::size_t i = 0;
-  for (; i + kLane <= n; i += kLane) m = xsimd::max(m, Lane::load_unaligned(x + i));
-  if (i < n) m = xsimd::max(m, load_some(x + i, n - i, kLowest));
-  return lane_max(m);
 }
 
 /// Sum of f(in[i]...) over i < n.
@@ -92,8 +86,24 @@ inline std::size_t lane_argmax(Lane x) {
 #endif
 }
 
-/// A row as it is read, lane by lane: the numbers from i on, and past its end -inf. `noise`, if not
-/// null, is added.
+// Below a row is a function: row(i) are its numbers from i on, where a lane begins, and past its
+// end 0, or -inf for one that has a largest number or a softmax.
+
+/// A row that fits in a lane, read once.
+struct InLane {
+  Lane x;
+  Lane operator()(std::size_t) const { return x; }
+};
+
+struct InMemory {
+  const Scalar* x;
+  std::size_t n;
+  Lane operator()(std::size_t i) const {
+    return i + kLane <= n ? Lane::load_unaligned(x + i) : load_some(x + i, n - i);
+  }
+};
+
+/// Past its end -inf. `noise`, if not null, is added.
 struct NoisyRow {
   const Scalar *x, *noise;
   std::size_t n;
@@ -107,223 +117,193 @@ struct NoisyRow {
   }
 };
 
-/// The place of the first largest of n > 0 numbers, or smallest; of the first NaN if there is one.
-template <bool smallest>
-std::size_t row_extreme(const Scalar* x, std::size_t n) {
-  const auto turned = [](Lane v) { return smallest ? -v : v; };
-  const auto first_nan = [x](const Scalar* begin, const Scalar* end) {
-    return static_cast<std::size_t>(
-        std::find_if(begin, end, [](Scalar v) { return std::isnan(v); }) - x);
-  };
-  const auto some = [&](std::size_t i) {
-    return turned(n - i < kLane ? load_some(x + i, n - i, smallest ? -kLowest : kLowest)
-                                : Lane::load_unaligned(x + i));
-  };
+/// The largest of a row of n > 0 numbers.
+template <class R>
+[[gnu::always_inline]] inline Scalar max_lanes(std::size_t n, R row) {
+  Lane m = row(0);
+  for (std::size_t i = kLane; i < n; i += kLane) m = xsimd::max(m, row(i));
+  return lane_max(m);
+}
+
+/// The sum of a row's numbers from begin on up to end, where the row ends or a lane begins.
+template <class R>
+[[gnu::always_inline]] inline Scalar sum_lanes(std::size_t begin, std::size_t end, R row) {
+  Lane s(0);
+  std::size_t i = begin;
+  for (; i + kLane <= end; i += kLane) s += row(i);
+  if (i < end) s += row(i);
+  return lane_sum(s);
+}
+
+/// The sum of a row of n numbers.
+template <class R>
+[[gnu::always_inline]] inline Scalar sum_lanes(std::size_t n, R row) {
+  if (n <= kLane) return lane_sum(row(0));
+  constexpr std::size_t block = 64 * kLane;  // in floats a longer sum would stop growing
+  if (n <= block) return sum_lanes(0, n, row);
+  double total = 0;
+  for (std::size_t i = 0; i < n; i += block)
+    total += static_cast<double>(sum_lanes(i, std::min(n, i + block), row));
+  return static_cast<Scalar>(total);
+}
+
+/// to = row, which may be made of what stands there.
+template <class R>
+[[gnu::always_inline]] inline void store_lanes(std::size_t n, Scalar* to, R row) {
+  std::size_t i = 0;
+  for (; i + kLane <= n; i += kLane) row(i).store_unaligned(to + i);
+  if (i < n) store_some(row(i), to + i, n - i);
+}
+
+/// The place of the first largest of n > 0 numbers, n if one of them is NaN.
+template <class R>
+[[gnu::always_inline]] inline std::size_t row_argmax(std::size_t n, R row) {
   if (n <= kLane) {
-    const std::size_t at = lane_argmax(some(0));
-    return at < kLane ? at : first_nan(x, x + n);
+    const std::size_t at = lane_argmax(row(0));
+    return at < kLane ? at : n;
   }
-  // A stretch at a time, so that the search for the place finds it in the cache.
-  constexpr std::size_t stretch = 64 * kLane;
+  // Each of a lane's numbers has its own largest, and where that was: no branch depends on them.
+  // Within a block places are exact as Scalars.
+  constexpr std::size_t block = 64 * kLane;
+  alignas(64) static constexpr auto places = lane_places();
   std::size_t best = 0;
   Scalar largest = kLowest;
-  for (std::size_t begin = 0; begin < n; begin += stretch) {
-    const std::size_t end = std::min(n, begin + stretch);
-    Lane m(kLowest);
+  for (std::size_t begin = 0; begin < n; begin += block) {
+    Lane m(kLowest), place = Lane::load_aligned(places.data()), at = place;
     auto numbers = m == m;
-    for (std::size_t i = begin; i < end; i += kLane) {
-      const Lane v = some(i);
+    for (std::size_t i = begin; i < std::min(n, begin + block); i += kLane) {
+      const Lane v = row(i);
       numbers = numbers & (v == v);
+      at = xsimd::select(v > m, place, at);
       m = xsimd::max(m, v);
+      place += Lane(static_cast<Scalar>(kLane));
     }
-    if (!xsimd::all(numbers)) return first_nan(x + begin, x + end);
+    if (!xsimd::all(numbers)) return n;
     const Scalar here = lane_max(m);
     if (!(here > largest)) continue;
     largest = here;
-    std::size_t i = begin;
-    while (!xsimd::any(some(i) == Lane(here))) i += kLane;
-    best = static_cast<std::size_t>(std::find(x + i, x + n, smallest ? -here : here) - x);
+    at = xsimd::select(m == Lane(here), -at, Lane(kLowest));
+    best = begin + static_cast<std::size_t>(-lane_max(at));
   }
   return best;
 }
 
-/// The place of the first largest of n > 0 numbers; n if one of them is NaN.
-inline std::size_t row_argmax(const NoisyRow& row) {
-  if (row.n <= kLane) {
-    const std::size_t at = lane_argmax(row(0));
-    return at == kLane ? row.n : at;
-  }
-  std::size_t best = 0;
-  Scalar largest = kLowest;
-  for (std::size_t i = 0; i < row.n; i += kLane) {
-    const Lane v = row(i);
-    const std::size_t at = lane_argmax(v);
-    if (at == kLane) return row.n;
-    const Scalar m = lane_max(v);
-    if (i == 0 || m > largest) {
-      best = i + at;
-      largest = m;
-    }
-  }
-  return best;
-}
-inline std::size_t row_argmax(const Scalar* x, std::size_t n) {
-  return row_argmax({x, nullptr, n});
+/// The place of the first largest of n > 0 numbers, or smallest; of the first NaN if there is one.
+template <bool smallest>
+std::size_t row_extreme(const Scalar* x, std::size_t n) {
+  const std::size_t at = row_argmax(n, [=](std::size_t i) {
+    const Lane v = n - i < kLane ? load_some(x + i, n - i, smallest ? -kLowest : kLowest)
+                                 : Lane::load_unaligned(x + i);
+    return smallest ? -v : v;
+  });
+  if (at < n) return at;
+  return static_cast<std::size_t>(std::find_if(x, x + n, [](Scalar v) { return std::isnan(v); }) -
+                                  x);
 }
 
-/// The place of the 1 in a row of n numbers; n if the rest is not all 0.
+/// The place of the 1 in a row of n > 0 numbers; n if the rest is not all 0.
 inline std::size_t one_hot_place(const Scalar* x, std::size_t n) {
-  std::size_t place = n, ones = 0;
-#if defined(__AVX512F__)
-  for (std::size_t i = 0; i < n; i += kLane) {
-    const std::size_t left = n - i;
-    const Lane v = left < kLane ? load_some(x + i, left) : Lane::load_unaligned(x + i);
-    const unsigned one = lanes::equal(v, Lane(1)), all = (1u << kLane) - 1;
-    if ((one | lanes::equal(v, Lane(0))) != all) return n;
-    if (one == 0) continue;
-    ones += static_cast<std::size_t>(__builtin_popcount(one));
-    place = i + static_cast<std::size_t>(__builtin_ctz(one));
-  }
-#else
-  for (std::size_t i = 0; i < n; ++i) {
-    if (x[i] == 0) continue;
-    if (x[i] != 1) return n;
-    ++ones;
-    place = i;
-  }
-#endif
-  return ones == 1 ? place : n;
-}
-
-/// softmax(slope x) of a lane whose rest stands at -inf, and sum_i e^{slope (x_i - max)}, which is
-/// NaN for numbers without a softmax: among them NaN or +inf, or nothing but -inf.
-inline Lane softmax_lane(Lane x, Scalar slope, Scalar& sum) {
-  const Lane e = lane_exp((x - Lane(lane_max(x))) * Lane(slope));
-  sum = lane_sum(e);
-  return e * Lane(1 / sum);
-}
-
-/// So many lanes of a row at most are worked on outside of its own memory: there a last, incomplete
-/// lane need not be masked, and what was stored can be read again at once.
-constexpr std::size_t kShortRow = 32;
-
-/// e = e^{(x - max) / tau} lane by lane, into `lanes`; returns their sum.
-inline Scalar exponentials(const NoisyRow& row, Scalar tau, Lane* lanes) {
-  const std::size_t n = row.n;
-  Lane largest(kLowest), total(0);
-  for (std::size_t i = 0; i < n; i += kLane) {
-    const Lane v = row(i);
-    lanes[i / kLane] = v;
-    largest = xsimd::max(largest, v);
-  }
-  const Lane m(lane_max(largest)), slope(1 / tau);
-  for (std::size_t i = 0; i < n; i += kLane) {
-    const Lane e = lane_exp((lanes[i / kLane] - m) * slope);
-    lanes[i / kLane] = e;
-    total += e;
-  }
-  return lane_sum(total);
-}
-
-/// y = softmax((x + noise) / tau) for one row, without overflow; returns the sum, as softmax_lane()
-/// does.
-inline Scalar softmax_row(const NoisyRow& row, Scalar* y, Scalar tau = 1) {
-  const std::size_t n = row.n;
-  Scalar sum;
-  if (n <= kLane) {
-    store_some(softmax_lane(row(0), 1 / tau, sum), y, n);
-    return sum;
-  }
-  if (n <= kShortRow * kLane) {
-    Lane lanes[kShortRow];
-    sum = exponentials(row, tau, lanes);
-    const Lane scale(1 / sum);
-    std::size_t i = 0;
-    for (; i + kLane <= n; i += kLane) (lanes[i / kLane] * scale).store_unaligned(y + i);
-    if (i < n) store_some(lanes[i / kLane] * scale, y + i, n - i);
-    return sum;
-  }
-  Lane largest(kLowest);
-  for (std::size_t i = 0; i < n; i += kLane) largest = xsimd::max(largest, row(i));
-  const Lane m(lane_max(largest)), slope(1 / tau);
-  std::size_t i = 0;
-  for (; i + kLane <= n; i += kLane) lane_exp((row(i) - m) * slope).store_unaligned(y + i);
-  if (i < n) store_some(lane_exp((row(i) - m) * slope), y + i, n - i);
-  sum = static_cast<Scalar>(long_row_sum(
-      n, [](Lane e) { return e; }, y));
-  const Lane scale(1 / sum);
-  map_lanes(
-      n, y, false, [=](Lane v) { return v * scale; }, y);
-  return sum;
-}
-inline Scalar softmax_row(const Scalar* x, std::size_t n, Scalar* y, Scalar tau = 1) {
-  return softmax_row({x, nullptr, n}, y, tau);
-}
-
-/// scale J(p) g of lanes whose rest stands at 0.
-inline Lane jacobian_lane(Lane p, Lane g, Scalar scale) {
-  return Lane(scale) * p * (g - Lane(lane_sum(p * g)));
-}
-
-/// to = scale J(p) g = scale p * (g - <p, g>) for one row, or added to it.
-inline void jacobian_row(const Scalar* p, const Scalar* g, std::size_t n, Scalar scale, Scalar* to,
-                         bool add) {
-  if (n <= kLane) {
-    const Lane y = jacobian_lane(load_some(p, n), load_some(g, n), scale);
-    return store_some(add ? load_some(to, n) + y : y, to, n);
-  }
-  const Lane mean(static_cast<Scalar>(long_row_sum(
-      n, [](Lane a, Lane b) { return a * b; }, p, g)));
-  const Lane s(scale);
-  map_lanes(
-      n, to, add, [=](Lane a, Lane b) { return s * a * (b - mean); }, p, g);
-}
-
-/// to = J(softmax((x + noise) / tau)) g / tau for one row, or added to it; scratch holds n numbers.
-inline void relaxed_jacobian_row(const NoisyRow& row, const Scalar* g, Scalar tau, Scalar* scratch,
-                                 Scalar* to, bool add) {
-  const std::size_t n = row.n;
-  if (n <= kLane) {
-    Scalar sum;
-    const Lane p = softmax_lane(row(0), 1 / tau, sum);
-    const Lane y = jacobian_lane(p, load_some(g, n), 1 / tau);
-    return store_some(add ? load_some(to, n) + y : y, to, n);
-  }
-  if (n > kShortRow * kLane) {
-    softmax_row(row, scratch, tau);
-    return jacobian_row(scratch, g, n, 1 / tau, to, add);
-  }
-  Lane p[kShortRow];
-  const Scalar over = 1 / exponentials(row, tau, p);
-  const auto slope = [&](std::size_t i) {
-    return i + kLane <= n ? Lane::load_unaligned(g + i) : load_some(g + i, n - i);
-  };
-  Lane weighted(0);
-  for (std::size_t i = 0; i < n; i += kLane) weighted += p[i / kLane] * slope(i);
-  const Lane mean(lane_sum(weighted) * over), scale(over / tau);
-  std::size_t i = 0;
-  for (; i + kLane <= n; i += kLane) {
-    const Lane y = scale * p[i / kLane] * (slope(i) - mean);
-    (add ? Lane::load_unaligned(to + i) + y : y).store_unaligned(to + i);
-  }
-  if (i == n) return;
-  const Lane y = scale * p[i / kLane] * (slope(i) - mean);
-  store_some(add ? load_some(to + i, n - i) + y : y, to + i, n - i);
+  const std::size_t at = row_argmax(n, NoisyRow{x, nullptr, n});
+  const Scalar not_zero = sum_lanes(n, [row = InMemory{x, n}](std::size_t i) {
+    return xsimd::select(row(i) == Lane(0), Lane(0), Lane(1));
+  });
+  return at < n && x[at] == 1 && not_zero == 1 ? at : n;
 }
 
 /// log sum exp(x) for one row, without overflow.
-inline Scalar logsumexp_row(const Scalar* x, std::size_t n) {
+template <class R>
+[[gnu::always_inline]] inline Scalar logsumexp_row(std::size_t n, R row) {
   // Against inf - inf; without a shift the sum comes out as 0 or infinite, as it should.
-  const auto shift_of = [](Scalar largest) { return std::isinf(largest) ? 0 : largest; };
-  if (n <= kLane) {
-    const Lane v = load_some(x, n, kLowest);
-    const Scalar shift = shift_of(lane_max(v));
-    return shift + std::log(lane_sum(lane_exp(v - Lane(shift))));
+  const Scalar largest = max_lanes(n, row), shift = std::isinf(largest) ? 0 : largest;
+  return shift +
+         std::log(sum_lanes(n, [&](std::size_t i) { return lane_exp(row(i) - Lane(shift)); }));
+}
+inline Scalar logsumexp_row(const Scalar* x, std::size_t n) {
+  const NoisyRow row{x, nullptr, n};
+  return n <= kLane ? logsumexp_row(n, InLane{row(0)}) : logsumexp_row(n, row);
+}
+
+/// The rows of a tensor along its last axis; `noise`, if not null, has the same shape.
+struct TensorRows {
+  const Scalar *x, *noise;
+  std::size_t n;
+  explicit TensorRows(const Tensor& t, const Tensor* noise = nullptr)
+      : x(t.data()), noise(noise ? noise->data() : nullptr), n(t.shape()[t.dimension() - 1]) {}
+  InMemory operator[](std::size_t r) const { return {x + r * n, n}; }
+  NoisyRow noisy(std::size_t r) const { return {x + r * n, noise ? noise + r * n : nullptr, n}; }
+};
+
+/// Row r of a result.
+struct ResultRow {
+  std::size_t r, n;
+  Scalar* to;
+  template <class R>
+  [[gnu::always_inline]] void operator=(R row) const {
+    store_lanes(n, to, row);
   }
-  const Scalar shift = shift_of(row_max(x, n));
-  const Lane m(shift);
-  return shift + std::log(static_cast<Scalar>(long_row_sum(
-                     n, [=](Lane v) { return lane_exp(v - m); }, x)));
+};
+
+/// A tensor of `shape` from f(ResultRow, the same rows of `from`...), for each row along its last
+/// axis.
+template <class F>
+Tensor map_each_row(const Shape& shape, F f) {
+  Tensor y = uninitialised(shape);
+  const std::size_t n = shape[shape.size() - 1];
+  if (n == 0) return y;
+  parallel_for(y.size() / n, rows_of_grain(n), [&](std::size_t begin, std::size_t end) {
+    const F row = f;  // of which nobody else has a pointer, so that it stays in registers
+    Scalar* to = y.data() + begin * n;
+    for (std::size_t r = begin; r < end; ++r, to += n) row(ResultRow{r, n, to});
+  });
+  return y;
+}
+template <class F, class... From>
+Tensor map_rows(const Shape& shape, F f, const From&... from) {
+  if (shape[shape.size() - 1] <= kLane)
+    return map_each_row(shape, [=](ResultRow y) { f(y, InLane{from[y.r](0)}...); });
+  return map_each_row(shape, [=](ResultRow y) { f(y, from[y.r]...); });
+}
+
+/// The same for a softmax: f(ResultRow, e, sum of e, the same rows of `from`...) with
+/// e = e^{(x + noise - max) / tau}, which may stand where the result goes. The sum is NaN for
+/// numbers that have no softmax: among them NaN or +inf, or nothing but -inf.
+template <class F, class... From>
+Tensor map_softmax_rows(const Shape& shape, const TensorRows& x, Scalar tau, F f,
+                        const From&... from) {
+  constexpr std::size_t short_row = 32 * kLane;  // so much of a row is kept outside of memory
+  const Lane slope(1 / tau);
+  if (x.n <= kLane)
+    return map_each_row(shape, [=](ResultRow y) {
+      const Lane v = x.noisy(y.r)(0), e = lane_exp((v - Lane(lane_max(v))) * slope);
+      f(y, InLane{e}, lane_sum(e), InLane{from[y.r](0)}...);
+    });
+  if (x.n <= short_row)
+    return map_each_row(shape, [=](ResultRow y) {
+      const NoisyRow row = x.noisy(y.r);
+      Lane e[short_row / kLane], m(kLowest), total(0);
+      for (std::size_t i = 0; i < y.n; i += kLane) m = xsimd::max(m, e[i / kLane] = row(i));
+      m = Lane(lane_max(m));
+      for (std::size_t i = 0; i < y.n; i += kLane)
+        total += e[i / kLane] = lane_exp((e[i / kLane] - m) * slope);
+      f(
+          y, [&](std::size_t i) { return e[i / kLane]; }, lane_sum(total), from[y.r]...);
+    });
+  return map_each_row(shape, [=](ResultRow y) {
+    const NoisyRow row = x.noisy(y.r);
+    const Lane m(max_lanes(y.n, row));
+    y = [&](std::size_t i) { return lane_exp((row(i) - m) * slope); };
+    const InMemory e{y.to, y.n};
+    f(y, e, sum_lanes(y.n, e), from[y.r]...);
+  });
+}
+
+/// y = scale J(p) g = scale p * (g - <p, g>) for a row p = e / sum.
+template <class E, class G>
+[[gnu::always_inline]] inline void jacobian_row(ResultRow y, E e, Scalar sum, G g, Scalar scale) {
+  const Scalar over = 1 / sum;
+  const Lane mean(over * sum_lanes(y.n, [&](std::size_t i) { return e(i) * g(i); })),
+      s(scale * over);
+  y = [&](std::size_t i) { return s * e(i) * (g(i) - mean); };
 }
 
 }  // namespace ARGTAPE_ABI

@@ -9,26 +9,30 @@
 
 #include "ops/choice.hpp"
 #include "ops/elementwise.hpp"
+#include "ops/kernels/axis.hpp"
 #include "ops/reduce.hpp"
-#include "ops/shape.hpp"
+#include "ops/rules/straight_through.hpp"
 #include "ops/softmax.hpp"
 
 namespace argtape {
 inline namespace ARGTAPE_ABI {
 namespace {
 
+Var constant_of(Var logits) { return logits.tape->borrow_constant(logits.value(), "logits"); }
+
 // All combinations of each example's choices: digit v of a combination, in base K, is what variable
 // v chooses.
 struct Combinations {
   std::size_t examples, variables = 1, categories, count = 1;
-  std::vector<double> log_p;  // (examples, variables, categories)
+  const Tensor& log_p;  // (examples, variables, categories)
 
   // `lead` is the number of axes that an example's cost has.
-  Combinations(const char* name, const Tensor& logits, std::size_t lead) {
+  Combinations(const char* name, Var logits, std::size_t lead)
+      : log_p(log_softmax(constant_of(logits)).value()) {
     const Shape& shape = logits.shape();
     categories = shape[shape.size() - 1];
     for (std::size_t a = lead; a + 1 < shape.size(); ++a) variables *= shape[a];
-    examples = logits.size() / (variables * categories);
+    examples = log_p.size() / (variables * categories);
     for (std::size_t v = 0; v < variables; ++v) {
       count *= categories;
       if (count > kMostCombinations)
@@ -37,25 +41,18 @@ struct Combinations {
                                     " variables; need at most " +
                                     std::to_string(kMostCombinations) + " combinations");
     }
-    log_p.assign(logits.begin(), logits.end());
-    for (std::size_t i = 0; i < log_p.size(); i += categories) {
-      double* row = &log_p[i];
-      const double top = *std::max_element(row, row + categories);
-      double total = 0;
-      for (std::size_t k = 0; k < categories; ++k) total += std::exp(row[k] - top);
-      for (std::size_t k = 0; k < categories; ++k) row[k] -= top + std::log(total);
-    }
   }
 
   // The probabilities of an example's combinations.
   void probabilities(std::size_t example, std::vector<double>& p) const {
     p.assign(1, 0);
     for (std::size_t v = 0; v < variables; ++v) {
-      const double* row = &log_p[(example * variables + v) * categories];
+      const Scalar* row = log_p.data() + (example * variables + v) * categories;
       const std::size_t before = p.size();
       p.resize(before * categories);
       for (std::size_t k = categories; k-- > 0;)
-        for (std::size_t c = 0; c < before; ++c) p[k * before + c] = p[c] + row[k];
+        for (std::size_t c = 0; c < before; ++c)
+          p[k * before + c] = p[c] + static_cast<double>(row[k]);
     }
     for (double& x : p) x = std::exp(x);
   }
@@ -104,51 +101,41 @@ Var combine(const char* name, Var logits, const Cost& f, Var first, Tensor&& cho
   const Var w = tape.constant(reshaped(std::move(weights), shape), "weights");
   Var signal = cost;
   if (baselines) {
-    Shape table(shape.size() + 1);
-    table[0] = s;
-    std::copy(shape.begin(), shape.end(), table.begin() + 1);
-    signal = cost - sum(tape.constant(reshaped(*baselines, table), "weights") * cost, {1});
+    const Var table = tape.constant(reshaped(*baselines, with_axis(shape, 0, s)), "weights");
+    signal = cost - sum(table * cost, {1});
   }
   return with_gradient(name, sum(w * cost, {0}), logits,
                        sum(score_gradient(w * signal, z, softmax(logits)), {0}));
 }
 
-Shape in_front(std::size_t n, const Shape& shape) {
-  Shape all(shape.size() + 1);
-  all[0] = n;
-  std::copy(shape.begin(), shape.end(), all.begin() + 1);
-  return all;
+// The probability that choices of probabilities q come first, in any order, where choices are drawn
+// without replacement and all others together have the probability `rest`. Those in the mask
+// `without` are not there at all.
+double set_probability(const std::vector<double>& q, double rest, std::size_t without = 0) {
+  const std::size_t all = (std::size_t{1} << q.size()) - 1;
+  std::vector<double> h(all + 1, 0);  // of each set, as the first to be drawn
+  h[0] = 1;
+  for (std::size_t drawn = 0; drawn <= all; ++drawn) {
+    if (h[drawn] == 0) continue;
+    double left = rest;
+    const auto is_left = [&](std::size_t i) { return !((drawn | without) >> i & 1); };
+    for (std::size_t i = 0; i < q.size(); ++i)
+      if (is_left(i)) left += q[i];
+    for (std::size_t i = 0; i < q.size(); ++i)
+      if (is_left(i)) h[drawn | std::size_t{1} << i] += h[drawn] * q[i] / left;
+  }
+  return h[all & ~without];
 }
 
-// Probabilities of sets drawn without replacement. Members have probability q, all else `rest`.
-class SetProbability {
- public:
-  SetProbability(const std::vector<double>& q, double rest) : q_(q), rest_(rest) {}
-
-  // Of drawing all members but those in the mask `without` first, in a domain that lacks these.
-  double operator()(std::size_t without) {
-    const std::size_t all = (std::size_t{1} << q_.size()) - 1, wanted = all & ~without;
-    h_.assign(all + 1, 0);
-    h_[0] = 1;
-    for (std::size_t drawn = 0; drawn <= all; ++drawn) {
-      if ((drawn & ~wanted) || h_[drawn] == 0) continue;
-      double left = rest_;
-      for (std::size_t i = 0; i < q_.size(); ++i)
-        if (wanted >> i & 1 && !(drawn >> i & 1)) left += q_[i];
-      for (std::size_t i = 0; i < q_.size(); ++i)
-        if (wanted >> i & 1 && !(drawn >> i & 1))
-          h_[drawn | std::size_t{1} << i] += h_[drawn] * q_[i] / left;
-    }
-    return h_[wanted];
-  }
-
- private:
-  const std::vector<double>& q_;
-  double rest_;
-  std::vector<double> h_;
-};
-
 }  // namespace
+
+Method enumeration() {
+  Method method;
+  method.name = "exact";
+  method.samples = 0;
+  method.estimate = [](Var logits, const Cost& f, Rng&) { return expectation(logits, f); };
+  return method;
+}
 
 Method sum_and_sample(std::size_t k) {
   if (k == 0) throw std::invalid_argument("sum_and_sample: k is 0; need at least 1");
@@ -156,16 +143,15 @@ Method sum_and_sample(std::size_t k) {
   method.name = "sum-and-sample";
   method.samples = k + 1;
   method.estimate = [k](Var logits, const Cost& f, Rng& rng) {
-    Tape& tape = *logits.tape;
     const Var draw = drawn_choice(logits, rng);
-    const Var likeliest = argmax(tape.borrow_constant(logits.value(), "logits"), zero());
+    const Var likeliest = argmax(constant_of(logits), zero());
     const Var first = evaluate(f, likeliest);
-    const Combinations all("sum_and_sample", logits.value(), first.shape().size());
+    const Combinations all("sum_and_sample", logits, first.shape().size());
     const std::size_t in_sum = std::min(k, all.count), n = all.examples,
                       slots = in_sum + (in_sum < all.count ? 1 : 0),
                       size = all.variables * all.categories;
     const Tensor u = rng.uniform({n});
-    Tensor choices = uninitialised(in_front(slots, logits.shape())),
+    Tensor choices = uninitialised(with_axis(logits.shape(), 0, slots)),
            weights = uninitialised({slots, n});
     std::vector<double> p;
     std::vector<std::size_t> order(all.count);
@@ -204,12 +190,12 @@ Method unordered_set(std::size_t k) {
   method.samples = k;
   method.estimate = [k](Var logits, const Cost& f, Rng& rng) {
     const Var draw = drawn_choice(logits, rng), first = evaluate(f, draw);
-    const Combinations all("unordered_set", logits.value(), first.shape().size());
+    const Combinations all("unordered_set", logits, first.shape().size());
     const std::size_t slots = std::min(k, all.count), n = all.examples,
                       size = all.variables * all.categories;
     const Tensor u = rng.uniform({n, std::max<std::size_t>(slots - 1, 1)});
-    Tensor choices = uninitialised(in_front(slots, logits.shape())), weights = zeros({slots, n}),
-           baselines = zeros({slots, slots, n});
+    Tensor choices = uninitialised(with_axis(logits.shape(), 0, slots)),
+           weights = zeros({slots, n}), baselines = zeros({slots, slots, n});
     std::vector<double> p, q;
     for (std::size_t e = 0; e < n; ++e) {
       all.probabilities(e, p);
@@ -224,15 +210,14 @@ Method unordered_set(std::size_t k) {
         q.push_back(p[chosen]);
         p[chosen] = 0;
       }
-      SetProbability of(q, std::accumulate(p.begin(), p.end(), 0.0));
-      const double set = of(0);
+      const double rest = std::accumulate(p.begin(), p.end(), 0.0), set = set_probability(q, rest);
       for (std::size_t s = 0; s < q.size(); ++s) {
         const std::size_t bit = std::size_t{1} << s;
-        const double first_s = of(bit);
-        weights(s, e) = static_cast<Scalar>(q[s] * first_s / set);
+        const double after_s = set_probability(q, rest, bit);
+        weights(s, e) = static_cast<Scalar>(q[s] * after_s / set);
         for (std::size_t t = 0; t < q.size(); ++t)
-          baselines(s, t, e) =
-              static_cast<Scalar>(s == t ? q[s] : q[t] * of(bit | std::size_t{1} << t) / first_s);
+          baselines(s, t, e) = static_cast<Scalar>(
+              s == t ? q[s] : q[t] * set_probability(q, rest, bit | std::size_t{1} << t) / after_s);
       }
     }
     return combine("unordered-set", logits, f, first, std::move(choices), std::move(weights),

@@ -1,4 +1,5 @@
-// Methods that never evaluate the same choice of an example twice.
+// Methods that never evaluate the same choice of an example twice: all choices, or some of them.
+// The letters in the formulas are those of ops/methods/method.hpp.
 #pragma once
 
 #include "method.hpp"
@@ -6,9 +7,12 @@
 namespace argtape {
 inline namespace ARGTAPE_ABI {
 
+/// expectation() as a method: all combinations, no noise.
+Method enumeration();
+
 // An example's choices count together, as one among all their combinations; with so many that
 // kMostCombinations is exceeded the estimates throw std::invalid_argument. If there are no more
-// combinations than asked for, both give the exact gradient. f may be a black box. The weights of
+// combinations than asked for, these give the exact gradient. f may be a black box. The weights of
 // the choices are constants where an estimate is differentiated again.
 
 /// sum_{c in C} p_c f(c) (c - p) + (1 - p_C) f(D) (D - p), where C are the k likeliest combinations

@@ -1,7 +1,13 @@
 #include "ops/rules/decision.hpp"
 
+#include <algorithm>
+#include <cmath>
+#include <memory>
 #include <stdexcept>
 #include <utility>
+
+#include "ops/gumbel_posterior.hpp"
+#include "ops/kernels/axis.hpp"
 
 namespace argtape {
 inline namespace ARGTAPE_ABI {
@@ -31,11 +37,53 @@ Op op_with(const std::string& verb, const Rule& rule, AppliesTo node, bool drawn
   return op;
 }
 
+Var decided(Op op, const Rule& rule, const Decision& decision, Var logits, Var noise,
+            Tensor value) {
+  std::vector<Var> inputs = {logits};
+  if (noise.tape) inputs.push_back(noise);
+  return logits.tape->record(
+      std::move(op), inputs, std::move(value),
+      [kept = std::make_shared<const Rule>(rule), &decision](BackwardContext& ctx) {
+        const Var noise = ctx.inputs() == 2 ? ctx.in(1) : ctx.out().tape->constant(0.0);
+        const Draw draw{ctx.in(0), noise, ctx.out(), &decision, kept->soft_tau > 0};
+        if (kept->needs == Needs::gradient) ctx.counts().backwards += size_of(rows_of(draw));
+        ctx.give(0, kept->backward(draw, ctx));
+      });
+}
+
 Axes own_axes(const Draw& draw) { return draw.decision->axes == 1 ? Axes{-1} : Axes{-2, -1}; }
 
 Shape rows_of(const Draw& draw) {
   const Shape& shape = draw.logits.shape();
   return Shape(shape.begin(), shape.end() - static_cast<std::ptrdiff_t>(draw.decision->axes));
+}
+
+Rule tempered(const char* name, const Temperature& tau, std::function<Rule(double)> make,
+              double least) {
+  // Below, logits / tau would leave float's range; so cold a softmax is an argmax anyway.
+  constexpr double coldest = 1e-20;
+  const auto checked = [=](double t) {
+    if (!(t >= coldest) || std::isinf(t) || t < least)
+      throw std::invalid_argument(
+          std::string(name) + ": tau is " + str(t) + "; need " +
+          (least > 0 || t > 0 ? "at least " + str(std::max(least, coldest)) : "more than 0"));
+    Rule rule = make(t);
+    rule.name = name;
+    return rule;
+  };
+  Rule rule = checked(tau.at(0));
+  if (!tau.scheduled()) return rule;
+  rule.backward = nullptr;
+  rule.scheduled = [=](std::size_t step) { return checked(tau.at(step)); };
+  return rule;
+}
+
+Var more_noise(const Draw& draw, std::size_t count, std::uint64_t seed) {
+  const Tensor &logits = draw.logits.value(), &noise = draw.noise.value();
+  const bool drawn = noise.shape() == logits.shape();
+  return draw.logits.tape->constant(
+      rng_from(drawn ? noise : logits, seed).gumbel(with_axis(logits.shape(), 0, count)),
+      "gumbel noise");
 }
 
 }  // namespace ARGTAPE_ABI

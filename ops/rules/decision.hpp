@@ -1,8 +1,12 @@
-// What the nodes with a rule behind them have in common. For the library's own .cpp files.
+// What the nodes with a rule behind them, and the rules, have in common. For the library's own .cpp
+// files.
 #pragma once
 
+#include <cstdint>
+#include <functional>
 #include <string>
 
+#include "../temperature.hpp"
 #include "rule.hpp"
 
 namespace argtape {
@@ -14,10 +18,22 @@ inline namespace ARGTAPE_ABI {
 Op op_with(const std::string& verb, const Rule& rule, AppliesTo node, bool drawn,
            const char* drawn_by);
 
+/// Records such a node: `value` was decided for the logits, with the noise if it is not empty.
+Var decided(Op op, const Rule& rule, const Decision& decision, Var logits, Var noise, Tensor value);
+
 /// The axes of one decision, counted from the last: {-1}, or {-2, -1}.
 Axes own_axes(const Draw& draw);
 /// The others' lengths: how many decisions there are, along which axes.
 Shape rows_of(const Draw& draw);
+
+/// A rule with a temperature, made at once for a number and at each step for a schedule. Throws
+/// std::invalid_argument, in the rule's name, for tau <= 0 and tau < least.
+Rule tempered(const char* name, const Temperature& tau, std::function<Rule(double tau)> make,
+              double least = 0);
+
+/// So many Gumbel noises for a draw, in front of its axes: made from the bits of its own noise, or
+/// of the logits where nothing was drawn.
+Var more_noise(const Draw& draw, std::size_t count, std::uint64_t seed);
 
 }  // namespace ARGTAPE_ABI
 }  // namespace argtape

@@ -1,9 +1,12 @@
-// The rules that are exact for quadratic costs, and DARN, of which they are made.
+#include "ops/rules/quadratic.hpp"
+
 #include <utility>
 #include <vector>
 
+#include "ops/elementwise.hpp"
+#include "ops/kernels/row_kernels.hpp"
 #include "ops/reduce.hpp"
-#include "ops/rules/temper.hpp"
+#include "ops/rules/decision.hpp"
 #include "ops/shape.hpp"
 #include "ops/softmax.hpp"
 
@@ -11,62 +14,59 @@ namespace argtape {
 inline namespace ARGTAPE_ABI {
 namespace {
 
-// (D - p)(D - p)^T g.
-Var around_mean(Var p, Var hard, Var g) {
-  const Var off = hard - p;
-  return off * sum(off * g, {-1}, true);
+// (a J(p) + b (D - p)(D - p)^T) g: the covariance of a draw and the draw's own share in it, mixed.
+Var covariance(Var logits, Var hard, Var g, double a, double b) {
+  const Lane of_all(static_cast<Scalar>(a)), of_draw(static_cast<Scalar>(b));
+  const auto row = [=](ResultRow y, auto e, Scalar sum, auto d, auto g) {
+    const Scalar over = 1 / sum;
+    const Lane mean(over * sum_lanes(y.n, [&](std::size_t i) { return e(i) * g(i); })),
+        chosen(sum_lanes(y.n, [&](std::size_t i) { return d(i) * g(i); })), o(over);
+    y = [&](std::size_t i) {
+      const Lane p = o * e(i);
+      return of_all * p * (g(i) - mean) + of_draw * (d(i) - p) * (chosen - mean);
+    };
+  };
+  Tensor y = map_softmax_rows(logits.shape(), TensorRows(logits.value()), 1, row,
+                              TensorRows(hard.value()), TensorRows(g.value()));
+  return g.tape->record("covariance", {logits, hard, g}, std::move(y), [=](BackwardContext& ctx) {
+    const Var logits = ctx.in(0), d = ctx.in(1), g = ctx.in(2), u = ctx.gradient();
+    if (ctx.wants(2)) ctx.give(2, covariance(logits, d, u, a, b));  // it is symmetric
+    if (!ctx.wants(0)) return;
+    const auto dot = [](Var x, Var y) { return sum(x * y, {-1}, true); };
+    const Var p = softmax(logits);
+    const Var to_p =
+        a * (u * (g - dot(p, g)) - dot(u, p) * g) - b * (u * dot(d - p, g) + dot(u, d - p) * g);
+    ctx.give(0, softmax_jacobian(p, to_p));
+  });
 }
 
-// to = st J(p) g + darn (D - p)(D - p)^T g for a row.
-auto mixed_rows(Scalar st, Scalar darn) {
-  return by_rows([=](const NoisyRow& row, const Scalar* d, const Scalar* g, Scalar* p, Scalar* to,
-                     bool add) {
-    const std::size_t k = row.n;
-    softmax_row(row.x, k, p);
-    const Lane mean(row_sum(
-        k, [](Lane p, Lane g) { return p * g; }, p, g));
-    const Lane chosen(row_sum(
-        k, [](Lane d, Lane g) { return d * g; }, d, g));
-    const Lane a(st), b(darn);
-    map_lanes(
-        k, to, add,
-        [=](Lane p, Lane d, Lane g) { return a * p * (g - mean) + b * (d - p) * (chosen - mean); },
-        p, d, g);
-  });
+Rule mixed(const char* name, double a, double b) {
+  Rule rule = pathwise_rule(
+      name, [=](const Draw& draw, Var g) { return covariance(draw.logits, draw.hard(), g, a, b); });
+  rule.reads_noise = false;
+  return rule;
 }
 
 }  // namespace
 
-Rule darn() {
-  Rule rule = pathwise_rule("darn", [](const Draw& draw, Var g) {
-    return around_mean(softmax(draw.logits), draw.hard, g);
-  });
-  rule.reads_noise = false;
-  rule.shortcut = mixed_rows(0, 1);
-  return rule;
-}
+Rule darn() { return mixed("darn", 0, 1); }
 
-Rule zgr() {
-  Rule rule = pathwise_rule("zgr", [](const Draw& draw, Var g) {
-    const Var p = softmax(draw.logits);
-    return (softmax_jacobian(p, g) + around_mean(p, draw.hard, g)) / 2;
-  });
-  rule.reads_noise = false;
-  rule.shortcut = mixed_rows(0.5, 0.5);
-  return rule;
-}
+Rule zgr() { return mixed("zgr", 0.5, 0.5); }
 
 Rule reinmax(Temperature tau) {
-  return with(std::move(tau), "reinmax", 1, [](double t) {
-    Rule rule;
-    rule.reads_noise = false;
-    rule.backward = [t](const Draw& draw, BackwardContext& ctx) {
-      const Var g = ctx.gradient(), p = softmax(draw.logits),
-                p_tau = t == 1 ? p : softmax(draw.logits / t);
-      return 2 * softmax_jacobian((p_tau + draw.hard) / 2, g) - softmax_jacobian(p, g) / 2;
-    };
-    return rule;
-  });
+  return tempered(
+      "reinmax", tau,
+      [](double t) {
+        Rule rule;
+        rule.reads_noise = false;
+        rule.backward = [t](const Draw& draw, BackwardContext& ctx) {
+          const Var g = ctx.gradient(), p = softmax(draw.logits),
+                    p_tau = t == 1 ? p : softmax(draw.logits / t);
+          return softmax_jacobian((p_tau + draw.hard()) / 2, g, 2) - softmax_jacobian(p, g, 0.5);
+        };
+        return rule;
+      },
+      1);
 }
 
 namespace {
@@ -75,7 +75,7 @@ namespace {
 // that of a network of resistors: elimination needs no pivots, and all sums in it are of one sign.
 void potentials_row(const Scalar* p, const Scalar* c, std::size_t n, Scalar* x,
                     std::vector<double>& a) {
-  const std::size_t ground = row_argmax(p, n);
+  const std::size_t ground = row_extreme<false>(p, n);
   std::vector<double> y(n);
   a.assign(n * n, 0);
   for (std::size_t i = 0; i < n; ++i) {
@@ -135,7 +135,7 @@ Var potentials(Var p, Var c) {
 
 Rule mve() {
   Rule rule = pathwise_rule("mve", [](const Draw& draw, Var g) {
-    const Var p = softmax(draw.logits), d = draw.hard, chosen = sum(d * g, {-1}, true);
+    const Var p = softmax(draw.logits), d = draw.hard(), chosen = sum(d * g, {-1}, true);
     const Var current = (1 - d) * g * p / (p + sum(d * p, {-1}, true));
     const Var x = potentials(p, current - d * sum(current, {-1}, true));
     return ((d - p) * chosen + softmax_jacobian(p, x)) / 2;

@@ -1,16 +1,14 @@
+#include "ops/rules/score_function.hpp"
+
 #include <memory>
 #include <numeric>
 #include <stdexcept>
 #include <utility>
 
 #include "engine/broadcast.hpp"
-#include "engine/system/parallel.hpp"
 #include "ops/elementwise.hpp"
-#include "ops/kernels/row_kernels.hpp"
 #include "ops/rules/decision.hpp"
-#include "ops/rules/rule.hpp"
 #include "ops/shape.hpp"
-#include "ops/softmax.hpp"
 
 namespace argtape {
 inline namespace ARGTAPE_ABI {
@@ -43,11 +41,7 @@ Baseline leave_one_out() {
             Shape one = costs.shape();
             const auto others = static_cast<Scalar>(one[0] - 1);
             one[0] = 1;
-            const Tensor total = broadcast_to(sum_to(costs, one), costs.shape());
-            Tensor mean = uninitialised(costs.shape());
-            for (std::size_t i = 0; i < mean.size(); ++i)
-              mean.data()[i] = (total.data()[i] - costs.data()[i]) / others;
-            return mean;
+            return Tensor((sum_to(costs, one) - costs) / others);
           },
           {},
           true};
@@ -55,22 +49,35 @@ Baseline leave_one_out() {
 
 namespace {
 
-// The cost as one number for each choice, as BackwardContext::costs() has it, recorded.
-Var lined_up(Var cost, const Shape& rows) {
-  Shape summed = cost.shape(), aligned = rows;
-  for (std::size_t a = 0; a < summed.size(); ++a)
-    if (a >= rows.size() || rows[a] == 1) summed[a] = 1;
-  for (std::size_t a = 0; a < rows.size(); ++a) aligned[a] = a < summed.size() ? summed[a] : 1;
+// A cost as one number for each choice: its axes lined up with the leading ones of `rows`, summed
+// over what the choices do not tell apart, the same for all that it does not tell apart itself.
+Var lined_up(const BackwardContext& ctx, Var cost, const Shape& rows) {
+  Shape summed = cost.shape(), aligned(rows.size(), 1);
+  if (summed == rows) return cost;
+  for (std::size_t a = 0; a < summed.size(); ++a) {
+    if (a >= rows.size() || rows[a] == 1)
+      summed[a] = 1;
+    else if (summed[a] != 1 && summed[a] != rows[a])
+      throw std::invalid_argument(ctx.op() + ": a cost is " + str(cost.shape()) +
+                                  ", the choices are " + str(rows) +
+                                  "; need costs lined up with the leading axes of the choices");
+    if (a < rows.size()) aligned[a] = summed[a];
+  }
   return broadcast(reshape(sum_to(cost, summed), aligned), rows);
 }
 
-void require_one_cost_a_sample(const BackwardContext& ctx, const Shape& rows) {
+// The sum of the costs for each choice.
+Var costs_of(const BackwardContext& ctx, const Shape& rows, bool needs_multiple_samples) {
+  Var total;
   for (const BackwardContext::DownstreamCost& fed : ctx.downstream_costs()) {
-    const Shape& cost = fed.cost.shape();
-    if (!rows.empty() && (cost.empty() || cost[0] != rows[0]))
-      throw std::invalid_argument(ctx.op() + ": a cost is " + str(cost) + ", the choices are " +
+    const Var cost = lined_up(ctx, fed.weight.tape ? fed.cost * fed.weight : fed.cost, rows);
+    const Shape& shape = fed.cost.shape();
+    if (needs_multiple_samples && !rows.empty() && (shape.empty() || shape[0] != rows[0]))
+      throw std::invalid_argument(ctx.op() + ": a cost is " + str(shape) + ", the choices are " +
                                   str(rows) + "; need one cost a sample, so do not average first");
+    total = total.tape ? total + cost : cost;
   }
+  return total;
 }
 
 }  // namespace
@@ -83,54 +90,19 @@ Rule score_function(Baseline baseline) {
   rule.needs_draw = true;
   rule.needs_multiple_samples = baseline.needs_multiple_samples;
   rule.reads_noise = baseline.value != nullptr;  // a baseline is a state, or another sample
-  // The costs of the rows, less the baseline, which comes second.
-  const auto weigh = [baseline](BackwardContext& ctx, const Shape& rows) {
-    Tensor costs = ctx.costs(rows), less = zeros(rows);
-    if (baseline.needs_multiple_samples) require_one_cost_a_sample(ctx, rows);
-    if (baseline.value) less = baseline.value(costs);
-    if (less.shape() != costs.shape())
-      throw std::logic_error(ctx.op() + ": the baseline gave " + str(less.shape()) +
-                             " for costs of shape " + str(costs.shape()));
-    if (baseline.learn && !ctx.dry_run()) baseline.learn(costs);
-    for (std::size_t i = 0; i < costs.size(); ++i) costs.data()[i] -= less.data()[i];
-    return std::make_pair(std::move(costs), std::move(less));
-  };
-  rule.backward = [weigh](const Draw& draw, BackwardContext& ctx) {
-    const Shape rows = rows_of(draw);
+  rule.backward = [baseline](const Draw& draw, BackwardContext& ctx) {
     // The costs are functions of the parameters, and so is the estimate.
-    Var weight = -draw.logits.tape->constant(weigh(ctx, rows).second, "baseline");
-    for (const BackwardContext::DownstreamCost& fed : ctx.downstream_costs())
-      weight = weight + lined_up(fed.weight.tape ? fed.cost * fed.weight : fed.cost, rows);
-    Shape beside = rows;
-    for (std::size_t a = 0; a < draw.decision->axes; ++a) beside.push_back(1);
-    return reshape(weight, beside) * draw.decision->score(draw);
-  };
-  rule.shortcut = [weigh](BackwardContext& ctx) {
-    const Tensor &logits = ctx.in(0).value(), &hard = ctx.out().value();
-    const Shape& shape = logits.shape();
-    const std::size_t k = shape[shape.size() - 1];
-    const Tensor weights = weigh(ctx, Shape(shape.begin(), shape.end() - 1)).first;
-    const auto [to, fresh] = ctx.sink(0);
-    const auto sink = to;
-    const bool add = !fresh;
-    parallel_for(weights.size(), rows_of_grain(k), [&](std::size_t begin, std::size_t end) {
-      Tensor p = uninitialised({k});
-      for (std::size_t r = begin; r < end; ++r) {
-        const Scalar *l = logits.data() + r * k, *d = hard.data() + r * k;
-        Scalar* y = sink + r * k;
-        const Lane weight(weights.data()[r]);
-        if (k <= kLane) {
-          Scalar sum;
-          const Lane q = softmax_lane(load_some(l, k, kLowest), 1, sum);
-          const Lane g = weight * (load_some(d, k) - q);
-          store_some(add ? load_some(y, k) + g : g, y, k);
-          continue;
-        }
-        softmax_row(l, k, p.data());
-        map_lanes(
-            k, y, add, [=](Lane d, Lane q) { return weight * (d - q); }, d, p.data());
-      }
-    });
+    Var weight = costs_of(ctx, rows_of(draw), baseline.needs_multiple_samples);
+    const Tensor& costs = weight.value();
+    if (baseline.value) {
+      Tensor less = baseline.value(costs);
+      if (less.shape() != costs.shape())
+        throw std::logic_error(ctx.op() + ": the baseline gave " + str(less.shape()) +
+                               " for costs of shape " + str(costs.shape()));
+      weight = weight - draw.logits.tape->constant(std::move(less), "baseline");
+    }
+    if (baseline.learn && !ctx.dry_run()) baseline.learn(costs);
+    return draw.decision->score(draw, weight);
   };
   return rule;
 }

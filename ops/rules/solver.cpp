@@ -1,13 +1,11 @@
-// The rules that solve argmax, or a matching, again in their backward: blackbox differentiation,
-// perturbed optimisers, I-MLE.
-#include <stdexcept>
-#include <utility>
+#include "ops/rules/solver.hpp"
 
-#include "engine/broadcast.hpp"
-#include "ops/gumbel_posterior.hpp"
+#include <cmath>
+#include <stdexcept>
+
+#include "ops/elementwise.hpp"
 #include "ops/reduce.hpp"
 #include "ops/rules/decision.hpp"
-#include "ops/rules/temper.hpp"
 
 namespace argtape {
 inline namespace ARGTAPE_ABI {
@@ -16,20 +14,10 @@ namespace {
 // The choice, or the matching, once more, counted.
 Var solve(const Draw& draw, Var x, BackwardContext& ctx) {
   const Shape& shape = x.shape();
-  std::size_t one = 1;
-  for (std::size_t a = 0; a < draw.decision->axes; ++a) one *= shape[shape.size() - 1 - a];
-  ctx.counts().solver_calls += x.value().size() / one;
+  const Shape decisions(shape.begin(),
+                        shape.end() - static_cast<std::ptrdiff_t>(draw.decision->axes));
+  ctx.counts().solver_calls += size_of(decisions);
   return draw.decision->solve(x);
-}
-
-Var fresh_noise(const Draw& draw, std::size_t draws, std::uint64_t seed) {
-  Shape shape(draw.logits.shape().size() + 1);
-  shape[0] = draws;
-  std::copy(draw.logits.shape().begin(), draw.logits.shape().end(), shape.begin() + 1);
-  const Tensor& noise = draw.noise.value();
-  const bool drawn = noise.shape() == draw.logits.shape();
-  return draw.logits.tape->constant(
-      rng_from(drawn ? noise : draw.logits.value(), seed).gumbel(shape), "gumbel noise");
 }
 
 void require_positive(const char* name, double lambda) {
@@ -50,7 +38,7 @@ Rule blackbox(double lambda) {
   rule.name = "blackbox";
   rule.applies_to = AppliesTo::any;
   rule.backward = [=](const Draw& draw, BackwardContext& ctx) {
-    return (draw.hard - solve(draw, draw.logits + draw.noise - lambda * ctx.gradient(), ctx)) /
+    return (draw.hard() - solve(draw, draw.logits + draw.noise - lambda * ctx.gradient(), ctx)) /
            lambda;
   };
   return rule;
@@ -58,12 +46,12 @@ Rule blackbox(double lambda) {
 
 Rule perturbed(Temperature tau, std::size_t draws, std::uint64_t seed) {
   require_draws("perturbed", draws);
-  return with(std::move(tau), "perturbed", 0, [=](double t) {
+  return tempered("perturbed", tau, [=](double t) {
     Rule rule;
     rule.applies_to = AppliesTo::any;
     rule.backward = [=](const Draw& draw, BackwardContext& ctx) {
-      const Var g = fresh_noise(draw, draws, seed);
-      const Var off = solve(draw, draw.logits + t * g, ctx) - draw.hard;
+      const Var g = more_noise(draw, draws, seed);
+      const Var off = solve(draw, draw.logits + t * g, ctx) - draw.hard();
       return sum((1 - exp(-g)) * sum(off * ctx.gradient(), own_axes(draw), true), {0}) /
              (static_cast<double>(draws) * t);
     };
@@ -80,9 +68,9 @@ Rule i_mle(double lambda, std::size_t draws, std::uint64_t seed) {
   rule.needs_draw = true;
   rule.backward = [=](const Draw& draw, BackwardContext& ctx) {
     const Var push = lambda * ctx.gradient(), x = draw.logits + draw.noise;
-    const Var own = draw.hard - solve(draw, x - push, ctx);
+    const Var own = draw.hard() - solve(draw, x - push, ctx);
     if (draws == 1) return own / lambda;
-    const Var more = draw.logits + fresh_noise(draw, draws - 1, seed);
+    const Var more = draw.logits + more_noise(draw, draws - 1, seed);
     return (own + sum(solve(draw, more, ctx) - solve(draw, more - push, ctx), {0})) /
            (static_cast<double>(draws) * lambda);
   };

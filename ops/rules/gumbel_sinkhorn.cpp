@@ -1,0 +1,39 @@
+#include "ops/rules/gumbel_sinkhorn.hpp"
+
+#include "ops/elementwise.hpp"
+#include "ops/rules/decision.hpp"
+
+namespace argtape {
+inline namespace ARGTAPE_ABI {
+namespace {
+
+Rule through_sinkhorn(const char* name, const Temperature& tau, HowFar far, bool soft, bool noisy) {
+  return tempered(name, tau, [=](double t) {
+    Rule rule;
+    rule.applies_to = AppliesTo::matching;
+    rule.soft_tau = soft ? t : 0;
+    rule.reads_noise = noisy;
+    rule.relaxation = [=](Var logits, Var noise) {
+      const Var x = noisy && !noise.shape().empty() ? logits + noise : logits;
+      return std::visit([&](auto until) { return sinkhorn(x, t, until).matrices; }, far);
+    };
+    return rule;
+  });
+}
+
+}  // namespace
+
+Rule gumbel_sinkhorn(Temperature tau, HowFar far) {
+  return through_sinkhorn("gumbel-sinkhorn", tau, far, true, true);
+}
+
+Rule straight_through_sinkhorn(Temperature tau, HowFar far) {
+  return through_sinkhorn("straight-through-sinkhorn", tau, far, false, false);
+}
+
+Rule st_gumbel_sinkhorn(Temperature tau, HowFar far) {
+  return through_sinkhorn("st-gumbel-sinkhorn", tau, far, false, true);
+}
+
+}  // namespace ARGTAPE_ABI
+}  // namespace argtape

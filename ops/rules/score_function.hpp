@@ -1,0 +1,38 @@
+// The score function, which needs no path to the cost, and its baselines. The letters in the
+// formulas are those of ops/rules/rule.hpp.
+#pragma once
+
+#include <functional>
+#include <string>
+
+#include "rule.hpp"
+
+namespace argtape {
+inline namespace ARGTAPE_ABI {
+
+/// What a score function subtracts from the costs. `value` gets the costs, one for each choice, and
+/// returns as many numbers; it must not depend on the same choice's own cost, or the estimate is
+/// biased. `learn`, if there is one, is told of the costs after that, once in each sweep.
+struct Baseline {
+  std::string name;
+  std::function<Tensor(const Tensor& costs)> value;
+  std::function<void(const Tensor& costs)> learn;
+  bool needs_multiple_samples = false;  ///< see Rule
+};
+
+/// The mean of earlier sweeps' costs, forgotten at the rate `decay`; 0 in the first sweep. It is a
+/// state: all copies of the baseline share it. Throws std::invalid_argument unless 0 <= decay < 1.
+Baseline running_mean(double decay = 0.9);
+
+/// The mean cost of the other samples: logits must be (M, ...), the same logits M times along the
+/// first axis (ops/shape.hpp, broadcast), and each cost one number a sample: averaged over the
+/// samples it would be its own baseline. Throws std::invalid_argument, in the sweep, for fewer than
+/// two samples and for a cost without their axis.
+Baseline leave_one_out();
+
+/// (f(D) - baseline) (D - p), unbiased, and needs no path: f may be a black box (Glynn 1990;
+/// Williams 1992). Only for drawn choices.
+Rule score_function(Baseline baseline = {});
+
+}  // namespace ARGTAPE_ABI
+}  // namespace argtape

@@ -1,0 +1,66 @@
+#include "ops/rules/straight_through.hpp"
+
+#include <cmath>
+#include <stdexcept>
+
+#include "ops/elementwise.hpp"
+#include "ops/reduce.hpp"
+#include "ops/rules/decision.hpp"
+#include "ops/softmax.hpp"
+
+namespace argtape {
+inline namespace ARGTAPE_ABI {
+
+Rule zero() {
+  Rule rule;
+  rule.name = "zero";
+  rule.needs = Needs::nothing;
+  rule.applies_to = AppliesTo::any;
+  rule.reads_noise = false;
+  return rule;
+}
+
+namespace {
+Rule through_softmax(const char* name, const Temperature& tau) {
+  return tempered(name, tau, [](double t) {
+    Rule rule;
+    rule.reads_noise = false;
+    rule.backward = [t](const Draw& draw, BackwardContext& ctx) {
+      return relaxed_jacobian(draw.logits, ctx.gradient(), t);
+    };
+    return rule;
+  });
+}
+}  // namespace
+
+Rule straight_through(Temperature tau) { return through_softmax("straight-through", tau); }
+
+Rule annealed_straight_through(Temperature tau) {
+  return through_softmax("annealed-straight-through", tau);
+}
+
+Rule straight_through_identity() {
+  Rule rule = pathwise_rule("straight-through-identity", [](const Draw&, Var g) { return g; });
+  rule.applies_to = AppliesTo::any;
+  rule.reads_noise = false;
+  return rule;
+}
+
+Rule gapped_straight_through(Temperature tau, double gap) {
+  if (!(gap >= 0) || std::isinf(gap))
+    throw std::invalid_argument("gapped_straight_through: gap is " + str(gap) +
+                                "; need at least 0");
+  return tempered("gapped-straight-through", tau, [=](double t) {
+    Rule rule;
+    rule.reads_noise = false;
+    rule.backward = [=](const Draw& draw, BackwardContext& ctx) {
+      const Var l = draw.logits, top = max(l, {-1}, true);
+      const Var pushed = where(draw.hard(), top, minimum(l, top - gap));
+      return relaxed_jacobian(pushed, ctx.gradient(), t);
+    };
+    return rule;
+  });
+}
+
+}  // namespace ARGTAPE_ABI
+}  // namespace argtape
