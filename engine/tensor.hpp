@@ -27,8 +27,11 @@ using Tensor = xt::xarray_container<xt::uvector<Scalar, CachingAllocator<Scalar>
 /// The length of each axis; {} is the shape of a single number.
 using Shape = Tensor::shape_type;
 
-/// Integers that name axes; a negative one counts from the last axis, as in Python.
-using Axes = std::vector<int>;
+/// Integers that name axes, one or several; a negative one counts from the last axis, as in Python.
+struct Axes : std::vector<int> {
+  using std::vector<int>::vector;
+  Axes(int axis) : std::vector<int>{axis} {}
+};
 
 /// The number of elements of a shape: the product of its lengths, 1 for {}. Throws
 /// std::length_error if that is more than a computer can hold, as a negative length would be.

@@ -1,8 +1,8 @@
 // The chain rule, twice, and the one operation that has none. Its numbers stand in the README.
 #include <iostream>
 
-#include "examples/common/program.hpp"
 #include <argtape/argtape.hpp>
+#include "examples/common/program.hpp"
 
 using namespace argtape;
 

@@ -3,8 +3,8 @@
 #include <cmath>
 #include <nlohmann/json.hpp>
 
-#include "examples/common/program.hpp"
 #include <argtape/argtape.hpp>
+#include "examples/common/program.hpp"
 
 using namespace argtape;
 using namespace argtape_examples;
@@ -14,16 +14,16 @@ namespace {
 // The cost f of a one-hot z in R^K; t is a random point. On one-hot choices all four have K values;
 // they differ in what they look like in between, which is all that a pathwise rule sees.
 Cost cost_named(const std::string& name, const Tensor& t) {
-  if (name == "linear") return [=](Var z) { return sum(z.tape->constant(t) * z, {-1}); };
-  if (name == "quadratic") return [=](Var z) { return sum(square(z - z.tape->constant(t)), {-1}); };
-  if (name == "zero-one") return [](Var z) { return 1 - sum(slice(z, -1, 0, 1), {-1}); };
+  if (name == "linear") return [=](Var z) { return sum(z.tape->constant(t) * z, -1); };
+  if (name == "quadratic") return [=](Var z) { return sum(square(z - z.tape->constant(t)), -1); };
+  if (name == "zero-one") return [](Var z) { return 1 - sum(slice(z, 0, 1, -1), -1); };
   if (name == "black-box")
     return [=](Var z) {
       return black_box(
           [&](const std::vector<Tensor>& v) {
             Tape outside;
             const Var z = outside.constant(v[0]);
-            return Tensor(sum(square(z - outside.constant(t)), {-1}).value());
+            return Tensor(sum(square(z - outside.constant(t)), -1).value());
           },
           z);
     };

@@ -1,8 +1,8 @@
 // A digit classifier trained on the 0/1 loss itself, through argmax, under every rule.
 #include <nlohmann/json.hpp>
 
-#include "examples/common/program.hpp"
 #include <argtape/argtape.hpp>
+#include "examples/common/program.hpp"
 
 using namespace argtape;
 using namespace argtape_examples;

@@ -1,8 +1,8 @@
 // An op and a rule of your own, in one file outside the library, both checked.
 #include <cmath>
 
-#include "examples/common/program.hpp"
 #include <argtape/argtape.hpp>
+#include "examples/common/program.hpp"
 
 using namespace argtape;
 
@@ -26,7 +26,7 @@ Var swish(Var x) {
 Rule own_zgr() {
   return pathwise_rule("zgr", [](const Draw& draw, Var g) {
     const Var p = softmax(draw.logits), d = draw.hard() - p;
-    return 0.5 * (softmax_jacobian(p, g) + d * sum(d * g, {-1}, true));
+    return 0.5 * (softmax_jacobian(p, g) + d * sum(d * g, -1, keep_axes));
   });
 }
 
@@ -43,7 +43,7 @@ int main(int argc, char** argv) {
     }
 
     Tensor logits{0.5, 1.0, -0.5}, target{0.25, 0.875, 0.375};
-    Cost quadratic = [&](Var z) { return sum(square(z - z.tape->constant(target)), {-1}); };
+    Cost quadratic = [&](Var z) { return sum(square(z - z.tape->constant(target)), -1); };
     for (const Rule& rule : {straight_through(), own_zgr()}) {
       Measure m = measure(rule, quadratic, logits);
       program.figure(rule.name + " bias", {m.bias, m.bias_se});

@@ -6,8 +6,8 @@
 #include <limits>
 #include <nlohmann/json.hpp>
 
-#include "examples/common/program.hpp"
 #include <argtape/argtape.hpp>
+#include "examples/common/program.hpp"
 
 using namespace argtape;
 using namespace argtape_examples;
@@ -36,7 +36,7 @@ struct Problem {
 Problem linear_problem(std::size_t k, Rng& rng) {
   const Tensor logits = rng.normal({k}), b = rng.normal({k});
   return {"linear",    "f(z) = <b, z>", k,
-          1,           logits,          [=](Var z) { return sum(z * z.tape->constant(b), {-1}); },
+          1,           logits,          [=](Var z) { return sum(z * z.tape->constant(b), -1); },
           std::nullopt};
 }
 
@@ -48,7 +48,7 @@ Problem quadratic_problem(std::size_t k, Rng& rng) {
       k,
       1,
       logits,
-      [=](Var z) { return sum(z * (matmul(z, z.tape->constant(a)) + z.tape->constant(b)), {-1}); },
+      [=](Var z) { return sum(z * (matmul(z, z.tape->constant(a)) + z.tape->constant(b)), -1); },
       std::nullopt};
 }
 
@@ -63,7 +63,7 @@ Problem network_problem(std::size_t k, Rng& rng) {
           logits,
           [=](Var z) {
             const Var h = dense(z, z.tape->constant(inward), z.tape->constant(bias));
-            return sum(tanh(h) * z.tape->constant(outward), {-1});
+            return sum(tanh(h) * z.tape->constant(outward), -1);
           },
           std::nullopt};
 }
@@ -75,7 +75,7 @@ Problem rebar_toy(const std::string& t) {
           2,
           1,
           Tensor{0, 1},
-          [=](Var z) { return square(sum(slice(z, -1, 1, 2), {-1}) - target); },
+          [=](Var z) { return square(sum(slice(z, 1, 2, -1), -1) - target); },
           std::nullopt};
 }
 
@@ -97,8 +97,8 @@ Problem p_norm_toy(const std::string& p, Rng& rng) {
           n,
           logits,
           [=](Var z) {
-            const Var ones = sum(slice(z, -1, 1, 2), {-1});
-            return mean(pow(abs(ones - target), power), {-1});
+            const Var ones = sum(slice(z, 1, 2, -1), -1);
+            return mean(pow(abs(ones - target), power), -1);
           },
           exact};
 }

@@ -5,8 +5,8 @@
 #include <cmath>
 #include <nlohmann/json.hpp>
 
-#include "examples/common/program.hpp"
 #include <argtape/argtape.hpp>
+#include "examples/common/program.hpp"
 
 using namespace argtape;
 using namespace argtape_examples;
@@ -141,7 +141,7 @@ void show_trade_off(Program& program, std::size_t draws) {
                bias = rng.normal({hidden}), outward = rng.normal({hidden}) * 0.5f;
   const Cost f = [=](Var z) {
     const Var h = dense(z, z.tape->constant(inward), z.tape->constant(bias));
-    return sum(tanh(h) * z.tape->constant(outward), {-1});
+    return sum(tanh(h) * z.tape->constant(outward), -1);
   };
   std::vector<std::vector<Measure>> measures(kRules.size());
   MeasureOptions options;
@@ -360,8 +360,8 @@ struct Autoencoder {
     const std::size_t n = images.shape()[0];
     const Var logits = reshape(encoder(in, images), {n, choices, categories});
     const Var code = reshape(sample(logits, rule, rng), {n, choices * categories});
-    return sum(bce_with_logits(decoder(out, code), images), {-1}) +
-           sum(kl_categorical_uniform(logits), {-1});
+    return sum(bce_with_logits(decoder(out, code), images), -1) +
+           sum(kl_categorical_uniform(logits), -1);
   }
 
   double mean_cost(const Tensor& images, const Rule& rule, std::uint64_t seed) const {

@@ -6,9 +6,9 @@
 #include <nlohmann/json.hpp>
 #include <numeric>
 
+#include <argtape/argtape.hpp>
 #include "examples/common/kmeans_pictures.hpp"
 #include "examples/common/program.hpp"
-#include <argtape/argtape.hpp>
 
 using namespace argtape;
 using namespace argtape_examples;

@@ -8,8 +8,8 @@
 #include <numeric>
 #include <sstream>
 
-#include "examples/common/program.hpp"
 #include <argtape/argtape.hpp>
+#include "examples/common/program.hpp"
 
 using namespace argtape;
 using namespace argtape_examples;
@@ -395,7 +395,7 @@ void Study::show_gradients() {
     Tape tape;
     const Var logits = tape.parameter(state.logits());
     const Tensor exact = backward(expected_cell_loss(logits, losses))[logits];
-    const Var mixed = evaluate(cell_cost(network, some, CellRuns::all), softmax(logits));
+    const Var mixed = evaluate(softmax(logits), cell_cost(network, some, CellRuns::all));
     const Beside darts = compare(backward(mixed)[logits], exact);
     const auto note = [&, weights = weights](const std::string& name, double bias, double bias_se,
                                              double std, double cosine, double cosine_se) {

@@ -36,14 +36,14 @@ CellNetwork::Combine by_choice(Var choice, CellRuns runs) {
     if (runs == CellRuns::all) {  // all edges in one pass
       std::vector<Branch> branches;
       for (const auto& edge : into.edges) branches.insert(branches.end(), edge.begin(), edge.end());
-      const Var weights = slice(choice, 0, into.first, into.first + edges);
+      const Var weights = slice(choice, into.first, into.first + edges);
       return mixture(reshape(weights, {branches.size()}), branches);
     }
     const Unchosen others = runs == CellRuns::chosen ? Unchosen::nothing : Unchosen::as_scalars;
     Var total;
     for (std::size_t e = 0; e < edges; ++e) {
       const std::size_t row = into.first + e;
-      const Var part = select(slice(choice, 0, row, row + 1), into.edges[e], others);
+      const Var part = select(slice(choice, row, row + 1), into.edges[e], others);
       total = total.tape ? total + part : part;
     }
     return total;
@@ -87,7 +87,7 @@ Cost cell_cost(const CellNetwork& network, const Dataset& digits, CellRuns runs)
     if (rank == 2) return loss(choices);
     std::vector<Var> losses;
     for (std::size_t m = 0; m < shape[0]; ++m)
-      losses.push_back(loss(reshape(slice(choices, 0, m, m + 1), {shape[1], shape[2]})));
+      losses.push_back(loss(reshape(slice(choices, m, m + 1), {shape[1], shape[2]})));
     return stack(losses);
   };
 }
@@ -128,7 +128,7 @@ Var expected_cell_loss(Var logits, const Tensor& losses) {
   const std::size_t k = shape[1];
   const Var p = softmax(logits);
   const auto edge = [&](std::size_t e, const Shape& beside) {
-    return reshape(slice(p, 0, e, e + 1), beside);
+    return reshape(slice(p, e, e + 1), beside);
   };
   return sum(logits.tape->constant(losses, "losses") * edge(0, {k, 1, 1}) * edge(1, {k, 1}) *
              edge(2, {k}));

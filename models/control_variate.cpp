@@ -61,7 +61,7 @@ ControlVariate::Term ControlVariate::at(const char* name, const Cost& f, Var z,
   std::vector<Probe> probes;
   if (settings_.relaxed_cost) {
     probes.emplace_back(softmax(z / exp(on_tape[0])));
-    add(on_tape[1] * evaluate(f, probes[0].point));
+    add(on_tape[1] * evaluate(probes[0].point, f));
   }
   if (settings_.hidden > 0) {
     const std::size_t n = size_of(examples);
@@ -87,7 +87,7 @@ Var ControlVariate::estimate(Var logits, const Cost& f, Rng& rng) {
   const Var noise = tape.constant(rng.gumbel(l.shape()), "gumbel noise"),
             again = tape.constant(rng.gumbel(l.shape()), "gumbel noise");
   const Var d = sample(tape.borrow_constant(l.value(), "logits"), zero(), noise);
-  const Var cost = evaluate(f, d);
+  const Var cost = evaluate(d, f);
   prepare(cost.value().size() == 0 ? 0 : l.value().size() / cost.value().size());
   on_tape_.clear();  // copies: learn() moves the parameters while the tape may still be swept
   for (const Tensor& p : parameters) on_tape_.push_back(tape.parameter(p, name));

@@ -143,7 +143,7 @@ Var JigsawNetwork::operator()(const std::vector<Var>& w, Var pieces) const {
   x = relu(dense(reshape(x, {b, n, channels_ * pooled_}), w[2], w[3]));
   if (context_)
     x = relu(
-        dense(concatenate({x, broadcast(mean(x, {1}, true), {b, n, hidden_})}, -1), w[4], w[5]));
+        dense(concatenate({x, broadcast(mean(x, 1, keep_axes), {b, n, hidden_})}, -1), w[4], w[5]));
   return dense(x, w[w.size() - 2], w[w.size() - 1]);
 }
 

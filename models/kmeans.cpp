@@ -133,7 +133,7 @@ KMeansGraph kmeans_graph(Var points, Var centres, const Rule& rule) {
   KMeansGraph graph;
   graph.distances = squared_distances(points, centres);
   graph.assignment = argmin(graph.distances, rule);
-  graph.loss = sum(graph.assignment * graph.distances, {-1});
+  graph.loss = sum(graph.assignment * graph.distances, -1);
   return graph;
 }
 

@@ -23,7 +23,7 @@ namespace argtape {
 inline namespace ARGTAPE_ABI {
 
 /// The squared distances d (n, k) of points (n, dim) and centres (k, dim), the assignment D =
-/// argmin(d, rule), and each point's loss sum(D * d, {-1}).
+/// argmin(d, rule), and each point's loss sum(D * d, -1).
 struct KMeansGraph {
   Var distances, assignment, loss;
 };

@@ -155,7 +155,7 @@ Estimates enumerated(const Rule& rule, const Cost& f, const Tensor& logits, std:
         noise.data()[c * size + i] = top[v] - logits.data()[i] + 1;
       }
     all.add(choices.size(), logits, [&](Var l) {
-      return evaluate(f, sample(l, rule, l.tape->constant(std::move(noise))));
+      return evaluate(sample(l, rule, l.tape->constant(std::move(noise))), f);
     });
     choices.clear();
   };

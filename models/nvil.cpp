@@ -76,7 +76,7 @@ Method nvil(std::shared_ptr<NvilBaseline> state) {
   Method method;
   method.name = "nvil";
   method.estimate = [state](Var logits, const Cost& f, Rng& rng) {
-    const Var z = drawn_choice(logits, rng), cost = evaluate(f, z);
+    const Var z = drawn_choice(logits, rng), cost = evaluate(z, f);
     Tensor baseline = state->value(rows_of(logits.value(), cost.value()));
     const Var signal =
         (cost - logits.tape->constant(reshaped(std::move(baseline), cost.shape()), "baseline")) /

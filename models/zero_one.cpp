@@ -80,11 +80,11 @@ Var one_hot_for(Var choice, const std::vector<std::size_t>& labels) {
 }  // namespace
 
 Var zero_one_loss(Var choice, const std::vector<std::size_t>& labels) {
-  return 1 - sum(choice * one_hot_for(choice, labels), {-1});
+  return 1 - sum(choice * one_hot_for(choice, labels), -1);
 }
 
 Var zero_one_loss_squared(Var choice, const std::vector<std::size_t>& labels) {
-  return sum(squared_error(choice, one_hot_for(choice, labels)), {-1}) / 2;
+  return sum(squared_error(choice, one_hot_for(choice, labels)), -1) / 2;
 }
 
 std::vector<std::string> zero_one_methods() {

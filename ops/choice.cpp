@@ -62,7 +62,7 @@ Var weighted_score(Var logits, Var hard, Var weight) {
     const Var logits = ctx.in(0), d = ctx.in(1), weight = ctx.in(2), u = ctx.gradient();
     const Var w = beside(weight, logits.shape().size());
     if (ctx.wants(0)) ctx.give(0, -relaxed_jacobian(logits, w * u));
-    if (ctx.wants(2)) ctx.give(2, sum(u * (d - softmax(logits)), {-1}));
+    if (ctx.wants(2)) ctx.give(2, sum(u * (d - softmax(logits)), -1));
   });
 }
 

@@ -110,14 +110,14 @@ Var squared_distances_vjp(Var g, Var x, Var c, bool to_centres) {
         const std::size_t own = to_centres ? 2 : 1, other = 3 - own;
         const Var u = ctx.gradient(), a = ctx.in(own), b = ctx.in(other);
         const Var g = to_centres ? transpose(ctx.in(0)) : ctx.in(0);
-        if (ctx.wants(own)) ctx.give(own, 2 * (u * sum(g, {1}, true)));
+        if (ctx.wants(own)) ctx.give(own, 2 * (u * sum(g, 1, keep_axes)));
         if (ctx.wants(other)) ctx.give(other, -2 * matmul(transpose(g), u));
         if (!ctx.wants(0) || u.value().size() == 0) return;
         // Both are counted from one of them: the products would lose the digits of points far
         // from 0.
-        const Var origin = a.tape->constant(slice(a, 0, 0, 1).value(), "origin"),
+        const Var origin = a.tape->constant(slice(a, 0, 1).value(), "origin"),
                   slopes =
-                      2 * (sum(u * (a - origin), {1}, true) - matmul_transposed(u, b - origin));
+                      2 * (sum(u * (a - origin), 1, keep_axes) - matmul_transposed(u, b - origin));
         ctx.give(0, to_centres ? transpose(slopes) : slopes);
       });
 }

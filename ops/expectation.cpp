@@ -11,11 +11,11 @@
 namespace argtape {
 inline namespace ARGTAPE_ABI {
 
-Var evaluate(const Cost& f, Var choice) {
-  return evaluate([&](const std::vector<Var>& z) { return f(z[0]); }, std::vector<Var>{choice});
+Var evaluate(Var choice, const Cost& f) {
+  return evaluate(std::vector<Var>{choice}, [&](const std::vector<Var>& z) { return f(z[0]); });
 }
 
-Var evaluate(const JointCost& f, const std::vector<Var>& choices) {
+Var evaluate(const std::vector<Var>& choices, const JointCost& f) {
   Tape& tape = tape_of("evaluate", choices);
   const Var cost = f(choices);
   const Shape& c = cost.shape();
@@ -75,7 +75,7 @@ Var expectation(const std::vector<Var>& logits, const JointCost& f) {
         one_hot.data()[row * k + choice[row % variables[n]]] = 1;
       choices.push_back(tape.constant(std::move(one_hot), "choice"));
     }
-    const Var cost = evaluate(f, choices);
+    const Var cost = evaluate(choices, f);
     const std::size_t lead = cost.shape().size();
     // Only now is it known how many variables an example has: then the first choice was all zeros
     // of either.

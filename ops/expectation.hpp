@@ -16,11 +16,11 @@ using Cost = std::function<Var(Var choice)>;
 
 /// f(choice), counted on the tape, one evaluation for each number that comes back. Throws
 /// std::invalid_argument if the cost is not one number an example.
-Var evaluate(const Cost& f, Var choice);
+Var evaluate(Var choice, const Cost& f);
 
 /// Costs of several nodes' choices, (..., K) each with a K of its own: one number for each example.
 using JointCost = std::function<Var(const std::vector<Var>& choices)>;
-Var evaluate(const JointCost& f, const std::vector<Var>& choices);
+Var evaluate(const std::vector<Var>& choices, const JointCost& f);
 
 /// A value computed outside the tape: it feeds costs, and passes nothing back. `f` gets the inputs'
 /// values in order. Only rules that read costs (score_function) learn through it.

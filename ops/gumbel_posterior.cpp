@@ -16,7 +16,7 @@ Var conditional_gumbels(Var logits, Var choice, Var noise) {
     throw std::invalid_argument("conditional_gumbels: logits are " + str(logits.shape()) +
                                 ", the choice is " + str(choice.shape()) + ", noise is " +
                                 str(noise.shape()) + "; need (..., K) for all");
-  const Var winner = sum(choice * noise, {-1}, true), others = log_softmax(logits) + noise;
+  const Var winner = sum(choice * noise, -1, keep_axes), others = log_softmax(logits) + noise;
   return where(choice, winner, winner - softplus(winner - others));
 }
 

@@ -56,7 +56,7 @@ void require_arguments(const char* op, Var points, Var logits, Var tau, bool log
 
 Var log_prob_of_logs(Var log_y, Var logits, Var tau) {
   const double k = static_cast<double>(logits.shape().back());
-  return std::lgamma(k) + (k - 1) * log(tau) + sum(log_softmax(logits - tau * log_y), {-1});
+  return std::lgamma(k) + (k - 1) * log(tau) + sum(log_softmax(logits - tau * log_y), -1);
 }
 
 }  // namespace
@@ -64,7 +64,7 @@ Var log_prob_of_logs(Var log_y, Var logits, Var tau) {
 Var gumbel_softmax_log_prob(Var y, Var logits, Var tau) {
   require_arguments("gumbel_softmax_log_prob", y, logits, tau, false);
   const Var log_y = log(y);
-  return log_prob_of_logs(log_y, logits, tau) - sum(log_y, {-1});
+  return log_prob_of_logs(log_y, logits, tau) - sum(log_y, -1);
 }
 
 Var exp_concrete_log_prob(Var log_y, Var logits, Var tau) {

@@ -45,7 +45,7 @@ bool one_row(const Shape& v, std::size_t length) {
 Var row_of(Var x, double value) {
   return x.tape->constant(full({x.shape()[x.shape().size() - 1]}, value), "row");
 }
-Var mean_of_rows(Var x) { return mean(x, {-1}, true); }
+Var mean_of_rows(Var x) { return mean(x, -1, keep_axes); }
 
 // J (gain g) for one row, where J u = (u - <u> - n <u n>) / deviation, <> being the mean over the
 // row. Sums are gathered in double, a stretch at a time.
@@ -131,7 +131,7 @@ Var layer_norm_vjp(Var x, Var gain, Var g, const Kept& kept, Tensor&& value) {
         if (!ctx.wants(0)) return;
         // d n = J dx, and d (1 / deviation) = -<n dx> / deviation^2.
         const Var n = normalised(x, one, row_of(x, 0), kept),
-                  scale = 1 / sqrt(variance(x, {-1}, true) + kept->epsilon);
+                  scale = 1 / sqrt(variance(x, -1, keep_axes) + kept->epsilon);
         ctx.give(0, -scale * (n * mean_of_rows(u * v) + back * mean_of_rows(n * g * gain) +
                               v * mean_of_rows(n * u)));
       });

@@ -49,7 +49,7 @@ Var cross_entropy_vjp(Var x, Var g, const std::shared_ptr<const Labelled>& kept)
     if (ctx.wants(0)) ctx.give(0, column(g, x) * softmax_jacobian(softmax(x), u));
     if (!ctx.wants(1)) return;
     const Var one = u.tape->constant(ones(g.shape()), "one");
-    ctx.give(1, sum(u * cross_entropy_vjp(x, one, kept), {-1}));
+    ctx.give(1, sum(u * cross_entropy_vjp(x, one, kept), -1));
   });
 }
 
@@ -103,7 +103,7 @@ void require_together(const char* op, Var a, Var b) {
 
 Var cross_entropy(Var logits, Var targets) {
   require_together("cross_entropy", logits, targets);
-  return -sum(weighted(targets, log_softmax(logits)), {-1});
+  return -sum(weighted(targets, log_softmax(logits)), -1);
 }
 
 namespace {
@@ -126,7 +126,7 @@ Var squared_error(Var a, Var b) { return apply<kSquaredError>(a, b); }
 Var kl_categorical(Var q_logits, Var p_logits) {
   require_together("kl_categorical", q_logits, p_logits);
   const Var log_q = log_softmax(q_logits), q = exp(log_q);
-  return sum(weighted(q, log_q) - weighted(q, log_softmax(p_logits)), {-1});
+  return sum(weighted(q, log_q) - weighted(q, log_softmax(p_logits)), -1);
 }
 
 namespace {
@@ -153,11 +153,11 @@ Var kl_categorical_uniform_vjp(Var x, Var g, const Tensor& means) {
   return x.tape->record(
       "kl_categorical_uniform_vjp", {x, g}, std::move(to), [](BackwardContext& ctx) {
         const Var x = ctx.in(0), u = ctx.gradient(), l = log_softmax(x), q = exp(l),
-                  log_q = possible(q, l), above = log_q - sum(q * log_q, {-1}, true);
+                  log_q = possible(q, l), above = log_q - sum(q * log_q, -1, keep_axes);
         if (ctx.wants(0))
           ctx.give(0, column(ctx.in(1), x) *
-                          softmax_jacobian(q, u + (u - sum(q * u, {-1}, true)) * above));
-        if (ctx.wants(1)) ctx.give(1, sum(u * q * above, {-1}));
+                          softmax_jacobian(q, u + (u - sum(q * u, -1, keep_axes)) * above));
+        if (ctx.wants(1)) ctx.give(1, sum(u * q * above, -1));
       });
 }
 
@@ -189,7 +189,7 @@ Var kl_categorical_uniform(Var q_logits) {
 
 Var kl_gaussian(Var mean, Var log_variance) {
   require_together("kl_gaussian", mean, log_variance);
-  return 0.5 * sum(square(mean) + exp(log_variance) - log_variance - 1, {-1});
+  return 0.5 * sum(square(mean) + exp(log_variance) - log_variance - 1, -1);
 }
 
 Var kl_gaussian(Var mean_q, Var log_variance_q, Var mean_p, Var log_variance_p) {
@@ -197,7 +197,7 @@ Var kl_gaussian(Var mean_q, Var log_variance_q, Var mean_p, Var log_variance_p) 
     require_together("kl_gaussian", mean_q, v);
   const Var ratio = exp(log_variance_q - log_variance_p);
   const Var distance = square(mean_q - mean_p) / exp(log_variance_p);
-  return 0.5 * sum(ratio + distance - 1 - log_variance_q + log_variance_p, {-1});
+  return 0.5 * sum(ratio + distance - 1 - log_variance_q + log_variance_p, -1);
 }
 
 }  // namespace ARGTAPE_ABI

@@ -36,8 +36,8 @@ Shape kept_shape(const char* op, const Shape& shape, const Axes& axes) {
   return kept;
 }
 
-Var without_axes(Var y, const Axes& axes, bool keep_axes) {
-  if (keep_axes || axes.empty()) return y;
+Var without_axes(Var y, const Axes& axes, KeepAxes keep) {
+  if (keep == KeepAxes::yes || axes.empty()) return y;
   std::vector<bool> gone(y.shape().size(), false);
   for (int axis : axes) gone[axis_of("reshape", axis, y.shape())] = true;
   std::vector<std::size_t> left;
@@ -91,33 +91,29 @@ std::vector<std::size_t> places_of(const Tensor& x, const Shape& kept) {
 
 }  // namespace
 
-Var sum(Var x, const Axes& axes, bool keep_axes) {
-  return without_axes(sum_to(x, kept_shape("sum", x.shape(), axes)), axes, keep_axes);
+Var sum(Var x, const Axes& axes, KeepAxes keep) {
+  return without_axes(sum_to(x, kept_shape("sum", x.shape(), axes)), axes, keep);
 }
 
-Var mean(Var x, const Axes& axes, bool keep_axes) {
+Var mean(Var x, const Axes& axes, KeepAxes keep) {
   const Shape kept = kept_shape("mean", x.shape(), axes);
   require_elements("mean", x.shape(), kept);
   const std::size_t parts = size_of(kept);
   const double n = parts == 0 ? 1 : static_cast<double>(size_of(x.shape()) / parts);
-  return without_axes(sum_to(x, kept) / n, axes, keep_axes);
+  return without_axes(sum_to(x, kept) / n, axes, keep);
 }
 
 namespace {
 template <bool smallest>
-Var extreme(const char* op, Var x, const Axes& axes, bool keep_axes) {
+Var extreme(const char* op, Var x, const Axes& axes, KeepAxes keep) {
   const Shape kept = kept_shape(op, x.shape(), axes);
   require_elements(op, x.shape(), kept);
-  return without_axes(gather(x, places_of<smallest>(x.value(), kept), kept), axes, keep_axes);
+  return without_axes(gather(x, places_of<smallest>(x.value(), kept), kept), axes, keep);
 }
 }  // namespace
 
-Var max(Var x, const Axes& axes, bool keep_axes) {
-  return extreme<false>("max", x, axes, keep_axes);
-}
-Var min(Var x, const Axes& axes, bool keep_axes) {
-  return extreme<true>("min", x, axes, keep_axes);
-}
+Var max(Var x, const Axes& axes, KeepAxes keep) { return extreme<false>("max", x, axes, keep); }
+Var min(Var x, const Axes& axes, KeepAxes keep) { return extreme<true>("min", x, axes, keep); }
 
 namespace {
 
@@ -160,7 +156,7 @@ Var variance_vjp(Var x, Var g, const Rows& rows) {
 
 }  // namespace
 
-Var logsumexp(Var x, const Axes& axes, bool keep_axes) {
+Var logsumexp(Var x, const Axes& axes, KeepAxes keep) {
   const Shape kept = kept_shape("logsumexp", x.shape(), axes);
   require_elements("logsumexp", x.shape(), kept);
   const Rows rows(x.shape(), kept);
@@ -172,7 +168,7 @@ Var logsumexp(Var x, const Axes& axes, bool keep_axes) {
       largest.data()[i] = std::isinf(m) ? 0 : m;  // inf - inf would be NaN
     }
     const Var m = x.tape->constant(std::move(largest), "largest");
-    return without_axes(log(sum(exp(x - m), axes, true)) + m, axes, keep_axes);
+    return without_axes(log(sum(exp(x - m), axes, keep)) + m, axes, keep);
   }
   Tensor y = uninitialised(kept);
   const Scalar* from = x.value().data();
@@ -181,14 +177,14 @@ Var logsumexp(Var x, const Axes& axes, bool keep_axes) {
   const Var out = x.tape->record("logsumexp", {x}, std::move(y), [rows](BackwardContext& ctx) {
     ctx.give(0, logsumexp_vjp(ctx.in(0), ctx.out(), ctx.gradient(), rows));
   });
-  return without_axes(out, axes, keep_axes);
+  return without_axes(out, axes, keep);
 }
 
-Var variance(Var x, const Axes& axes, bool keep_axes) {
+Var variance(Var x, const Axes& axes, KeepAxes keep) {
   const Shape kept = kept_shape("variance", x.shape(), axes);
   require_elements("variance", x.shape(), kept);
   const Rows rows(x.shape(), kept);
-  if (rows.length == 0) return mean(square(x - mean(x, axes, true)), axes, keep_axes);
+  if (rows.length == 0) return mean(square(x - mean(x, axes, keep_axes)), axes, keep);
   Tensor y = uninitialised(kept);
   const Scalar* from = x.value().data();
   rows.each([&](std::size_t r, std::size_t at) {
@@ -197,7 +193,7 @@ Var variance(Var x, const Axes& axes, bool keep_axes) {
   const Var out = x.tape->record("variance", {x}, std::move(y), [rows](BackwardContext& ctx) {
     ctx.give(0, variance_vjp(ctx.in(0), ctx.gradient(), rows));
   });
-  return without_axes(out, axes, keep_axes);
+  return without_axes(out, axes, keep);
 }
 
 Var sum(Var x) { return sum(x, all_axes(x)); }

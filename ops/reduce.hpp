@@ -1,5 +1,5 @@
-// Ops that bring axes down to one number: over the axes given, or all of them. With keep_axes the
-// axes stay, of length 1. All throw std::invalid_argument for an axis out of range or given twice.
+// Ops that bring axes down to one number: over the axes given, one or several, or all of them. They
+// throw std::invalid_argument for an axis out of range or given twice.
 #pragma once
 
 #include "../engine/tape.hpp"
@@ -7,23 +7,27 @@
 namespace argtape {
 inline namespace ARGTAPE_ABI {
 
+/// Whether the axes stay, of length 1: sum(x, -1, keep_axes).
+enum class KeepAxes : bool { no, yes };
+constexpr KeepAxes keep_axes = KeepAxes::yes;
+
 Var sum(Var x);
-Var sum(Var x, const Axes& axes, bool keep_axes = false);
+Var sum(Var x, const Axes& axes, KeepAxes keep = KeepAxes::no);
 /// Those below throw for axes without elements: they have no mean, largest number, ...
 Var mean(Var x);
-Var mean(Var x, const Axes& axes, bool keep_axes = false);
+Var mean(Var x, const Axes& axes, KeepAxes keep = KeepAxes::no);
 /// The largest number; where several are equal the first one gets the gradient, as in argmax. NaN
 /// wins.
 Var max(Var x);
-Var max(Var x, const Axes& axes, bool keep_axes = false);
+Var max(Var x, const Axes& axes, KeepAxes keep = KeepAxes::no);
 Var min(Var x);
-Var min(Var x, const Axes& axes, bool keep_axes = false);
+Var min(Var x, const Axes& axes, KeepAxes keep = KeepAxes::no);
 /// log sum exp(x), without overflow.
 Var logsumexp(Var x);
-Var logsumexp(Var x, const Axes& axes, bool keep_axes = false);
+Var logsumexp(Var x, const Axes& axes, KeepAxes keep = KeepAxes::no);
 /// The mean of (x - mean)^2.
 Var variance(Var x);
-Var variance(Var x, const Axes& axes, bool keep_axes = false);
+Var variance(Var x, const Axes& axes, KeepAxes keep = KeepAxes::no);
 
 }  // namespace ARGTAPE_ABI
 }  // namespace argtape

@@ -245,7 +245,7 @@ Var selected(Var choice, std::vector<Chosen> chosen, const std::vector<Var>& out
     if (!ctx.wants(0)) return;
     if (others == Unchosen::as_scalars) {
       const Var unchosen = g.tape->constant(Scalar{1} - choice.value(), "not chosen");
-      slopes = slopes + unchosen * sum(reshape(g, {rows, g.value().size() / rows}), {1}, true);
+      slopes = slopes + unchosen * sum(reshape(g, {rows, g.value().size() / rows}), 1, keep_axes);
     }
     ctx.give(0, slopes);
   };

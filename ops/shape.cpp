@@ -68,6 +68,24 @@ Tensor transposed(const Tensor& x, const std::vector<std::size_t>& axes) {
 
 Var reshape(Var x, const Shape& shape) { return reshaped(x, shape); }
 
+Var expand_dims(Var x, int axis) {
+  Shape shape(x.shape().size() + 1, 1);
+  const std::size_t a = axis_of("expand_dims", axis, shape);
+  for (std::size_t i = 0, k = 0; i < shape.size(); ++i)
+    if (i != a) shape[i] = x.shape()[k++];
+  return reshaped(x, shape);
+}
+
+Var squeeze(Var x, int axis) {
+  const std::size_t a = axis_of("squeeze", axis, x.shape());
+  if (x.shape()[a] != 1)
+    fail("squeeze: axis " + std::to_string(a) + " of " + str(x.shape()) + "; need length 1");
+  Shape shape(x.shape().size() - 1);
+  for (std::size_t i = 0, k = 0; i < x.shape().size(); ++i)
+    if (i != a) shape[k++] = x.shape()[i];
+  return reshaped(x, shape);
+}
+
 Var transpose(Var x, const Axes& axes) {
   const std::size_t rank = x.shape().size();
   std::vector<std::size_t> order(rank);
@@ -119,7 +137,7 @@ Var concatenate(const std::vector<Var>& parts, int axis) {
   return tape.record("concatenate", parts, std::move(y), [a, ends](BackwardContext& ctx) {
     for (std::size_t i = 0; i < ends.size(); ++i)
       if (ctx.wants(i))
-        ctx.give(i, slice(ctx.gradient(), static_cast<int>(a), i ? ends[i - 1] : 0, ends[i]));
+        ctx.give(i, slice(ctx.gradient(), i ? ends[i - 1] : 0, ends[i], static_cast<int>(a)));
   });
 }
 
@@ -129,16 +147,13 @@ Var stack(const std::vector<Var>& parts, int axis) {
     if (parts[i].shape() != parts[0].shape())
       fail("stack: part " + std::to_string(i) + " is " + str(parts[i].shape()) + ", part 0 is " +
            str(parts[0].shape()) + "; need equal shapes");
-  Shape shape(parts[0].shape().size() + 1, 1);
-  const std::size_t a = axis_of("stack", axis, shape);
-  for (std::size_t i = 0, k = 0; i < shape.size(); ++i)
-    if (i != a) shape[i] = parts[0].shape()[k++];
+  axis_of("stack", axis, Shape(parts[0].shape().size() + 1, 1));
   std::vector<Var> thick;
-  for (Var p : parts) thick.push_back(reshape(p, shape));
-  return concatenate(thick, static_cast<int>(a));
+  for (Var p : parts) thick.push_back(expand_dims(p, axis));
+  return concatenate(thick, axis);
 }
 
-Var slice(Var x, int axis, std::size_t begin, std::size_t end) {
+Var slice(Var x, std::size_t begin, std::size_t end, int axis) {
   const std::size_t a = axis_of("slice", axis, x.shape()), length = x.shape()[a];
   if (begin > end || end > length)
     fail("slice: " + std::to_string(begin) + ".." + std::to_string(end) + " of axis " +
@@ -150,11 +165,11 @@ Var slice(Var x, int axis, std::size_t begin, std::size_t end) {
   copy_range(x.value(), begin, y, 0, end - begin, a);
   return x.tape->record("slice", {x}, std::move(y),
                         [axis, begin, end, length](BackwardContext& ctx) {
-                          ctx.give(0, pad(ctx.gradient(), axis, begin, length - end));
+                          ctx.give(0, pad(ctx.gradient(), begin, length - end, axis));
                         });
 }
 
-Var pad(Var x, int axis, std::size_t before, std::size_t after) {
+Var pad(Var x, std::size_t before, std::size_t after, int axis) {
   const std::size_t a = axis_of("pad", axis, x.shape()), length = x.shape()[a];
   Shape shape = x.shape();
   if (before > kMostBytes || after > kMostBytes)
@@ -164,7 +179,7 @@ Var pad(Var x, int axis, std::size_t before, std::size_t after) {
   Tensor y = zeros(shape);
   copy_range(x.value(), 0, y, before, length, a);
   return x.tape->record("pad", {x}, std::move(y), [axis, before, length](BackwardContext& ctx) {
-    ctx.give(0, slice(ctx.gradient(), axis, before, before + length));
+    ctx.give(0, slice(ctx.gradient(), before, before + length, axis));
   });
 }
 

@@ -12,6 +12,10 @@ inline namespace ARGTAPE_ABI {
 
 /// x's numbers, in row-major order, under another shape of the same size.
 Var reshape(Var x, const Shape& shape);
+/// x with a new axis of length 1, which is axis `axis` of the result.
+Var expand_dims(Var x, int axis);
+/// x without axis `axis`, which must be of length 1.
+Var squeeze(Var x, int axis);
 /// Axis i of the result is axis axes[i] of x; without `axes`, their order is reversed.
 Var transpose(Var x, const Axes& axes = {});
 /// x stretched to `shape`, as NumPy broadcasts.
@@ -21,9 +25,9 @@ Var concatenate(const std::vector<Var>& parts, int axis = 0);
 /// The parts, all of one shape, along a new axis.
 Var stack(const std::vector<Var>& parts, int axis = 0);
 /// Elements begin <= i < end of an axis.
-Var slice(Var x, int axis, std::size_t begin, std::size_t end);
+Var slice(Var x, std::size_t begin, std::size_t end, int axis = 0);
 /// Zeros put before and after along an axis.
-Var pad(Var x, int axis, std::size_t before, std::size_t after);
+Var pad(Var x, std::size_t before, std::size_t after, int axis = 0);
 /// Elements indices[0], indices[1], ... of an axis; an index may occur more than once.
 Var take(Var x, const std::vector<std::size_t>& indices, int axis = 0);
 

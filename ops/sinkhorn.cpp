@@ -113,15 +113,15 @@ Var sinkhorn_vjp(Var x, const Tensor& p, Var g, double tau, std::size_t iteratio
         for (std::size_t k = 0; k < 2 * iterations; ++k) {
           y = log_softmax(y, axis(k));
           p.push_back(exp(y));
-          t = t - sum(p[k] * t, {axis(k)}, true);
+          t = t - sum(p[k] * t, {axis(k)}, keep_axes);
           tangents.push_back(t);
         }
         if (ctx.wants(1)) ctx.give(1, p.back() * t);
         if (!ctx.wants(0)) return;
         Var a = g * p.back(), moves = a * t;
         for (std::size_t k = 2 * iterations; k-- > 0;) {
-          const Var total = sum(a, {axis(k)}, true);
-          moves = moves - p[k] * (sum(moves, {axis(k)}, true) + tangents[k] * total);
+          const Var total = sum(a, {axis(k)}, keep_axes);
+          moves = moves - p[k] * (sum(moves, {axis(k)}, keep_axes) + tangents[k] * total);
           a = a - p[k] * total;
         }
         ctx.give(0, moves / tau);

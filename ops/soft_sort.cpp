@@ -48,7 +48,7 @@ Var neural_sort(Var scores, double tau) {
   Tensor slopes = uninitialised({n});
   for (std::size_t j = 0; j < n; ++j)
     slopes.data()[j] = static_cast<Scalar>(2 * static_cast<double>(j) + 1 - static_cast<double>(n));
-  const Var column = upright(scores), apart = sum(abs(column - lying(scores)), {-1}, true);
+  const Var column = upright(scores), apart = sum(abs(column - lying(scores)), -1, keep_axes);
   return softmax((column * scores.tape->constant(std::move(slopes)) - apart) / tau, -2);
 }
 

@@ -21,7 +21,7 @@ void require_rows_alike(const char* op, const char* what, Var x, Var g) {
 
 // The gradient of <u, J(p) g> for p.
 Var jacobian_slope(Var p, Var g, Var u) {
-  return u * (g - sum(p * g, {-1}, true)) - sum(u * p, {-1}, true) * g;
+  return u * (g - sum(p * g, -1, keep_axes)) - sum(u * p, -1, keep_axes) * g;
 }
 
 }  // namespace
@@ -102,8 +102,8 @@ Var log_softmax_vjp(Var y, Var g) {
   Tensor x = map_rows(y.shape(), row, TensorRows(y.value()), TensorRows(g.value()));
   return y.tape->record("log_softmax_vjp", {y, g}, std::move(x), [](BackwardContext& ctx) {
     const Var p = exp(ctx.in(0)), g = ctx.in(1), u = ctx.gradient();
-    if (ctx.wants(0)) ctx.give(0, -u * p * sum(g, {-1}, true));
-    if (ctx.wants(1)) ctx.give(1, u - sum(u * p, {-1}, true));
+    if (ctx.wants(0)) ctx.give(0, -u * p * sum(g, -1, keep_axes));
+    if (ctx.wants(1)) ctx.give(1, u - sum(u * p, -1, keep_axes));
   });
 }
 

@@ -67,16 +67,15 @@ std::vector<Graph> graphs() {
              Var total = tape.constant(0.0);
              for (const Rule& rule : {straight_through(), st_gumbel_softmax(0.8), reinmax(),
                                       score_function(leave_one_out())})
-               total = total + square(sum(sample(v[0], rule, noise) * v[1], {-1}) - 0.3);
+               total = total + square(sum(sample(v[0], rule, noise) * v[1], -1) - 0.3);
              return total;
            }},
           {"rows",
            {input(1, {300, 130}, -8, 8), input(2, {130}), input(3, {130})},
            [](const Vars& v) {
-             return logsumexp(v[0], {1}) + sum(softmax(v[0]) * v[1], {1}) +
-                    sum(log_softmax(v[0], 0) * v[1], {1}) / 100.0 +
-                    sum(square(layer_norm(v[0], v[1], v[2])), {1}) + variance(v[0], {1}) +
-                    max(v[0], {1});
+             return logsumexp(v[0], 1) + sum(softmax(v[0]) * v[1], 1) +
+                    sum(log_softmax(v[0], 0) * v[1], 1) / 100.0 +
+                    sum(square(layer_norm(v[0], v[1], v[2])), 1) + variance(v[0], 1) + max(v[0], 1);
            }},
           {"number by number",
            {input(1, {5000}, -4, 4), input(2, {5000}, 0.1, 4)},
@@ -90,7 +89,7 @@ std::vector<Graph> graphs() {
              const auto f = [](auto x, auto y) {
                return tanh(x * y) + exp(x / y / 10.0) + log(y) * sigmoid(x) + softplus(x) * sqrt(y);
              };
-             return sum(elementwise(f, v[0], v[1]), {1}) + mean_of(f, v[0], v[1]);
+             return sum(elementwise(f, v[0], v[1]), 1) + mean_of(f, v[0], v[1]);
            }},
           {"convolutions",
            {input(1, {4, 3, 12, 12}), input(2, {8, 3, 3, 3}), input(3, {4, 8, 5, 5}, -.1, .1)},
@@ -104,10 +103,10 @@ std::vector<Graph> graphs() {
              const std::vector<BranchOf> b = {[&](Var x) { return x * v[1]; },
                                               [&](Var x) { return tanh(x + v[2]); },
                                               [](Var x) { return square(x); }};
-             const Var hard = argmax(slice(v[0], 1, 0, 3), straight_through()),
-                       soft = softmax(slice(v[0], 1, 3, 6));
+             const Var hard = argmax(slice(v[0], 0, 3, 1), straight_through()),
+                       soft = softmax(slice(v[0], 3, 6, 1));
              return sum(
-                 square(select(hard, v[0], b, Unchosen::as_scalars) + mixture(soft, v[0], b)), {1});
+                 square(select(hard, v[0], b, Unchosen::as_scalars) + mixture(soft, v[0], b)), 1);
            }},
           {"Sinkhorn",
            {input(1, {5, 20, 20}, -2, 2), input(2, {5, 20, 1})},
@@ -118,7 +117,7 @@ std::vector<Graph> graphs() {
           {"k-means",
            {input(1, {500, 40}), input(2, {12, 40})},
            [](const Vars& v) {
-             const Var d = sum(square(v[1]), {1}) - 2.0 * matmul_transposed(v[0], v[1]);
+             const Var d = sum(square(v[1]), 1) - 2.0 * matmul_transposed(v[0], v[1]);
              return sum_of([](auto a, auto b) { return square(a - b); }, v[0],
                            take(v[1], indices_of(argmin(d, zero()))));
            }},

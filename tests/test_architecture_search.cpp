@@ -161,7 +161,7 @@ class ByHand {
     const Var found = network(w, images, [&](const CellNetwork::Into& into) {
       Var node;
       for (std::size_t e = 0; e < into.edges.size(); ++e) {
-        const Var row = slice(choice, 0, into.first + e, into.first + e + 1);
+        const Var row = slice(choice, into.first + e, into.first + e + 1);
         const Var edge = one ? select(row, into.edges[e], others) : mixture(row, into.edges[e]);
         node = e == 0 ? edge : node + edge;
       }
@@ -268,7 +268,7 @@ TEST_CASE("the losses of all cells, and their expectation, are those of the choi
   const Var logits = tape.parameter(Rng(2).normal({3, 3}));
   const Var expected = expected_cell_loss(logits, cell_losses(network, digits));
   const Var enumerated =
-      expectation({slice(logits, 0, 0, 1), slice(logits, 0, 1, 2), slice(logits, 0, 2, 3)},
+      expectation({slice(logits, 0, 1), slice(logits, 1, 2), slice(logits, 2, 3)},
                   [&](const std::vector<Var>& z) { return reshape(cost(concatenate(z)), {1}); });
   CHECK(expected.item() == doctest::Approx(enumerated.item()).epsilon(1e-5));
   check_close(backward(expected)[logits], backward(enumerated)[logits], 1e-5);

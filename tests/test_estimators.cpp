@@ -34,8 +34,8 @@ Cost polynomial(std::uint64_t seed, std::size_t n, std::size_t k, bool second) {
   const Tensor b = Rng(seed).normal({n * k}), a = Rng(seed + 1000).normal({n * k, n * k});
   return [=](Var z) {
     const Var x = flat(z, n, k);
-    const Var first = sum(x * z.tape->constant(b), {-1});
-    return second ? first + sum(x * matmul(x, z.tape->constant(a)), {-1}) : first;
+    const Var first = sum(x * z.tape->constant(b), -1);
+    return second ? first + sum(x * matmul(x, z.tape->constant(a)), -1) : first;
   };
 }
 
@@ -71,7 +71,7 @@ Cost hidden(const Cost& f) {
 
 // (z - t)^2 of a binary variable, REBAR's toy.
 Cost toy(double t) {
-  return [t](Var z) { return square(sum(slice(z, -1, 1, 2), {-1}) - t); };
+  return [t](Var z) { return square(sum(slice(z, 1, 2, -1), -1) - t); };
 }
 
 Tensor repeated(const Tensor& logits, std::size_t rows) {
@@ -242,7 +242,7 @@ TEST_CASE("what f depends on gets its gradient too, and the estimate is one of t
     const Var v = tape.parameter(repeated(l, rows)), t = tape.parameter(theta, "theta");
     Rng rng(2);
     const Var e = method_named(name, 0.5)(
-        v, [&](Var z) { return sum(z * t, {-1}); }, rng);
+        v, [&](Var z) { return sum(z * t, -1); }, rng);
     REQUIRE(e.shape() == Shape{rows});
     const Tensor p = softmax(tape.constant(l)).value(), g = backward(e)[t];
     double value = 0;
@@ -260,7 +260,7 @@ TEST_CASE("rules that depend on the choice alone: exact bias, spread and cosine 
   for (std::uint64_t seed = 1; seed <= 10; ++seed) {
     CAPTURE(seed);
     const Tensor l = Rng(500 + seed).normal({k}), b = Rng(600 + seed).normal({k});
-    const Cost f = [&](Var z) { return exp(sum(z * square(z - z.tape->constant(b)), {-1}) / 2); };
+    const Cost f = [&](Var z) { return exp(sum(z * square(z - z.tape->constant(b)), -1) / 2); };
     using Row = std::array<double, k>;
     const auto softmax_of = [&](const Row& x) {
       Row p;
@@ -629,7 +629,7 @@ TEST_CASE("tuning lowers the variance of REBAR and RELAX, below that of leave-on
 TEST_CASE("the expectation over several nodes, each with its own categories") {
   const Tensor la = Rng(41).normal({2, 3}), lb = Rng(42).normal({2, 2, 4});
   const JointCost f = [](const std::vector<Var>& z) {
-    const Var a = sum(z[0] * z[0].tape->constant(Tensor{1, -2, 0.5}), {-1});
+    const Var a = sum(z[0] * z[0].tape->constant(Tensor{1, -2, 0.5}), -1);
     const Var b = sum(z[1] * z[1].tape->constant(Tensor{{1, 2, 3, 4}, {-1, 1, -1, 2}}), {-2, -1});
     return exp(a * b / 4);
   };
@@ -657,15 +657,15 @@ TEST_CASE("the expectation over several nodes, each with its own categories") {
       [&] {
         expectation({tape.constant(zeros({1, 3})), tape.constant(zeros({1, 13, 2}))},
                     [](const std::vector<Var>& z) {
-                      return sum(z[0], {-1}) + sum(z[1], {-2, -1});
+                      return sum(z[0], -1) + sum(z[1], {-2, -1});
                     });
       },
       "expectation: 3 categories in 1 variables, 2 categories in 13 variables; need at most 16384 "
       "combinations");
-  const JointCost half = [](const std::vector<Var>& z) { return sum(z[0], {-1}); };
+  const JointCost half = [](const std::vector<Var>& z) { return sum(z[0], -1); };
   refuses(
       [&] {
-        evaluate(half, {a, tape.constant(zeros({3, 2, 4}))});
+        evaluate({a, tape.constant(zeros({3, 2, 4}))}, half);
       },
       "evaluate: the choices are (3, 2, 4), the cost is (2,); need one number an example, lined "
       "up with the leading axes");
@@ -691,10 +691,10 @@ TEST_CASE("above the cap the exact gradient may be given: ReinMax's toy of 128 b
     CAPTURE(power);
     const Cost f = [=](Var z) {
       return mean(
-          pow(abs(reshape(slice(z, -1, 1, 2), Shape(z.shape().begin(), z.shape().end() - 1)) -
+          pow(abs(reshape(slice(z, 1, 2, -1), Shape(z.shape().begin(), z.shape().end() - 1)) -
                   0.45),
               power),
-          {-1});
+          -1);
     };
     // The variables do not meet in f, so the exact gradient is one variable's at a time.
     Tensor truth = uninitialised({n, 2});
@@ -776,7 +776,7 @@ TEST_CASE("wrong uses are refused in words") {
   const Var e = method(three, f, rng);
   Tape other;
   const Var elsewhere = other.parameter(zeros({4, 3}));
-  refuses([&] { method.learn(sum(elsewhere, {-1}), elsewhere); },
+  refuses([&] { method.learn(sum(elsewhere, -1), elsewhere); },
           "rebar: learn() got an estimate of another tape; need the last one that was made");
   CHECK_NOTHROW(method.learn(e, three));
   NvilSettings nvil_settings;

@@ -174,7 +174,7 @@ TEST_CASE("derivatives of fused formulas, at first and second order") {
        {{3, 2}, {2}}},
       {"below a sum",
        [](const Vars& v) {
-         return sum(elementwise([](auto x, auto y) { return x * exp(y); }, v[0], v[1]), {1});
+         return sum(elementwise([](auto x, auto y) { return x * exp(y); }, v[0], v[1]), 1);
        },
        {{3, 5}, {3, 1}}},
       {"sum_of", [=](const Vars& v) { return sum_of(gate, v[0], v[1], v[2]); }, {{3, 5}, {5}, {}}},
@@ -226,7 +226,7 @@ TEST_CASE("fused formulas: the same numbers for any number of threads") {
               w = tape.parameter(Rng(2).normal({401}));
     const auto f = [](auto a, auto b) { return tanh(a * b) + a; };
     const Var s = sum_of(f, x, w), y = elementwise(f, x, w);
-    const Gradients g = backward({s, sum(y, {0})});
+    const Gradients g = backward({s, sum(y, 0)});
     const std::vector<Tensor> all = {s.value(), y.value(), g[x], g[w]};
     set_threads(1);
     return all;

@@ -173,7 +173,7 @@ TEST_CASE("k-means: inside a cell the full Hessian is diagonal, twice the cluste
   const Var g = differentiate(kmeans_loss(tape.constant(x), c, zero()), c)[0];
   const Tensor diagonal = differentiate(sum(g), c)[0].value();
   for (std::size_t i = 0; i < 6; ++i) {
-    const Var one = slice(reshape(g, {6}), 0, i, i + 1);
+    const Var one = slice(reshape(g, {6}), i, i + 1);
     const Tensor row = differentiate(one, c)[0].value();
     for (std::size_t j = 0; j < 6; ++j) {
       CAPTURE(i);

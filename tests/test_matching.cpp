@@ -526,8 +526,8 @@ TEST_CASE("NeuralSort and SoftSort as they are defined, and what they tend to") 
   // SoftSort has a kink where an item meets its own place, on the diagonal: |0|.
   CHECK(check_gradient(
       [](const std::vector<Var>& v) {
-        const Var p = soft_sort(v[0], 0.7), own = equal(p, max(p, {-2}, true));
-        return p / max(p, {-2}, true) * (1 - own);
+        const Var p = soft_sort(v[0], 0.7), own = equal(p, max(p, -2, keep_axes));
+        return p / max(p, -2, keep_axes) * (1 - own);
       },
       {s}));
   Tape tape;

@@ -206,7 +206,7 @@ TEST_CASE("a training step in its steady state asks the system for no memory") {
        {weights({10, 64})},
        [&](const std::vector<Var>& w, Tape& tape, Rng&) {
          const Var x = tape.borrow_constant(batch.images);
-         const Var d = sum(square(w[0]), {1}) - 2.0 * matmul_transposed(x, w[0]);
+         const Var d = sum(square(w[0]), 1) - 2.0 * matmul_transposed(x, w[0]);
          return sum_of([](auto a, auto b) { return square(a - b); }, x,
                        take(w[0], indices_of(argmin(d, zero()))));
        }},
@@ -220,7 +220,7 @@ TEST_CASE("a training step in its steady state asks the system for no memory") {
        {weights({50, 30}), weights({30}), weights({30})},
        [&](const std::vector<Var>& w, Tape&, Rng&) {
          const Var h = layer_norm(w[0], w[1], w[2]);
-         return sum(elementwise([](auto a) { return a * sigmoid(a); }, h) * softmax(h), {1});
+         return sum(elementwise([](auto a) { return a * sigmoid(a); }, h) * softmax(h), 1);
        }}};
   for (Model model : models)
     for (bool from_costs : {false, true}) {
@@ -298,8 +298,8 @@ TEST_CASE("the same seed gives the same run, for any number of threads") {
       const Var soft = sample(l, gumbel_softmax(0.7), rng),
                 hard = sample(l, st_gumbel_softmax(1), rng),
                 scored = sample(l, score_function(running_mean()), rng);
-      const Var cost = sum(soft * log_softmax(l - hard), {1}) + logsumexp(l, {1}) +
-                       mean(square(scored - softmax(l)), {1}) +
+      const Var cost = sum(soft * log_softmax(l - hard), 1) + logsumexp(l, 1) +
+                       mean(square(scored - softmax(l)), 1) +
                        cross_entropy(l, std::vector<std::size_t>(700, 7));
       adam.step(parameters, w, {cost, square(cost)});
     }

@@ -45,13 +45,12 @@ const std::vector<std::string> kPathwise = pathwise();
 
 // Costs of polynomial order 1 and 2, and one that is no polynomial, with random coefficients.
 Cost linear(std::uint64_t seed) {
-  return
-      [b = Rng(seed).normal({kCategories})](Var z) { return sum(z.tape->constant(b) * z, {-1}); };
+  return [b = Rng(seed).normal({kCategories})](Var z) { return sum(z.tape->constant(b) * z, -1); };
 }
 Cost quadratic(std::uint64_t seed) {
   return [a = Rng(seed).normal({kCategories, kCategories}),
           b = Rng(seed + 1).normal({kCategories})](Var z) {
-    return sum(z * (matmul(z, z.tape->constant(a)) + z.tape->constant(b)), {-1});
+    return sum(z * (matmul(z, z.tape->constant(a)) + z.tape->constant(b)), -1);
   };
 }
 Cost wild(std::uint64_t seed) {
@@ -157,7 +156,7 @@ TEST_CASE("binary variables: ZGR, ReinMax, MVE and the Bernoulli DARN with basel
   for (int i = 0; i < 50; ++i) {
     const Tensor l = rng.normal({1, 2}), noise = rng.gumbel({1, 2}), t = rng.normal({1});
     const Cost f = [&](Var z) {
-      return exp(square(sum(slice(z, -1, 1, 2), {-1}) - z.tape->constant(t)));
+      return exp(square(sum(slice(z, 1, 2, -1), -1) - z.tape->constant(t)));
     };
     const double p = 1 / (1 + std::exp(l.data()[0] - l.data()[1]));
     const double b = l.data()[1] + noise.data()[1] > l.data()[0] + noise.data()[0] ? 1 : 0;
@@ -176,7 +175,7 @@ TEST_CASE("each rule against its formula in plain loops") {
   Rng rng(3);
   const Tensor l = rng.normal({1, kCategories}), noise = rng.gumbel({1, kCategories}),
                b = Rng(9).normal({kCategories});
-  const Cost f = [&](Var z) { return sum(square(z - z.tape->constant(b)), {-1}); };
+  const Cost f = [&](Var z) { return sum(square(z - z.tape->constant(b)), -1); };
   const double tau = 1.7;
   const auto softmax_of = [&](double g, double t) {
     std::vector<double> p(kCategories);
@@ -419,7 +418,7 @@ TEST_CASE("each rule's gradient is itself differentiable, twice, for the logits 
           // A cost whose slope is the same everywhere, so that no derivative goes through the
           // choice.
           const Var cost =
-              name == "gumbel-softmax" ? exp(sum(square(z) * v[1], {-1})) : sum(z * v[1], {-1});
+              name == "gumbel-softmax" ? exp(sum(square(z) * v[1], -1)) : sum(z * v[1], -1);
           return differentiate(cost, x)[0];
         },
         {l, slope});
@@ -438,7 +437,7 @@ TEST_CASE("each rule's gradient is itself differentiable, twice, for the logits 
   for (std::size_t k : {std::size_t{5}, std::size_t{20}, std::size_t{1100}})
     check("score",
           pathwise_rule("score", [](const Draw& draw,
-                                    Var g) { return draw.decision->score(draw, sum(g, {-1})); }),
+                                    Var g) { return draw.decision->score(draw, sum(g, -1)); }),
           k);
 }
 
@@ -505,7 +504,7 @@ TEST_CASE("MVE: of the estimators exact for quadratics it has the smallest mean 
       Tensor a = zeros({kCategories, kCategories});
       for (std::size_t c = 0; c < kCategories; ++c) {
         const Tensor g = gradient(
-            rule, [&](Var z) { return sum(slice(z, -1, c, c + 1), {-1}); },
+            rule, [&](Var z) { return sum(slice(z, c, c + 1, -1), -1); },
             reshaped(l, {1, kCategories}), noise_for(k));
         for (std::size_t r = 0; r < kCategories; ++r) a(r, c) = g.data()[r];
       }
@@ -566,7 +565,7 @@ TEST_CASE("recorded gradients are the ones in numbers, for every rule") {
     Tape tape;
     const Var l = tape.parameter(rng.normal({3, 2, kCategories})),
               noise = tape.constant(rng.gumbel({3, 2, kCategories}));
-    const Var cost = evaluate(wild(7), sample(l, rule_named(name), noise));
+    const Var cost = evaluate(sample(l, rule_named(name), noise), wild(7));
     const Tensor numbers = backward(cost)[l];
     if (name.rfind("score-function+mean", 0) == 0)
       continue;  // its baseline moves on with each sweep
@@ -667,8 +666,8 @@ TEST_CASE("decisions in a row: each is credited with the costs it feeds") {
   const Var a = tape.parameter(first), b = tape.parameter(second);
   Rng rng(3);
   const Var za = sample(a, score_function(), rng), zb = sample(b + 0.0 * za, score_function(), rng);
-  const Var early = tape.constant(Tensor{1, 2}) * sum(za, {-1}),
-            late = tape.constant(Tensor{10, 20}) * sum(zb, {-1});
+  const Var early = tape.constant(Tensor{1, 2}) * sum(za, -1),
+            late = tape.constant(Tensor{10, 20}) * sum(zb, -1);
   const Gradients g = backward({early, late});
   const Tensor pa = softmax(a).value(), pb = softmax(b).value();
   for (std::size_t r = 0; r < 2; ++r)
@@ -690,7 +689,7 @@ TEST_CASE(
   Tape tape;
   const Var v = tape.parameter(l), z = sample(v, zero(), rng);
   double chi = 0;
-  const Tensor counts = sum(z, {0}).value();
+  const Tensor counts = sum(z, 0).value();
   for (std::size_t k = 0; k < kCategories; ++k)
     chi += std::pow(counts.data()[k] - p[k] * draws, 2) / (p[k] * draws);
   CHECK(chi < 18.47);  // exceeded with probability 0.001
@@ -794,7 +793,7 @@ TEST_CASE("baselines: running mean and leave-one-out against their definitions")
 
 TEST_CASE("the expectation is the enumerated one, for one and for several variables") {
   const Tensor l = Rng(16).normal({2, 3, 4});  // 2 examples of 3 variables with 4 categories
-  const Cost f = [](Var z) { return exp(sum(square(sum(z, {-2})), {-1}) / 5); };
+  const Cost f = [](Var z) { return exp(sum(square(sum(z, -2)), -1) / 5); };
   Tape tape;
   const Var v = tape.parameter(l), e = expectation(v, f);
   REQUIRE(e.shape() == Shape{2});
@@ -825,7 +824,7 @@ TEST_CASE("the expectation is the enumerated one, for one and for several variab
         expectation(tape.constant(zeros({3, 0})), linear(1));
       },
       "expectation: logits are (3, 0); need (..., K) with at least one category");
-  refuses([&] { evaluate([](Var z) { return z * 2; }, v); },
+  refuses([&] { evaluate(v, [](Var z) { return z * 2; }); },
           "evaluate: the choices are (2, 3, 4), the cost is (2, 3, 4); need one number an example, "
           "lined up with the leading axes");
 }
@@ -835,7 +834,7 @@ TEST_CASE("the tape counts evaluations and backward passes") {
     Tape tape;
     Rng rng(1);
     const Var l = tape.parameter(zeros({4, 6, kCategories}));
-    backward(evaluate(quadratic(1), sample(l, rule, rng)));
+    backward(evaluate(sample(l, rule, rng), quadratic(1)));
     return tape.counts;
   };
   for (const std::string& name : rule_names()) {
@@ -879,7 +878,7 @@ TEST_CASE("the instrument measures a rule of known bias and spread") {
   refuses(
       [&] {
         measure(
-            zero(), [](Var z) { return sum(z, {-1}); }, l);
+            zero(), [](Var z) { return sum(z, -1); }, l);
       },
       "measure: the exact gradient is zero; need one to measure against");
   refuses(
@@ -912,11 +911,9 @@ TEST_CASE("leave-one-out refuses a cost that was averaged over the samples") {
   Tape tape;
   Rng rng(1);
   const Var l = tape.parameter(zeros({4, 3}));
-  const Var cost = evaluate(
-      [](Var z) {
-        return sum(z * z.tape->constant(Tensor{1, 2, 3}), {-1});
-      },
-      sample(l, score_function(leave_one_out()), rng));
+  const Var cost = evaluate(sample(l, score_function(leave_one_out()), rng), [](Var z) {
+    return sum(z * z.tape->constant(Tensor{1, 2, 3}), -1);
+  });
   CHECK_NOTHROW(backward(cost / 4));
   refuses(
       [&] { backward(mean(cost)); },
@@ -1036,9 +1033,8 @@ TEST_CASE("choices refuse what they cannot choose from, at the call") {
         sample(l, zero(), other.constant(zeros({2, 3})));
       },
       "sample: input 1 stands on another tape; need all on one tape");
-  refuses(
-      [&] { backward(sum(sample(slice(l, 0, 0, 1), score_function(leave_one_out()), rng), {-1})); },
-      "leave_one_out: the choices are (1,); need at least 2 samples along the first axis");
+  refuses([&] { backward(sum(sample(slice(l, 0, 1), score_function(leave_one_out()), rng), -1)); },
+          "leave_one_out: the choices are (1,); need at least 2 samples along the first axis");
 }
 
 TEST_CASE("the stop report names the argmax that cut a gradient, and what to do") {

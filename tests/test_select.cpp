@@ -149,8 +149,7 @@ TEST_CASE("each example by itself is as if it were alone") {
                         tape.parameter(full({3}, 0.2))};
         Vars each;
         for (std::size_t r = 0; alone && r < 6; ++r)
-          each.push_back(
-              select(slice(d, 0, r, r + 1), slice(x, 0, r, r + 1), branches_of(w), others));
+          each.push_back(select(slice(d, r, r + 1), slice(x, r, r + 1), branches_of(w), others));
         const Var y = alone ? concatenate(each) : select(d, x, branches_of(w), others);
         const Var cost = sum(tape.constant(g0) * square(y));
         const Vars wrt = {d, x, w[0], w[1], w[2]};
@@ -199,7 +198,7 @@ TEST_CASE("the gradient checker agrees, at both orders") {
   const CheckResult found = check_gradient(
       [](const Vars& v) {
         const Var zero = v[0].tape->constant(zeros({2, 2000}));
-        return mixture(softmax(sum(v[0], {1})), {[&] { return v[0]; }, [&] { return v[0]; }}) +
+        return mixture(softmax(sum(v[0], 1)), {[&] { return v[0]; }, [&] { return v[0]; }}) +
                mixture(v[1],
                        {[&] { return v[0]; }, [&] { return zero; }, [&] { return tanh(v[0]); }});
       },
@@ -247,7 +246,7 @@ TEST_CASE("expected costs of a selection are those of its branches") {
     if (z.shape().size() == 1) return sum(square(select(z, outputs(z))));
     Vars costs;  // a choice for each row
     for (std::size_t r = 0; r < z.shape()[0]; ++r)
-      costs.push_back(sum(square(select(slice(z, 0, r, r + 1), outputs(z)))));
+      costs.push_back(sum(square(select(slice(z, r, r + 1), outputs(z)))));
     return stack(costs);
   };
   // By hand: sum_k p_k f_k, and its gradient p_k (f_k - mean).
@@ -352,7 +351,7 @@ TEST_CASE("through a sampled choice the rules get what they ask for") {
   // Each example by itself is credited with its own cost.
   const Var m = tape.parameter(zeros({2, 3}));
   const Var each = sample(m, score_function(), rng);
-  const Var costs = sum(select(each, x * tape.constant(tensor({2, 1}, {1, 10})), {f, f, f}), {1});
+  const Var costs = sum(select(each, x * tape.constant(tensor({2, 1}, {1, 10})), {f, f, f}), 1);
   const Gradients own = backward(costs);
   const std::vector<std::size_t> chosen = indices_of(each);
   for (std::size_t r = 0; r < 2; ++r)
@@ -394,15 +393,17 @@ TEST_CASE("the unrolled loss of a cell is differentiated through the step of its
     Tape own;
     const Vars w = own.borrow_parameters(network.parameters);
     const Var images = own.constant(digits.images), choice = softmax(own.constant(logits));
-    const Var before = mean(cross_entropy(
-        network(w, images,
-                [&](const CellNetwork::Into& into) {
-                  std::vector<Branch> all;
-                  for (const auto& e : into.edges) all.insert(all.end(), e.begin(), e.end());
-                  const Var part = slice(choice, 0, into.first, into.first + into.edges.size());
-                  return mixture(reshape(part, {all.size()}), all);
-                }),
-        digits.labels));
+    const Var before =
+        mean(cross_entropy(network(w, images,
+                                   [&](const CellNetwork::Into& into) {
+                                     std::vector<Branch> all;
+                                     for (const auto& e : into.edges)
+                                       all.insert(all.end(), e.begin(), e.end());
+                                     const Var part =
+                                         slice(choice, into.first, into.first + into.edges.size());
+                                     return mixture(reshape(part, {all.size()}), all);
+                                   }),
+                           digits.labels));
     const Gradients g = backward(before);
     for (std::size_t i = 0; i < w.size(); ++i) moved.parameters[i] -= 0.5 * g[w[i]];
   }
@@ -477,7 +478,7 @@ TEST_CASE("what does not fit is refused") {
       "select: branch 1 gave () for 1 row; need (1, 3), as the other branches");
   refuses(
       [&] {
-        select(each, x, {f, [](Var v) { return sum(v, {1}); }});
+        select(each, x, {f, [](Var v) { return sum(v, 1); }});
       },
       "select: branch 1 gave (1,) for 1 row; need (1, 3), as the other branches");
   refuses(

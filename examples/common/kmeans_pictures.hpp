@@ -9,8 +9,8 @@
 #include <string>
 #include <vector>
 
-#include "examples/common/picture.hpp"
 #include <argtape/argtape.hpp>
+#include "examples/common/picture.hpp"
 
 namespace argtape_examples {
 

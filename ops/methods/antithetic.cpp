@@ -31,9 +31,9 @@ Method antithetic(const char* name, Worth worth) {
     Tape& tape = *logits.tape;
     const Var l = tape.borrow_constant(logits.value(), "logits"),
               g = tape.constant(rng.gumbel(shape), "gumbel noise"), b = sample(l, zero(), g),
-              c = sample(l, zero(), -g), x = evaluate(f, b), y = evaluate(f, c),
+              c = sample(l, zero(), -g), x = evaluate(b, f), y = evaluate(c, f),
               sign = tape.constant(Tensor{-1, 1});
-    const auto difference = [&](Var v) { return sum(v * sign, {-1}, true); };
+    const auto difference = [&](Var v) { return sum(v * sign, -1, keep_axes); };
     const Var factor = worth(difference(l), difference(g), difference(b - c) / 2);
     return with_gradient(name, (x + y) / 2, logits, beside(x - y, shape.size()) * (factor * sign));
   };

@@ -17,9 +17,9 @@ Method::Method(Rule of, std::size_t repeats)
       samples(of.needs_multiple_samples ? repeats : 1),
       rule(std::make_shared<const Rule>(std::move(of))) {
   estimate = [rule = rule, repeats](Var logits, const Cost& f, Rng& rng) {
-    if (!rule->needs_multiple_samples) return evaluate(f, sample(logits, *rule, rng));
+    if (!rule->needs_multiple_samples) return evaluate(sample(logits, *rule, rng), f);
     const Var many = broadcast(logits, with_axis(logits.shape(), 0, repeats));
-    return evaluate(f, sample(many, *rule, rng)) / static_cast<double>(repeats);
+    return evaluate(sample(many, *rule, rng), f) / static_cast<double>(repeats);
   };
 }
 
@@ -70,7 +70,7 @@ Slope slope_at(const std::string& name, const Cost& f, Var point) {
   Tape& tape = *point.tape;
   if (!tape.node(point.index).wants_gradient) point = tape.parameter(point.value(), "point");
   const Probe probe(point);
-  const Var cost = evaluate(f, probe.point);
+  const Var cost = evaluate(probe.point, f);
   const Var gradient = differentiate(cost, point)[0];
   probe.require_path(name);
   const Shape& shape = point.shape();

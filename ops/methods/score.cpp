@@ -26,12 +26,11 @@ Method rloo(std::size_t samples) {
   method.name = "score-function+leave-one-out";
   method.samples = samples;
   method.estimate = [samples](Var logits, const Cost& f, Rng& rng) {
-    const Var z = drawn_choice(logits, rng, samples), cost = evaluate(f, z), all = mean(cost, {0});
+    const Var z = drawn_choice(logits, rng, samples), cost = evaluate(z, f), all = mean(cost, 0);
     // f_m - (M mean - f_m) / (M - 1)
     const double m = static_cast<double>(samples);
     const Var signal = (cost - all) * (m / (m - 1));
-    return with_gradient("rloo", all, logits,
-                         mean(score_gradient(signal, z, softmax(logits)), {0}));
+    return with_gradient("rloo", all, logits, mean(score_gradient(signal, z, softmax(logits)), 0));
   };
   return method;
 }
@@ -40,7 +39,7 @@ Method muprop() {
   Method method;
   method.name = "muprop";
   method.estimate = [](Var logits, const Cost& f, Rng& rng) {
-    const Var z = drawn_choice(logits, rng), cost = evaluate(f, z), p = softmax(logits);
+    const Var z = drawn_choice(logits, rng), cost = evaluate(z, f), p = softmax(logits);
     const Slope at_mean = slope_at("muprop", f, p);
     const Var along = at_mean.gradient * (z - p);
     Axes own;
@@ -63,10 +62,10 @@ Method vimco(std::size_t samples) {
   method.name = "vimco";
   method.samples = samples;
   method.estimate = [=](Var logits, const Cost& f, Rng& rng) {
-    const Var z = drawn_choice(logits, rng, samples), cost = evaluate(f, z),
+    const Var z = drawn_choice(logits, rng, samples), cost = evaluate(z, f),
               value = bound(cost, {0});
     // Row m of the table has the costs with the m-th replaced by the mean of the others.
-    const Var others = (sum(cost, {0}, true) - cost) / (m - 1);
+    const Var others = (sum(cost, 0, keep_axes) - cost) / (m - 1);
     Shape down = cost.shape(), diagonal(cost.shape().size() + 1, 1);
     down[0] = 1;
     diagonal[0] = diagonal[1] = samples;
@@ -76,7 +75,7 @@ Method vimco(std::size_t samples) {
                                reshape(others, with_axis(down, 0, samples)), cost);
     const Var signal = value - bound(replaced, {1});
     return with_gradient("vimco", value, logits,
-                         sum(score_gradient(signal, z, softmax(logits)), {0}));
+                         sum(score_gradient(signal, z, softmax(logits)), 0));
   };
   method.objective = [=](Var logits, const Cost& f) {
     // The samples' axis goes behind the example's, of which f alone knows how many there are.

@@ -96,16 +96,16 @@ Var combine(const char* name, Var logits, const Cost& f, Var first, Tensor&& cho
   const std::size_t s = weights.shape()[0];
   const Var z = tape.constant(std::move(choices), "choices");
   Var cost = stack({first});
-  if (s > 1) cost = concatenate({cost, evaluate(f, slice(z, 0, 1, s))});
+  if (s > 1) cost = concatenate({cost, evaluate(slice(z, 1, s), f)});
   Shape shape = cost.shape();
   const Var w = tape.constant(reshaped(std::move(weights), shape), "weights");
   Var signal = cost;
   if (baselines) {
     const Var table = tape.constant(reshaped(*baselines, with_axis(shape, 0, s)), "weights");
-    signal = cost - sum(table * cost, {1});
+    signal = cost - sum(table * cost, 1);
   }
-  return with_gradient(name, sum(w * cost, {0}), logits,
-                       sum(score_gradient(w * signal, z, softmax(logits)), {0}));
+  return with_gradient(name, sum(w * cost, 0), logits,
+                       sum(score_gradient(w * signal, z, softmax(logits)), 0));
 }
 
 // The probability that choices of probabilities q come first, in any order, where choices are drawn
@@ -145,7 +145,7 @@ Method sum_and_sample(std::size_t k) {
   method.estimate = [k](Var logits, const Cost& f, Rng& rng) {
     const Var draw = drawn_choice(logits, rng);
     const Var likeliest = argmax(constant_of(logits), zero());
-    const Var first = evaluate(f, likeliest);
+    const Var first = evaluate(likeliest, f);
     const Combinations all("sum_and_sample", logits, first.shape().size());
     const std::size_t in_sum = std::min(k, all.count), n = all.examples,
                       slots = in_sum + (in_sum < all.count ? 1 : 0),
@@ -189,7 +189,7 @@ Method unordered_set(std::size_t k) {
   method.name = "unordered-set";
   method.samples = k;
   method.estimate = [k](Var logits, const Cost& f, Rng& rng) {
-    const Var draw = drawn_choice(logits, rng), first = evaluate(f, draw);
+    const Var draw = drawn_choice(logits, rng), first = evaluate(draw, f);
     const Combinations all("unordered_set", logits, first.shape().size());
     const std::size_t slots = std::min(k, all.count), n = all.examples,
                       size = all.variables * all.categories;

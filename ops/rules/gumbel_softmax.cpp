@@ -52,7 +52,7 @@ Rule gumbel_rao(Temperature tau, std::size_t draws, std::uint64_t seed) {
       if (draws == 1) return own;
       const Var fresh = more_noise(draw, draws - 1, seed),
                 z = conditional_gumbels(draw.logits, draw.hard(), fresh);
-      return (own + sum(relaxed_jacobian(z, broadcast_to(g, fresh.shape()), t), {0})) /
+      return (own + sum(relaxed_jacobian(z, broadcast_to(g, fresh.shape()), t), 0)) /
              static_cast<double>(draws);
     };
     return rule;

@@ -32,7 +32,7 @@ Var covariance(Var logits, Var hard, Var g, double a, double b) {
     const Var logits = ctx.in(0), d = ctx.in(1), g = ctx.in(2), u = ctx.gradient();
     if (ctx.wants(2)) ctx.give(2, covariance(logits, d, u, a, b));  // it is symmetric
     if (!ctx.wants(0)) return;
-    const auto dot = [](Var x, Var y) { return sum(x * y, {-1}, true); };
+    const auto dot = [](Var x, Var y) { return sum(x * y, -1, keep_axes); };
     const Var p = softmax(logits);
     const Var to_p =
         a * (u * (g - dot(p, g)) - dot(u, p) * g) - b * (u * dot(d - p, g) + dot(u, d - p) * g);
@@ -118,7 +118,7 @@ Var potentials(Var p, Var c) {
   return p.tape->record("potentials", {p, c}, std::move(x), [](BackwardContext& ctx) {
     const Var p = ctx.in(0), x = ctx.out(), g = ctx.gradient();
     // Only differences of x count, so the sum of g does not.
-    const Var u = potentials(p, g - mean(g, {-1}, true));
+    const Var u = potentials(p, g - mean(g, -1, keep_axes));
     ctx.give(1, u);
     if (!ctx.wants(0)) return;
     Shape across = p.shape(), down = p.shape();
@@ -127,7 +127,7 @@ Var potentials(Var p, Var c) {
     across[across.size() - 2] = 1;
     const auto difference = [&](Var v) { return reshape(v, down) - reshape(v, across); };
     const Var share = reshape(p, across) / (reshape(p, down) + reshape(p, across));
-    ctx.give(0, -sum(square(share) * difference(x) * difference(u), {-1}));
+    ctx.give(0, -sum(square(share) * difference(x) * difference(u), -1));
   });
 }
 
@@ -135,9 +135,9 @@ Var potentials(Var p, Var c) {
 
 Rule mve() {
   Rule rule = pathwise_rule("mve", [](const Draw& draw, Var g) {
-    const Var p = softmax(draw.logits), d = draw.hard(), chosen = sum(d * g, {-1}, true);
-    const Var current = (1 - d) * g * p / (p + sum(d * p, {-1}, true));
-    const Var x = potentials(p, current - d * sum(current, {-1}, true));
+    const Var p = softmax(draw.logits), d = draw.hard(), chosen = sum(d * g, -1, keep_axes);
+    const Var current = (1 - d) * g * p / (p + sum(d * p, -1, keep_axes));
+    const Var x = potentials(p, current - d * sum(current, -1, keep_axes));
     return ((d - p) * chosen + softmax_jacobian(p, x)) / 2;
   });
   rule.reads_noise = false;

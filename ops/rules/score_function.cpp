@@ -69,7 +69,7 @@ Var lined_up(const BackwardContext& ctx, Var cost, const Shape& rows) {
 // The sum of the costs for each choice.
 Var costs_of(const BackwardContext& ctx, const Shape& rows, bool needs_multiple_samples) {
   Var total;
-  for (const BackwardContext::DownstreamCost& fed : ctx.downstream_costs()) {
+  for (const DownstreamCost& fed : ctx.downstream_costs()) {
     const Var cost = lined_up(ctx, fed.weight.tape ? fed.cost * fed.weight : fed.cost, rows);
     const Shape& shape = fed.cost.shape();
     if (needs_multiple_samples && !rows.empty() && (shape.empty() || shape[0] != rows[0]))

@@ -52,7 +52,7 @@ Rule perturbed(Temperature tau, std::size_t draws, std::uint64_t seed) {
     rule.backward = [=](const Draw& draw, BackwardContext& ctx) {
       const Var g = more_noise(draw, draws, seed);
       const Var off = solve(draw, draw.logits + t * g, ctx) - draw.hard();
-      return sum((1 - exp(-g)) * sum(off * ctx.gradient(), own_axes(draw), true), {0}) /
+      return sum((1 - exp(-g)) * sum(off * ctx.gradient(), own_axes(draw), keep_axes), 0) /
              (static_cast<double>(draws) * t);
     };
     return rule;
@@ -71,7 +71,7 @@ Rule i_mle(double lambda, std::size_t draws, std::uint64_t seed) {
     const Var own = draw.hard() - solve(draw, x - push, ctx);
     if (draws == 1) return own / lambda;
     const Var more = draw.logits + more_noise(draw, draws - 1, seed);
-    return (own + sum(solve(draw, more, ctx) - solve(draw, more - push, ctx), {0})) /
+    return (own + sum(solve(draw, more, ctx) - solve(draw, more - push, ctx), 0)) /
            (static_cast<double>(draws) * lambda);
   };
   return rule;

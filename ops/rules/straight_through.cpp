@@ -54,7 +54,7 @@ Rule gapped_straight_through(Temperature tau, double gap) {
     Rule rule;
     rule.reads_noise = false;
     rule.backward = [=](const Draw& draw, BackwardContext& ctx) {
-      const Var l = draw.logits, top = max(l, {-1}, true);
+      const Var l = draw.logits, top = max(l, -1, keep_axes);
       const Var pushed = where(draw.hard(), top, minimum(l, top - gap));
       return relaxed_jacobian(pushed, ctx.gradient(), t);
     };

@@ -127,8 +127,8 @@ Workload sbn_step() {
   {
     Tape tape;
     const Var images = tape.constant(binary_images(100));
-    s->x = slice(images, 1, 0, 392).value();
-    s->t = slice(images, 1, 392, 784).value();
+    s->x = slice(images, 0, 392, 1).value();
+    s->t = slice(images, 392, 784, 1).value();
   }
   return two_steps([s](Noise& noise) {
     const std::size_t b = 100, v = 20, k = 10;
@@ -292,7 +292,7 @@ Workload estimator_study() {
   const auto draw = [s](const Rule& rule, Noise& noise) {
     Tape tape;
     const Var theta = tape.borrow_parameters(s->theta)[0], t = tape.borrow_constant(s->t);
-    const Var cost = sum(squared_error(s->source.sample(theta, rule, noise), t), {-1});
+    const Var cost = sum(squared_error(s->source.sample(theta, rule, noise), t), -1);
     return backward(cost)[theta];
   };
   return {[=](Noise& noise) {
