@@ -1,6 +1,7 @@
 #include "ops/layer_norm.hpp"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <memory>
 #include <stdexcept>
@@ -75,50 +76,44 @@ void pass_row_back(std::size_t length, const Scalar* x, const Scalar* g, const S
       length, to, false, [=](Lane v, Lane w) { return scale * (w - l - (v - mean) * s); }, x, to);
 }
 
-// The gradients that are asked for, of y = n gain + bias: in one pass, while g is at hand. For x it
-// is J (gain g). For gain it is g n and for bias g, summed over kBlock rows at a time, and then
-// these sums: a sum of ever more floats stops growing. Threads take whole blocks, so that it comes
-// out the same for any number of them.
+// The gradients for x, gain and bias, those that are wanted, of y = n gain + bias: in one pass,
+// while g is at hand. For x it is J (gain g). For gain it is g n and for bias g, summed over kBlock
+// rows at a time, and then these sums: a sum of ever more floats stops growing. Threads take whole
+// blocks, so that it comes out the same for any number of them.
 constexpr std::size_t kBlock = 256;
 
-struct Gradient {
-  Tensor x, gain, bias;
-};
-struct Wanted {
-  bool x, gain, bias;
-};
-
-Gradient gradient_of(Var x, Var gain, Var g, const Normal& normal, Wanted wanted) {
+std::array<Tensor, 3> gradients_of(Var x, Var gain, Var g, const Normal& normal,
+                                   const std::array<bool, 3>& wanted) {
   const std::size_t count = normal.rows.count, length = normal.rows.length,
                     blocks = (count + kBlock - 1) / kBlock;
   const Scalar *from = x.value().data(), *gains = gain.value().data(), *slopes = g.value().data();
-  Gradient to{uninitialised(wanted.x ? x.shape() : Shape{0}),
-              zeros({wanted.gain ? blocks : 0, length}), zeros({wanted.bias ? blocks : 0, length})};
-  const auto pass_row = [&](std::size_t r) {
-    const Scalar *v = from + r * length, *u = slopes + r * length;
-    const auto n = normal.of(r);
-    const std::size_t block = r / kBlock * length;
-    if (wanted.gain)
-      map_lanes(
-          length, to.gain.data() + block, true, [=](Lane v, Lane u) { return n(v) * u; }, v, u);
-    if (wanted.bias)
-      map_lanes(
-          length, to.bias.data() + block, true, [](Lane u) { return u; }, u);
-    if (wanted.x)
-      pass_row_back(length, v, u, gains, normal.mean(r), normal.scale(r), to.x.data() + r * length);
-  };
+  Tensor to = uninitialised(wanted[0] ? x.shape() : Shape{0}),
+         to_gain = zeros({wanted[1] ? blocks : 0, length}),
+         to_bias = zeros({wanted[2] ? blocks : 0, length});
   parallel_for(blocks, rows_of_grain(length * kBlock), [&](std::size_t begin, std::size_t end) {
-    for (std::size_t r = begin * kBlock; r < std::min(count, end * kBlock); ++r) pass_row(r);
+    for (std::size_t r = begin * kBlock; r < std::min(count, end * kBlock); ++r) {
+      const Scalar *v = from + r * length, *u = slopes + r * length;
+      const std::size_t block = r / kBlock * length;
+      if (wanted[0])
+        pass_row_back(length, v, u, gains, normal.mean(r), normal.scale(r), to.data() + r * length);
+      if (wanted[1])
+        map_lanes(
+            length, to_gain.data() + block, true,
+            [n = normal.of(r)](Lane v, Lane u) { return n(v) * u; }, v, u);
+      if (wanted[2])
+        map_lanes(
+            length, to_bias.data() + block, true, [](Lane u) { return u; }, u);
+    }
   });
-  for (Tensor* sums : {&to.gain, &to.bias}) *sums = sum_to(*sums, {1, length});
-  return to;
+  return {std::move(to), sum_to(to_gain, {1, length}), sum_to(to_bias, {1, length})};
 }
 
 Var normalised(Var x, Var gain, Var bias, const Kept& kept, bool first = false);
 Var layer_norm_vjp(Var x, Var gain, Var g, const Kept& kept, Tensor&& value);
 
 Var layer_norm_vjp(Var x, Var gain, Var g, const Kept& kept) {
-  return layer_norm_vjp(x, gain, g, kept, gradient_of(x, gain, g, *kept, {true, false, false}).x);
+  return layer_norm_vjp(x, gain, g, kept,
+                        std::move(gradients_of(x, gain, g, *kept, {true, false, false})[0]));
 }
 
 Var layer_norm_vjp(Var x, Var gain, Var g, const Kept& kept, Tensor&& value) {
@@ -166,12 +161,13 @@ Var normalised(Var x, Var gain, Var bias, const Kept& kept, bool first) {
   });
   return x.tape->record("layer_norm", {x, gain, bias}, std::move(y), [kept](BackwardContext& ctx) {
     const Var x = ctx.in(0), gain = ctx.in(1), g = ctx.gradient();
-    Gradient to = gradient_of(x, gain, g, *kept, {ctx.wants(0), ctx.wants(1), ctx.wants(2)});
-    if (ctx.wants(0)) ctx.give(0, layer_norm_vjp(x, gain, g, kept, std::move(to.x)));
+    auto [to, to_gain, to_bias] =
+        gradients_of(x, gain, g, *kept, {ctx.wants(0), ctx.wants(1), ctx.wants(2)});
+    if (ctx.wants(0)) ctx.give(0, layer_norm_vjp(x, gain, g, kept, std::move(to)));
     if (ctx.wants(1))
-      ctx.give(1, layer_norm_gain_vjp(x, g, kept, reshaped(std::move(to.gain), gain.shape())));
+      ctx.give(1, layer_norm_gain_vjp(x, g, kept, reshaped(std::move(to_gain), gain.shape())));
     if (ctx.wants(2))
-      ctx.give(2, layer_norm_bias_vjp(g, reshaped(std::move(to.bias), ctx.in(2).shape())));
+      ctx.give(2, layer_norm_bias_vjp(g, reshaped(std::move(to_bias), ctx.in(2).shape())));
   });
 }
 

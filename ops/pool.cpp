@@ -104,10 +104,10 @@ void store_lane(Lane x, Scalar* to, std::size_t n) {
   n == kLane ? x.store_unaligned(to) : store_some(x, to, n);
 }
 
-constexpr auto larger = [](Lane m, Lane v) {
-  return xsimd::select(v == v, xsimd::select(v > m, v, m), v);  // NaN wins
-};
-constexpr auto total = [](Lane m, Lane v) { return m + v; };
+// NaN wins.
+Scalar larger(Scalar m, Scalar v) { return v > m || v != v ? v : m; }
+Lane larger(Lane m, Lane v) { return xsimd::select(v == v, xsimd::select(v > m, v, m), v); }
+constexpr auto total = [](auto m, auto v) { return m + v; };
 
 // put(i, j, n, numbers) for each lane of h x w windows of a bordered plane with stride 1: what f
 // makes of a window's pixels, beginning with `first`.
@@ -164,27 +164,36 @@ void each_tile(const Pooling& s, F f) {
   s.side == 2 ? all(std::integral_constant<std::size_t, 2>()) : all(s.side);
 }
 
-void largest(const Pooling& s, const Scalar* from, Scalar* to) {
-  if (s.tiles())
-    return each_tile(s, [=, w = s.w](auto side, std::size_t window, std::size_t pixel) {
-      Scalar most = kLeast;
+// y = finish(the numbers of a window brought together by f, beginning with `first`; how many pixels
+// of it are inside the image).
+template <class F, class Finish>
+Tensor pooled(const Pooling& s, const Tensor& x, Scalar first, F f, Finish finish) {
+  Tensor y = uninitialised(s.y_shape);
+  const Scalar* from = x.data();
+  Scalar* to = y.data();
+  if (s.tiles()) {
+    each_tile(s, [=, w = s.w, count = static_cast<Scalar>(s.side * s.side)](
+                     auto side, std::size_t window, std::size_t pixel) {
+      Scalar v = first;
       for (std::size_t a = 0; a < side; ++a)
-        for (std::size_t b = 0; b < side; ++b) {
-          const Scalar v = from[pixel + a * w + b];
-          most = v > most || v != v ? v : most;
-        }
-      to[window] = most;
+        for (std::size_t b = 0; b < side; ++b) v = f(v, from[pixel + a * w + b]);
+      to[window] = finish(v, count);
     });
+    return y;
+  }
+  const std::vector<Scalar> down = s.counts(s.h, s.out_h), across = s.counts(s.w, s.out_w);
   s.planes([&](std::size_t begin, std::size_t end) {
-    Bordered image(s.h, s.w, s.padding, kLeast);
+    Bordered image(s.h, s.w, s.padding, first);
     for (std::size_t k = begin; k < end; ++k) {
       image.read(from + k * s.image_size(), s.h, s.w);
-      each_window(s, image, kLeast, larger,
-                  [&](std::size_t i, std::size_t j, std::size_t n, Lane v) {
-                    store_lane(v, to + k * s.out_size() + i * s.out_w + j, n);
-                  });
+      each_window(s, image, first, f, [&](std::size_t i, std::size_t j, std::size_t n, Lane v) {
+        const Scalar* counts = across.data() + j;
+        const Lane count = n == kLane ? Lane::load_unaligned(counts) : load_some(counts, n, 1);
+        store_lane(finish(v, Lane(down[i]) * count), to + k * s.out_size() + i * s.out_w + j, n);
+      });
     }
   });
+  return y;
 }
 
 // The number of the first pixel of plane k's window i, j that is NaN, as one of them is.
@@ -265,30 +274,7 @@ void each_winner(const Pooling& s, const Scalar* x, const Scalar* y, F f) {
   });
 }
 
-void means(const Pooling& s, const Scalar* from, Scalar* to) {
-  if (s.tiles())
-    return each_tile(s, [=, w = s.w, count = static_cast<Scalar>(s.side * s.side)](
-                            auto side, std::size_t window, std::size_t pixel) {
-      Scalar sum = 0;
-      for (std::size_t a = 0; a < side; ++a)
-        for (std::size_t b = 0; b < side; ++b) sum += from[pixel + a * w + b];
-      to[window] = sum / count;
-    });
-  const std::vector<Scalar> down = s.counts(s.h, s.out_h), across = s.counts(s.w, s.out_w);
-  s.planes([&](std::size_t begin, std::size_t end) {
-    Bordered image(s.h, s.w, s.padding, 0);
-    for (std::size_t k = begin; k < end; ++k) {
-      image.read(from + k * s.image_size(), s.h, s.w);
-      each_window(s, image, 0, total, [&](std::size_t i, std::size_t j, std::size_t n, Lane v) {
-        const Scalar* counts = across.data() + j;
-        const Lane count = n == kLane ? Lane::load_unaligned(counts) : load_some(counts, n, 1);
-        store_lane(v / (Lane(down[i]) * count), to + k * s.out_size() + i * s.out_w + j, n);
-      });
-    }
-  });
-}
-
-// The transpose of means(): hands each window's number back to its pixels.
+// The transpose of average pooling: hands each window's number back to its pixels.
 void spread_means(const Pooling& s, const Scalar* y, Scalar* x) {
   if (s.tiles()) {
     std::fill_n(x, s.n * s.image_size(), Scalar{0});
@@ -353,8 +339,7 @@ Var max_pool2d_jvp(Var x, Var y, Var u, const Pooling& s) {
 Var avg_pool2d_vjp(Var g, const Pooling& s);
 
 Var avg_pool2d(Var x, const Pooling& s) {
-  Tensor y = uninitialised(s.y_shape);
-  means(s, x.value().data(), y.data());
+  Tensor y = pooled(s, x.value(), 0, total, [](auto v, auto count) { return v / count; });
   return x.tape->record("avg_pool2d", {x}, std::move(y), [s](BackwardContext& ctx) {
     ctx.give(0, avg_pool2d_vjp(ctx.gradient(), s));
   });
@@ -371,8 +356,9 @@ Var avg_pool2d_vjp(Var g, const Pooling& s) {
 
 Var max_pool2d(Var x, std::size_t window, std::size_t stride, std::size_t padding) {
   const Pooling s("max_pool2d", x.shape(), window, stride, padding);
-  Tensor y = uninitialised(s.y_shape);
-  largest(s, x.value().data(), y.data());
+  Tensor y = pooled(
+      s, x.value(), kLeast, [](auto m, auto v) { return larger(m, v); },
+      [](auto v, auto) { return v; });
   return x.tape->record("max_pool2d", {x}, std::move(y), [s](BackwardContext& ctx) {
     ctx.give(0, max_pool2d_vjp(ctx.in(0), ctx.out(), ctx.gradient(), s));
   });

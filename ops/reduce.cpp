@@ -1,6 +1,6 @@
 #include "ops/reduce.hpp"
 
-#include <cmath>
+#include <algorithm>
 #include <numeric>
 #include <stdexcept>
 
@@ -36,13 +36,14 @@ Shape kept_shape(const char* op, const Shape& shape, const Axes& axes) {
   return kept;
 }
 
-Var without_axes(Var y, const Axes& axes, KeepAxes keep) {
-  if (keep == KeepAxes::yes || axes.empty()) return y;
-  std::vector<bool> gone(y.shape().size(), false);
-  for (int axis : axes) gone[axis_of("reshape", axis, y.shape())] = true;
+// y of `kept`'s size: in that shape, or without the axes.
+Var shaped(Var y, const Shape& kept, const Axes& axes, KeepAxes keep) {
+  if (keep == KeepAxes::yes || axes.empty()) return y.shape() == kept ? y : reshape(y, kept);
+  std::vector<bool> gone(kept.size(), false);
+  for (int axis : axes) gone[axis_of("reshape", axis, kept)] = true;
   std::vector<std::size_t> left;
   for (std::size_t i = 0; i < gone.size(); ++i)
-    if (!gone[i]) left.push_back(y.shape()[i]);
+    if (!gone[i]) left.push_back(kept[i]);
   return reshape(y, Shape(left.begin(), left.end()));
 }
 
@@ -52,47 +53,34 @@ void require_elements(const char* op, const Shape& shape, const Shape& kept) {
                                 ", empty along the axes; need at least one element");
 }
 
-// For each element of `kept` the place in x of the first largest element above it, or the first
-// smallest; of the first NaN if there is one.
-template <bool smallest>
-std::vector<std::size_t> places_of(const Tensor& x, const Shape& kept) {
-  if (const Rows rows(x.shape(), kept); rows.length != 0) {
-    std::vector<std::size_t> best(rows.count);
-    rows.each([&](std::size_t r, std::size_t at) {
-      best[r] = at + row_extreme<smallest>(x.data() + at, rows.length);
-    });
-    return best;
-  }
-  constexpr std::size_t none = ~std::size_t{0};
-  std::vector<std::size_t> best(size_of(kept), none);
-  const Shape& shape = x.shape();
-  const std::size_t rank = shape.size();
-  xt::svector<std::size_t, 4> step(rank, std::size_t{0}), at(rank, std::size_t{0});
-  std::size_t s = 1, target = 0;
-  for (std::size_t i = rank; i-- > 0;) {
-    if (kept[i] != 1) step[i] = s;
-    s *= kept[i];
-  }
-  const Scalar* v = x.data();
-  for (std::size_t i = 0; i < x.size(); ++i) {
-    std::size_t& b = best[target];
-    if (b == none || (smallest ? v[i] < v[b] : v[i] > v[b]) ||
-        (std::isnan(v[i]) && !std::isnan(v[b])))
-      b = i;
-    for (std::size_t axis = rank; axis-- > 0;) {
-      target += step[axis];
-      if (++at[axis] < shape[axis]) break;
-      target -= step[axis] * shape[axis];
-      at[axis] = 0;
-    }
-  }
-  return best;
+// What is left of x when f has brought each row down to one number: f(x, rows, shape) is called
+// with the axes behind the others, and gives numbers of a shape in which they have length 1.
+template <class F>
+Var by_rows(const char* op, Var x, const Axes& axes, KeepAxes keep, F f) {
+  const Shape kept = kept_shape(op, x.shape(), axes);
+  require_elements(op, x.shape(), kept);
+  const std::size_t count = size_of(kept);
+  const Rows rows(count, count == 0 ? 0 : x.value().size() / count);
+  auto end = kept.end();
+  while (end != kept.begin() && *(end - 1) == 1) --end;
+  if (std::equal(kept.begin(), end, x.shape().begin()))
+    return shaped(f(x, rows, kept), kept, axes, keep);
+  Axes order;
+  Shape shape;
+  for (bool gone : {false, true})
+    for (std::size_t i = 0; i < kept.size(); ++i)
+      if ((kept[i] != x.shape()[i]) == gone) {
+        order.push_back(static_cast<int>(i));
+        shape.push_back(kept[i]);
+      }
+  return shaped(f(transpose(x, order), rows, shape), kept, axes, keep);
 }
 
 }  // namespace
 
 Var sum(Var x, const Axes& axes, KeepAxes keep) {
-  return without_axes(sum_to(x, kept_shape("sum", x.shape(), axes)), axes, keep);
+  const Shape kept = kept_shape("sum", x.shape(), axes);
+  return shaped(sum_to(x, kept), kept, axes, keep);
 }
 
 Var mean(Var x, const Axes& axes, KeepAxes keep) {
@@ -100,22 +88,21 @@ Var mean(Var x, const Axes& axes, KeepAxes keep) {
   require_elements("mean", x.shape(), kept);
   const std::size_t parts = size_of(kept);
   const double n = parts == 0 ? 1 : static_cast<double>(size_of(x.shape()) / parts);
-  return without_axes(sum_to(x, kept) / n, axes, keep);
+  return shaped(sum_to(x, kept) / n, kept, axes, keep);
 }
 
 namespace {
+
 template <bool smallest>
 Var extreme(const char* op, Var x, const Axes& axes, KeepAxes keep) {
-  const Shape kept = kept_shape(op, x.shape(), axes);
-  require_elements(op, x.shape(), kept);
-  return without_axes(gather(x, places_of<smallest>(x.value(), kept), kept), axes, keep);
+  return by_rows(op, x, axes, keep, [](Var x, const Rows& rows, const Shape& shape) {
+    std::vector<std::size_t> places(rows.count);
+    rows.each([&, from = x.value().data()](std::size_t r, std::size_t at) {
+      places[r] = at + row_extreme<smallest>(from + at, rows.length);
+    });
+    return gather(x, places, shape);
+  });
 }
-}  // namespace
-
-Var max(Var x, const Axes& axes, KeepAxes keep) { return extreme<false>("max", x, axes, keep); }
-Var min(Var x, const Axes& axes, KeepAxes keep) { return extreme<true>("min", x, axes, keep); }
-
-namespace {
 
 // g e^{x - y} for y = logsumexp(x), row by row.
 Var logsumexp_vjp(Var x, Var y, Var g, const Rows& rows) {
@@ -156,44 +143,35 @@ Var variance_vjp(Var x, Var g, const Rows& rows) {
 
 }  // namespace
 
+Var max(Var x, const Axes& axes, KeepAxes keep) {
+  return extreme<false>("max", x, axes, keep);
+}
+Var min(Var x, const Axes& axes, KeepAxes keep) {
+  return extreme<true>("min", x, axes, keep);
+}
+
 Var logsumexp(Var x, const Axes& axes, KeepAxes keep) {
-  const Shape kept = kept_shape("logsumexp", x.shape(), axes);
-  require_elements("logsumexp", x.shape(), kept);
-  const Rows rows(x.shape(), kept);
-  if (rows.length == 0) {
-    Tensor largest = uninitialised(kept);
-    const std::vector<std::size_t> places = places_of<false>(x.value(), kept);
-    for (std::size_t i = 0; i < places.size(); ++i) {
-      const Scalar m = x.value().data()[places[i]];
-      largest.data()[i] = std::isinf(m) ? 0 : m;  // inf - inf would be NaN
-    }
-    const Var m = x.tape->constant(std::move(largest), "largest");
-    return without_axes(log(sum(exp(x - m), axes, keep)) + m, axes, keep);
-  }
-  Tensor y = uninitialised(kept);
-  const Scalar* from = x.value().data();
-  rows.each(
-      [&](std::size_t r, std::size_t at) { y.data()[r] = logsumexp_row(from + at, rows.length); });
-  const Var out = x.tape->record("logsumexp", {x}, std::move(y), [rows](BackwardContext& ctx) {
-    ctx.give(0, logsumexp_vjp(ctx.in(0), ctx.out(), ctx.gradient(), rows));
+  return by_rows("logsumexp", x, axes, keep, [](Var x, const Rows& rows, const Shape& shape) {
+    Tensor y = uninitialised(shape);
+    rows.each([&, from = x.value().data()](std::size_t r, std::size_t at) {
+      y.data()[r] = logsumexp_row(from + at, rows.length);
+    });
+    return x.tape->record("logsumexp", {x}, std::move(y), [rows](BackwardContext& ctx) {
+      ctx.give(0, logsumexp_vjp(ctx.in(0), ctx.out(), ctx.gradient(), rows));
+    });
   });
-  return without_axes(out, axes, keep);
 }
 
 Var variance(Var x, const Axes& axes, KeepAxes keep) {
-  const Shape kept = kept_shape("variance", x.shape(), axes);
-  require_elements("variance", x.shape(), kept);
-  const Rows rows(x.shape(), kept);
-  if (rows.length == 0) return mean(square(x - mean(x, axes, keep_axes)), axes, keep);
-  Tensor y = uninitialised(kept);
-  const Scalar* from = x.value().data();
-  rows.each([&](std::size_t r, std::size_t at) {
-    y.data()[r] = row_moments(from + at, rows.length).variance;
+  return by_rows("variance", x, axes, keep, [](Var x, const Rows& rows, const Shape& shape) {
+    Tensor y = uninitialised(shape);
+    rows.each([&, from = x.value().data()](std::size_t r, std::size_t at) {
+      y.data()[r] = row_moments(from + at, rows.length).variance;
+    });
+    return x.tape->record("variance", {x}, std::move(y), [rows](BackwardContext& ctx) {
+      ctx.give(0, variance_vjp(ctx.in(0), ctx.gradient(), rows));
+    });
   });
-  const Var out = x.tape->record("variance", {x}, std::move(y), [rows](BackwardContext& ctx) {
-    ctx.give(0, variance_vjp(ctx.in(0), ctx.gradient(), rows));
-  });
-  return without_axes(out, axes, keep);
 }
 
 Var sum(Var x) { return sum(x, all_axes(x)); }

@@ -81,13 +81,6 @@ std::vector<Var> after_first(const BackwardContext& ctx) {
   return rest;
 }
 
-// The places of output k's weights.
-std::vector<std::size_t> places_of(std::size_t k, const Mix& mix) {
-  std::vector<std::size_t> places(mix.rows);
-  for (std::size_t r = 0; r < mix.rows; ++r) places[r] = r * mix.k + k;
-  return places;
-}
-
 // Which gradients are wanted: for the weights, and for each output.
 using Wanted = std::vector<bool>;
 Wanted wanted_of(const BackwardContext& ctx) {
@@ -117,11 +110,10 @@ Var mixture_weights_vjp(Var g, const std::vector<Var>& outputs, const Mix& mix, 
 Var mixture_output_vjp(Var weights, Var g, std::size_t k, const Mix& mix, Tensor&& value) {
   return g.tape->record(
       "mixture_output_vjp", {weights, g}, std::move(value), [mix, k](BackwardContext& ctx) {
-        const Var w = ctx.in(0), u = ctx.gradient();
-        const std::vector<std::size_t> places = places_of(k, mix);
-        const std::vector<Var> back = mixture_vjps(gather(w, places, {mix.rows}), u, {ctx.in(1)},
-                                                   {mix.rows, mix.length, 1}, wanted_of(ctx));
-        if (ctx.wants(0)) ctx.give(0, scatter(back[0], places, w.shape()));
+        const Var w = slice(ctx.in(0), -1, k, k + 1), u = ctx.gradient();
+        const std::vector<Var> back =
+            mixture_vjps(w, u, {ctx.in(1)}, {mix.rows, mix.length, 1}, wanted_of(ctx));
+        if (ctx.wants(0)) ctx.give(0, pad(back[0], -1, k, mix.k - k - 1));
         ctx.give(1, back[1]);
       });
 }
@@ -235,8 +227,8 @@ Var selected(Var choice, std::vector<Chosen> chosen, const std::vector<Var>& out
       const Chosen& c = (*kept)[i];
       const Var out = ctx.in(i + 1), part = kept->size() == 1 ? g : take(g, c.rows, 0);
       const Mix mix{c.rows.size(), part.value().size() / c.rows.size(), 1};
-      const std::vector<Var> back = mixture_vjps(gather(choice, c.places, {mix.rows}), part, {out},
-                                                 mix, {ctx.wants(0), ctx.wants(i + 1)});
+      const std::vector<Var> back = mixture_vjps(gather(choice, c.places, {mix.rows, 1}), part,
+                                                 {out}, mix, {ctx.wants(0), ctx.wants(i + 1)});
       ctx.give(i + 1, back[1]);
       if (!ctx.wants(0)) continue;
       const Var slope = scatter(back[0], c.places, choice.shape());

@@ -192,6 +192,61 @@ TEST_CASE("rows of a million keep their digits") {
   CHECK(std::abs(static_cast<double>(g[gain].data()[0]) - gained) <= 0.5);
 }
 
+TEST_CASE("a common offset costs no digits, at either order") {
+  // Multiples of 1/64 and means of powers of two of them: the offset itself rounds nothing.
+  const auto points = [](std::uint64_t seed, const Shape& shape, float offset) {
+    Tensor x = Rng(seed).uniform(shape, -128, 128);
+    for (Scalar& v : x) v = std::round(v) / 64 + offset;
+    return x;
+  };
+  struct Row {
+    std::string name;
+    std::function<Var(Var, Var)> f;  // of two matrices, both moved
+    double error = 2e-6;
+  };
+  const double rounded = 4096 * kEpsilon;  // of a logsumexp
+  const std::vector<Row> rows = {
+      {"variance", [](Var x, Var) { return variance(x, {1}); }},
+      {"variance of columns", [](Var x, Var) { return variance(x, {0}); }},
+      {"layer_norm",
+       [](Var x, Var) {
+         const Var gain = x.tape->constant(Rng(3).normal({16})), bias = x.tape->constant(0.5);
+         return layer_norm(x, gain, broadcast(bias, {16}));
+       }},
+      {"squared_distances", [](Var x, Var c) { return squared_distances(x, c); }},
+      {"logsumexp", [](Var x, Var) { return logsumexp(x, {1}) - mean(x, {1}); }, rounded},
+      {"cross_entropy",
+       [](Var x, Var) {
+         return cross_entropy(x, {1, 0, 3, 2, 15, 7, 7, 9});
+       },
+       rounded},
+      {"kl_categorical_uniform", [](Var x, Var) { return kl_categorical_uniform(x); }, rounded}};
+  for (const Row& row : rows) {
+    CAPTURE(row.name);
+    std::vector<Tensor> found[2];
+    for (bool far : {false, true}) {
+      Tape tape;
+      const float offset = far ? 4096.0f : 0.0f;
+      const Var x = tape.parameter(points(1, {8, 16}, offset)),
+                c = tape.parameter(points(2, {4, 16}, offset)), y = row.f(x, c);
+      const Var g = tape.constant(Rng(4).normal(y.shape()));
+      const std::vector<Var> slopes = differentiate(y, {x, c}, g);
+      const Gradients again = backward({square(slopes[0]), square(slopes[1])});
+      found[far] = {slopes[0].value(), slopes[1].value(), again[x], again[c]};
+    }
+    for (std::size_t i = 0; i < 4; ++i) {
+      double size = 0, worst = 0;
+      for (std::size_t k = 0; k < found[0][i].size(); ++k) {
+        const auto near = static_cast<double>(found[0][i].data()[k]);
+        size = std::max(size, std::abs(near));
+        worst = std::max(worst, std::abs(static_cast<double>(found[1][i].data()[k]) - near));
+      }
+      CAPTURE(i);
+      CHECK(worst <= row.error * size);
+    }
+  }
+}
+
 TEST_CASE("gradients in float, to float's own precision") {
   const std::vector<std::pair<Function, std::vector<Shape>>> cases = {
       {[](const Vars& v) { return tanh(matmul(v[0], v[1]) + v[2]); }, {{3, 4}, {4, 5}, {5}}},

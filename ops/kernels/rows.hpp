@@ -2,7 +2,6 @@
 // own .cpp files.
 #pragma once
 
-#include <algorithm>
 #include <cstddef>
 
 #include "../../engine/system/parallel.hpp"
@@ -12,23 +11,12 @@ namespace argtape {
 inline namespace ARGTAPE_ABI {
 
 struct Rows {
-  std::size_t count = 0, length = 0;
+  std::size_t count, length;
 
+  Rows(std::size_t count, std::size_t length) : count(count), length(length) {}
   /// Along the last axis.
-  explicit Rows(const Shape& shape) : length(shape[shape.size() - 1]) {
-    count = length == 0 ? 0 : size_of(shape) / length;
-  }
-  /// Along the axes that `kept` has brought down to length 1. The length is 0 where they are not
-  /// the last ones, or where there is nothing to do.
-  Rows(const Shape& shape, const Shape& kept) {
-    const std::size_t size = size_of(shape);
-    std::size_t axis = shape.size();
-    while (axis > 0 && kept[axis - 1] == 1) --axis;
-    if (size == 0 ||
-        !std::equal(shape.begin(), shape.begin() + static_cast<std::ptrdiff_t>(axis), kept.begin()))
-      return;
-    count = size_of(kept);
-    length = size / count;
+  explicit Rows(const Shape& shape) : count(0), length(shape[shape.size() - 1]) {
+    if (length != 0) count = size_of(shape) / length;
   }
 
   /// f(row, where it begins) for each, on all threads.
