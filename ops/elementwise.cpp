@@ -12,8 +12,7 @@ namespace {
 // The words beyond arithmetic that derivatives are written in: for Lanes here, for Vars below.
 Lane keep_positive(Lane c, Lane x) { return xsimd::select(c > Lane(0), x, Lane(0)); }
 Lane keep_unless_positive(Lane c, Lane x) { return xsimd::select(c > Lane(0), Lane(0), x); }
-// xsimd's own gives 0 for 0^0.
-Lane power(Lane x, Lane p) { return xsimd::select(p == Lane(0), Lane(1), xsimd::pow(x, p)); }
+Lane power(Lane x, Lane p) { return lane_pow(x, p); }
 
 Var keep_positive(Var c, Var x) {
   const Var zero = c.tape->constant(0.0);
@@ -123,16 +122,13 @@ Var relu(Var x) {
 
 Var softplus(Var x) {
   return map(
-      "softplus", x,
-      [](Lane v) {
-        return keep_unless_positive(-v, v) + lane_log1p_of_unit(lane_exp(-xsimd::abs(v)));
-      },
+      "softplus", x, [](Lane v) { return lane_softplus(v); },
       [](auto g, auto v, auto) { return g * sigmoid(v); });
 }
 
 Var sqrt(Var x) {
   return map(
-      "sqrt", x, [](Lane v) { return xsimd::sqrt(v); },
+      "sqrt", x, [](Lane v) { return lane_sqrt(v); },
       [](auto g, auto, auto y) { return g * 0.5f / y; });
 }
 

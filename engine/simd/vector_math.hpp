@@ -139,15 +139,6 @@ template <class V>
   return log_of(small ? V{} : all<V>(1.f), small ? x : x * 0.5f - 0.5f);
 }
 
-// -log(-log(1 - u)) for 0 < u < 1: the Gumbel number of a uniform one, fine where u is small and
-// the result large.
-template <class V>
-[[gnu::always_inline]] inline V gumbel(V u) {
-  // What rounding took from 1 - u is given back to its logarithm.
-  const V w = 1.f - u, lost = u - (1.f - w);
-  return -log(lost - log(w));
-}
-
 template <class V>
 [[gnu::always_inline]] inline V abs(V x) {
   return (V)((Integers<V>)x & 0x7fffffff);
@@ -163,11 +154,6 @@ template <class V>
   const V near = (p * square) * x + x;
   const V size = abs(x), far = 1.f - 2.f / (exp(size + size) + 1.f);
   return size < 0.625f ? near : (V)((Integers<V>)far | ((Integers<V>)x & (-0x7fffffff - 1)));
-}
-
-template <class V>
-[[gnu::always_inline]] inline V sigmoid(V x) {
-  return 1.f / (1.f + exp(-x));
 }
 
 }  // namespace vector_math

@@ -8,7 +8,7 @@
 #include <tuple>
 
 #include "../../engine/broadcast.hpp"
-#include "../../engine/simd/lane.hpp"
+#include "../../engine/simd/functions.hpp"
 #include "../../engine/sweep.hpp"
 #include "../../engine/system/parallel.hpp"
 #include "broadcast_loop.hpp"
@@ -16,7 +16,7 @@
 namespace argtape {
 inline namespace ARGTAPE_ABI {
 
-inline Lane sigmoid(Lane x) { return Lane(1) / (Lane(1) + lane_exp(-x)); }
+inline Lane sigmoid(Lane x) { return lane_sigmoid(x); }
 
 /// out[i] = f(in[i]...) for i < n, or out[i] += f(in[i]...) with `add`: map_lanes on all threads.
 template <class F, class... P>

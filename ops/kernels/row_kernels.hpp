@@ -6,7 +6,7 @@
 #include <cmath>
 #include <limits>
 
-#include "../../engine/simd/lane.hpp"
+#include "../../engine/simd/functions.hpp"
 
 namespace argtape {
 inline namespace ARGTAPE_ABI {
@@ -37,7 +37,7 @@ inline Scalar row_max(const Scalar* x, std::size_t n) {
 
 /// Sum of f(in[i]...) over i < n.
 template <class F, class... P>
-Scalar row_sum(std::size_t n, F f, const P*... in) {
+[[gnu::flatten]] Scalar row_sum(std::size_t n, F f, const P*... in) {
   Lane s(0);
   std::size_t i = 0;
   for (; i + kLane <= n; i += kLane) s += f(Lane::load_unaligned(in + i)...);
