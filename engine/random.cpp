@@ -6,7 +6,7 @@
 #include <stdexcept>
 #include <string>
 
-#include "engine/simd/lane.hpp"
+#include "engine/simd/functions.hpp"
 #include "engine/system/parallel.hpp"
 
 namespace argtape {
@@ -193,7 +193,7 @@ Tensor Rng::normal(const Shape& shape) {
     constexpr std::size_t half = kNumbers / 2;
     constexpr auto turn = static_cast<Scalar>(6.283185307179586477);
     for (std::size_t i = 0; i < half; i += kLane) {
-      const Lane radius = xsimd::sqrt(Lane(-2) * lane_log(Lane::load_aligned(u + i)));
+      const Lane radius = lane_sqrt(Lane(-2) * lane_log(Lane::load_aligned(u + i)));
       const auto [sine, cosine] = xsimd::sincos(Lane(turn) * Lane::load_aligned(u + half + i));
       (radius * cosine).store_unaligned(out + i);
       (radius * sine).store_unaligned(out + half + i);

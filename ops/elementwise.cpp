@@ -20,8 +20,7 @@ Var base(Var a, Var b) { return where(equal(b, 0) * (1 - greater(abs(a), kLeast)
 // And a^b log argument for b: 0 for a = 0 and b > 0.
 Lane argument(Lane a, Lane b) { return xsimd::select((a == Lane(0)) & (b > Lane(0)), Lane(1), a); }
 Var argument(Var a, Var b) { return where(equal(a, 0) * greater(b, 0), 1, a); }
-// xsimd's own gives 0 for 0^0.
-Lane pow(Lane a, Lane b) { return xsimd::select(b == Lane(0), Lane(1), xsimd::pow(a, b)); }
+Lane pow(Lane a, Lane b) { return lane_pow(a, b); }
 
 Lane where(Lane c, Lane a, Lane b) { return xsimd::select(c == Lane(0), b, a); }
 
@@ -52,10 +51,10 @@ constexpr auto kRelu = row(
     "relu", [](Lane x) { return max_0(x); },
     slope<0>([](auto g, auto x) { return if_positive(x, g, 0); }));
 constexpr auto kSoftplus = row(
-    "softplus", [](Lane x) { return max_0(x) + lane_log1p_of_unit(lane_exp(-xsimd::abs(x))); },
+    "softplus", [](Lane x) { return lane_softplus(x); },
     slope<0>([](auto g, auto x) { return g * sigmoid(x); }));
 constexpr auto kSqrt = row(
-    "sqrt", [](Lane x) { return xsimd::sqrt(x); },
+    "sqrt", [](Lane x) { return lane_sqrt(x); },
     slope<kValue>([](auto g, auto y) { return g * 0.5f / y; }));
 constexpr auto kSquare = row(
     "square", [](Lane x) { return x * x; }, slope<0>([](auto g, auto x) { return g * (x + x); }));

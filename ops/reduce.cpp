@@ -143,12 +143,8 @@ Var variance_vjp(Var x, Var g, const Rows& rows) {
 
 }  // namespace
 
-Var max(Var x, const Axes& axes, KeepAxes keep) {
-  return extreme<false>("max", x, axes, keep);
-}
-Var min(Var x, const Axes& axes, KeepAxes keep) {
-  return extreme<true>("min", x, axes, keep);
-}
+Var max(Var x, const Axes& axes, KeepAxes keep) { return extreme<false>("max", x, axes, keep); }
+Var min(Var x, const Axes& axes, KeepAxes keep) { return extreme<true>("min", x, axes, keep); }
 
 Var logsumexp(Var x, const Axes& axes, KeepAxes keep) {
   return by_rows("logsumexp", x, axes, keep, [](Var x, const Rows& rows, const Shape& shape) {

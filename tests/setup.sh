@@ -18,12 +18,14 @@ needed   pkg-config          pkg-config     command:pkg-config
 needed   libxtensor-dev      xtensor        header:xtensor/xarray.hpp,xtensor/containers/xarray.hpp
 needed   libxtensor-blas-dev xtensor-blas   header:xtensor-blas/xlinalg.hpp
 needed   libxsimd-dev        xsimd          header:xsimd/xsimd.hpp
+needed   libsleef-dev        sleef          header:sleef.h
 needed   libopenblas-dev     openblas       library:openblas
 needed   liblapack-dev       liblapack      library:lapack
 needed   zlib1g-dev          zlib           header:zlib.h
 needed   libcli11-dev        cli11          header:CLI/CLI.hpp
 needed   nlohmann-json3-dev  nlohmann_json  header:nlohmann/json.hpp
 needed   doctest-dev         doctest        header:doctest/doctest.h
+needed   libmpfr-dev         mpfr           header:mpfr.h
 pictures gnuplot-nox         gnuplot        command:gnuplot
 pictures graphviz            graphviz       command:dot
 clang    clang               clangxx        command:clang++

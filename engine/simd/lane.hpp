@@ -1,5 +1,5 @@
 // Plain arrays, a vector register at a time. For the library's own .cpp files: it includes xsimd,
-// which no public header does.
+// which no public header does. exp, log and the like are in functions.hpp.
 #pragma once
 
 #include <algorithm>
@@ -7,7 +7,6 @@
 #include <xsimd/xsimd.hpp>
 
 #include "../scalar.hpp"
-#include "vector_math.hpp"
 
 namespace argtape {
 inline namespace ARGTAPE_ABI {
@@ -87,53 +86,16 @@ inline Scalar lane_max(Lane x) {
 #endif
 }
 
-/// e^x, log x, tanh x and log(1 + x) for 0 <= x <= 1. xsimd's own serve double; for float they take
-/// up to twice the instructions.
-#ifdef ARGTAPE_DOUBLE
-inline Lane lane_exp(Lane x) { return xsimd::exp(x); }
-inline Lane lane_log(Lane x) { return xsimd::log(x); }
-inline Lane lane_tanh(Lane x) { return xsimd::tanh(x); }
-inline Lane lane_log1p_of_unit(Lane x) { return xsimd::log1p(x); }
-#else
-namespace lanes {
-typedef float Register __attribute__((vector_size(sizeof(Lane::register_type))));
-template <class F>
-Lane through(Lane x, F f) {
-  return Lane((Lane::register_type)f((Register)(Lane::register_type)x));
-}
-}  // namespace lanes
-inline Lane lane_exp(Lane x) {
-  return lanes::through(x, [](lanes::Register v) { return vector_math::exp(v); });
-}
-inline Lane lane_log(Lane x) {
-  return lanes::through(x, [](lanes::Register v) { return vector_math::log(v); });
-}
-inline Lane lane_tanh(Lane x) {
-  return lanes::through(x, [](lanes::Register v) { return vector_math::tanh(v); });
-}
-inline Lane lane_log1p_of_unit(Lane x) {
-  return lanes::through(x, [](lanes::Register v) { return vector_math::log1p_of_unit(v); });
-}
-#endif
-
-/// -log(-log(1 - u)) for 0 < u < 1: the Gumbel number of a uniform one, fine where u is small and
-/// the result large.
-inline Lane lane_gumbel(Lane u) {
-#ifdef ARGTAPE_DOUBLE
-  return -xsimd::log(-xsimd::log1p(-u));
-#else
-  return lanes::through(u, [](lanes::Register v) { return vector_math::gumbel(v); });
-#endif
-}
-
 /// Results so large go past the caches, which could not hold them until they are read: memory is
 /// not read first only to be written over.
 constexpr std::size_t kPastCaches = std::size_t{8} << 20;  // bytes
 
+// The loops below are flattened: a long f, in two places, would else stay a call for each lane.
+
 /// out[i] = f(in[i]...) for i < n, past the caches where that can be told to the machine; `out` is
 /// that of a Tensor, or whole lanes from there.
 template <class F, class... P>
-void stream_lanes(std::size_t n, Scalar* out, F f, const P*... in) {
+[[gnu::flatten]] void stream_lanes(std::size_t n, Scalar* out, F f, const P*... in) {
   std::size_t i = 0;
   for (; i + kLane <= n; i += kLane) {
     const Lane y = f(Lane::load_unaligned(in + i)...);
@@ -151,7 +113,7 @@ void stream_lanes(std::size_t n, Scalar* out, F f, const P*... in) {
 
 /// out[i] = f(in[i]...) for i < n; with `add`, out[i] += f(in[i]...).
 template <class F, class... P>
-void map_lanes(std::size_t n, Scalar* out, bool add, F f, const P*... in) {
+[[gnu::flatten]] void map_lanes(std::size_t n, Scalar* out, bool add, F f, const P*... in) {
   std::size_t i = 0;
   if (add)
     for (; i + kLane <= n; i += kLane)

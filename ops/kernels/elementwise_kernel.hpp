@@ -10,7 +10,7 @@
 #include <utility>
 #include <vector>
 
-#include "../../engine/simd/lane.hpp"
+#include "../../engine/simd/functions.hpp"
 #include "../../engine/sweep.hpp"
 #include "../elementwise.hpp"
 #include "broadcast_loop.hpp"
@@ -229,7 +229,7 @@ class SymbolicTape : public Tape {
 // ops/elementwise.hpp.
 inline Lane exp(Lane x) { return lane_exp(x); }
 inline Lane log(Lane x) { return lane_log(x); }
-inline Lane sigmoid(Lane x) { return Lane(1) / (Lane(1) + lane_exp(-x)); }
+inline Lane sigmoid(Lane x) { return lane_sigmoid(x); }
 /// a where c > 0, else b.
 inline Lane if_positive(Lane c, Lane a, Lane b) { return xsimd::select(c > Lane(0), a, b); }
 inline Var if_positive(Var c, Operand a, Operand b) { return where(greater(c, 0), a, b); }

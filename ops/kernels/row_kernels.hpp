@@ -6,7 +6,7 @@
 #include <cmath>
 #include <limits>
 
-#include "../../engine/simd/lane.hpp"
+#include "../../engine/simd/functions.hpp"
 #include "../../engine/system/parallel.hpp"
 #include "../../engine/tensor.hpp"
 
@@ -31,7 +31,7 @@ inline Lane first_of(Lane x, std::size_t n) {
 
 /// Sum of f(in[i]...) over i < n.
 template <class F, class... P>
-Scalar row_sum(std::size_t n, F f, const P*... in) {
+[[gnu::flatten]] Scalar row_sum(std::size_t n, F f, const P*... in) {
   Lane s(0);
   std::size_t i = 0;
   for (; i + kLane <= n; i += kLane) s += f(Lane::load_unaligned(in + i)...);

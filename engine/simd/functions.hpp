@@ -1,0 +1,256 @@
+// exp, log, tanh, pow and their kin, a lane at a time and without branches: one algorithm for float
+// and double. Each says how far from the true value its result may be, anywhere, in units in the
+// last place (ulp). Zeros of both signs, denormal numbers, the ends of the range, infinities and
+// NaN give what C's functions give, and no number of a lane touches another.
+#pragma once
+
+#include <sleef.h>
+
+#include <cstdint>
+#include <limits>
+#include <type_traits>
+
+#include "lane.hpp"
+
+namespace argtape {
+inline namespace ARGTAPE_ABI {
+namespace lanes {
+
+using Limits = std::numeric_limits<Scalar>;
+using Bit = std::conditional_t<sizeof(Scalar) == 4, std::uint32_t, std::uint64_t>;
+typedef Bit Bits __attribute__((vector_size(sizeof(Lane))));
+inline Bits bits_of(Lane x) { return (Bits)(Lane::register_type)x; }
+inline Lane from_bits(Bits b) { return Lane((Lane::register_type)b); }
+
+constexpr int kFraction = Limits::digits - 1, kBias = Limits::max_exponent - 1;
+constexpr Scalar kFractionEnd = Scalar(Bit{1} << kFraction);  // whole numbers from here on
+
+// x y + z, in one rounding where the machine has such an instruction. (xsimd 8 leaves AVX-512's to
+// the compiler.)
+inline Lane multiply_add(Lane x, Lane y, Lane z) {
+#if defined(__AVX512F__) && defined(ARGTAPE_DOUBLE)
+  return _mm512_fmadd_pd(x, y, z);
+#elif defined(__AVX512F__)
+  return _mm512_fmadd_ps(x, y, z);
+#else
+  return xsimd::fma(x, y, z);
+#endif
+}
+
+// Coefficients from the highest power to the lowest.
+template <std::size_t n>
+[[gnu::always_inline]] inline Lane polynomial(Lane x, const Scalar (&c)[n]) {
+  Lane p(c[0]);
+  for (std::size_t i = 1; i < n; ++i) p = multiply_add(p, x, Lane(c[i]));
+  return p;
+}
+
+// log 2 in two parts, the first with zeros at its end, so that few times it is exact. kExp:
+// (e^r - 1 - r) / r^2 for |r| <= log(2) / 2, fitted to the smallest largest error. kLog: from
+// fdlibm, (log((1 + s) / (1 - s)) - 2 s) / s^3 for |s| < 0.172, in s^2.
+#ifdef ARGTAPE_DOUBLE
+constexpr Scalar kLn2High = 6.93147180369123816490e-01, kLn2Low = 1.90821492927058770002e-10;
+constexpr Scalar kExp[] = {2.5000023941014597e-08, 2.763030624003365e-07,  2.755758678327482e-06,
+                           2.480149294975168e-05,  0.00019841269505802483, 0.0013888888943759778,
+                           0.008333333333494961,   0.04166666666652973,    0.1666666666666641,
+                           0.5000000000000011};
+constexpr Scalar kLog[] = {1.479819860511658591e-01, 1.531383769920937332e-01,
+                           1.818357216161805012e-01, 2.222219843214978396e-01,
+                           2.857142874366239149e-01, 3.999999999940941908e-01,
+                           6.666666666666735130e-01};
+#else
+constexpr Scalar kLn2High = 6.9313812256e-01f, kLn2Low = 9.0580006145e-06f;
+constexpr Scalar kExp[] = {0.00138145359f, 0.00836874545f, 0.0416683927f, 0.166665211f,
+                           0.49999994f};
+constexpr Scalar kLog[] = {0.24279078841f, 0.28498786688f, 0.40000972152f, 0.66666662693f};
+#endif
+
+// x = n log 2 + r, |r| <= log(2) / 2, and e^r = 1 + r + r^2 p.
+struct Reduced {
+  Lane n, r, p;
+};
+[[gnu::always_inline]] inline Reduced reduced(Lane x) {
+  const Lane n = xsimd::nearbyint(x * Lane(Scalar(1.44269504088896341)));
+  const Lane r = multiply_add(n, Lane(-kLn2Low), multiply_add(n, Lane(-kLn2High), x));
+  return {n, r, polynomial(r, kExp)};
+}
+
+// 2^n for a whole n, if that is a normal number.
+inline Lane power_of_two(Lane n) {
+  return from_bits(bits_of(n + Lane(kFractionEnd * Scalar(1.5) + kBias)) << kFraction);
+}
+
+// x 2^n, for 2^n that are 0 or infinite too.
+#if defined(__AVX512F__)
+inline __m512 scaled(__m512 x, __m512 n) { return _mm512_scalef_ps(x, n); }
+inline __m512d scaled(__m512d x, __m512d n) { return _mm512_scalef_pd(x, n); }
+#else
+inline Lane scaled(Lane x, Lane n) {
+  const Lane half = xsimd::nearbyint(n * Lane(Scalar(0.5)));
+  return x * power_of_two(half) * power_of_two(n - half);
+}
+#endif
+
+// x = 2^exponent (1 + fraction), 1 + fraction in sqrt(1/2)..sqrt(2). The exponent of 0 is -inf,
+// that of inf is inf, and NaN for what has no logarithm.
+struct Split {
+  Lane exponent, fraction;
+};
+#if defined(__AVX512F__)
+inline __m512 exponent(__m512 x) { return _mm512_getexp_ps(x); }
+inline __m512d exponent(__m512d x) { return _mm512_getexp_pd(x); }
+inline __m512 mantissa(__m512 x) {
+  return _mm512_getmant_ps(x, _MM_MANT_NORM_1_2, _MM_MANT_SIGN_nan);
+}
+inline __m512d mantissa(__m512d x) {
+  return _mm512_getmant_pd(x, _MM_MANT_NORM_1_2, _MM_MANT_SIGN_nan);
+}
+[[gnu::always_inline]] inline Split split(Lane x) {
+  const Lane m = mantissa(x), e = exponent(x);
+  const auto upper = m > Lane(Scalar(1.41421356));
+  return {xsimd::select(upper, e + Lane(1), e),
+          xsimd::select(upper, m * Lane(Scalar(0.5)), m) - Lane(1)};
+}
+#else
+[[gnu::always_inline]] inline Split split(Lane x) {
+  constexpr Scalar inf = Limits::infinity();
+  const auto tiny = x < Lane(Limits::min());
+  const Bits low = bits_of(Lane(Scalar(0.70710678)));
+  const Bits b = bits_of(xsimd::select(tiny, x * Lane(kFractionEnd), x)) + (bits_of(Lane(1)) - low);
+  const Lane biased = from_bits(b >> kFraction | bits_of(Lane(kFractionEnd))) - Lane(kFractionEnd);
+  const Lane e = biased - xsimd::select(tiny, Lane(kBias + kFraction), Lane(kBias));
+  const Lane special = xsimd::select(x == Lane(0), Lane(-inf), Lane(Limits::quiet_NaN()));
+  return {xsimd::select(x > Lane(0), xsimd::select(x < Lane(inf), e, x), special),
+          from_bits((b & ((Bit{1} << kFraction) - 1)) + low) - Lane(1)};
+}
+#endif
+
+// log(2^e (1 + f)) for 1 + f in sqrt(1/2)..sqrt(2).
+[[gnu::always_inline]] inline Lane log_of(Lane e, Lane f) {
+  const Lane s = f / (f + Lane(2)), square = s * s, half = Lane(Scalar(0.5)) * f * f;
+  const Lane sum = multiply_add(square, polynomial(square, kLog), half);
+  return multiply_add(e, Lane(kLn2High), f - (half - multiply_add(s, sum, e * Lane(kLn2Low))));
+}
+
+#if defined(__AVX512F__) && !defined(ARGTAPE_DOUBLE)
+// For float in half the time: x = 2^e m with m in 1..2, m c = 1 + r with c near 1 / m from a table
+// of 16 in a register. The table's c are those near which log c is almost a float. Next to 1 c is 1
+// or 1/2, and no digit is lost.
+inline Lane log_by_table(Lane x) {
+  const __m512 c =
+      _mm512_setr_ps(1, 0.914179265f, 0.864982545f, 0.820661068f, 0.780449152f, 0.744031608f,
+                     0.711086273f, 0.680979848f, 0.653072298f, 0.627581418f, 0.603794754f,
+                     0.581813097f, 0.56153816f, 0.542195737f, 0.524763465f, 0.5f);
+  const __m512 minus_log_c =
+      _mm512_setr_ps(0, 0.0897285938f, 0.145045951f, 0.197645083f, 0.247885689f, 0.295671761f,
+                     0.340961516f, -0.308924615f, -0.267079741f, -0.227265313f, -0.18862623f,
+                     -0.151541159f, -0.116071634f, -0.0810189769f, -0.0483395196f, 0);
+  const Lane m = mantissa(x), one(1);
+  const __m512i place = _mm512_srli_epi32(_mm512_castps_si512(m), 19);  // its lowest four bits
+  const Lane r = multiply_add(m, _mm512_permutexvar_ps(place, c), -one);
+  // log(1 + r) for -1/32 < r < 1/16, to 3e-9 (fitted to the smallest largest relative error).
+  const Lane p = polynomial(r, {0.18851917584f, -0.25006564252f, 0.33334451153f, -0.50000001015f});
+  const Lane near = multiply_add(r * r, p, r);
+  // From 1.4375 on the table's logarithms are those of m / 2, so that nothing cancels below 1.
+  const Lane e = exponent(x), whole = xsimd::select(m >= Lane(1.4375f), e + one, e);
+  return multiply_add(whole, Lane(0.693147181f), _mm512_permutexvar_ps(place, minus_log_c)) + near;
+}
+#endif
+
+// SLEEF's pow.
+using Floats = xsimd::batch<float>::register_type;
+using Doubles = xsimd::batch<double>::register_type;
+#if defined(__AVX512F__)
+inline Floats pow(Floats x, Floats y) { return Sleef_powf16_u10(x, y); }
+inline Doubles pow(Doubles x, Doubles y) { return Sleef_powd8_u10(x, y); }
+#elif defined(__AVX__)
+inline Floats pow(Floats x, Floats y) { return Sleef_powf8_u10(x, y); }
+inline Doubles pow(Doubles x, Doubles y) { return Sleef_powd4_u10(x, y); }
+#else
+inline Floats pow(Floats x, Floats y) { return Sleef_powf4_u10(x, y); }
+inline Doubles pow(Doubles x, Doubles y) { return Sleef_powd2_u10(x, y); }
+#endif
+
+}  // namespace lanes
+
+/// e^x, to 1.2 ulp.
+[[gnu::always_inline]] inline Lane lane_exp(Lane x) {
+  // Clamped where the result is 0 or infinite anyway. Of NaN and a number, min and max give the
+  // second.
+  constexpr Scalar ln2 = Scalar(0.693147180559945309);
+  constexpr Scalar least = (lanes::Limits::min_exponent - lanes::Limits::digits - 2) * ln2;
+  constexpr Scalar most = (lanes::Limits::max_exponent + 1) * ln2;
+  const auto [n, r, p] = lanes::reduced(xsimd::min(Lane(most), xsimd::max(Lane(least), x)));
+  return lanes::scaled(lanes::multiply_add(lanes::multiply_add(p, r, Lane(1)), r, Lane(1)), n);
+}
+
+/// log x, to 1.6 ulp.
+[[gnu::always_inline]] inline Lane lane_log(Lane x) {
+#if defined(__AVX512F__) && !defined(ARGTAPE_DOUBLE)
+  return lanes::log_by_table(x);
+#else
+  const auto [exponent, fraction] = lanes::split(x);
+  return lanes::log_of(exponent, fraction);
+#endif
+}
+
+/// log(1 + x), to 1.6 ulp.
+inline Lane lane_log1p(Lane x) {
+  // What rounding took from 1 + x is given back.
+  const Lane w = Lane(1) + x, lost = x - (w - Lane(1));
+  const Lane more = xsimd::select(xsimd::abs(lost) > Lane(0), lost / w, Lane(0));
+  return xsimd::copysign(lane_log(w) + more, x);
+}
+
+/// log(1 + x) for 0 <= x <= 1, to 1.5 ulp, in less time.
+[[gnu::always_inline]] inline Lane lane_log1p_of_unit(Lane x) {
+  const auto small = x < Lane(Scalar(0.414213562));
+  const Lane half(Scalar(0.5));
+  return lanes::log_of(xsimd::select(small, Lane(0), Lane(1)),
+                       xsimd::select(small, x, lanes::multiply_add(x, half, -half)));
+}
+
+/// tanh x, to 2.7 ulp.
+[[gnu::always_inline]] inline Lane lane_tanh(Lane x) {
+  // From t = e^2|x| - 1; beyond the limit 1 is nearest.
+  const Lane limit(sizeof(Scalar) == 4 ? 10 : 20), size = xsimd::min(limit, xsimd::abs(x));
+  const auto [n, r, p] = lanes::reduced(size + size);
+  const Lane power = lanes::power_of_two(n);
+  const Lane t = lanes::multiply_add(power, lanes::multiply_add(r * r, p, r), power - Lane(1));
+  return xsimd::copysign(t / (t + Lane(2)), x);
+}
+
+/// 1 / (1 + e^-x), to 2.5 ulp.
+inline Lane lane_sigmoid(Lane x) {
+  const Lane e = lane_exp(-xsimd::abs(x));
+  return xsimd::select(x < Lane(0), e, Lane(1)) / (Lane(1) + e);
+}
+
+/// log(1 + e^x), to 2 ulp.
+inline Lane lane_softplus(Lane x) {
+  return xsimd::max(Lane(0), x) + lane_log1p_of_unit(lane_exp(-xsimd::abs(x)));
+}
+
+/// The square root, the number nearest to it.
+inline Lane lane_sqrt(Lane x) { return xsimd::sqrt(x); }
+
+/// x^y, to 1 ulp; in double to 2 where it is above 1.79769e308.
+inline Lane lane_pow(Lane x, Lane y) {
+  const Lane z = lanes::pow(x, y), size = xsimd::abs(x), half(Scalar(0.5));
+  // SLEEF 3.5 takes doubles above 1.79769e308 for infinite: there, the square of x^(y/2).
+  const auto over = (xsimd::abs(z) == Lane(lanes::Limits::infinity())) & (xsimd::abs(y) > half);
+  if (sizeof(Scalar) == 4 || !xsimd::any(over)) return z;
+  const Lane root = lanes::pow(size, y * half);
+  return xsimd::select(over, xsimd::copysign(root * root, z), z);
+}
+
+/// -log(-log(1 - u)) for 0 < u < 1: the Gumbel number of a uniform one, fine where u is small and
+/// the result large. To 2 ulp, of 1 where the result is smaller.
+[[gnu::always_inline]] inline Lane lane_gumbel(Lane u) {
+  // What rounding took from 1 - u is given back to its logarithm.
+  const Lane w = Lane(1) - u, lost = u - (Lane(1) - w);
+  return -lane_log(lost - lane_log(w));
+}
+
+}  // namespace ARGTAPE_ABI
+}  // namespace argtape
