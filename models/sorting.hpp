@@ -45,8 +45,9 @@ struct SortingRun {
   double seconds = 0;
 };
 
-/// The methods train_sorting() knows: the rules for matchings by name (ops/matching.hpp), and the
-/// peers that sort by one score for each number, "neural-sort" and "soft-sort" (ops/soft_sort.hpp).
+/// The methods train_sorting() knows: the rules for matchings by name (ops/rules/names.hpp), and
+/// the peers that sort by one score for each number, "neural-sort" and "soft-sort"
+/// (ops/soft_sort.hpp).
 std::vector<std::string> sorting_methods();
 
 /// The intervals of arXiv 1802.08665, table 1, and others: (0, 1), on which it is trained, (0, 10),

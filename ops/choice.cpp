@@ -72,9 +72,9 @@ const Decision kChoice = {
 
 // The node itself, along the last axis. `noise` is empty for argmax.
 Var choose(const char* verb, Var logits, const Rule& rule, Var noise) {
-  Op op = op_with(verb, rule, AppliesTo::choice, noise.tape, "sample");
+  Op op = op_with(verb, rule, AppliesTo::choice, noise.tape);
   Tensor value = chosen(op.name, logits.value(), noise, static_cast<Scalar>(rule.soft_tau));
-  return decided(std::move(op), rule, kChoice, logits, noise, std::move(value));
+  return record_decision(std::move(op), rule, kChoice, logits, noise, std::move(value));
 }
 
 // f(x) along an axis, for an f that works along the last one. Throws std::invalid_argument unless

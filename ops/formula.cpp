@@ -75,8 +75,8 @@ class Machine {
  public:
   explicit Machine(const Program& program);
   void put_result(const Out& out) { code_.back().to = out; }
-  // Adds the derivatives for the inputs that are wanted.
-  void differentiate(const std::vector<bool>& wanted);
+  // Adds the derivatives for the inputs that are wanted, and leaves out what is not needed then.
+  void differentiate(const std::vector<bool>& wanted, bool value_needed);
   // Whether a derivative leads to input i; and where it is put.
   bool reaches(std::size_t i) const { return gradients_[i] != kNone; }
   void put_gradient(std::size_t i, const Out& out);
@@ -117,7 +117,7 @@ Machine::Machine(const Program& program)
   }
 }
 
-void Machine::differentiate(const std::vector<bool>& wanted) {
+void Machine::differentiate(const std::vector<bool>& wanted, bool value_needed) {
   const std::vector<bool> leads = leads_to(program_, wanted);
   gradients_.assign(arriving_, kNone);
   gradients_.back() = arriving_;
@@ -138,6 +138,17 @@ void Machine::differentiate(const std::vector<bool>& wanted) {
       sum = c.out;
     }
   }
+  std::vector<bool> needed(registers_, false);
+  for (std::size_t i = 0; i < program_.inputs; ++i)
+    if (reaches(i)) needed[gradients_[i]] = true;
+  needed[arriving_ - 1] = value_needed;
+  const auto unneeded = [&](const Instruction& c) {
+    if (!needed[c.out]) return true;
+    for (std::size_t i = 0; i < c.count; ++i) needed[c.in[i]] = true;
+    if (c.base != kNone) needed[c.base] = true;
+    return false;
+  };
+  code_.erase(code_.begin(), std::remove_if(code_.rbegin(), code_.rend(), unneeded).base());
 }
 
 void Machine::put_gradient(std::size_t i, const Out& out) {
@@ -165,7 +176,7 @@ void Machine::run(const Shape& shape, const std::vector<Source>& inputs, double*
         if (inputs.size() > program_.inputs) registers[arriving_] = block.in[program_.inputs];
         for (std::size_t j = 0; j < inputs.size(); ++j)
           for (std::size_t i = 0; block.in[j].along && i < size; i += 64 / sizeof(Scalar))
-            __builtin_prefetch(block.in[j].data + 2 * size + i);
+            __builtin_prefetch(block.in[j].data + size + i);
         run_block(block.at, block.n, registers.data());
         if (sums) sums[from / kGrain] += sum_of(registers[arriving_ - 1].data, block.n);
       }
@@ -241,7 +252,7 @@ void backward(BackwardContext& ctx, const Program& program) {
   const Shape& shape = ctx.out().shape();
   if (recorded(ctx)) return give_vars(ctx, program, shape, 1);
   Machine machine(program);
-  machine.differentiate(wanted_by(ctx));
+  machine.differentiate(wanted_by(ctx), false);
   for (std::size_t i = 0; i < program.inputs; ++i) {
     if (!machine.reaches(i)) continue;
     Out out = gradient_out(ctx, i);
@@ -263,7 +274,7 @@ struct Sum {
   double run(Inputs x, const std::vector<bool>& wanted) {
     Machine machine(program);
     std::vector<Source> inputs = sources(x);
-    machine.differentiate(wanted);
+    machine.differentiate(wanted, true);
     for (std::size_t i = 0; i < x.size(); ++i) {
       if (!machine.reaches(i)) continue;
       slopes.emplace_back(i, uninitialised(shape));

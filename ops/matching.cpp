@@ -36,14 +36,14 @@ const Decision kMatching = {2, [](Var x) { return matching(x, zero()); },
 // The node. `noise` is empty where nothing is drawn.
 Var match(const char* verb, Var logits, const Rule& rule, Var noise) {
   const bool drawn = noise.tape != nullptr, soft = rule.soft_tau > 0;
-  Op op = op_with(verb, rule, AppliesTo::matching, drawn, "sample_matching");
+  Op op = op_with(verb, rule, AppliesTo::matching, drawn);
   if (soft && !rule.relaxation)
     throw std::invalid_argument(op.name + ": the rule is soft; need its relaxation");
   Tensor value;
   if (!soft)
     value = solved(op.name, drawn ? Tensor(logits.value() + noise.value()) : logits.value());
   if (!rule.relaxation)
-    return decided(std::move(op), rule, kMatching, logits, noise, std::move(value));
+    return record_decision(std::move(op), rule, kMatching, logits, noise, std::move(value));
   Tape& tape = *logits.tape;
   const Var relaxed = rule.relaxation(logits, drawn ? noise : tape.constant(0.0));
   if (soft) value = relaxed.value();

@@ -110,10 +110,10 @@ Var mixture_weights_vjp(Var g, const std::vector<Var>& outputs, const Mix& mix, 
 Var mixture_output_vjp(Var weights, Var g, std::size_t k, const Mix& mix, Tensor&& value) {
   return g.tape->record(
       "mixture_output_vjp", {weights, g}, std::move(value), [mix, k](BackwardContext& ctx) {
-        const Var w = slice(ctx.in(0), -1, k, k + 1), u = ctx.gradient();
+        const Var w = slice(ctx.in(0), k, k + 1, -1), u = ctx.gradient();
         const std::vector<Var> back =
             mixture_vjps(w, u, {ctx.in(1)}, {mix.rows, mix.length, 1}, wanted_of(ctx));
-        if (ctx.wants(0)) ctx.give(0, pad(back[0], -1, k, mix.k - k - 1));
+        if (ctx.wants(0)) ctx.give(0, pad(back[0], k, mix.k - k - 1, -1));
         ctx.give(1, back[1]);
       });
 }

@@ -419,8 +419,8 @@ TEST_CASE("reductions against plain loops") {
 }
 
 TEST_CASE("reductions of rows of every length, among NaN and infinities") {
-  const auto of = [](Var (*f)(Var, const Axes&, bool), const Tensor& x) {
-    return value([f](const Vars& v) { return f(v[0], {1, 2}, false); }, {x});
+  const auto of = [](Var (*f)(Var, const Axes&, KeepAxes), const Tensor& x) {
+    return value([f](const Vars& v) { return f(v[0], {1, 2}, KeepAxes::no); }, {x});
   };
   for (std::size_t k : std::vector<std::size_t>{1, 2, 3, 7, 8, 9, 16, 23, 257, 700, 1600}) {
     CAPTURE(k);

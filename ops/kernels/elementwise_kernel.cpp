@@ -71,7 +71,6 @@ void backward(BackwardContext& ctx, const Row& row, const Scalar* kept) {
   for (Index k = 0; k < operands; ++k) {
     if (numbers >> k & 1) {
       input_of[k] = ctx.inputs();
-      if (in_vars) x[k] = ctx.out().tape->constant(static_cast<double>(*kept));
       sources[k] = {kept++, nullptr};
     } else {
       input_of[k] = inputs++;
@@ -88,13 +87,17 @@ void backward(BackwardContext& ctx, const Row& row, const Scalar* kept) {
     const Row::Slope& slope = row.slopes[k];
     const std::size_t i = input_of[k];
     if (i == ctx.inputs() || !slope.kernel || !ctx.wants(i)) continue;
-    if (slope.passes)
+    if (slope.passes) {
       ctx.pass(i);
-    else if (in_vars)
+    } else if (in_vars) {
+      for (std::size_t r = 0; r < slope.count; ++r)
+        if (Var& v = x[slope.reads[r]]; !v.tape)
+          v = ctx.out().tape->constant(static_cast<double>(*sources[slope.reads[r]].data));
       ctx.give(i, slope.vars(x));
-    else
+    } else {
       map_few(slope.kernel, value.shape(), value.size(), gradient_out(ctx, i), sources, slope.reads,
               slope.count);
+    }
   }
 }
 

@@ -107,6 +107,7 @@ void run_lanes(F f, std::size_t n, const Out& out, const Block* in, const Index*
   if (out.stream && reinterpret_cast<std::uintptr_t>(to) % sizeof(Lane) == 0)
     for (; i + kLane <= n; i += kLane) lanes::stream(to + i, lane(i));
 #endif
+#pragma GCC unroll 4
   for (; i + kLane <= n; i += kLane) lane(i).store_unaligned(to + i);
   if (i == n) return;
   Lane y = f(load_some(x[k].data + (i & x[k].along), n - i)...);

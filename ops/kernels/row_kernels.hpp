@@ -39,14 +39,16 @@ template <class F, class... P>
   return lane_sum(s);
 }
 
-/// The same for rows of any length: gathered in double, a stretch at a time, since a sum of ever
-/// more floats stops growing.
+/// So many numbers are added up as Scalars; blocks of them as doubles, since a sum of ever more
+/// floats stops growing.
+constexpr std::size_t kSumBlock = 64 * kLane;
+
+/// The same for rows of any length.
 template <class F, class... P>
 double long_row_sum(std::size_t n, F f, const P*... in) {
-  constexpr std::size_t stretch = 64 * kLane;
   double s = 0;
-  for (std::size_t i = 0; i < n; i += stretch)
-    s += static_cast<double>(row_sum(std::min(stretch, n - i), f, in + i...));
+  for (std::size_t i = 0; i < n; i += kSumBlock)
+    s += static_cast<double>(row_sum(std::min(kSumBlock, n - i), f, in + i...));
   return s;
 }
 
@@ -139,11 +141,10 @@ template <class R>
 template <class R>
 [[gnu::always_inline]] inline Scalar sum_lanes(std::size_t n, R row) {
   if (n <= kLane) return lane_sum(row(0));
-  constexpr std::size_t block = 64 * kLane;  // in floats a longer sum would stop growing
-  if (n <= block) return sum_lanes(0, n, row);
+  if (n <= kSumBlock) return sum_lanes(0, n, row);
   double total = 0;
-  for (std::size_t i = 0; i < n; i += block)
-    total += static_cast<double>(sum_lanes(i, std::min(n, i + block), row));
+  for (std::size_t i = 0; i < n; i += kSumBlock)
+    total += static_cast<double>(sum_lanes(i, std::min(n, i + kSumBlock), row));
   return static_cast<Scalar>(total);
 }
 
@@ -164,14 +165,13 @@ template <class R>
   }
   // Each of a lane's numbers has its own largest, and where that was: no branch depends on them.
   // Within a block places are exact as Scalars.
-  constexpr std::size_t block = 64 * kLane;
   alignas(64) static constexpr auto places = lane_places();
   std::size_t best = 0;
   Scalar largest = kLowest;
-  for (std::size_t begin = 0; begin < n; begin += block) {
+  for (std::size_t begin = 0; begin < n; begin += kSumBlock) {
     Lane m(kLowest), place = Lane::load_aligned(places.data()), at = place;
     auto numbers = m == m;
-    for (std::size_t i = begin; i < std::min(n, begin + block); i += kLane) {
+    for (std::size_t i = begin; i < std::min(n, begin + kSumBlock); i += kLane) {
       const Lane v = row(i);
       numbers = numbers & (v == v);
       at = xsimd::select(v > m, place, at);

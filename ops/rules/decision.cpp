@@ -12,22 +12,22 @@
 namespace argtape {
 inline namespace ARGTAPE_ABI {
 
-Op op_with(const std::string& verb, const Rule& rule, AppliesTo node, bool drawn,
-           const char* drawn_by) {
+Op op_with(const std::string& verb, const Rule& rule, AppliesTo node, bool drawn) {
+  const bool matching = node == AppliesTo::matching;
   const std::string name = verb + "[" + rule.name + "]";
   const auto refuse = [&](const std::string& why) {
     throw std::invalid_argument(name + ": " + why);
   };
   if (rule.applies_to != AppliesTo::any && rule.applies_to != node)
-    refuse(node == AppliesTo::matching
-               ? "the rule is for the choice of one category; need one for matchings, such as "
-                 "straight_through_sinkhorn()"
-               : "the rule is for matchings; need one for the choice of one category");
+    refuse(matching ? "the rule is for the choice of one category; need one for matchings, such as "
+                      "straight_through_sinkhorn()"
+                    : "the rule is for matchings; need one for the choice of one category");
   if (rule.needs_draw && !drawn)
-    refuse("a " + std::string(node == AppliesTo::matching ? "matching" : "choice") +
-           " that is not drawn has no distribution; use " + drawn_by + "()");
+    refuse("a " + std::string(matching ? "matching" : "choice") +
+           " that is not drawn has no distribution; use " +
+           (matching ? "sample_matching()" : "sample()"));
   if (rule.needs != Needs::nothing && !rule.backward && !rule.relaxation && !rule.scheduled)
-    refuse("the rule has no backward; give it one, or read nothing");
+    refuse("the rule has no backward; give it one, or let it need nothing");
   if (rule.scheduled)
     refuse("the temperature is a schedule; say at which step, with rule.at(step)");
   Op op(name, rule.needs == Needs::nothing ? Flow::cut : Flow::surrogate);
@@ -37,8 +37,8 @@ Op op_with(const std::string& verb, const Rule& rule, AppliesTo node, bool drawn
   return op;
 }
 
-Var decided(Op op, const Rule& rule, const Decision& decision, Var logits, Var noise,
-            Tensor value) {
+Var record_decision(Op op, const Rule& rule, const Decision& decision, Var logits, Var noise,
+                    Tensor value) {
   std::vector<Var> inputs = {logits};
   if (noise.tape) inputs.push_back(noise);
   return logits.tape->record(

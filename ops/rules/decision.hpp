@@ -13,13 +13,13 @@ namespace argtape {
 inline namespace ARGTAPE_ABI {
 
 /// The op "verb[rule]" of such a node, with the rule's flow. Throws std::invalid_argument for a
-/// rule that stands behind another kind of node, that needs a draw where there is none (`drawn_by`
-/// is what draws), that has no backward, or whose temperature is a schedule.
-Op op_with(const std::string& verb, const Rule& rule, AppliesTo node, bool drawn,
-           const char* drawn_by);
+/// rule that stands behind another kind of node, that needs a draw where there is none, that has no
+/// backward, or whose temperature is a schedule.
+Op op_with(const std::string& verb, const Rule& rule, AppliesTo node, bool drawn);
 
 /// Records such a node: `value` was decided for the logits, with the noise if it is not empty.
-Var decided(Op op, const Rule& rule, const Decision& decision, Var logits, Var noise, Tensor value);
+Var record_decision(Op op, const Rule& rule, const Decision& decision, Var logits, Var noise,
+                    Tensor value);
 
 /// The axes of one decision, counted from the last: {-1}, or {-2, -1}.
 Axes own_axes(const Draw& draw);

@@ -1,5 +1,5 @@
-// The rules that look at the Gumbel noise, or at what it may have been. The letters in the formulas
-// are those of ops/rules/rule.hpp.
+// The rules that differentiate softmax((l + g) / tau), with the draw's own noise g or with what it
+// may have been. The letters in the formulas are those of ops/rules/rule.hpp.
 #pragma once
 
 #include <cstdint>

@@ -1,5 +1,5 @@
-// The rules that are exact for quadratic costs, and DARN, of which they are made. The letters in
-// the formulas are those of ops/rules/rule.hpp.
+// The rules that are exact for quadratic costs, and DARN, which is part of one of them. The letters
+// in the formulas are those of ops/rules/rule.hpp.
 #pragma once
 
 #include "../temperature.hpp"

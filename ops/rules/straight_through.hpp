@@ -1,4 +1,4 @@
-// The zero rule and straight-through: what looks at the logits and D, as if D were something else.
+// The zero gradient, and straight-through: D goes forward, and something smooth is differentiated.
 // The letters in the formulas are those of ops/rules/rule.hpp.
 #pragma once
 
