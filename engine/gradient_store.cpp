@@ -54,6 +54,8 @@ void GradientStore::add_copy(std::uint32_t i, const Tensor& gradient) {
 
 void GradientStore::drop(std::uint32_t i) {
   if (slot_.empty() || slot_[i] == kNone) return;
+  // The next gradient comes in a tensor of its own, most likely: let that have the memory.
+  if (Tensor& t = pool_[slot_[i]]; t.size() >= kWorthReleasing) t.resize(Shape{0});
   idle_.push_back(slot_[i]);
   slot_[i] = kNone;
 }

@@ -11,6 +11,9 @@
 namespace argtape {
 inline namespace ARGTAPE_ABI {
 
+/// So many numbers are worth giving back early; with less it costs more than it saves.
+constexpr std::size_t kWorthReleasing = 1024;
+
 class GradientStore {
  public:
   GradientStore(const Tape& tape, std::size_t nodes, bool recorded)

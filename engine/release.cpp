@@ -7,8 +7,6 @@ namespace argtape {
 inline namespace ARGTAPE_ABI {
 namespace {
 
-constexpr std::size_t kWorthReleasing = 1024;  // numbers; less than that costs more than it saves
-
 bool is_same_as_input(const Node& n) { return n.value != &n.own && !n.inputs.empty(); }
 
 }  // namespace

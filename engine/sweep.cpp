@@ -311,6 +311,7 @@ Var BackwardContext::gradient() {
 }
 
 void BackwardContext::give(std::size_t i, Var gradient) {
+  if (!wants(i)) return;
   if (gradient.tape != tape_)
     throw std::logic_error(op() + ": backward gave a gradient that stands on another tape");
   sweep_->give(*this, i, gradient, Sweep::Way::same);
