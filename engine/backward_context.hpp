@@ -7,9 +7,8 @@
 #include "tape.hpp"
 
 namespace argtape {
-inline namespace ARGTAPE_ABI {
+inline namespace ARGTAPE_API {
 
-class Sweep;
 
 /// A cost that a node feeds; `weight` is empty where all costs count alike.
 struct DownstreamCost {
@@ -74,5 +73,5 @@ class BackwardContext {
   Var gradient_;  // made when first asked for
 };
 
-}  // namespace ARGTAPE_ABI
+}  // namespace ARGTAPE_API
 }  // namespace argtape

@@ -8,7 +8,7 @@
 #include "engine/system/sweep_door.hpp"
 
 namespace argtape {
-inline namespace ARGTAPE_ABI {
+inline namespace ARGTAPE_API {
 namespace {
 
 void require_fits(const char* op, const Shape& small, const Shape& large) {
@@ -77,5 +77,5 @@ Var add_same(Var a, Var b) {
   });
 }
 
-}  // namespace ARGTAPE_ABI
+}  // namespace ARGTAPE_API
 }  // namespace argtape

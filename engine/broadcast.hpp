@@ -6,7 +6,7 @@
 #include "tape.hpp"
 
 namespace argtape {
-inline namespace ARGTAPE_ABI {
+inline namespace ARGTAPE_API {
 
 /// x summed over the axes along which a tensor of `shape` is stretched to x's shape.
 Tensor sum_to(const Tensor& x, const Shape& shape);
@@ -25,5 +25,5 @@ Var add_same(Var a, Var b);
 /// for one of another size.
 Var reshaped(Var x, const Shape& shape);
 
-}  // namespace ARGTAPE_ABI
+}  // namespace ARGTAPE_API
 }  // namespace argtape

@@ -7,7 +7,7 @@
 #include "engine/sweep.hpp"
 
 namespace argtape {
-inline namespace ARGTAPE_ABI {
+inline namespace ARGTAPE_API {
 namespace {
 
 double dot(const std::vector<Tensor>& a, const std::vector<Tensor>& b) {
@@ -147,5 +147,5 @@ CheckResult check_gradient(const Function& f, const std::vector<Tensor>& points,
   return checker.result;
 }
 
-}  // namespace ARGTAPE_ABI
+}  // namespace ARGTAPE_API
 }  // namespace argtape

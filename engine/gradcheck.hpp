@@ -10,7 +10,7 @@
 #include "tape.hpp"
 
 namespace argtape {
-inline namespace ARGTAPE_ABI {
+inline namespace ARGTAPE_API {
 
 /// A function of tensors: takes one Var for each point given to the checker, all on one tape.
 using Function = std::function<Var(const std::vector<Var>&)>;
@@ -41,5 +41,5 @@ struct CheckResult {
 CheckResult check_gradient(const Function& f, const std::vector<Tensor>& points,
                            CheckOptions options = {});
 
-}  // namespace ARGTAPE_ABI
+}  // namespace ARGTAPE_API
 }  // namespace argtape

@@ -10,7 +10,7 @@
 #include "engine/system/parallel.hpp"
 
 namespace argtape {
-inline namespace ARGTAPE_ABI {
+inline namespace ARGTAPE_API {
 namespace {
 
 constexpr std::uint32_t kMultiply0 = 0xD2511F53u, kMultiply1 = 0xCD9E8D57u;
@@ -264,5 +264,5 @@ std::size_t Rng::below(std::size_t n) {
   return scaled(std::uint64_t{words[0]} << 32 | words[1], n);
 }
 
-}  // namespace ARGTAPE_ABI
+}  // namespace ARGTAPE_API
 }  // namespace argtape

@@ -10,7 +10,7 @@
 #include "tensor.hpp"
 
 namespace argtape {
-inline namespace ARGTAPE_ABI {
+inline namespace ARGTAPE_API {
 
 /// Philox4x32-10 of J. Salmon, M. Moraes, R. Dror and D. Shaw, "Parallel random numbers: as easy as
 /// 1, 2, 3" (SC 2011): four random words from a counter and a key.
@@ -53,5 +53,5 @@ class Rng {
   std::uint64_t seed_, position_, stream_;
 };
 
-}  // namespace ARGTAPE_ABI
+}  // namespace ARGTAPE_API
 }  // namespace argtape

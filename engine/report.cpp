@@ -8,7 +8,7 @@
 #include "engine/sweep.hpp"
 
 namespace argtape {
-inline namespace ARGTAPE_ABI {
+inline namespace ARGTAPE_API {
 namespace {
 
 double norm(const Tensor& t) {
@@ -176,5 +176,5 @@ std::string str(const std::vector<StopLine>& report) {
   return s;
 }
 
-}  // namespace ARGTAPE_ABI
+}  // namespace ARGTAPE_API
 }  // namespace argtape

@@ -7,7 +7,7 @@
 #include "tape.hpp"
 
 namespace argtape {
-inline namespace ARGTAPE_ABI {
+inline namespace ARGTAPE_API {
 
 enum class Stop {
   reached,      ///< a gradient arrives and is not zero
@@ -31,5 +31,5 @@ std::vector<StopLine> stop_report(Var cost, Inputs parameters);
 /// The report's sentences, one a line; neighbours of which the same is true share one.
 std::string str(const std::vector<StopLine>& report);
 
-}  // namespace ARGTAPE_ABI
+}  // namespace ARGTAPE_API
 }  // namespace argtape

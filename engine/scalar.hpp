@@ -9,8 +9,12 @@
 #define ARGTAPE_ABI f32
 #endif
 
+/// The same namespace for what the library exports: documented headers, and the sources that define
+/// what they declare. All else is hidden, so that a program cannot come to depend on it.
+#define ARGTAPE_API ARGTAPE_ABI __attribute__((visibility("default")))
+
 namespace argtape {
-inline namespace ARGTAPE_ABI {
+inline namespace ARGTAPE_API {
 
 #ifdef ARGTAPE_DOUBLE
 using Scalar = double;
@@ -18,5 +22,5 @@ using Scalar = double;
 using Scalar = float;
 #endif
 
-}  // namespace ARGTAPE_ABI
+}  // namespace ARGTAPE_API
 }  // namespace argtape

@@ -6,7 +6,7 @@
 #include <sstream>
 
 namespace argtape {
-inline namespace ARGTAPE_ABI {
+inline namespace ARGTAPE_API {
 namespace {
 
 std::string quoted(const std::string& s) {
@@ -92,5 +92,5 @@ std::string to_svg(const Tape& tape) {
   return svg;
 }
 
-}  // namespace ARGTAPE_ABI
+}  // namespace ARGTAPE_API
 }  // namespace argtape

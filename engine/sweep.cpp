@@ -10,7 +10,7 @@
 #include "engine/system/sweep_door.hpp"
 
 namespace argtape {
-inline namespace ARGTAPE_ABI {
+inline namespace ARGTAPE_API {
 
 enum class Result { numbers, nothing_but_numbers, vars };
 
@@ -406,5 +406,5 @@ std::vector<Var> differentiate(Inputs costs, Inputs wrt, Inputs weights) {
   return sweep.vars(wrt);
 }
 
-}  // namespace ARGTAPE_ABI
+}  // namespace ARGTAPE_API
 }  // namespace argtape

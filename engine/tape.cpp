@@ -4,7 +4,7 @@
 #include <stdexcept>
 
 namespace argtape {
-inline namespace ARGTAPE_ABI {
+inline namespace ARGTAPE_API {
 
 Scalar Var::item() const {
   if (value().size() != 1)
@@ -117,5 +117,5 @@ Tape& tape_of(const std::string& op, Inputs vars) {
   return *tape;
 }
 
-}  // namespace ARGTAPE_ABI
+}  // namespace ARGTAPE_API
 }  // namespace argtape

@@ -14,12 +14,13 @@
 #include "tensor.hpp"
 
 namespace argtape {
-inline namespace ARGTAPE_ABI {
+inline namespace ARGTAPE_API {
 
 class Tape;
 class BackwardContext;
-class Sweep;
-class Release;
+class [[gnu::visibility("hidden")]] Sweep;
+class [[gnu::visibility("hidden")]] Release;
+class [[gnu::visibility("hidden")]] SymbolicTape;
 
 /// A value on a tape: a tape and an index, copied freely. It is valid as long as its tape.
 struct Var {
@@ -189,5 +190,5 @@ inline const Tensor& Var::value() const {
 }
 inline const Shape& Var::shape() const { return value().shape(); }
 
-}  // namespace ARGTAPE_ABI
+}  // namespace ARGTAPE_API
 }  // namespace argtape

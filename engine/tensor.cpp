@@ -6,7 +6,7 @@
 #include <stdexcept>
 
 namespace argtape {
-inline namespace ARGTAPE_ABI {
+inline namespace ARGTAPE_API {
 
 std::size_t size_of(const Shape& shape) {
   std::size_t n = 1;
@@ -124,5 +124,5 @@ bool identical(const Tensor& a, const Tensor& b) {
          (a.size() == 0 || std::memcmp(a.data(), b.data(), a.size() * sizeof(Scalar)) == 0);
 }
 
-}  // namespace ARGTAPE_ABI
+}  // namespace ARGTAPE_API
 }  // namespace argtape

@@ -4,7 +4,7 @@
 #include <stdexcept>
 #include <string>
 
-namespace argtape {
+namespace argtape __attribute__((visibility("default"))) {
 namespace {
 std::atomic<int> count{1};
 }

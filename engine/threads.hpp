@@ -1,7 +1,7 @@
 // How many threads the library may use: one setting for all of it, BLAS included.
 #pragma once
 
-namespace argtape {
+namespace argtape __attribute__((visibility("default"))) {
 
 /// Throws std::invalid_argument for n < 1. The default is one. Results are the same, bit for bit,
 /// for any number, but for matrix products, whose last digits may differ. OpenBLAS itself is set to

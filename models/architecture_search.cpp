@@ -22,7 +22,7 @@
 #include "ops/temperature.hpp"
 
 namespace argtape {
-inline namespace ARGTAPE_ABI {
+inline namespace ARGTAPE_API {
 namespace {
 
 Var mean_loss(Var logits, const Dataset& digits) {
@@ -334,5 +334,5 @@ std::vector<std::string> random_cell(const std::vector<std::string>& candidates,
   return cell;
 }
 
-}  // namespace ARGTAPE_ABI
+}  // namespace ARGTAPE_API
 }  // namespace argtape

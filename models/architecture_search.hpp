@@ -16,7 +16,7 @@
 #include "training/optimisers.hpp"
 
 namespace argtape {
-inline namespace ARGTAPE_ABI {
+inline namespace ARGTAPE_API {
 
 /// What of a cell is run: all operations, mixed by their weights (mixture() of ops/select.hpp), or
 /// of each edge the chosen one alone (select()), the others' weights counting as nothing or as
@@ -131,5 +131,5 @@ SearchRun search_architecture(const Dataset& train, const SearchSettings& settin
 /// std::invalid_argument if there is none.
 std::vector<std::string> random_cell(const std::vector<std::string>& candidates, Rng& rng);
 
-}  // namespace ARGTAPE_ABI
+}  // namespace ARGTAPE_API
 }  // namespace argtape

@@ -21,7 +21,7 @@
 #include "ops/shape.hpp"
 
 namespace argtape {
-inline namespace ARGTAPE_ABI {
+inline namespace ARGTAPE_API {
 namespace {
 
 std::string size_named(const Dataset& data) {
@@ -202,5 +202,5 @@ TrainedCell train_cell(const Split& data, const std::vector<std::string>& cell,
   return result;
 }
 
-}  // namespace ARGTAPE_ABI
+}  // namespace ARGTAPE_API
 }  // namespace argtape

@@ -12,7 +12,7 @@
 #include "data/data.hpp"
 
 namespace argtape {
-inline namespace ARGTAPE_ABI {
+inline namespace ARGTAPE_API {
 
 /// What an edge may do: "none" (zeros), "skip" (the value itself), "conv3x3" and "conv5x5" (relu,
 /// then a convolution), "avg3x3" and "max3x3" (pooling with stride 1). All keep the shape.
@@ -100,5 +100,5 @@ class DigitBatches {
   Batches epoch_;
 };
 
-}  // namespace ARGTAPE_ABI
+}  // namespace ARGTAPE_API
 }  // namespace argtape

@@ -17,7 +17,7 @@
 #include "ops/softmax.hpp"
 
 namespace argtape {
-inline namespace ARGTAPE_ABI {
+inline namespace ARGTAPE_API {
 
 ControlVariate::ControlVariate(ControlVariateSettings settings)
     : settings_(settings), adam_(settings.rate) {
@@ -130,5 +130,5 @@ Method relax(std::shared_ptr<ControlVariate> state) {
   return rebar(std::move(state));
 }
 
-}  // namespace ARGTAPE_ABI
+}  // namespace ARGTAPE_API
 }  // namespace argtape

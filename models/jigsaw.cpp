@@ -22,7 +22,7 @@
 #include "ops/sinkhorn.hpp"
 
 namespace argtape {
-inline namespace ARGTAPE_ABI {
+inline namespace ARGTAPE_API {
 namespace {
 
 // Calls f(place among the pieces' numbers, place in the image) for each pixel of one image.
@@ -264,5 +264,5 @@ JigsawScore score_jigsaw(const Tensor& whole, const std::vector<std::size_t>& fo
   return s;
 }
 
-}  // namespace ARGTAPE_ABI
+}  // namespace ARGTAPE_API
 }  // namespace argtape

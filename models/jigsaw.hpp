@@ -13,7 +13,7 @@
 #include "data/data.hpp"
 
 namespace argtape {
-inline namespace ARGTAPE_ABI {
+inline namespace ARGTAPE_API {
 
 /// How images are cut: into grid x grid pieces of height x width pixels, counted row by row. What
 /// is left over at the right and at the bottom is not used.
@@ -93,5 +93,5 @@ JigsawRun train_jigsaw(const Split& data, const JigsawSettings& settings, std::s
 /// it does not fit.
 JigsawScore score_jigsaw(const Tensor& whole, const std::vector<std::size_t>& found);
 
-}  // namespace ARGTAPE_ABI
+}  // namespace ARGTAPE_API
 }  // namespace argtape

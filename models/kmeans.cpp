@@ -16,7 +16,7 @@
 #include "ops/reduce.hpp"
 
 namespace argtape {
-inline namespace ARGTAPE_ABI {
+inline namespace ARGTAPE_API {
 namespace {
 
 using Clock = std::chrono::steady_clock;
@@ -297,5 +297,5 @@ std::size_t kmeans_steps_to(const KMeansRun& run, double bound) {
   return kmeans_never;
 }
 
-}  // namespace ARGTAPE_ABI
+}  // namespace ARGTAPE_API
 }  // namespace argtape

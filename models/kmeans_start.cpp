@@ -8,7 +8,7 @@
 #include "models/kmeans_points.hpp"
 
 namespace argtape {
-inline namespace ARGTAPE_ABI {
+inline namespace ARGTAPE_API {
 namespace {
 
 bool same_row(const Tensor& t, std::size_t i, const Scalar* other) {
@@ -117,5 +117,5 @@ Tensor kmeans_start(const std::string& how, const Tensor& points, std::size_t cl
   return best;
 }
 
-}  // namespace ARGTAPE_ABI
+}  // namespace ARGTAPE_API
 }  // namespace argtape

@@ -7,7 +7,7 @@
 #include "../engine/tensor.hpp"
 
 namespace argtape {
-inline namespace ARGTAPE_ABI {
+inline namespace ARGTAPE_API {
 
 /// Starting centres (clusters, dim): "points", distinct ones drawn at random (Forgy's start);
 /// "k-means++", the
@@ -19,5 +19,5 @@ inline namespace ARGTAPE_ABI {
 Tensor kmeans_start(const std::string& how, const Tensor& points, std::size_t clusters, Rng& rng,
                     std::size_t tries = 1);
 
-}  // namespace ARGTAPE_ABI
+}  // namespace ARGTAPE_API
 }  // namespace argtape

@@ -13,7 +13,7 @@
 #include "ops/shape.hpp"
 
 namespace argtape {
-inline namespace ARGTAPE_ABI {
+inline namespace ARGTAPE_API {
 namespace {
 
 double microseconds_since(std::chrono::steady_clock::time_point start) {
@@ -298,5 +298,5 @@ Measure measure_exact(const Cost& f, const Tensor& logits) {
   return m;
 }
 
-}  // namespace ARGTAPE_ABI
+}  // namespace ARGTAPE_API
 }  // namespace argtape

@@ -11,7 +11,7 @@
 #include "../ops/rules/rule.hpp"
 
 namespace argtape {
-inline namespace ARGTAPE_ABI {
+inline namespace ARGTAPE_API {
 
 struct MeasureOptions {
   /// In all: a method that takes several samples makes so many fewer estimates of them.
@@ -68,5 +68,5 @@ Measure measure(const Rule& rule, const Cost& f, const Tensor& logits,
 /// The same for exact enumeration: no error, but a cost.
 Measure measure_exact(const Cost& f, const Tensor& logits);
 
-}  // namespace ARGTAPE_ABI
+}  // namespace ARGTAPE_API
 }  // namespace argtape

@@ -12,7 +12,7 @@
 #include "ops/rules/names.hpp"
 
 namespace argtape {
-inline namespace ARGTAPE_ABI {
+inline namespace ARGTAPE_API {
 namespace {
 
 Method tuned(const Temperature& tau, std::size_t hidden) {
@@ -63,5 +63,5 @@ Method method_named(const std::string& name, Temperature tau) {
   throw std::invalid_argument("method_named: '" + name + "'; need one of " + all);
 }
 
-}  // namespace ARGTAPE_ABI
+}  // namespace ARGTAPE_API
 }  // namespace argtape

@@ -8,7 +8,7 @@
 #include "../ops/temperature.hpp"
 
 namespace argtape {
-inline namespace ARGTAPE_ABI {
+inline namespace ARGTAPE_API {
 
 /// Those of rule_names(), then exact and the methods around a cost, with default settings, each
 /// with a state of its own where it learns; tau is for rules that have one and for the control
@@ -17,5 +17,5 @@ inline namespace ARGTAPE_ABI {
 Method method_named(const std::string& name, Temperature tau = 1.0);
 const std::vector<std::string>& method_names();
 
-}  // namespace ARGTAPE_ABI
+}  // namespace ARGTAPE_API
 }  // namespace argtape

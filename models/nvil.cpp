@@ -9,7 +9,7 @@
 #include "ops/softmax.hpp"
 
 namespace argtape {
-inline namespace ARGTAPE_ABI {
+inline namespace ARGTAPE_API {
 namespace {
 
 // One row for each example of the cost's shape.
@@ -89,5 +89,5 @@ Method nvil(std::shared_ptr<NvilBaseline> state) {
   return method;
 }
 
-}  // namespace ARGTAPE_ABI
+}  // namespace ARGTAPE_API
 }  // namespace argtape

@@ -9,7 +9,7 @@
 #include "training/optimisers.hpp"
 
 namespace argtape {
-inline namespace ARGTAPE_ABI {
+inline namespace ARGTAPE_API {
 
 struct NvilSettings {
   double decay = 0.9;       ///< of the running mean and variance of the signal
@@ -48,5 +48,5 @@ class NvilBaseline {
 /// black box. It learns when method.learn() is called.
 Method nvil(std::shared_ptr<NvilBaseline> state = std::make_shared<NvilBaseline>());
 
-}  // namespace ARGTAPE_ABI
+}  // namespace ARGTAPE_API
 }  // namespace argtape

@@ -20,7 +20,7 @@
 #include "ops/soft_sort.hpp"
 
 namespace argtape {
-inline namespace ARGTAPE_ABI {
+inline namespace ARGTAPE_API {
 namespace {
 
 Tensor in_order(Tensor lists) {
@@ -219,5 +219,5 @@ void score_sorting(const Tensor& lists, const Tensor& sorted, SortingScore& scor
   score.any = static_cast<double>(any) / static_cast<double>(count);
 }
 
-}  // namespace ARGTAPE_ABI
+}  // namespace ARGTAPE_API
 }  // namespace argtape

@@ -18,7 +18,7 @@
 #include "ops/softmax.hpp"
 
 namespace argtape {
-inline namespace ARGTAPE_ABI {
+inline namespace ARGTAPE_API {
 namespace {
 
 // The class with the largest output for each row of images.
@@ -151,5 +151,5 @@ ZeroOneRun train_zero_one(const Split& data, const std::string& method,
   return run;
 }
 
-}  // namespace ARGTAPE_ABI
+}  // namespace ARGTAPE_API
 }  // namespace argtape

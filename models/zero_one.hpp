@@ -11,7 +11,7 @@
 #include "training/layers.hpp"
 
 namespace argtape {
-inline namespace ARGTAPE_ABI {
+inline namespace ARGTAPE_API {
 
 /// 1 where the choice (n, K) is not the label, else 0: 1 - choice[label], linear in the choice.
 /// Gives (n,).
@@ -57,5 +57,5 @@ ZeroOneRun train_zero_one(const Split& data, const std::string& method,
                           const ZeroOneSettings& settings, Mlp& network,
                           const std::function<void()>& progress = {});
 
-}  // namespace ARGTAPE_ABI
+}  // namespace ARGTAPE_API
 }  // namespace argtape

@@ -14,7 +14,7 @@
 #include "ops/softmax.hpp"
 
 namespace argtape {
-inline namespace ARGTAPE_ABI {
+inline namespace ARGTAPE_API {
 namespace {
 
 // Says what is wrong with a row that has no largest element, or no softmax.
@@ -143,5 +143,5 @@ Var noise_of(Var sampled) {
   return sampled.tape->var(n.inputs[1]);
 }
 
-}  // namespace ARGTAPE_ABI
+}  // namespace ARGTAPE_API
 }  // namespace argtape

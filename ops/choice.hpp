@@ -8,7 +8,7 @@
 #include "rules/rule.hpp"
 
 namespace argtape {
-inline namespace ARGTAPE_ABI {
+inline namespace ARGTAPE_API {
 
 /// One-hot at the largest element along the axis (for a soft rule, its relaxation); on ties the
 /// first. Throws std::invalid_argument for NaN, naming the row, an axis that is empty or out of
@@ -36,5 +36,5 @@ std::vector<std::size_t> indices_of(Var choice);
 /// other Var.
 Var noise_of(Var sampled);
 
-}  // namespace ARGTAPE_ABI
+}  // namespace ARGTAPE_API
 }  // namespace argtape

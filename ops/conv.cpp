@@ -12,7 +12,7 @@
 #include "ops/kernels/gather_gemm.hpp"
 
 namespace argtape {
-inline namespace ARGTAPE_ABI {
+inline namespace ARGTAPE_API {
 namespace {
 
 using Starts = std::vector<std::size_t, CachingAllocator<std::size_t>>;
@@ -383,5 +383,5 @@ Var conv2d(Var x, Var w, std::size_t stride, std::size_t padding) {
   return forward(x, w, Convolution(x.shape(), w.shape(), stride, padding));
 }
 
-}  // namespace ARGTAPE_ABI
+}  // namespace ARGTAPE_API
 }  // namespace argtape

@@ -12,7 +12,7 @@
 #include "ops/shape.hpp"
 
 namespace argtape {
-inline namespace ARGTAPE_ABI {
+inline namespace ARGTAPE_API {
 namespace {
 
 // So many rows by so many centres stay in registers at a time.
@@ -138,5 +138,5 @@ Var squared_distances(Var x, Var centres) {
               });
 }
 
-}  // namespace ARGTAPE_ABI
+}  // namespace ARGTAPE_API
 }  // namespace argtape

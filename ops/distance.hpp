@@ -4,7 +4,7 @@
 #include "../engine/tape.hpp"
 
 namespace argtape {
-inline namespace ARGTAPE_ABI {
+inline namespace ARGTAPE_API {
 
 /// |x_i - c_j|^2, without a root, of every row of x (n, d) to every row of `centres` (k, d): (n,
 /// k), with gradients for both. The differences themselves are squared, so that points far from the
@@ -13,5 +13,5 @@ inline namespace ARGTAPE_ABI {
 /// Throws std::invalid_argument for other shapes.
 Var squared_distances(Var x, Var centres);
 
-}  // namespace ARGTAPE_ABI
+}  // namespace ARGTAPE_API
 }  // namespace argtape

@@ -6,7 +6,7 @@
 #include "ops/kernels/elementwise_kernel.hpp"
 
 namespace argtape {
-inline namespace ARGTAPE_ABI {
+inline namespace ARGTAPE_API {
 namespace {
 
 Lane max_0(Lane x) { return if_positive(-x, 0, x); }  // NaN comes through
@@ -144,5 +144,5 @@ Var where(Var condition, const Operand& a, const Operand& b) {
 
 Var stop_gradient(Var x) { return apply<kStopGradient>(x); }
 
-}  // namespace ARGTAPE_ABI
+}  // namespace ARGTAPE_API
 }  // namespace argtape

@@ -5,7 +5,7 @@
 #include "../engine/tape.hpp"
 
 namespace argtape {
-inline namespace ARGTAPE_ABI {
+inline namespace ARGTAPE_API {
 
 /// What such an op takes: a value on a tape, or a number. One operand at least must be a Var.
 struct Operand {
@@ -56,5 +56,5 @@ Var where(Var condition, const Operand& a, const Operand& b);
 /// x itself, but nothing is passed back.
 Var stop_gradient(Var x);
 
-}  // namespace ARGTAPE_ABI
+}  // namespace ARGTAPE_API
 }  // namespace argtape

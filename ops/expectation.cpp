@@ -9,7 +9,7 @@
 #include "ops/softmax.hpp"
 
 namespace argtape {
-inline namespace ARGTAPE_ABI {
+inline namespace ARGTAPE_API {
 
 Var evaluate(Var choice, const Cost& f) {
   return evaluate(std::vector<Var>{choice}, [&](const std::vector<Var>& z) { return f(z[0]); });
@@ -107,5 +107,5 @@ Var expectation(const std::vector<Var>& logits, const JointCost& f) {
   return total;
 }
 
-}  // namespace ARGTAPE_ABI
+}  // namespace ARGTAPE_API
 }  // namespace argtape

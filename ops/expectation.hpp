@@ -8,7 +8,7 @@
 #include "../engine/tape.hpp"
 
 namespace argtape {
-inline namespace ARGTAPE_ABI {
+inline namespace ARGTAPE_API {
 
 /// A cost of choices (..., K): one number for each example, so its shape is made of leading axes of
 /// the choices'.
@@ -37,5 +37,5 @@ Var expectation(Var logits, const Cost& f);
 /// The same over the choices of several nodes, drawn independently given their logits.
 Var expectation(const std::vector<Var>& logits, const JointCost& f);
 
-}  // namespace ARGTAPE_ABI
+}  // namespace ARGTAPE_API
 }  // namespace argtape

@@ -11,7 +11,7 @@
 #include "ops/kernels/elementwise_kernel.hpp"
 
 namespace argtape {
-inline namespace ARGTAPE_ABI {
+inline namespace ARGTAPE_API {
 namespace formula {
 namespace {
 
@@ -335,5 +335,5 @@ Var sum(const char* name, bool mean, Lambda f, Inputs x) {
 }
 
 }  // namespace formula
-}  // namespace ARGTAPE_ABI
+}  // namespace ARGTAPE_API
 }  // namespace argtape

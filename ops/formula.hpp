@@ -14,7 +14,7 @@
 #include "elementwise.hpp"
 
 namespace argtape {
-inline namespace ARGTAPE_ABI {
+inline namespace ARGTAPE_API {
 
 namespace formula {
 
@@ -65,5 +65,5 @@ Var mean_of(F f, Var first, X... more) {
                       {first, more...});
 }
 
-}  // namespace ARGTAPE_ABI
+}  // namespace ARGTAPE_API
 }  // namespace argtape

@@ -8,7 +8,7 @@
 #include "ops/softmax.hpp"
 
 namespace argtape {
-inline namespace ARGTAPE_ABI {
+inline namespace ARGTAPE_API {
 
 Var conditional_gumbels(Var logits, Var choice, Var noise) {
   if (logits.shape().empty() || logits.shape() != choice.shape() ||
@@ -34,5 +34,5 @@ Rng rng_from(const Tensor& from, std::uint64_t seed) {
   return Rng(state, 0, 2);
 }
 
-}  // namespace ARGTAPE_ABI
+}  // namespace ARGTAPE_API
 }  // namespace argtape

@@ -10,7 +10,7 @@
 #include "ops/softmax.hpp"
 
 namespace argtape {
-inline namespace ARGTAPE_ABI {
+inline namespace ARGTAPE_API {
 namespace {
 
 [[noreturn]] void refuse(const char* op, const std::string& what) {
@@ -80,5 +80,5 @@ Var exp_concrete_log_prob(Var log_y, Var logits, double tau) {
   return exp_concrete_log_prob(log_y, logits, log_y.tape->constant(tau));
 }
 
-}  // namespace ARGTAPE_ABI
+}  // namespace ARGTAPE_API
 }  // namespace argtape

@@ -9,7 +9,7 @@
 #include "ops/kernels/assignment_checks.hpp"
 
 namespace argtape {
-inline namespace ARGTAPE_ABI {
+inline namespace ARGTAPE_API {
 namespace {
 
 constexpr double kInf = std::numeric_limits<double>::infinity();
@@ -141,5 +141,5 @@ std::vector<std::size_t> hungarian(const Tensor& weights, Best best) {
   return best_columns("hungarian", "weight", weights, best);
 }
 
-}  // namespace ARGTAPE_ABI
+}  // namespace ARGTAPE_API
 }  // namespace argtape

@@ -6,7 +6,7 @@
 #include "../engine/tensor.hpp"
 
 namespace argtape {
-inline namespace ARGTAPE_ABI {
+inline namespace ARGTAPE_API {
 
 enum class Best { largest, smallest };
 
@@ -21,5 +21,5 @@ enum class Best { largest, smallest };
 /// infinity, and forbidden pairs that leave no matching.
 std::vector<std::size_t> hungarian(const Tensor& weights, Best best = Best::largest);
 
-}  // namespace ARGTAPE_ABI
+}  // namespace ARGTAPE_API
 }  // namespace argtape

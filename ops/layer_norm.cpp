@@ -14,7 +14,7 @@
 #include "ops/reduce.hpp"
 
 namespace argtape {
-inline namespace ARGTAPE_ABI {
+inline namespace ARGTAPE_API {
 namespace {
 
 // What is kept of the rows: the mean of each, and 1 / deviation.
@@ -193,5 +193,5 @@ Var layer_norm(Var x, Var gain, Var bias, double epsilon) {
   return normalised(x, row_of(x, 1), row_of(x, 0), kept, true) * gain + bias;
 }
 
-}  // namespace ARGTAPE_ABI
+}  // namespace ARGTAPE_API
 }  // namespace argtape

@@ -9,7 +9,7 @@
 #include "ops/shape.hpp"
 
 namespace argtape {
-inline namespace ARGTAPE_ABI {
+inline namespace ARGTAPE_API {
 namespace {
 
 [[noreturn]] void mismatch(const char* op, Var a, Var b, const char* needed) {
@@ -151,5 +151,5 @@ Var dot(Var a, Var b) {
   return reshape(matmul(reshape(a, {1, a.shape()[0]}), reshape(b, {b.shape()[0], 1})), {});
 }
 
-}  // namespace ARGTAPE_ABI
+}  // namespace ARGTAPE_API
 }  // namespace argtape

@@ -15,7 +15,7 @@
 #include "ops/softmax.hpp"
 
 namespace argtape {
-inline namespace ARGTAPE_ABI {
+inline namespace ARGTAPE_API {
 
 namespace {
 
@@ -200,5 +200,5 @@ Var kl_gaussian(Var mean_q, Var log_variance_q, Var mean_p, Var log_variance_p) 
   return 0.5 * sum(ratio + distance - 1 - log_variance_q + log_variance_p, -1);
 }
 
-}  // namespace ARGTAPE_ABI
+}  // namespace ARGTAPE_API
 }  // namespace argtape

@@ -14,7 +14,7 @@
 #include "ops/shape.hpp"
 
 namespace argtape {
-inline namespace ARGTAPE_ABI {
+inline namespace ARGTAPE_API {
 namespace {
 
 Tensor solved(const std::string& op, const Tensor& x) {
@@ -102,5 +102,5 @@ Var unpermute(Var p, Var places) {
   return matmul(p, places);
 }
 
-}  // namespace ARGTAPE_ABI
+}  // namespace ARGTAPE_API
 }  // namespace argtape

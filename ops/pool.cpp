@@ -13,7 +13,7 @@
 #include "ops/shape.hpp"
 
 namespace argtape {
-inline namespace ARGTAPE_ABI {
+inline namespace ARGTAPE_API {
 namespace {
 
 constexpr Scalar kNan = std::numeric_limits<Scalar>::quiet_NaN(),
@@ -368,5 +368,5 @@ Var avg_pool2d(Var x, std::size_t window, std::size_t stride, std::size_t paddin
   return avg_pool2d(x, Pooling("avg_pool2d", x.shape(), window, stride, padding));
 }
 
-}  // namespace ARGTAPE_ABI
+}  // namespace ARGTAPE_API
 }  // namespace argtape

@@ -4,7 +4,7 @@
 #include "../engine/tape.hpp"
 
 namespace argtape {
-inline namespace ARGTAPE_ABI {
+inline namespace ARGTAPE_API {
 
 /// The largest number of each window of window x window pixels; padding never wins, and the first
 /// of equal ones gets the gradient. stride 0 stands for the window's size. Throws
@@ -16,5 +16,5 @@ Var max_pool2d(Var x, std::size_t window, std::size_t stride = 0, std::size_t pa
 /// max_pool2d.
 Var avg_pool2d(Var x, std::size_t window, std::size_t stride = 0, std::size_t padding = 0);
 
-}  // namespace ARGTAPE_ABI
+}  // namespace ARGTAPE_API
 }  // namespace argtape

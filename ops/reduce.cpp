@@ -12,7 +12,7 @@
 #include "ops/shape.hpp"
 
 namespace argtape {
-inline namespace ARGTAPE_ABI {
+inline namespace ARGTAPE_API {
 namespace {
 
 Axes all_axes(const Var& x) {
@@ -177,5 +177,5 @@ Var min(Var x) { return min(x, all_axes(x)); }
 Var logsumexp(Var x) { return logsumexp(x, all_axes(x)); }
 Var variance(Var x) { return variance(x, all_axes(x)); }
 
-}  // namespace ARGTAPE_ABI
+}  // namespace ARGTAPE_API
 }  // namespace argtape

@@ -15,7 +15,7 @@
 #include "ops/shape.hpp"
 
 namespace argtape {
-inline namespace ARGTAPE_ABI {
+inline namespace ARGTAPE_API {
 namespace {
 
 [[noreturn]] void fail(const char* op, const std::string& given, const std::string& needed) {
@@ -314,5 +314,5 @@ Var mixture(Var weights, Var x, const std::vector<BranchOf>& branches) {
   return mixture(weights, bound);
 }
 
-}  // namespace ARGTAPE_ABI
+}  // namespace ARGTAPE_API
 }  // namespace argtape

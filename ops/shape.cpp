@@ -7,7 +7,7 @@
 #include "engine/sweep.hpp"
 
 namespace argtape {
-inline namespace ARGTAPE_ABI {
+inline namespace ARGTAPE_API {
 namespace {
 
 [[noreturn]] void fail(const std::string& message) { throw std::invalid_argument(message); }
@@ -284,5 +284,5 @@ Tensor one_hot(const std::vector<std::size_t>& labels, std::size_t classes) {
   return t;
 }
 
-}  // namespace ARGTAPE_ABI
+}  // namespace ARGTAPE_API
 }  // namespace argtape

@@ -17,7 +17,7 @@
 #include "ops/softmax.hpp"
 
 namespace argtape {
-inline namespace ARGTAPE_ABI {
+inline namespace ARGTAPE_API {
 namespace {
 
 constexpr double kLeastTau = 1e-20, kFar = 0.05;
@@ -255,5 +255,5 @@ double residual(const Tensor& matrices) {
   return most;
 }
 
-}  // namespace ARGTAPE_ABI
+}  // namespace ARGTAPE_API
 }  // namespace argtape

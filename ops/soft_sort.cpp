@@ -11,7 +11,7 @@
 #include "ops/softmax.hpp"
 
 namespace argtape {
-inline namespace ARGTAPE_ABI {
+inline namespace ARGTAPE_API {
 namespace {
 
 constexpr double kLeastTau = 1e-20;
@@ -69,5 +69,5 @@ Var soft_sort(Var scores, double tau) {
   return softmax(-abs(upright(scores) - lying(sorted)) / tau, -2);
 }
 
-}  // namespace ARGTAPE_ABI
+}  // namespace ARGTAPE_API
 }  // namespace argtape

@@ -4,7 +4,7 @@
 #include "../engine/tape.hpp"
 
 namespace argtape {
-inline namespace ARGTAPE_ABI {
+inline namespace ARGTAPE_API {
 
 // Both take scores s (..., n) and give P (..., n, n) as ops/matching.hpp has it, place 0 being that
 // of the smallest: each column j is a softmax over the items i, so columns sum to one and rows need
@@ -19,5 +19,5 @@ Var neural_sort(Var scores, double tau);
 /// (S. Prillo, J. Eisenschlos, arXiv 2006.16038, equation 3, with places reversed).
 Var soft_sort(Var scores, double tau);
 
-}  // namespace ARGTAPE_ABI
+}  // namespace ARGTAPE_API
 }  // namespace argtape

@@ -9,7 +9,7 @@
 #include "ops/reduce.hpp"
 
 namespace argtape {
-inline namespace ARGTAPE_ABI {
+inline namespace ARGTAPE_API {
 namespace {
 
 void require_rows_alike(const char* op, const char* what, Var x, Var g) {
@@ -107,5 +107,5 @@ Var log_softmax_vjp(Var y, Var g) {
   });
 }
 
-}  // namespace ARGTAPE_ABI
+}  // namespace ARGTAPE_API
 }  // namespace argtape

@@ -8,7 +8,7 @@
 #include "engine/tensor.hpp"
 
 namespace argtape {
-inline namespace ARGTAPE_ABI {
+inline namespace ARGTAPE_API {
 namespace {
 void require_positive(const char* op, const char* name, double x) {
   if (!(x > 0) || std::isinf(x))
@@ -38,5 +38,5 @@ Schedule linear_decay(double start, double end, std::size_t steps) {
   };
 }
 
-}  // namespace ARGTAPE_ABI
+}  // namespace ARGTAPE_API
 }  // namespace argtape

@@ -9,7 +9,7 @@
 #include "../engine/scalar.hpp"
 
 namespace argtape {
-inline namespace ARGTAPE_ABI {
+inline namespace ARGTAPE_API {
 
 using Schedule = std::function<double(std::size_t step)>;
 
@@ -37,5 +37,5 @@ class Temperature {
   Schedule schedule_;
 };
 
-}  // namespace ARGTAPE_ABI
+}  // namespace ARGTAPE_API
 }  // namespace argtape

@@ -265,3 +265,94 @@ TEST_CASE("fused formulas: names and errors") {
   CHECK(y(1) == 0);
   CHECK(std::isnan(y(2)));
 }
+
+TEST_CASE(
+    "a function takes a number for either operand, and derives for the other at both orders") {
+  using Two = std::function<Var(Operand, Operand)>;
+  const std::pair<const char*, Two> functions[] = {
+      {"add", [](Operand a, Operand b) { return a + b; }},
+      {"subtract", [](Operand a, Operand b) { return a - b; }},
+      {"multiply", [](Operand a, Operand b) { return a * b; }},
+      {"divide", [](Operand a, Operand b) { return a / b; }},
+      {"pow", [](Operand a, Operand b) { return pow(a, b); }},
+      {"maximum", [](Operand a, Operand b) { return maximum(a, b); }},
+      {"minimum", [](Operand a, Operand b) { return minimum(a, b); }}};
+  const Tensor x = Rng(3).uniform({2, 3}, 0.5, 3);
+  for (const auto& [name, f] : functions) {
+    CAPTURE(std::string(name));
+    for (const bool first : {false, true}) {
+      const Function with_number = [&, f = f](const Vars& v) {
+        return first ? f(1.3, v[0]) : f(v[0], 1.3);
+      };
+      const Function with_var = [&, f = f](const Vars& v) {
+        const Var c = v[0].tape->constant(1.3);
+        return first ? f(c, v[0]) : f(v[0], c);
+      };
+      const CheckResult checked = check_gradient(with_number, {x});
+      INFO(checked.report);
+      CHECK(checked);
+      check_same(name, with_number, with_var, {x});
+      Tape tape;
+      CHECK(tape.node(with_number({tape.parameter(x)}).index).inputs.size() == 1);
+    }
+  }
+  Tape tape;
+  const Var v = tape.parameter(Tensor{-1.0, 2.0});
+  CHECK(where(greater(v, 0), v, 0).value() == Tensor{0, 2});
+  CHECK(where(v, 1, v).value() == Tensor{1, 1});
+}
+
+TEST_CASE("x^p is right where x is 0, at both orders, and so is a^b for b") {
+  const auto at_zero = [](double p) {
+    Tape tape;
+    const Var x = tape.parameter(Tensor{0.0});
+    const Var slope = differentiate(pow(x, p), x)[0];
+    return std::pair{slope.value()(0), backward(slope)[x](0)};
+  };
+  CHECK(at_zero(0) == std::pair{0.0, 0.0});
+  CHECK(at_zero(1) == std::pair{1.0, 0.0});
+  CHECK(at_zero(2) == std::pair{0.0, 2.0});
+  CHECK(at_zero(3) == std::pair{0.0, 0.0});
+  CHECK(at_zero(0.5).first == kInf);
+  CHECK(at_zero(-1).first == -kInf);
+  Tape tape;
+  const Var a = tape.parameter(Tensor{0.0, 0.0}), b = tape.parameter(Tensor{2.0, 0.5});
+  CHECK(backward(pow(a, b))[b] == Tensor{0, 0});
+}
+
+TEST_CASE("a formula is run once, on Vars without a value") {
+  Tape tape;
+  const Var x = tape.parameter(Tensor{1.0, 2.0, 3.0});
+  int runs = 0;
+  const auto square_of = [&](Var v) {
+    ++runs;
+    return v * v;
+  };
+  const Var y = elementwise("squares", square_of, x);
+  CHECK(backward(y)[x] == Tensor{2, 4, 6});
+  CHECK(backward(differentiate(y, x)[0])[x] == Tensor{2, 2, 2});
+  CHECK(runs == 1);
+  // An input itself, a number, one input twice, one ignored, a constant.
+  CHECK(elementwise([](Var v) { return v; }, x).value() == x.value());
+  CHECK(elementwise([](Var) { return 4.0; }, x).value() == Tensor{4, 4, 4});
+  CHECK(backward(elementwise([](Var a, Var b) { return a * b; }, x, x))[x] == Tensor{2, 4, 6});
+  CHECK(elementwise([](Var a, Var) { return a; }, tape.constant(2.0), x).value() ==
+        Tensor{2, 2, 2});
+  CHECK(elementwise([](Var v) { return v + v.tape->constant(1.0); }, x).value() == Tensor{2, 3, 4});
+  const std::size_t size = tape.size();
+  const auto refuses = [&](auto f, const char* word) {
+    std::string what;
+    try {
+      elementwise("mine", f, x);
+    } catch (const std::exception& e) {
+      what = e.what();
+    }
+    CAPTURE(what);
+    CHECK(what.find(word) != std::string::npos);
+    CHECK(tape.size() == size);
+  };
+  refuses([](Var v) { return sum(v); }, "mine: the formula uses sum; need functions of");
+  refuses([](Var v) { return v * static_cast<double>(v.item()); }, "value");
+  refuses([&](Var) { return x; }, "mine: ");
+  refuses([&](Var v) { return v * x; }, "");
+}

@@ -1057,3 +1057,20 @@ TEST_CASE("the stop report names the argmax that cut a gradient, and what to do"
   CHECK(line.reason == Stop::zero);
   CHECK(line.words.find("at relu (node") != std::string::npos);
 }
+
+TEST_CASE("a rule may differentiate inside its formula, in numbers as in Vars") {
+  const Rule inner = pathwise_rule("inner", [](const Draw& d, Var g) {
+    return differentiate(sum(softmax(d.logits) * g), d.logits)[0];
+  });
+  Tape tape;
+  const Var l = tape.parameter(Tensor{0.5, 2.0, -1.0}), w = tape.constant(Tensor{3.0, 1.0, 2.0});
+  const auto cost = [&](const Rule& rule) { return sum(w * argmax(l * l, rule)); };
+  const Var own = cost(inner);
+  const Tensor numbers = backward(own)[l], vars = differentiate(own, l)[0].value();
+  const Tensor right = backward(cost(straight_through()))[l];
+  for (std::size_t i = 0; i < 3; ++i) {
+    CHECK(numbers(i) == doctest::Approx(right(i)));
+    CHECK(vars(i) == doctest::Approx(right(i)));
+    CHECK(numbers(i) != 0);
+  }
+}

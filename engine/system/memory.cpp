@@ -19,7 +19,7 @@
 #endif
 
 namespace argtape {
-inline namespace ARGTAPE_ABI {
+inline namespace ARGTAPE_API {
 namespace {
 
 constexpr std::size_t kLine = 64;     // a cache line, and the widest vector register
@@ -151,5 +151,5 @@ void release_cached_memory() noexcept {
   if (cache) cache->empty();
 }
 
-}  // namespace ARGTAPE_ABI
+}  // namespace ARGTAPE_API
 }  // namespace argtape

@@ -7,7 +7,7 @@
 #include "../scalar.hpp"
 
 namespace argtape {
-inline namespace ARGTAPE_ABI {
+inline namespace ARGTAPE_API {
 
 /// No block is as large as this.
 constexpr std::size_t kMostBytes = std::size_t{1} << 46;
@@ -50,5 +50,5 @@ struct CachingAllocator {
   }
 };
 
-}  // namespace ARGTAPE_ABI
+}  // namespace ARGTAPE_API
 }  // namespace argtape

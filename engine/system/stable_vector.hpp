@@ -11,7 +11,7 @@
 #include "memory.hpp"
 
 namespace argtape {
-inline namespace ARGTAPE_ABI {
+inline namespace ARGTAPE_API {
 
 template <class T>
 class StableVector {
@@ -60,5 +60,5 @@ class StableVector {
   std::size_t size_ = 0;
 };
 
-}  // namespace ARGTAPE_ABI
+}  // namespace ARGTAPE_API
 }  // namespace argtape

@@ -10,7 +10,7 @@
 #include "models/data/source.hpp"
 
 namespace argtape {
-inline namespace ARGTAPE_ABI {
+inline namespace ARGTAPE_API {
 namespace {
 
 constexpr std::size_t digit_classes = 10;
@@ -241,5 +241,5 @@ Batches::Batches(std::size_t n, std::size_t batch_size, Rng& rng) {
     batches_.emplace_back(from, from + step);
 }
 
-}  // namespace ARGTAPE_ABI
+}  // namespace ARGTAPE_API
 }  // namespace argtape

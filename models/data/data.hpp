@@ -9,7 +9,7 @@
 #include "../../engine/tensor.hpp"
 
 namespace argtape {
-inline namespace ARGTAPE_ABI {
+inline namespace ARGTAPE_API {
 
 /// Labelled grey images, one a row.
 struct Dataset {
@@ -75,5 +75,5 @@ class Batches {
   std::vector<std::vector<std::size_t>> batches_;
 };
 
-}  // namespace ARGTAPE_ABI
+}  // namespace ARGTAPE_API
 }  // namespace argtape

@@ -11,7 +11,7 @@
 #include "models/data/source.hpp"
 
 namespace argtape {
-inline namespace ARGTAPE_ABI {
+inline namespace ARGTAPE_API {
 namespace {
 
 constexpr char kNeed[] = "a CSV or NumPy file of points";
@@ -117,5 +117,5 @@ Tensor separated_points(std::size_t n, std::size_t d, std::size_t clusters, doub
   return points;
 }
 
-}  // namespace ARGTAPE_ABI
+}  // namespace ARGTAPE_API
 }  // namespace argtape

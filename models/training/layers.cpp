@@ -7,7 +7,7 @@
 #include "ops/linalg.hpp"
 
 namespace argtape {
-inline namespace ARGTAPE_ABI {
+inline namespace ARGTAPE_API {
 
 Initialiser uniform_fan_in() {
   const auto bound = [](std::size_t n) { return 1 / std::sqrt(static_cast<double>(n)); };
@@ -50,5 +50,5 @@ Var Mlp::operator()(const std::vector<Var>& on_tape, Var x) const {
   return x;
 }
 
-}  // namespace ARGTAPE_ABI
+}  // namespace ARGTAPE_API
 }  // namespace argtape

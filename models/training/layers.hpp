@@ -9,7 +9,7 @@
 #include "../../engine/tape.hpp"
 
 namespace argtape {
-inline namespace ARGTAPE_ABI {
+inline namespace ARGTAPE_API {
 
 /// How the weights (n, m) and the bias (m,) of a dense layer start.
 struct Initialiser {
@@ -36,5 +36,5 @@ class Mlp {
   Var operator()(const std::vector<Var>& on_tape, Var x) const;
 };
 
-}  // namespace ARGTAPE_ABI
+}  // namespace ARGTAPE_API
 }  // namespace argtape

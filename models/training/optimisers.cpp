@@ -10,7 +10,7 @@
 #include "models/require.hpp"
 
 namespace argtape {
-inline namespace ARGTAPE_ABI {
+inline namespace ARGTAPE_API {
 namespace {
 
 // One zero tensor for each parameter, at the first step; the same parameters later.
@@ -147,5 +147,5 @@ void Adam::update(Tensor& parameter, std::size_t i, const Tensor& gradient) {
   });
 }
 
-}  // namespace ARGTAPE_ABI
+}  // namespace ARGTAPE_API
 }  // namespace argtape

@@ -8,7 +8,7 @@
 #include "../../engine/sweep.hpp"
 
 namespace argtape {
-inline namespace ARGTAPE_ABI {
+inline namespace ARGTAPE_API {
 
 /// Stochastic gradient descent with momentum: v = momentum v + g; p -= rate v.
 class Sgd {
@@ -49,5 +49,5 @@ class Adam {
   std::vector<Tensor> mean_, square_;
 };
 
-}  // namespace ARGTAPE_ABI
+}  // namespace ARGTAPE_API
 }  // namespace argtape

@@ -10,7 +10,7 @@
 #include "ops/rules/straight_through.hpp"
 
 namespace argtape {
-inline namespace ARGTAPE_ABI {
+inline namespace ARGTAPE_API {
 namespace {
 
 // What f(b) - f(b') is worth for a variable with the log-odds a, where u has the log-odds v, and
@@ -50,5 +50,5 @@ Method disarm() {
   return antithetic("disarm", [](Var a, Var, Var change) { return change / 2 * sigmoid(abs(a)); });
 }
 
-}  // namespace ARGTAPE_ABI
+}  // namespace ARGTAPE_API
 }  // namespace argtape

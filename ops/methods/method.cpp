@@ -11,7 +11,7 @@
 #include "ops/rules/straight_through.hpp"
 
 namespace argtape {
-inline namespace ARGTAPE_ABI {
+inline namespace ARGTAPE_API {
 Method::Method(Rule of, std::size_t repeats)
     : name(of.name),
       samples(of.needs_multiple_samples ? repeats : 1),
@@ -78,5 +78,5 @@ Slope slope_at(const std::string& name, const Cost& f, Var point) {
   return {cost, gradient};
 }
 
-}  // namespace ARGTAPE_ABI
+}  // namespace ARGTAPE_API
 }  // namespace argtape

@@ -14,7 +14,7 @@
 #include "../rules/rule.hpp"
 
 namespace argtape {
-inline namespace ARGTAPE_ABI {
+inline namespace ARGTAPE_API {
 
 struct Method {
   Method() = default;
@@ -72,5 +72,5 @@ struct Slope {
 };
 Slope slope_at(const std::string& name, const Cost& f, Var point);
 
-}  // namespace ARGTAPE_ABI
+}  // namespace ARGTAPE_API
 }  // namespace argtape

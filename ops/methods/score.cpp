@@ -9,7 +9,7 @@
 #include "ops/softmax.hpp"
 
 namespace argtape {
-inline namespace ARGTAPE_ABI {
+inline namespace ARGTAPE_API {
 namespace {
 
 void require_two(const char* name, std::size_t samples) {
@@ -89,5 +89,5 @@ Method vimco(std::size_t samples) {
   return method;
 }
 
-}  // namespace ARGTAPE_ABI
+}  // namespace ARGTAPE_API
 }  // namespace argtape

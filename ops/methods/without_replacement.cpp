@@ -15,7 +15,7 @@
 #include "ops/softmax.hpp"
 
 namespace argtape {
-inline namespace ARGTAPE_ABI {
+inline namespace ARGTAPE_API {
 namespace {
 
 Var constant_of(Var logits) { return logits.tape->borrow_constant(logits.value(), "logits"); }
@@ -226,5 +226,5 @@ Method unordered_set(std::size_t k) {
   return method;
 }
 
-}  // namespace ARGTAPE_ABI
+}  // namespace ARGTAPE_API
 }  // namespace argtape

@@ -5,7 +5,7 @@
 #include "method.hpp"
 
 namespace argtape {
-inline namespace ARGTAPE_ABI {
+inline namespace ARGTAPE_API {
 
 /// expectation() as a method: all combinations, no noise.
 Method enumeration();
@@ -27,5 +27,5 @@ Method sum_and_sample(std::size_t k = 2);
 /// Unbiased. k evaluations. Throws std::invalid_argument unless 1 <= k <= 12: it sums over subsets.
 Method unordered_set(std::size_t k = 3);
 
-}  // namespace ARGTAPE_ABI
+}  // namespace ARGTAPE_API
 }  // namespace argtape

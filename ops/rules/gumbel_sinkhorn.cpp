@@ -4,7 +4,7 @@
 #include "ops/rules/decision.hpp"
 
 namespace argtape {
-inline namespace ARGTAPE_ABI {
+inline namespace ARGTAPE_API {
 namespace {
 
 Rule through_sinkhorn(const char* name, const Temperature& tau, HowFar far, bool soft, bool noisy) {
@@ -35,5 +35,5 @@ Rule st_gumbel_sinkhorn(Temperature tau, HowFar far) {
   return through_sinkhorn("st-gumbel-sinkhorn", tau, far, false, true);
 }
 
-}  // namespace ARGTAPE_ABI
+}  // namespace ARGTAPE_API
 }  // namespace argtape

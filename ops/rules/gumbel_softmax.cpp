@@ -10,7 +10,7 @@
 #include "ops/softmax.hpp"
 
 namespace argtape {
-inline namespace ARGTAPE_ABI {
+inline namespace ARGTAPE_API {
 namespace {
 
 // J(softmax((l + g) / tau)) f' / tau at the draw's own noise, if it has any.
@@ -59,5 +59,5 @@ Rule gumbel_rao(Temperature tau, std::size_t draws, std::uint64_t seed) {
   });
 }
 
-}  // namespace ARGTAPE_ABI
+}  // namespace ARGTAPE_API
 }  // namespace argtape

@@ -9,7 +9,7 @@
 #include "ops/rules/straight_through.hpp"
 
 namespace argtape {
-inline namespace ARGTAPE_ABI {
+inline namespace ARGTAPE_API {
 namespace {
 
 struct Settings {
@@ -85,5 +85,5 @@ Rule matching_rule_named(const std::string& name, Temperature tau, HowFar far) {
   return find("matching_rule_named", AppliesTo::matching, name, {tau, far});
 }
 
-}  // namespace ARGTAPE_ABI
+}  // namespace ARGTAPE_API
 }  // namespace argtape

@@ -11,7 +11,7 @@
 #include "ops/softmax.hpp"
 
 namespace argtape {
-inline namespace ARGTAPE_ABI {
+inline namespace ARGTAPE_API {
 namespace {
 
 // (a J(p) + b (D - p)(D - p)^T) g: the covariance of a draw and the draw's own share in it, mixed.
@@ -144,5 +144,5 @@ Rule mve() {
   return rule;
 }
 
-}  // namespace ARGTAPE_ABI
+}  // namespace ARGTAPE_API
 }  // namespace argtape

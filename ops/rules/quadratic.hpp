@@ -6,7 +6,7 @@
 #include "rule.hpp"
 
 namespace argtape {
-inline namespace ARGTAPE_ABI {
+inline namespace ARGTAPE_API {
 
 /// (D - p)(D - p)^T f': the score function with the cost's linear expansion at D as its baseline,
 /// of which the correction is dropped (Gregor et al., arXiv 1310.8499, section 2.3, in its
@@ -32,5 +32,5 @@ Rule reinmax(Temperature tau = 1.0);
 /// is. Costs K^3 / 3 multiplications a choice.
 Rule mve();
 
-}  // namespace ARGTAPE_ABI
+}  // namespace ARGTAPE_API
 }  // namespace argtape

@@ -5,7 +5,7 @@
 #include "ops/elementwise.hpp"
 
 namespace argtape {
-inline namespace ARGTAPE_ABI {
+inline namespace ARGTAPE_API {
 
 Var Draw::hard() const {
   return soft ? decision->solve(logits + noise)
@@ -21,5 +21,5 @@ Rule pathwise_rule(std::string name, std::function<Var(const Draw&, Var)> formul
   return rule;
 }
 
-}  // namespace ARGTAPE_ABI
+}  // namespace ARGTAPE_API
 }  // namespace argtape

@@ -12,7 +12,7 @@
 #include "../../engine/sweep.hpp"
 
 namespace argtape {
-inline namespace ARGTAPE_ABI {
+inline namespace ARGTAPE_API {
 
 struct Decision;
 
@@ -75,5 +75,5 @@ struct Rule {
 /// pathwise: without a differentiable path to a cost the sweep refuses it.
 Rule pathwise_rule(std::string name, std::function<Var(const Draw& draw, Var gradient)> formula);
 
-}  // namespace ARGTAPE_ABI
+}  // namespace ARGTAPE_API
 }  // namespace argtape

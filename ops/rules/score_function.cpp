@@ -11,7 +11,7 @@
 #include "ops/shape.hpp"
 
 namespace argtape {
-inline namespace ARGTAPE_ABI {
+inline namespace ARGTAPE_API {
 
 Baseline running_mean(double decay) {
   if (!(decay >= 0 && decay < 1))
@@ -107,5 +107,5 @@ Rule score_function(Baseline baseline) {
   return rule;
 }
 
-}  // namespace ARGTAPE_ABI
+}  // namespace ARGTAPE_API
 }  // namespace argtape

@@ -8,7 +8,7 @@
 #include "rule.hpp"
 
 namespace argtape {
-inline namespace ARGTAPE_ABI {
+inline namespace ARGTAPE_API {
 
 /// What a score function subtracts from the costs. `value` gets the costs, one for each choice, and
 /// returns as many numbers; it must not depend on the same choice's own cost, or the estimate is
@@ -34,5 +34,5 @@ Baseline leave_one_out();
 /// Williams 1992). Only for drawn choices.
 Rule score_function(Baseline baseline = {});
 
-}  // namespace ARGTAPE_ABI
+}  // namespace ARGTAPE_API
 }  // namespace argtape

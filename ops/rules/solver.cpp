@@ -8,7 +8,7 @@
 #include "ops/rules/decision.hpp"
 
 namespace argtape {
-inline namespace ARGTAPE_ABI {
+inline namespace ARGTAPE_API {
 namespace {
 
 // The choice, or the matching, once more, counted.
@@ -77,5 +77,5 @@ Rule i_mle(double lambda, std::size_t draws, std::uint64_t seed) {
   return rule;
 }
 
-}  // namespace ARGTAPE_ABI
+}  // namespace ARGTAPE_API
 }  // namespace argtape

@@ -8,7 +8,7 @@
 #include "rule.hpp"
 
 namespace argtape {
-inline namespace ARGTAPE_ABI {
+inline namespace ARGTAPE_API {
 
 /// (D - argmax(x - lambda f')) / lambda, where x is what D is the argmax of: l, or l + g for a
 /// drawn choice. The slope of a piecewise linear interpolation of the solver (Vlastelica, Paulus,
@@ -30,5 +30,5 @@ Rule perturbed(Temperature tau = 1.0, std::size_t draws = 10, std::uint64_t seed
 /// choices.
 Rule i_mle(double lambda = 1.0, std::size_t draws = 1, std::uint64_t seed = 0);
 
-}  // namespace ARGTAPE_ABI
+}  // namespace ARGTAPE_API
 }  // namespace argtape

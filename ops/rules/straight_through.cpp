@@ -9,7 +9,7 @@
 #include "ops/softmax.hpp"
 
 namespace argtape {
-inline namespace ARGTAPE_ABI {
+inline namespace ARGTAPE_API {
 
 Rule zero() {
   Rule rule;
@@ -62,5 +62,5 @@ Rule gapped_straight_through(Temperature tau, double gap) {
   });
 }
 
-}  // namespace ARGTAPE_ABI
+}  // namespace ARGTAPE_API
 }  // namespace argtape
