@@ -176,7 +176,7 @@ void Machine::run(const Shape& shape, const std::vector<Source>& inputs, double*
         if (inputs.size() > program_.inputs) registers[arriving_] = block.in[program_.inputs];
         for (std::size_t j = 0; j < inputs.size(); ++j)
           for (std::size_t i = 0; block.in[j].along && i < size; i += 64 / sizeof(Scalar))
-            __builtin_prefetch(block.in[j].data + size + i);
+            __builtin_prefetch(block.in[j].data + 2 * size + i);
         run_block(block.at, block.n, registers.data());
         if (sums) sums[from / kGrain] += sum_of(registers[arriving_ - 1].data, block.n);
       }

@@ -90,26 +90,23 @@ inline Scalar lane_max(Lane x) {
 /// not read first only to be written over.
 constexpr std::size_t kPastCaches = std::size_t{8} << 20;  // bytes
 
-// The loops below are flattened: a long f, in two places, would else stay a call for each lane.
-
-/// out[i] = f(in[i]...) for i < n, past the caches where that can be told to the machine; `out` is
-/// that of a Tensor, or whole lanes from there.
-template <class F, class... P>
-[[gnu::flatten]] void stream_lanes(std::size_t n, Scalar* out, F f, const P*... in) {
-  std::size_t i = 0;
-  for (; i + kLane <= n; i += kLane) {
-    const Lane y = f(Lane::load_unaligned(in + i)...);
+/// Stores a lane past the caches, where that has been measured to pay (with AVX-512; it does not
+/// with AVX2); p is a multiple of the lane's bytes. finish_streams() comes after the last, before
+/// another thread may read them.
+inline void stream_lane(Lane x, Scalar* p) {
 #if defined(__AVX512F__)
-    lanes::stream(out + i, y);
+  lanes::stream(p, x);
 #else
-    y.store_aligned(out + i);
+  x.store_aligned(p);
 #endif
-  }
-  if (i < n) store_some(f(load_some(in + i, n - i)...), out + i, n - i);
+}
+inline void finish_streams() {
 #if defined(__AVX512F__)
   _mm_sfence();
 #endif
 }
+
+// The loop below is flattened: a long f, in two places, would else stay a call for each lane.
 
 /// out[i] = f(in[i]...) for i < n; with `add`, out[i] += f(in[i]...).
 template <class F, class... P>

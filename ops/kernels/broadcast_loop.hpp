@@ -29,7 +29,10 @@ struct Source {
 
 class BroadcastLoop {
  public:
-  static constexpr std::size_t kMostInputs = 8, kBlock = 512;
+  /// A block's dozen of temporaries stay in the nearest cache; and they do not stand a power of two
+  /// apart, where loads wait for stores to addresses that look alike.
+  static constexpr std::size_t kBlock = 320;
+  static constexpr std::size_t kMostInputs = 8;
 
   /// Each input must broadcast to `shape`.
   BroadcastLoop(const Shape& shape, const Source* inputs, std::size_t count);

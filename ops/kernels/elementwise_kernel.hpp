@@ -28,13 +28,6 @@ struct Out {
   bool stream = false;
 };
 
-/// After results that went past the caches, before another thread may read them.
-inline void finish_streams() {
-#if defined(__AVX512F__)
-  _mm_sfence();
-#endif
-}
-
 /// A formula on n numbers of the blocks in[which[0]], in[which[1]], ...
 using Kernel = void (*)(std::size_t n, const Out& out, const Block* in, const Index* which);
 
@@ -103,10 +96,9 @@ void run_lanes(F f, std::size_t n, const Out& out, const Block* in, const Index*
     return base.data ? y + Lane::load_unaligned(base.data + (i & base.along)) : y;
   };
   std::size_t i = 0;
-#if defined(__AVX512F__)
   if (out.stream && reinterpret_cast<std::uintptr_t>(to) % sizeof(Lane) == 0)
-    for (; i + kLane <= n; i += kLane) lanes::stream(to + i, lane(i));
-#endif
+#pragma GCC unroll 4
+    for (; i + kLane <= n; i += kLane) stream_lane(lane(i), to + i);
 #pragma GCC unroll 4
   for (; i + kLane <= n; i += kLane) lane(i).store_unaligned(to + i);
   if (i == n) return;
