@@ -332,17 +332,7 @@ Tensor BackwardContext::costs(const Shape& rows) const {
   for (const DownstreamCost& downstream : downstream_costs()) {
     Tensor cost = downstream.cost.value();
     if (downstream.weight.tape) cost *= downstream.weight.value();
-    // Sum what the choices do not tell apart, then hand the rest to every choice below.
-    Shape summed = cost.shape(), lined_up = rows;
-    for (std::size_t a = 0; a < summed.size(); ++a) {
-      if (a < rows.size() && rows[a] != 1 && summed[a] != 1 && rows[a] != summed[a])
-        throw std::invalid_argument(op() + ": a cost is " + str(cost.shape()) +
-                                    ", the choices are " + str(rows) +
-                                    "; need costs lined up with the leading axes of the choices");
-      if (a >= rows.size() || rows[a] == 1) summed[a] = 1;
-    }
-    for (std::size_t a = 0; a < rows.size(); ++a) lined_up[a] = a < summed.size() ? summed[a] : 1;
-    add_to(total, broadcast_to(reshaped(sum_to(cost, summed), lined_up), rows));
+    add_to(total, line_up(op(), cost, rows));
   }
   return total;
 }

@@ -16,19 +16,6 @@ namespace {
 
 constexpr double kLeastTau = 1e-20;
 
-// (..., n) as (..., n, 1) or (..., 1, n).
-Var upright(Var x) {
-  Shape shape = x.shape();
-  shape.push_back(1);
-  return reshape(x, shape);
-}
-Var lying(Var x) {
-  Shape shape = x.shape();
-  shape.push_back(shape[shape.size() - 1]);
-  shape[shape.size() - 2] = 1;
-  return reshape(x, shape);
-}
-
 std::size_t checked(const char* op, Var scores, double tau) {
   tape_of(op, {scores});
   const Shape& shape = scores.shape();
@@ -48,7 +35,8 @@ Var neural_sort(Var scores, double tau) {
   Tensor slopes = uninitialised({n});
   for (std::size_t j = 0; j < n; ++j)
     slopes.data()[j] = static_cast<Scalar>(2 * static_cast<double>(j) + 1 - static_cast<double>(n));
-  const Var column = upright(scores), apart = sum(abs(column - lying(scores)), -1, keep_axes);
+  const Var column = expand_dims(scores, -1),
+            apart = sum(abs(column - expand_dims(scores, -2)), -1, keep_axes);
   return softmax((column * scores.tape->constant(std::move(slopes)) - apart) / tau, -2);
 }
 
@@ -66,7 +54,7 @@ Var soft_sort(Var scores, double tau) {
     std::stable_sort(row, row + static_cast<std::ptrdiff_t>(n),
                      [s](std::size_t a, std::size_t b) { return s[a] < s[b]; });
   const Var sorted = gather(scores, order, scores.shape());
-  return softmax(-abs(upright(scores) - lying(sorted)) / tau, -2);
+  return softmax(-abs(expand_dims(scores, -1) - expand_dims(sorted, -2)) / tau, -2);
 }
 
 }  // namespace ARGTAPE_API

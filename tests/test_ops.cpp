@@ -129,6 +129,8 @@ const std::vector<Row>& rows() {
       {"concatenate", [](const Vars& v) { return concatenate({v[0] * v[0], v[1], v[0]}, 1); }, {{2, 3}, {2, 1}}},
       {"concatenate with empty", [](const Vars& v) { return concatenate({v[0] * v[0], v[1]}); }, {{2, 3}, {0, 3}}},
       {"stack", [](const Vars& v) { return stack({v[0] * v[0], v[1], v[0]}, -1); }, {{2, 3}, {2, 3}}},
+      {"expand_dims", [](const Vars& v) { return expand_dims(v[0] * v[0], 1); }, {{2, 3}}},
+      {"squeeze", [](const Vars& v) { return squeeze(v[0] * v[0], -2); }, {{2, 1, 3}}},
       {"slice", [](const Vars& v) { return slice(v[0] * v[0], 1, 3, -1); }, {{2, 4}}},
       {"slice nothing", [](const Vars& v) { return slice(v[0] * v[0], 1, 1); }, {{2, 4}}},
       {"pad", [](const Vars& v) { return pad(v[0] * v[0], 1, 2); }, {{2, 3}}},
@@ -930,6 +932,13 @@ TEST_CASE("each op refuses shapes, axes and numbers that do not fit, in its own 
       "concatenate: part 1 is (3,), part 0 is (2, 3); need equal lengths on all axes but 0");
   refuses([&] { stack({m, v}); }, "stack: part 1 is (3,), part 0 is (2, 3); need equal shapes");
   refuses([&] { concatenate({}); }, "concatenate: no input given; need at least one");
+  CHECK(expand_dims(m, 0).shape() == Shape{1, 2, 3});
+  CHECK(expand_dims(m, -1).shape() == Shape{2, 3, 1});
+  CHECK(squeeze(expand_dims(m, 1), 1).value() == m.value());
+  CHECK(sum(m, 0).value() == sum(m, {0}).value());
+  CHECK(sum(m, -1, keep_axes).shape() == Shape{2, 1});
+  refuses([&] { squeeze(m, 1); }, "squeeze: axis 1 of (2, 3); need length 1");
+  refuses([&] { expand_dims(m, 3); }, "expand_dims: axis 3 of (1, 1, 1); need -3..2");
   refuses([&] { slice(m, 2, 4, 1); }, "slice: 2..4 of axis 1 of (2, 3); need begin <= end <= 3");
   refuses([&] { take(m, {3}, 1); }, "take: index 3 on axis 1 of (2, 3); need less than 3");
   refuses([&] { gather(m, {6}, {1}); }, "gather: index 6 into (2, 3); need less than 6");

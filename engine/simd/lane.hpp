@@ -90,9 +90,8 @@ inline Scalar lane_max(Lane x) {
 /// not read first only to be written over.
 constexpr std::size_t kPastCaches = std::size_t{8} << 20;  // bytes
 
-/// Stores a lane past the caches, where that has been measured to pay (with AVX-512; it does not
-/// with AVX2); p is a multiple of the lane's bytes. finish_streams() comes after the last, before
-/// another thread may read them.
+/// Stores a lane past the caches, where the machine can be told so; p is a multiple of the lane's
+/// bytes. finish_streams() comes after the last, before another thread may read them.
 inline void stream_lane(Lane x, Scalar* p) {
 #if defined(__AVX512F__)
   lanes::stream(p, x);

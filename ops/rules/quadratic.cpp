@@ -121,12 +121,10 @@ Var potentials(Var p, Var c) {
     const Var u = potentials(p, g - mean(g, -1, keep_axes));
     ctx.give(1, u);
     if (!ctx.wants(0)) return;
-    Shape across = p.shape(), down = p.shape();
-    down.push_back(1);
-    across.push_back(across[across.size() - 1]);
-    across[across.size() - 2] = 1;
-    const auto difference = [&](Var v) { return reshape(v, down) - reshape(v, across); };
-    const Var share = reshape(p, across) / (reshape(p, down) + reshape(p, across));
+    const auto down = [](Var v) { return expand_dims(v, -1); };
+    const auto across = [](Var v) { return expand_dims(v, -2); };
+    const auto difference = [&](Var v) { return down(v) - across(v); };
+    const Var share = across(p) / (down(p) + across(p));
     ctx.give(0, -sum(square(share) * difference(x) * difference(u), -1));
   });
 }

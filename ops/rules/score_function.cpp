@@ -49,28 +49,11 @@ Baseline leave_one_out() {
 
 namespace {
 
-// A cost as one number for each choice: its axes lined up with the leading ones of `rows`, summed
-// over what the choices do not tell apart, the same for all that it does not tell apart itself.
-Var lined_up(const BackwardContext& ctx, Var cost, const Shape& rows) {
-  Shape summed = cost.shape(), aligned(rows.size(), 1);
-  if (summed == rows) return cost;
-  for (std::size_t a = 0; a < summed.size(); ++a) {
-    if (a >= rows.size() || rows[a] == 1)
-      summed[a] = 1;
-    else if (summed[a] != 1 && summed[a] != rows[a])
-      throw std::invalid_argument(ctx.op() + ": a cost is " + str(cost.shape()) +
-                                  ", the choices are " + str(rows) +
-                                  "; need costs lined up with the leading axes of the choices");
-    if (a < rows.size()) aligned[a] = summed[a];
-  }
-  return broadcast(reshape(sum_to(cost, summed), aligned), rows);
-}
-
 // The sum of the costs for each choice.
 Var costs_of(const BackwardContext& ctx, const Shape& rows, bool needs_multiple_samples) {
   Var total;
   for (const DownstreamCost& fed : ctx.downstream_costs()) {
-    const Var cost = lined_up(ctx, fed.weight.tape ? fed.cost * fed.weight : fed.cost, rows);
+    const Var cost = line_up(ctx.op(), fed.weight.tape ? fed.cost * fed.weight : fed.cost, rows);
     const Shape& shape = fed.cost.shape();
     if (needs_multiple_samples && !rows.empty() && (shape.empty() || shape[0] != rows[0]))
       throw std::invalid_argument(ctx.op() + ": a cost is " + str(shape) + ", the choices are " +
