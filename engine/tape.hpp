@@ -21,6 +21,7 @@ class BackwardContext;
 class [[gnu::visibility("hidden")]] Sweep;
 class [[gnu::visibility("hidden")]] Release;
 class [[gnu::visibility("hidden")]] SymbolicTape;
+struct [[gnu::visibility("hidden")]] SweepDoor;
 
 /// A value on a tape: a tape and an index, copied freely. It is valid as long as its tape.
 struct Var {

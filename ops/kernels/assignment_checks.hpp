@@ -19,8 +19,10 @@ void check_pairs(const std::string& op, const char* what, Scalar forbidden, cons
                  std::size_t n, std::size_t m, std::size_t matrix);
 
 /// hungarian(), which throws in the name of `op`, calling the numbers `what`.
-std::vector<std::size_t> best_columns(const std::string& op, const char* what,
-                                      const Tensor& weights, Best best);
+[[gnu::visibility("hidden")]] std::vector<std::size_t> best_columns(const std::string& op,
+                                                                    const char* what,
+                                                                    const Tensor& weights,
+                                                                    Best best);
 
 }  // namespace ARGTAPE_ABI
 }  // namespace argtape
