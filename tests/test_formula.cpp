@@ -278,20 +278,22 @@ TEST_CASE(
       {"maximum", [](Operand a, Operand b) { return maximum(a, b); }},
       {"minimum", [](Operand a, Operand b) { return minimum(a, b); }}};
   const Tensor x = Rng(3).uniform({2, 3}, 0.5, 3);
-  for (const auto& [name, f] : functions) {
-    CAPTURE(std::string(name));
+  for (const auto& function : functions) {
+    const std::string name = function.first;
+    const Two& f = function.second;
+    CAPTURE(name);
     for (const bool first : {false, true}) {
-      const Function with_number = [&, f = f](const Vars& v) {
+      const Function with_number = [&](const Vars& v) {
         return first ? f(1.3, v[0]) : f(v[0], 1.3);
       };
-      const Function with_var = [&, f = f](const Vars& v) {
+      const Function with_var = [&](const Vars& v) {
         const Var c = v[0].tape->constant(1.3);
         return first ? f(c, v[0]) : f(v[0], c);
       };
       const CheckResult checked = check_gradient(with_number, {x});
       INFO(checked.report);
       CHECK(checked);
-      check_same(name, with_number, with_var, {x});
+      check_same(name.c_str(), with_number, with_var, {x});
       Tape tape;
       CHECK(tape.node(with_number({tape.parameter(x)}).index).inputs.size() == 1);
     }
