@@ -6,9 +6,7 @@
 
 #include "tape.hpp"
 
-namespace argtape {
-inline namespace ARGTAPE_API {
-
+ARGTAPE_PUBLIC_BEGIN
 
 /// A cost that a node feeds; `weight` is empty where all costs count alike.
 struct DownstreamCost {
@@ -73,5 +71,4 @@ class BackwardContext {
   Var gradient_;  // made when first asked for
 };
 
-}  // namespace ARGTAPE_API
-}  // namespace argtape
+ARGTAPE_END

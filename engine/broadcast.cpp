@@ -1,20 +1,17 @@
 #include "engine/broadcast.hpp"
 
 #include <algorithm>
-#include <stdexcept>
 
+#include "engine/require.hpp"
 #include "engine/simd/broadcast_sum.hpp"
 #include "engine/system/parallel.hpp"
 #include "engine/system/sweep_door.hpp"
 
-namespace argtape {
-inline namespace ARGTAPE_API {
+ARGTAPE_PUBLIC_BEGIN
 namespace {
 
 void require_fits(const char* op, const Shape& small, const Shape& large) {
-  if (!broadcasts_to(small, large))
-    throw std::invalid_argument(std::string(op) + ": " + str(small) + " does not broadcast to " +
-                                str(large));
+  if (!broadcasts_to(small, large)) refuse(op, ": ", small, " does not broadcast to ", large);
 }
 
 }  // namespace
@@ -77,5 +74,4 @@ Var add_same(Var a, Var b) {
   });
 }
 
-}  // namespace ARGTAPE_API
-}  // namespace argtape
+ARGTAPE_END

@@ -3,13 +3,12 @@
 // through them can be differentiated again.
 #pragma once
 
-#include <stdexcept>
 #include <string>
 
+#include "require.hpp"
 #include "tape.hpp"
 
-namespace argtape {
-inline namespace ARGTAPE_API {
+ARGTAPE_PUBLIC_BEGIN
 
 /// x summed over the axes along which a tensor of `shape` is stretched to x's shape.
 Tensor sum_to(const Tensor& x, const Shape& shape);
@@ -40,13 +39,11 @@ T line_up(const std::string& op, const T& cost, const Shape& rows) {
     if (a >= rows.size() || rows[a] == 1)
       summed[a] = 1;
     else if (summed[a] != 1 && summed[a] != rows[a])
-      throw std::invalid_argument(op + ": a cost is " + str(cost.shape()) + ", the choices are " +
-                                  str(rows) +
-                                  "; need costs lined up with the leading axes of the choices");
+      refuse(op, ": a cost is ", cost.shape(), ", the choices are ", rows,
+             "; need costs lined up with the leading axes of the choices");
     if (a < rows.size()) aligned[a] = summed[a];
   }
   return broadcast_to(reshaped(sum_to(cost, summed), aligned), rows);
 }
 
-}  // namespace ARGTAPE_API
-}  // namespace argtape
+ARGTAPE_END

@@ -8,8 +8,7 @@
 
 #include "scalar.hpp"
 
-namespace argtape {
-inline namespace ARGTAPE_ABI {
+ARGTAPE_PRIVATE_BEGIN
 
 class CostSets {
  public:
@@ -52,5 +51,4 @@ class CostSets {
   Words feeds_, paths_;
 };
 
-}  // namespace ARGTAPE_ABI
-}  // namespace argtape
+ARGTAPE_END

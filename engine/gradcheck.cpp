@@ -1,13 +1,12 @@
 #include "engine/gradcheck.hpp"
 
 #include <cmath>
-#include <stdexcept>
 
 #include "engine/random.hpp"
+#include "engine/require.hpp"
 #include "engine/sweep.hpp"
 
-namespace argtape {
-inline namespace ARGTAPE_API {
+ARGTAPE_PUBLIC_BEGIN
 namespace {
 
 double dot(const std::vector<Tensor>& a, const std::vector<Tensor>& b) {
@@ -130,12 +129,11 @@ class Checker {
 CheckResult check_gradient(const Function& f, const std::vector<Tensor>& points,
                            CheckOptions options) {
   if (options.order != 1 && options.order != 2)
-    throw std::invalid_argument("check_gradient: order is " + std::to_string(options.order) +
-                                "; need 1 or 2");
+    refuse("check_gradient: order is ", options.order, "; need 1 or 2");
   const std::size_t n = points.size();
   if (n == 0 || n > 64)
-    throw std::invalid_argument("check_gradient: " + (n ? std::to_string(n) : "no") +
-                                " points; need " + (n ? "at most 64" : "at least one"));
+    refuse("check_gradient: ", (n ? std::to_string(n) : "no"), " points; need ",
+           (n ? "at most 64" : "at least one"));
   Checker checker(f, points, options);
   const unsigned long all = ~0ul >> (64 - n);
   if (n <= 4) {
@@ -147,5 +145,4 @@ CheckResult check_gradient(const Function& f, const std::vector<Tensor>& points,
   return checker.result;
 }
 
-}  // namespace ARGTAPE_API
-}  // namespace argtape
+ARGTAPE_END

@@ -9,8 +9,7 @@
 
 #include "tape.hpp"
 
-namespace argtape {
-inline namespace ARGTAPE_API {
+ARGTAPE_PUBLIC_BEGIN
 
 /// A function of tensors: takes one Var for each point given to the checker, all on one tape.
 using Function = std::function<Var(const std::vector<Var>&)>;
@@ -41,5 +40,4 @@ struct CheckResult {
 CheckResult check_gradient(const Function& f, const std::vector<Tensor>& points,
                            CheckOptions options = {});
 
-}  // namespace ARGTAPE_API
-}  // namespace argtape
+ARGTAPE_END

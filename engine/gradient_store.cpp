@@ -5,8 +5,7 @@
 #include "engine/broadcast.hpp"
 #include "engine/system/parallel.hpp"
 
-namespace argtape {
-inline namespace ARGTAPE_ABI {
+ARGTAPE_PRIVATE_BEGIN
 
 void GradientStore::add(std::uint32_t i, Var gradient) {
   vars_[i] = has(i) ? add_same(vars_[i], gradient) : gradient;
@@ -60,5 +59,4 @@ void GradientStore::drop(std::uint32_t i) {
   slot_[i] = kNone;
 }
 
-}  // namespace ARGTAPE_ABI
-}  // namespace argtape
+ARGTAPE_END

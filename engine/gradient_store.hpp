@@ -8,8 +8,7 @@
 
 #include "tape.hpp"
 
-namespace argtape {
-inline namespace ARGTAPE_ABI {
+ARGTAPE_PRIVATE_BEGIN
 
 /// So many numbers are worth giving back early; with less it costs more than it saves.
 constexpr std::size_t kWorthReleasing = 1024;
@@ -51,5 +50,4 @@ class GradientStore {
   std::vector<std::uint32_t> idle_;
 };
 
-}  // namespace ARGTAPE_ABI
-}  // namespace argtape
+ARGTAPE_END

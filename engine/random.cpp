@@ -3,14 +3,13 @@
 #include <cmath>
 #include <limits>
 #include <numeric>
-#include <stdexcept>
 #include <string>
 
+#include "engine/require.hpp"
 #include "engine/simd/functions.hpp"
 #include "engine/system/parallel.hpp"
 
-namespace argtape {
-inline namespace ARGTAPE_API {
+ARGTAPE_PUBLIC_BEGIN
 namespace {
 
 constexpr std::uint32_t kMultiply0 = 0xD2511F53u, kMultiply1 = 0xCD9E8D57u;
@@ -171,8 +170,7 @@ Tensor Rng::uniform(const Shape& shape) { return draw(shape, even_uniforms); }
 
 Tensor Rng::uniform(const Shape& shape, double low, double high) {
   if (!(low < high) || std::isinf(low) || std::isinf(high))
-    throw std::invalid_argument("uniform: the interval is " + str(low) + ".." + str(high) +
-                                "; need low < high, both finite");
+    refuse("uniform: the interval is ", low, "..", high, "; need low < high, both finite");
   Tensor u = uniform(shape);
   const auto a = static_cast<Scalar>(low), b = static_cast<Scalar>(high);
   // Rounding may reach the ends, which are not in the interval.
@@ -212,22 +210,19 @@ Tensor Rng::gumbel(const Shape& shape) {
 std::vector<std::size_t> Rng::categorical(const Tensor& logits) {
   const Shape& shape = logits.shape();
   if (shape.empty() || shape[shape.size() - 1] == 0)
-    throw std::invalid_argument("categorical: logits are " + str(shape) +
-                                "; need at least one category on the last axis");
+    refuse("categorical: logits are ", shape, "; need at least one category on the last axis");
   const std::size_t k = shape[shape.size() - 1], rows = logits.size() / k;
   const Tensor noise = gumbel(shape);
   std::vector<std::size_t> drawn(rows);
   for (std::size_t r = 0; r < rows; ++r) {
     const Scalar *l = logits.data() + r * k, *g = noise.data() + r * k;
     for (std::size_t i = 0; i < k; ++i) {
-      if (std::isnan(l[i]))
-        throw std::invalid_argument("categorical: logits have NaN in row " + std::to_string(r) +
-                                    "; need numbers");
+      if (std::isnan(l[i])) refuse("categorical: logits have NaN in row ", r, "; need numbers");
       if (l[i] + g[i] > l[drawn[r]] + g[drawn[r]]) drawn[r] = i;
     }
     if (l[drawn[r]] == -std::numeric_limits<Scalar>::infinity())
-      throw std::invalid_argument("categorical: logits are all -inf in row " + std::to_string(r) +
-                                  "; need at least one possible category");
+      refuse("categorical: logits are all -inf in row ", r,
+             "; need at least one possible category");
   }
   return drawn;
 }
@@ -258,11 +253,10 @@ std::vector<std::size_t> Rng::permutation(std::size_t n) {
 }
 
 std::size_t Rng::below(std::size_t n) {
-  if (n == 0) throw std::invalid_argument("below: n is 0; need at least 1");
+  if (n == 0) refuse("below: n is 0; need at least 1");
   std::uint32_t words[kGroup];
   next_group(words);
   return scaled(std::uint64_t{words[0]} << 32 | words[1], n);
 }
 
-}  // namespace ARGTAPE_API
-}  // namespace argtape
+ARGTAPE_END

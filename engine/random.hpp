@@ -9,8 +9,7 @@
 
 #include "tensor.hpp"
 
-namespace argtape {
-inline namespace ARGTAPE_API {
+ARGTAPE_PUBLIC_BEGIN
 
 /// Philox4x32-10 of J. Salmon, M. Moraes, R. Dror and D. Shaw, "Parallel random numbers: as easy as
 /// 1, 2, 3" (SC 2011): four random words from a counter and a key.
@@ -53,5 +52,4 @@ class Rng {
   std::uint64_t seed_, position_, stream_;
 };
 
-}  // namespace ARGTAPE_API
-}  // namespace argtape
+ARGTAPE_END

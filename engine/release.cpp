@@ -3,8 +3,7 @@
 #include <algorithm>
 #include <unordered_map>
 
-namespace argtape {
-inline namespace ARGTAPE_ABI {
+ARGTAPE_PRIVATE_BEGIN
 namespace {
 
 bool is_same_as_input(const Node& n) { return n.value != &n.own && !n.inputs.empty(); }
@@ -57,5 +56,4 @@ void Release::passed(std::uint32_t i) {
   if (n.own.size() >= kWorthReleasing) n.own.resize(Shape{0});
 }
 
-}  // namespace ARGTAPE_ABI
-}  // namespace argtape
+ARGTAPE_END

@@ -5,8 +5,7 @@
 #include "gradient_store.hpp"
 #include "sweep.hpp"
 
-namespace argtape {
-inline namespace ARGTAPE_ABI {
+ARGTAPE_PRIVATE_BEGIN
 
 class Release {
  public:
@@ -28,5 +27,4 @@ class Release {
   std::vector<std::uint32_t> uses_, counted_;
 };
 
-}  // namespace ARGTAPE_ABI
-}  // namespace argtape
+ARGTAPE_END

@@ -3,12 +3,11 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
-#include <stdexcept>
 
+#include "engine/require.hpp"
 #include "engine/sweep.hpp"
 
-namespace argtape {
-inline namespace ARGTAPE_API {
+ARGTAPE_PUBLIC_BEGIN
 namespace {
 
 double norm(const Tensor& t) {
@@ -155,7 +154,7 @@ std::vector<StopLine> stop_report(Var cost, Inputs parameters) {
   std::vector<StopLine> report;
   for (const Var& p : parameters) {
     if (p.tape != cost.tape)
-      throw std::invalid_argument("stop_report: a parameter stands on another tape than the cost");
+      refuse("stop_report: a parameter stands on another tape than the cost");
     report.push_back(look.line(p));
   }
   return report;
@@ -176,5 +175,4 @@ std::string str(const std::vector<StopLine>& report) {
   return s;
 }
 
-}  // namespace ARGTAPE_API
-}  // namespace argtape
+ARGTAPE_END

@@ -6,8 +6,7 @@
 
 #include "tape.hpp"
 
-namespace argtape {
-inline namespace ARGTAPE_API {
+ARGTAPE_PUBLIC_BEGIN
 
 enum class Stop {
   reached,      ///< a gradient arrives and is not zero
@@ -31,5 +30,4 @@ std::vector<StopLine> stop_report(Var cost, Inputs parameters);
 /// The report's sentences, one a line; neighbours of which the same is true share one.
 std::string str(const std::vector<StopLine>& report);
 
-}  // namespace ARGTAPE_API
-}  // namespace argtape
+ARGTAPE_END

@@ -9,12 +9,20 @@
 #define ARGTAPE_ABI f32
 #endif
 
-/// The same namespace for what the library exports: documented headers, and the sources that define
-/// what they declare. All else is hidden, so that a program cannot come to depend on it.
-#define ARGTAPE_API ARGTAPE_ABI __attribute__((visibility("default")))
+/// Around what the library exports: documented headers, and the sources that define what they
+/// declare. All else is hidden, so that a program cannot come to depend on it.
+#define ARGTAPE_PUBLIC_BEGIN \
+  namespace argtape {        \
+  inline namespace ARGTAPE_ABI __attribute__((visibility("default"))) {
+/// Around what is the library's own.
+#define ARGTAPE_PRIVATE_BEGIN \
+  namespace argtape {         \
+  inline namespace ARGTAPE_ABI {
+#define ARGTAPE_END \
+  }                 \
+  }
 
-namespace argtape {
-inline namespace ARGTAPE_API {
+ARGTAPE_PUBLIC_BEGIN
 
 #ifdef ARGTAPE_DOUBLE
 using Scalar = double;
@@ -22,5 +30,4 @@ using Scalar = double;
 using Scalar = float;
 #endif
 
-}  // namespace ARGTAPE_API
-}  // namespace argtape
+ARGTAPE_END

@@ -5,8 +5,7 @@
 #include <filesystem>
 #include <sstream>
 
-namespace argtape {
-inline namespace ARGTAPE_API {
+ARGTAPE_PUBLIC_BEGIN
 namespace {
 
 std::string quoted(const std::string& s) {
@@ -92,5 +91,4 @@ std::string to_svg(const Tape& tape) {
   return svg;
 }
 
-}  // namespace ARGTAPE_API
-}  // namespace argtape
+ARGTAPE_END

@@ -5,8 +5,7 @@
 
 #include "tape.hpp"
 
-namespace argtape {
-inline namespace ARGTAPE_API {
+ARGTAPE_PUBLIC_BEGIN
 
 /// One line a node: "#4 matmul (32, 10) <- #2, #3". A node that passes back a surrogate is marked
 /// with ~, one that cuts with x.
@@ -20,5 +19,4 @@ std::string to_dot(const Tape& tape);
 /// The same as SVG, drawn by Graphviz' `dot`; an empty string where that is not installed.
 std::string to_svg(const Tape& tape);
 
-}  // namespace ARGTAPE_API
-}  // namespace argtape
+ARGTAPE_END

@@ -7,10 +7,10 @@
 #include "engine/cost_sets.hpp"
 #include "engine/gradient_store.hpp"
 #include "engine/release.hpp"
+#include "engine/require.hpp"
 #include "engine/system/sweep_door.hpp"
 
-namespace argtape {
-inline namespace ARGTAPE_API {
+ARGTAPE_PUBLIC_BEGIN
 
 enum class Result { numbers, nothing_but_numbers, vars };
 
@@ -111,26 +111,24 @@ Sweep::~Sweep() {
 }
 
 void Sweep::check(const std::string& name, Inputs keep) const {
-  const auto refuse = [&](const std::string& why) {
-    throw std::invalid_argument(name + ": " + why);
-  };
   if (tape_.spent_)
-    throw std::logic_error(name + ": backward_and_release() has swept this tape; need a new one");
+    refuse<std::logic_error>(name, ": backward_and_release() has swept this tape; need a new one");
   if (!weights_.empty() && weights_.size() != costs_.size())
-    refuse(std::to_string(weights_.size()) + " weights for " + std::to_string(costs_.size()) +
+    refuse(name, ": ", weights_.size(), " weights for ", costs_.size(),
            " costs; need one for each");
   if (!weights_.empty()) tape_of(name, weights_);
   for (std::size_t c = 0; c < weights_.size(); ++c) {
     const std::string weight = "weight " + std::to_string(c);
-    if (weights_[c].tape != &tape_) refuse(weight + " stands on another tape than the costs");
+    if (weights_[c].tape != &tape_)
+      refuse(name, ": ", weight, " stands on another tape than the costs");
     if (weights_[c].shape() != costs_[c].shape())
-      refuse(weight + " is " + str(weights_[c].shape()) + ", its cost is " +
-             str(costs_[c].shape()) + "; need the same shape");
+      refuse(name, ": ", weight, " is ", weights_[c].shape(), ", its cost is ", costs_[c].shape(),
+             "; need the same shape");
   }
   for (const Var& v : keep) {
-    if (v.tape != &tape_) refuse("a Var asked for stands on another tape than the costs");
+    if (v.tape != &tape_) refuse(name, ": a Var asked for stands on another tape than the costs");
     if (!tape_.nodes_[v.index].wants_gradient)
-      refuse(tape_.nodes_[v.index].op.name + " (node " + std::to_string(v.index) +
+      refuse(name, ": ", tape_.nodes_[v.index].op.name, " (node ", v.index,
              ") depends on no parameter; make it one with tape.parameter() to get its gradient");
   }
 }
@@ -139,7 +137,7 @@ void Sweep::run(const TakeGradient* take) {
   std::unique_ptr<Release> release;
   if (take) {
     if (tape_.sweeps_ > 1)
-      throw std::logic_error(
+      refuse<std::logic_error>(
           "backward_and_release: a sweep is running on this tape; need a tape of its own for a "
           "last sweep inside a backward");
     tape_.spent_ = true;
@@ -175,9 +173,9 @@ void Sweep::visit(std::uint32_t i, BackwardContext& ctx) {
   for (std::uint32_t in : n.inputs) sets_.hand_on_feeds(i, in);
   if (n.backward) {
     if (n.op.refuses_no_path && !sets_.has_all_paths(i))
-      throw NoPath(n.op.name +
-                   ": no differentiable path from this choice to the cost; use "
-                   "score_function(), or make the path differentiable");
+      refuse<NoPath>(n.op.name,
+                     ": no differentiable path from this choice to the cost; use score_function(), "
+                     "or make the path differentiable");
     if (store_.has(i) || n.op.needs_costs) {
       ctx.node_ = &n;
       ctx.index_ = i;
@@ -253,9 +251,8 @@ void Sweep::require_shape(bool fits, const BackwardContext& ctx, std::uint32_t i
   if (fits) return;
   const auto& inputs = ctx.node_->inputs;
   const auto i = std::find(inputs.begin(), inputs.end(), in) - inputs.begin();
-  throw std::logic_error(ctx.op() + ": backward gave a gradient of shape " + str(given) +
-                         " for input " + std::to_string(i) + " of shape " +
-                         str(tape_.nodes_[in].value->shape()));
+  refuse<std::logic_error>(ctx.op(), ": backward gave a gradient of shape ", given, " for input ",
+                           i, " of shape ", tape_.nodes_[in].value->shape());
 }
 
 void Sweep::give(BackwardContext& ctx, std::size_t i, Var gradient, Way way) {
@@ -290,8 +287,8 @@ std::vector<Var> Sweep::vars(Inputs wrt) {
 }
 
 void BackwardContext::refuse_input(std::size_t i) const {
-  throw std::out_of_range(op() + ": backward asked for input " + std::to_string(i) +
-                          "; need one of " + std::to_string(inputs()) + ", counted from 0");
+  refuse<std::out_of_range>(op(), ": backward asked for input ", i, "; need one of ", inputs(),
+                            ", counted from 0");
 }
 
 bool BackwardContext::wants(std::size_t i) const { return sweep_->wants(input(i)); }
@@ -300,8 +297,8 @@ bool BackwardContext::dry_run() const { return sweep_->result_ == Result::nothin
 
 void BackwardContext::require_gradient() const {
   if (!has_gradient())
-    throw std::logic_error(
-        op() + ": backward asked for a gradient, but none arrived; ask has_gradient() first");
+    refuse<std::logic_error>(
+        op(), ": backward asked for a gradient, but none arrived; ask has_gradient() first");
 }
 
 Var BackwardContext::gradient() {
@@ -313,7 +310,7 @@ Var BackwardContext::gradient() {
 void BackwardContext::give(std::size_t i, Var gradient) {
   if (!wants(i)) return;
   if (gradient.tape != tape_)
-    throw std::logic_error(op() + ": backward gave a gradient that stands on another tape");
+    refuse<std::logic_error>(op(), ": backward gave a gradient that stands on another tape");
   sweep_->give(*this, i, gradient, Sweep::Way::same);
 }
 
@@ -364,9 +361,8 @@ const Gradients::Entry& Gradients::entry(Var v) const {
   const auto at = std::lower_bound(entries_.begin(), entries_.end(), v.index,
                                    [](const Entry& e, std::uint32_t i) { return e.index < i; });
   if (v.tape != tape_ || at == entries_.end() || at->index != v.index)
-    throw std::invalid_argument(
-        "gradients: node " + std::to_string(v.index) +
-        " is neither a parameter of this tape nor among the Vars asked for");
+    refuse("gradients: node ", v.index,
+           " is neither a parameter of this tape nor among the Vars asked for");
   return *at;
 }
 
@@ -396,5 +392,4 @@ std::vector<Var> differentiate(Inputs costs, Inputs wrt, Inputs weights) {
   return sweep.vars(wrt);
 }
 
-}  // namespace ARGTAPE_API
-}  // namespace argtape
+ARGTAPE_END

@@ -10,8 +10,7 @@
 #include "backward_context.hpp"
 #include "tape.hpp"
 
-namespace argtape {
-inline namespace ARGTAPE_API {
+ARGTAPE_PUBLIC_BEGIN
 
 /// A pathwise choice feeds a cost to which no differentiable path leads.
 class NoPath : public std::invalid_argument {
@@ -65,5 +64,4 @@ Gradients dry_run(Inputs costs, Inputs also = {});
 /// that estimate, not of its expectation. If it throws, the tape is left as it was.
 std::vector<Var> differentiate(Inputs costs, Inputs wrt, Inputs weights = {});
 
-}  // namespace ARGTAPE_API
-}  // namespace argtape
+ARGTAPE_END

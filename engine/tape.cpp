@@ -1,29 +1,27 @@
 #include "engine/tape.hpp"
 
 #include <limits>
-#include <stdexcept>
 
-namespace argtape {
-inline namespace ARGTAPE_API {
+#include "engine/require.hpp"
+
+ARGTAPE_PUBLIC_BEGIN
 
 Scalar Var::item() const {
-  if (value().size() != 1)
-    throw std::invalid_argument("item: the value is " + str(shape()) + "; need a single number");
+  if (value().size() != 1) refuse("item: the value is ", shape(), "; need a single number");
   return *value().data();
 }
 
 void refuse_value(Var v) {
-  if (!v.tape)
-    throw std::invalid_argument("value: the Var is empty; need one that an op or a tape gave");
-  throw std::logic_error("value: backward_and_release() has given back the value of " +
-                         v.tape->node(v.index).op.name + " (node " + std::to_string(v.index) +
-                         "); read it before, or sweep with backward()");
+  if (!v.tape) refuse("value: the Var is empty; need one that an op or a tape gave");
+  refuse<std::logic_error>("value: backward_and_release() has given back the value of ",
+                           v.tape->node(v.index).op.name, " (node ", v.index,
+                           "); read it before, or sweep with backward()");
 }
 
 Var Tape::var(std::size_t index) {
   if (index >= size())
-    throw std::out_of_range("var: node " + std::to_string(index) + " of a tape of " +
-                            std::to_string(size()) + "; need one that is there");
+    refuse<std::out_of_range>("var: node ", index, " of a tape of ", size(),
+                              "; need one that is there");
   return at(index);
 }
 
@@ -35,7 +33,7 @@ void Tape::truncate(std::size_t size) {
 template <class Value>
 Var Tape::leaf(Value&& value, std::string name, bool parameter) {
   if (parameter && temporary_)
-    throw std::logic_error(
+    refuse<std::logic_error>(
         "parameter: a sweep is running on this tape; need a tape of its own for a gradient inside "
         "a backward");
   const std::size_t index = nodes_.size();
@@ -78,15 +76,13 @@ Var Tape::record_same(Op op, Inputs inputs, std::size_t i, Backward backward) {
 template <class Value>
 Var Tape::append(Op&& op, Inputs inputs, Value&& value, Backward&& backward) {
   if (formula_)
-    throw std::invalid_argument(std::string(formula_) + ": the formula uses " + op.name +
-                                "; need functions of ops/elementwise.hpp");
+    refuse(formula_, ": the formula uses ", op.name, "; need functions of ops/elementwise.hpp");
   const std::size_t index = nodes_.size();
   if (index > std::numeric_limits<std::uint32_t>::max())
-    throw std::length_error(op.name + ": the tape is full; need fewer than 2^32 nodes");
+    refuse<std::length_error>(op.name, ": the tape is full; need fewer than 2^32 nodes");
   for (std::size_t i = 0; i < inputs.size(); ++i)
     if (inputs[i].tape != this || inputs[i].index >= index)
-      throw std::invalid_argument(op.name + ": input " + std::to_string(i) +
-                                  " stands on another tape; need all on one tape");
+      refuse(op.name, ": input ", i, " stands on another tape; need all on one tape");
   Node& n = nodes_.emplace_back(std::move(op), std::forward<Value>(value));
   n.inputs.reserve(inputs.size());
   bool gradient = false, costs = false;
@@ -104,18 +100,14 @@ Var Tape::append(Op&& op, Inputs inputs, Value&& value, Backward&& backward) {
 }
 
 Tape& tape_of(const std::string& op, Inputs vars) {
-  if (vars.size() == 0) throw std::invalid_argument(op + ": no input given; need at least one");
+  if (vars.size() == 0) refuse(op, ": no input given; need at least one");
   Tape* tape = vars[0].tape;
   for (std::size_t i = 0; i < vars.size(); ++i) {
-    if (!vars[i].tape)
-      throw std::invalid_argument(op + ": input " + std::to_string(i) +
-                                  " is an empty Var; need a value on a tape");
+    if (!vars[i].tape) refuse(op, ": input ", i, " is an empty Var; need a value on a tape");
     if (vars[i].tape != tape)
-      throw std::invalid_argument(op + ": input " + std::to_string(i) +
-                                  " stands on another tape; need all on one tape");
+      refuse(op, ": input ", i, " stands on another tape; need all on one tape");
   }
   return *tape;
 }
 
-}  // namespace ARGTAPE_API
-}  // namespace argtape
+ARGTAPE_END

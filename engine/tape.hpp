@@ -13,8 +13,7 @@
 #include "system/stable_vector.hpp"
 #include "tensor.hpp"
 
-namespace argtape {
-inline namespace ARGTAPE_API {
+ARGTAPE_PUBLIC_BEGIN
 
 class Tape;
 class BackwardContext;
@@ -191,5 +190,4 @@ inline const Tensor& Var::value() const {
 }
 inline const Shape& Var::shape() const { return value().shape(); }
 
-}  // namespace ARGTAPE_API
-}  // namespace argtape
+ARGTAPE_END

@@ -3,17 +3,17 @@
 #include <algorithm>
 #include <cstdio>
 #include <cstring>
-#include <stdexcept>
 
-namespace argtape {
-inline namespace ARGTAPE_API {
+#include "engine/require.hpp"
+
+ARGTAPE_PUBLIC_BEGIN
 
 std::size_t size_of(const Shape& shape) {
   std::size_t n = 1;
   for (std::size_t d : shape)
     if (__builtin_mul_overflow(n, d, &n) || n > kMostBytes)
-      throw std::length_error("size_of: the shape is " + str(shape) +
-                              "; need fewer elements than memory holds");
+      refuse<std::length_error>("size_of: the shape is ", shape,
+                                "; need fewer elements than memory holds");
   return n;
 }
 
@@ -69,8 +69,7 @@ Tensor ones(const Shape& shape) { return full(shape, 1); }
 
 Tensor tensor(const Shape& shape, const std::vector<double>& values) {
   if (values.size() != size_of(shape))
-    throw std::invalid_argument("tensor: " + std::to_string(values.size()) + " values for shape " +
-                                str(shape) + "; need " + std::to_string(size_of(shape)));
+    refuse("tensor: ", values.size(), " values for shape ", shape, "; need ", size_of(shape));
   Tensor t = uninitialised(shape);
   std::transform(values.begin(), values.end(), t.data(),
                  [](double v) { return static_cast<Scalar>(v); });
@@ -78,9 +77,7 @@ Tensor tensor(const Shape& shape, const std::vector<double>& values) {
 }
 
 Tensor reshaped(Tensor t, const Shape& shape) {
-  if (size_of(shape) != t.size())
-    throw std::invalid_argument("reshape: x is " + str(t.shape()) + "; cannot become " +
-                                str(shape));
+  if (size_of(shape) != t.size()) refuse("reshape: x is ", t.shape(), "; cannot become ", shape);
   t.reshape(shape);
   return t;
 }
@@ -88,10 +85,9 @@ Tensor reshaped(Tensor t, const Shape& shape) {
 std::size_t axis_of(const char* op, int axis, const Shape& shape) {
   const int rank = static_cast<int>(shape.size());
   if (axis < -rank || axis >= rank)
-    throw std::invalid_argument(
-        std::string(op) + ": axis " + std::to_string(axis) + " of " + str(shape) +
-        (rank == 0 ? "; a single number has no axes"
-                   : "; need " + std::to_string(-rank) + ".." + std::to_string(rank - 1)));
+    refuse(op, ": axis ", axis, " of ", shape,
+           (rank == 0 ? "; a single number has no axes"
+                      : "; need " + std::to_string(-rank) + ".." + std::to_string(rank - 1)));
   return static_cast<std::size_t>(axis < 0 ? axis + rank : axis);
 }
 
@@ -104,9 +100,8 @@ Shape broadcast_shape(const char* op, const Shape& a, const Shape& b) {
     std::size_t& d = out[offset + i];
     if (d == shorter[i] || shorter[i] == 1) continue;
     if (d != 1)
-      throw std::invalid_argument(
-          std::string(op) + ": a is " + str(a) + ", b is " + str(b) +
-          "; need equal lengths, or 1, on each axis, counted from the last");
+      refuse(op, ": a is ", a, ", b is ", b,
+             "; need equal lengths, or 1, on each axis, counted from the last");
     d = shorter[i];
   }
   return out;
@@ -124,5 +119,4 @@ bool identical(const Tensor& a, const Tensor& b) {
          (a.size() == 0 || std::memcmp(a.data(), b.data(), a.size() * sizeof(Scalar)) == 0);
 }
 
-}  // namespace ARGTAPE_API
-}  // namespace argtape
+ARGTAPE_END

@@ -15,8 +15,7 @@
 #include "scalar.hpp"
 #include "system/memory.hpp"
 
-namespace argtape {
-inline namespace ARGTAPE_API {
+ARGTAPE_PUBLIC_BEGIN
 
 /// A dense array of Scalar, row-major, of any rank. Tensor{2, 3} is the vector (2, 3);
 /// zeros({2, 3}) is a matrix. All of xtensor works on it; for
@@ -72,5 +71,4 @@ bool broadcasts_to(const Shape& small, const Shape& large);
 /// True if all elements agree bit for bit and the shapes do too.
 bool identical(const Tensor& a, const Tensor& b);
 
-}  // namespace ARGTAPE_API
-}  // namespace argtape
+ARGTAPE_END

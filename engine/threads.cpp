@@ -1,20 +1,20 @@
 #include "engine/threads.hpp"
 
 #include <atomic>
-#include <stdexcept>
 #include <string>
 
+#include "engine/require.hpp"
+
 namespace argtape __attribute__((visibility("default"))) {
-namespace {
-std::atomic<int> count{1};
-}
+  namespace {
+  std::atomic<int> count{1};
+  }
 
-void set_threads(int n) {
-  if (n < 1)
-    throw std::invalid_argument("set_threads: n is " + std::to_string(n) + "; need at least 1");
-  count = n;
-}
+  void set_threads(int n) {
+    if (n < 1) refuse("set_threads: n is ", n, "; need at least 1");
+    count = n;
+  }
 
-int threads() noexcept { return count; }
+  int threads() noexcept { return count; }
 
-}  // namespace argtape
+}  // namespace )

@@ -4,11 +4,10 @@
 #include <chrono>
 #include <cmath>
 #include <numeric>
-#include <stdexcept>
 
+#include "engine/require.hpp"
 #include "engine/sweep.hpp"
 #include "engine/system/memory.hpp"
-#include "models/require.hpp"
 #include "models/training/loss_curve.hpp"
 #include "ops/choice.hpp"
 #include "ops/elementwise.hpp"
@@ -21,8 +20,7 @@
 #include "ops/softmax.hpp"
 #include "ops/temperature.hpp"
 
-namespace argtape {
-inline namespace ARGTAPE_API {
+ARGTAPE_PUBLIC_BEGIN
 namespace {
 
 Var mean_loss(Var logits, const Dataset& digits) {
@@ -83,7 +81,7 @@ Cost cell_cost(const CellNetwork& network, const Dataset& digits, CellRuns runs)
     const std::string wanted = "(" + std::to_string(kCellEdges) + ", " + std::to_string(k) + ")";
     require((rank == 2 || (rank == 3 && shape[0] > 0)) && shape[rank - 2] == kCellEdges &&
                 shape[rank - 1] == k,
-            "cell_cost", "choices are " + str(shape), wanted + ", or at least one such");
+            "cell_cost: choices are ", shape, "; need ", wanted, ", or at least one such");
     if (rank == 2) return loss(choices);
     std::vector<Var> losses;
     for (std::size_t m = 0; m < shape[0]; ++m)
@@ -123,8 +121,8 @@ Var expected_cell_loss(Var logits, const Tensor& losses) {
   const Shape& shape = logits.shape();
   require(shape.size() == 2 && shape[0] == kCellEdges &&
               losses.shape() == Shape{shape[1], shape[1], shape[1]},
-          "expected_cell_loss", "logits are " + str(shape) + ", losses are " + str(losses.shape()),
-          "(" + std::to_string(kCellEdges) + ", K) and (K, K, K)");
+          "expected_cell_loss: logits are ", shape, ", losses are ", losses.shape(), "; need (",
+          kCellEdges, ", K) and (K, K, K)");
   const std::size_t k = shape[1];
   const Var p = softmax(logits);
   const auto edge = [&](std::size_t e, const Shape& beside) {
@@ -162,15 +160,14 @@ SearchSettings checked(SearchSettings s) {
     std::string names;
     for (const std::string& name : known)
       names += (names.empty() ? "" : name == known.back() ? " or " : ", ") + name;
-    require(false, "search", "the method is '" + s.method + "'", names);
+    require(false, "search: the method is '", s.method, "'; need ", names);
   }
   if (s.architecture_rate == 0)
     s.architecture_rate = s.method == "gdas" || s.method == "gdas-scalars" ? 2e-2 : 1e-2;
-  require(s.steps > 0 && s.batch > 0, "search",
-          "steps and batch are " + std::to_string(s.steps) + ", " + std::to_string(s.batch),
-          "at least 1 of each");
-  require(s.tau > 0 && s.tau_end > 0, "search",
-          "temperatures are " + str(s.tau) + " and " + str(s.tau_end), "more than 0");
+  require(s.steps > 0 && s.batch > 0, "search: steps and batch are ", s.steps, ", ", s.batch,
+          "; need at least 1 of each");
+  require(s.tau > 0 && s.tau_end > 0, "search: temperatures are ", s.tau, " and ", s.tau_end,
+          "; need more than 0");
   Rng any(0);
   random_cell(s.candidates, any);
   return s;
@@ -178,9 +175,8 @@ SearchSettings checked(SearchSettings s) {
 
 Dataset half_of(const Dataset& train, std::size_t batch, bool first) {
   const std::size_t half = train.size() / 2;
-  require(half >= batch, "search",
-          std::to_string(train.size()) + " digits, in batches of " + std::to_string(batch),
-          "a batch for the weights and another for the logits");
+  require(half >= batch, "search: ", train.size(), " digits, in batches of ", batch,
+          "; need a batch for the weights and another for the logits");
   return first ? rows_between(train, 0, half) : rows_between(train, half, train.size());
 }
 
@@ -222,8 +218,8 @@ Var ArchitectureSearch::loss_on(const std::vector<Var>& w, Var logits, const Dat
 }
 
 void ArchitectureSearch::diverged(const std::string& what) const {
-  throw std::runtime_error("search: " + what + " at step " + std::to_string(steps_) + " of " +
-                           settings_.method + "; need a lower rate");
+  refuse<std::runtime_error>("search: ", what, " at step ", steps_, " of ", settings_.method,
+                             "; need a lower rate");
 }
 
 void ArchitectureSearch::forward_done(Var loss) {
@@ -328,11 +324,10 @@ std::vector<std::string> random_cell(const std::vector<std::string>& candidates,
   std::vector<std::string> some;
   for (const std::string& name : candidates)
     if (name != "none") some.push_back(name);
-  require(!some.empty(), "random_cell", "no candidate other than none", "at least one");
+  require(!some.empty(), "random_cell: no candidate other than none; need at least one");
   std::vector<std::string> cell;
   for (std::size_t e = 0; e < kCellEdges; ++e) cell.push_back(some[rng.below(some.size())]);
   return cell;
 }
 
-}  // namespace ARGTAPE_API
-}  // namespace argtape
+ARGTAPE_END

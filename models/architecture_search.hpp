@@ -15,8 +15,7 @@
 #include "cell.hpp"
 #include "training/optimisers.hpp"
 
-namespace argtape {
-inline namespace ARGTAPE_API {
+ARGTAPE_PUBLIC_BEGIN
 
 /// What of a cell is run: all operations, mixed by their weights (mixture() of ops/select.hpp), or
 /// of each edge the chosen one alone (select()), the others' weights counting as nothing or as
@@ -131,5 +130,4 @@ SearchRun search_architecture(const Dataset& train, const SearchSettings& settin
 /// std::invalid_argument if there is none.
 std::vector<std::string> random_cell(const std::vector<std::string>& candidates, Rng& rng);
 
-}  // namespace ARGTAPE_API
-}  // namespace argtape
+ARGTAPE_END

@@ -4,9 +4,8 @@
 #include <chrono>
 #include <cmath>
 #include <numeric>
-#include <stdexcept>
 
-#include "models/require.hpp"
+#include "engine/require.hpp"
 #include "models/training/layers.hpp"
 #include "models/training/loss_curve.hpp"
 #include "models/training/optimisers.hpp"
@@ -20,8 +19,7 @@
 #include "ops/rules/straight_through.hpp"
 #include "ops/shape.hpp"
 
-namespace argtape {
-inline namespace ARGTAPE_API {
+ARGTAPE_PUBLIC_BEGIN
 namespace {
 
 std::string size_named(const Dataset& data) {
@@ -42,7 +40,8 @@ const std::vector<std::string>& cell_operations() {
 }
 
 Dataset halved_images(const Dataset& data) {
-  require(data.height >= 2 && data.width >= 2, "halved_images", size_named(data), "at least 2 x 2");
+  require(data.height >= 2 && data.width >= 2, "halved_images: ", size_named(data),
+          "; need at least 2 x 2");
   Dataset half = data;
   half.height = data.height / 2;
   half.width = data.width / 2;
@@ -60,11 +59,10 @@ Dataset halved_images(const Dataset& data) {
 CellNetwork::CellNetwork(const Dataset& data, std::size_t channels,
                          const std::vector<std::vector<std::string>>& candidates, Rng& rng)
     : height_(data.height), width_(data.width), channels_(channels), candidates_(candidates) {
-  require(channels > 0, "CellNetwork", "channels are 0", "at least 1");
-  require(height_ >= 2 && width_ >= 2, "CellNetwork", size_named(data), "at least 2 x 2");
-  require(candidates.size() == kCellEdges, "CellNetwork",
-          "candidates for " + std::to_string(candidates.size()) + " edges",
-          std::to_string(kCellEdges));
+  require(channels > 0, "CellNetwork: channels are 0; need at least 1");
+  require(height_ >= 2 && width_ >= 2, "CellNetwork: ", size_named(data), "; need at least 2 x 2");
+  require(candidates.size() == kCellEdges, "CellNetwork: candidates for ", candidates.size(),
+          " edges; need ", kCellEdges);
   const Initialiser start = uniform_fan_in();
   const auto kernels = [&](std::size_t planes, std::size_t side) {
     parameters.push_back(reshaped(start.weights(planes * side * side, channels, rng),
@@ -72,13 +70,14 @@ CellNetwork::CellNetwork(const Dataset& data, std::size_t channels,
   };
   kernels(1, 3);
   for (std::size_t e = 0; e < kCellEdges; ++e) {
-    require(!candidates[e].empty(), "CellNetwork",
-            "edge " + std::to_string(e) + " has no candidate", "at least one");
+    require(!candidates[e].empty(), "CellNetwork: edge ", e,
+            " has no candidate; need at least one");
     weights_.emplace_back();
     for (const std::string& name : candidates[e]) {
       const auto& known = cell_operations();
-      require(std::find(known.begin(), known.end(), name) != known.end(), "CellNetwork",
-              "an operation is '" + name + "'", "none, skip, conv3x3, conv5x5, avg3x3 or max3x3");
+      require(std::find(known.begin(), known.end(), name) != known.end(),
+              "CellNetwork: an operation is '", name,
+              "'; need none, skip, conv3x3, conv5x5, avg3x3 or max3x3");
       const std::size_t side = kernel_of(name);
       weights_[e].push_back(side > 0 ? parameters.size() : 0);
       if (side > 0) kernels(channels, side);
@@ -90,11 +89,11 @@ CellNetwork::CellNetwork(const Dataset& data, std::size_t channels,
 }
 
 Var CellNetwork::stem(const std::vector<Var>& w, Var images) const {
-  require(w.size() == parameters.size(), "CellNetwork",
-          std::to_string(w.size()) + " parameters on the tape", std::to_string(parameters.size()));
+  require(w.size() == parameters.size(), "CellNetwork: ", w.size(),
+          " parameters on the tape; need ", parameters.size());
   const Shape& shape = images.shape();
-  require(shape.size() == 2 && shape[1] == height_ * width_, "CellNetwork",
-          "images are " + str(shape), "(B, " + std::to_string(height_ * width_) + ")");
+  require(shape.size() == 2 && shape[1] == height_ * width_, "CellNetwork: images are ", shape,
+          "; need (B, ", height_ * width_, ")");
   return conv2d(reshape(images, {shape[0], 1, height_, width_}), w[0], 1, 1);
 }
 
@@ -133,9 +132,8 @@ Var CellNetwork::operator()(const std::vector<Var>& w, Var images) const {
   return (*this)(w, images, [](const Into& into) {
     Var total;
     for (const std::vector<Branch>& branches : into.edges) {
-      require(branches.size() == 1, "CellNetwork",
-              std::to_string(branches.size()) + " candidates on an edge",
-              "one, or a way to combine them");
+      require(branches.size() == 1, "CellNetwork: ", branches.size(),
+              " candidates on an edge; need one, or a way to combine them");
       total = total.tape ? total + branches[0]() : branches[0]();
     }
     return total;
@@ -155,10 +153,9 @@ Dataset DigitBatches::next() {
 
 TrainedCell train_cell(const Split& data, const std::vector<std::string>& cell,
                        const CellTraining& settings, const std::function<void()>& progress) {
-  require(settings.steps > 0 && settings.rate > 0, "train_cell",
-          std::to_string(settings.steps) + " steps at rate " + str(settings.rate),
-          "more than 0 of both");
-  require(data.test.size() > 0, "train_cell", "no digits to test with", "at least one");
+  require(settings.steps > 0 && settings.rate > 0, "train_cell: ", settings.steps,
+          " steps at rate ", settings.rate, "; need more than 0 of both");
+  require(data.test.size() > 0, "train_cell: no digits to test with; need at least one");
   std::vector<std::vector<std::string>> candidates;
   for (const std::string& operation : cell) candidates.push_back({operation});
   Rng start(settings.seed);
@@ -175,8 +172,8 @@ TrainedCell train_cell(const Split& data, const std::vector<std::string>& cell,
     const Var loss =
         mean(cross_entropy(network(w, tape.borrow_constant(digits.images)), digits.labels));
     if (!std::isfinite(loss.item()))
-      throw std::runtime_error("train_cell: the loss is " + str(static_cast<double>(loss.item())) +
-                               " at step " + std::to_string(step) + "; need a lower rate");
+      refuse<std::runtime_error>("train_cell: the loss is ", static_cast<double>(loss.item()),
+                                 " at step ", step, "; need a lower rate");
     curve.add(step, loss.item());
     adam.rate = settings.rate * static_cast<double>(settings.steps - step) /
                 static_cast<double>(settings.steps);
@@ -202,5 +199,4 @@ TrainedCell train_cell(const Split& data, const std::vector<std::string>& cell,
   return result;
 }
 
-}  // namespace ARGTAPE_API
-}  // namespace argtape
+ARGTAPE_END

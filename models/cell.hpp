@@ -11,8 +11,7 @@
 #include "../ops/select.hpp"
 #include "data/data.hpp"
 
-namespace argtape {
-inline namespace ARGTAPE_API {
+ARGTAPE_PUBLIC_BEGIN
 
 /// What an edge may do: "none" (zeros), "skip" (the value itself), "conv3x3" and "conv5x5" (relu,
 /// then a convolution), "avg3x3" and "max3x3" (pooling with stride 1). All keep the shape.
@@ -100,5 +99,4 @@ class DigitBatches {
   Batches epoch_;
 };
 
-}  // namespace ARGTAPE_API
-}  // namespace argtape
+ARGTAPE_END

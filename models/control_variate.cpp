@@ -2,9 +2,9 @@
 
 #include <algorithm>
 #include <cmath>
-#include <stdexcept>
 #include <utility>
 
+#include "engine/require.hpp"
 #include "engine/sweep.hpp"
 #include "models/training/layers.hpp"
 #include "ops/choice.hpp"
@@ -16,17 +16,13 @@
 #include "ops/shape.hpp"
 #include "ops/softmax.hpp"
 
-namespace argtape {
-inline namespace ARGTAPE_API {
+ARGTAPE_PUBLIC_BEGIN
 
 ControlVariate::ControlVariate(ControlVariateSettings settings)
     : settings_(settings), adam_(settings.rate) {
-  if (!(settings.tau > 0))
-    throw std::invalid_argument("ControlVariate: tau is " + str(settings.tau) +
-                                "; need more than 0");
+  if (!(settings.tau > 0)) refuse("ControlVariate: tau is ", settings.tau, "; need more than 0");
   if (!settings.relaxed_cost && settings.hidden == 0)
-    throw std::invalid_argument(
-        "ControlVariate: no relaxed cost and no hidden units; need one of them");
+    refuse("ControlVariate: no relaxed cost and no hidden units; need one of them");
   parameters = {full({}, std::log(settings.tau)), full({}, settings.eta), zeros({})};
 }
 
@@ -101,8 +97,7 @@ Var ControlVariate::estimate(Var logits, const Cost& f, Rng& rng) {
 
 void ControlVariate::learn(Var estimate, Var logits) {
   if (on_tape_.empty() || on_tape_[0].tape != estimate.tape)
-    throw std::invalid_argument(
-        "rebar: learn() got an estimate of another tape; need the last one that was made");
+    refuse("rebar: learn() got an estimate of another tape; need the last one that was made");
   const Var g = differentiate(estimate, logits)[0];
   const double n = static_cast<double>(std::max<std::size_t>(estimate.value().size(), 1));
   const Gradients gradients = backward(square(g) / n);
@@ -126,9 +121,8 @@ Method relax(std::shared_ptr<ControlVariate> state) {
     state = std::make_shared<ControlVariate>(settings);
   }
   if (state->settings().hidden == 0)
-    throw std::invalid_argument("relax: hidden units are 0; need at least 1, or use rebar()");
+    refuse("relax: hidden units are 0; need at least 1, or use rebar()");
   return rebar(std::move(state));
 }
 
-}  // namespace ARGTAPE_API
-}  // namespace argtape
+ARGTAPE_END

@@ -7,8 +7,7 @@
 #include "../ops/methods/method.hpp"
 #include "training/optimisers.hpp"
 
-namespace argtape {
-inline namespace ARGTAPE_API {
+ARGTAPE_PUBLIC_BEGIN
 
 struct ControlVariateSettings {
   double tau = 0.5;          ///< the first temperature
@@ -59,5 +58,4 @@ Method rebar(std::shared_ptr<ControlVariate> state = std::make_shared<ControlVar
 /// `relaxed_cost` off f may be a black box, and is evaluated once.
 Method relax(std::shared_ptr<ControlVariate> state = nullptr);
 
-}  // namespace ARGTAPE_API
-}  // namespace argtape
+ARGTAPE_END

@@ -3,10 +3,9 @@
 #include <algorithm>
 #include <chrono>
 #include <cmath>
-#include <stdexcept>
 
+#include "engine/require.hpp"
 #include "engine/sweep.hpp"
-#include "models/require.hpp"
 #include "models/training/layers.hpp"
 #include "models/training/loss_curve.hpp"
 #include "models/training/optimisers.hpp"
@@ -21,8 +20,7 @@
 #include "ops/shape.hpp"
 #include "ops/sinkhorn.hpp"
 
-namespace argtape {
-inline namespace ARGTAPE_API {
+ARGTAPE_PUBLIC_BEGIN
 namespace {
 
 // Calls f(place among the pieces' numbers, place in the image) for each pixel of one image.
@@ -75,10 +73,9 @@ Tensor joined(const std::vector<Tensor>& parts) {
 }  // namespace
 
 Cut cut_for(const Dataset& data, std::size_t grid) {
-  require(grid >= 1 && grid <= std::min(data.height, data.width), "cut_for",
-          "a grid of " + std::to_string(grid) + " for images of " + std::to_string(data.height) +
-              " x " + std::to_string(data.width),
-          "at least 1, and a pixel for each piece");
+  require(grid >= 1 && grid <= std::min(data.height, data.width), "cut_for: a grid of ", grid,
+          " for images of ", data.height, " x ", data.width,
+          "; need at least 1, and a pixel for each piece");
   return {grid, data.height / grid, data.width / grid};
 }
 
@@ -97,7 +94,7 @@ Tensor put_together(const Tensor& pieces, const Cut& cut) {
   require(
       pieces.dimension() == 3 && pieces.shape()[1] == cut.pieces() &&
           pieces.shape()[2] == cut.pixels(),
-      "put_together", "pieces are " + str(pieces.shape()),
+      "put_together: pieces are ", pieces.shape(), "; need ",
       ("(n, " + std::to_string(cut.pieces()) + ", " + std::to_string(cut.pixels()) + ")").c_str());
   Tensor images = uninitialised({pieces.shape()[0], size});
   for (std::size_t b = 0; b < pieces.shape()[0]; ++b)
@@ -110,10 +107,9 @@ Tensor put_together(const Tensor& pieces, const Cut& cut) {
 JigsawNetwork::JigsawNetwork(const Cut& cut, std::size_t channels, std::size_t hidden, bool context,
                              Rng& rng)
     : cut_(cut), channels_(channels), hidden_(hidden), context_(context) {
-  require(channels > 0 && hidden > 0 && cut.pixels() > 0, "JigsawNetwork",
-          std::to_string(channels) + " channels, " + std::to_string(hidden) + " hidden units, " +
-              std::to_string(cut.pixels()) + " pixels a piece",
-          "at least 1 of each");
+  require(channels > 0 && hidden > 0 && cut.pixels() > 0, "JigsawNetwork: ", channels,
+          " channels, ", hidden, " hidden units, ", cut.pixels(),
+          " pixels a piece; need at least 1 of each");
   const bool pools = cut.height > 1 && cut.width > 1;
   pooled_ = pools ? (cut.height / 2) * (cut.width / 2) : cut.pixels();
   const Initialiser start = uniform_fan_in();
@@ -131,11 +127,10 @@ JigsawNetwork::JigsawNetwork(const Cut& cut, std::size_t channels, std::size_t h
 
 Var JigsawNetwork::operator()(const std::vector<Var>& w, Var pieces) const {
   const Shape& shape = pieces.shape();
-  require(w.size() == parameters.size(), "JigsawNetwork",
-          std::to_string(w.size()) + " parameters on the tape",
-          std::to_string(parameters.size()).c_str());
+  require(w.size() == parameters.size(), "JigsawNetwork: ", w.size(),
+          " parameters on the tape; need ", std::to_string(parameters.size()).c_str());
   require(shape.size() == 3 && shape[1] == cut_.pieces() && shape[2] == cut_.pixels(),
-          "JigsawNetwork", "pieces are " + str(shape), "(B, grid^2, height * width)");
+          "JigsawNetwork: pieces are ", shape, "; need (B, grid^2, height * width)");
   const std::size_t b = shape[0], n = shape[1];
   Var x = reshape(pieces, {b * n, 1, cut_.height, cut_.width});
   x = relu(conv2d(x, w[0], 1, 1) + w[1]);
@@ -149,10 +144,8 @@ Var JigsawNetwork::operator()(const std::vector<Var>& w, Var pieces) const {
 
 JigsawRun train_jigsaw(const Split& data, const JigsawSettings& settings, std::size_t pictures,
                        const std::function<void()>& progress) {
-  require(settings.steps > 0 && settings.batch > 0, "train_jigsaw",
-          "steps and batch are " + std::to_string(settings.steps) + ", " +
-              std::to_string(settings.batch),
-          "at least 1 of each");
+  require(settings.steps > 0 && settings.batch > 0, "train_jigsaw: steps and batch are ",
+          settings.steps, ", ", settings.batch, "; need at least 1 of each");
   const Cut cut = cut_for(data.train, settings.grid);
   const std::size_t n = cut.pieces();
   Rng rng(settings.seed), order(settings.seed, 0, 1), noise(settings.seed, 0, 2);
@@ -225,10 +218,8 @@ JigsawScore score_jigsaw(const Tensor& whole, const std::vector<std::size_t>& fo
                     found.size() == whole.shape()[0] * whole.shape()[1];
   const std::size_t n = fits ? whole.shape()[1] : 0;
   require(fits && std::all_of(found.begin(), found.end(), [=](std::size_t f) { return f < n; }),
-          "score_jigsaw",
-          "puzzles are " + str(whole.shape()) + ", with " + std::to_string(found.size()) +
-              " pieces found",
-          "(B, N, pixels) and B * N pieces below N");
+          "score_jigsaw: puzzles are ", whole.shape(), ", with ", found.size(),
+          " pieces found; need (B, N, pixels) and B * N pieces below N");
   const std::size_t count = whole.shape()[0], pixels = whole.shape()[2];
   std::size_t wrong = 0, any = 0, differ = 0, any_differ = 0, inversions = 0;
   double off = 0, squared = 0;
@@ -264,5 +255,4 @@ JigsawScore score_jigsaw(const Tensor& whole, const std::vector<std::size_t>& fo
   return s;
 }
 
-}  // namespace ARGTAPE_API
-}  // namespace argtape
+ARGTAPE_END

@@ -12,8 +12,7 @@
 #include "../ops/rules/gumbel_sinkhorn.hpp"
 #include "data/data.hpp"
 
-namespace argtape {
-inline namespace ARGTAPE_API {
+ARGTAPE_PUBLIC_BEGIN
 
 /// How images are cut: into grid x grid pieces of height x width pixels, counted row by row. What
 /// is left over at the right and at the bottom is not used.
@@ -93,5 +92,4 @@ JigsawRun train_jigsaw(const Split& data, const JigsawSettings& settings, std::s
 /// it does not fit.
 JigsawScore score_jigsaw(const Tensor& whole, const std::vector<std::size_t>& found);
 
-}  // namespace ARGTAPE_API
-}  // namespace argtape
+ARGTAPE_END

@@ -15,8 +15,7 @@
 #include "ops/elementwise.hpp"
 #include "ops/reduce.hpp"
 
-namespace argtape {
-inline namespace ARGTAPE_API {
+ARGTAPE_PUBLIC_BEGIN
 namespace {
 
 using Clock = std::chrono::steady_clock;
@@ -297,5 +296,4 @@ std::size_t kmeans_steps_to(const KMeansRun& run, double bound) {
   return kmeans_never;
 }
 
-}  // namespace ARGTAPE_API
-}  // namespace argtape
+ARGTAPE_END

@@ -19,8 +19,7 @@
 #include "../engine/tape.hpp"
 #include "../ops/rules/straight_through.hpp"
 
-namespace argtape {
-inline namespace ARGTAPE_API {
+ARGTAPE_PUBLIC_BEGIN
 
 /// The squared distances d (n, k) of points (n, dim) and centres (k, dim), the assignment D =
 /// argmin(d, rule), and each point's loss sum(D * d, -1).
@@ -128,5 +127,4 @@ KMeansRun kmeans_descent(const Tensor& points, const Tensor& start, const KMeans
 constexpr std::size_t kmeans_never = static_cast<std::size_t>(-1);
 std::size_t kmeans_steps_to(const KMeansRun& run, double bound);
 
-}  // namespace ARGTAPE_API
-}  // namespace argtape
+ARGTAPE_END

@@ -4,17 +4,16 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
-#include <stdexcept>
 #include <string>
 #include <vector>
 
+#include "../engine/require.hpp"
 #include "../engine/tensor.hpp"
 
-namespace argtape {
-inline namespace ARGTAPE_ABI {
+ARGTAPE_PRIVATE_BEGIN
 
 [[noreturn]] inline void refuse_kmeans(const std::string& given, const std::string& need) {
-  throw std::invalid_argument("kmeans: " + given + "; need " + need);
+  refuse("kmeans: ", given, "; need ", need);
 }
 
 inline void require_shapes(const Tensor& points, const Tensor& centres) {
@@ -88,5 +87,4 @@ inline Tensor rows_of(const Tensor& t, const std::vector<std::size_t>& rows) {
   return some;
 }
 
-}  // namespace ARGTAPE_ABI
-}  // namespace argtape
+ARGTAPE_END

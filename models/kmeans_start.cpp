@@ -7,8 +7,7 @@
 #include "models/kmeans.hpp"
 #include "models/kmeans_points.hpp"
 
-namespace argtape {
-inline namespace ARGTAPE_API {
+ARGTAPE_PUBLIC_BEGIN
 namespace {
 
 bool same_row(const Tensor& t, std::size_t i, const Scalar* other) {
@@ -117,5 +116,4 @@ Tensor kmeans_start(const std::string& how, const Tensor& points, std::size_t cl
   return best;
 }
 
-}  // namespace ARGTAPE_API
-}  // namespace argtape
+ARGTAPE_END

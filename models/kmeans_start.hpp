@@ -6,8 +6,7 @@
 #include "../engine/random.hpp"
 #include "../engine/tensor.hpp"
 
-namespace argtape {
-inline namespace ARGTAPE_API {
+ARGTAPE_PUBLIC_BEGIN
 
 /// Starting centres (clusters, dim): "points", distinct ones drawn at random (Forgy's start);
 /// "k-means++", the
@@ -19,5 +18,4 @@ inline namespace ARGTAPE_API {
 Tensor kmeans_start(const std::string& how, const Tensor& points, std::size_t clusters, Rng& rng,
                     std::size_t tries = 1);
 
-}  // namespace ARGTAPE_API
-}  // namespace argtape
+ARGTAPE_END

@@ -4,16 +4,15 @@
 #include <chrono>
 #include <cmath>
 #include <limits>
-#include <stdexcept>
 #include <vector>
 
+#include "engine/require.hpp"
 #include "engine/sweep.hpp"
 #include "ops/choice.hpp"
 #include "ops/elementwise.hpp"
 #include "ops/shape.hpp"
 
-namespace argtape {
-inline namespace ARGTAPE_API {
+ARGTAPE_PUBLIC_BEGIN
 namespace {
 
 double microseconds_since(std::chrono::steady_clock::time_point start) {
@@ -73,9 +72,8 @@ std::vector<double> truth_for(const Method& method, const Cost& f, const Tensor&
   if (options.exact) {
     exact = *options.exact;
     if (exact.shape() != logits.shape())
-      throw std::invalid_argument("measure: logits are " + str(logits.shape()) +
-                                  ", the exact gradient is " + str(exact.shape()) +
-                                  "; need the same shape");
+      refuse("measure: logits are ", logits.shape(), ", the exact gradient is ", exact.shape(),
+             "; need the same shape");
   } else if (method.objective) {
     Tape tape;
     const Var l = tape.parameter(reshaped(logits, with_leading({1}, logits.shape())));
@@ -86,7 +84,7 @@ std::vector<double> truth_for(const Method& method, const Cost& f, const Tensor&
   }
   std::vector<double> truth(exact.begin(), exact.end());
   if (!(norm(truth) > least))
-    throw std::invalid_argument("measure: the exact gradient is zero; need one to measure against");
+    refuse("measure: the exact gradient is zero; need one to measure against");
   return truth;
 }
 
@@ -97,8 +95,8 @@ Cost checked(const Cost& f, std::size_t rank) {
     const Shape& shape = z.shape();
     const Shape each(shape.begin(), shape.end() - static_cast<std::ptrdiff_t>(rank));
     if (cost.shape() != each)
-      throw std::invalid_argument("measure: the choices are " + str(shape) + ", the cost is " +
-                                  str(cost.shape()) + "; need one number an example, " + str(each));
+      refuse("measure: the choices are ", shape, ", the cost is ", cost.shape(),
+             "; need one number an example, ", each);
     return cost;
   };
 }
@@ -188,10 +186,8 @@ std::size_t combinations_of(const Tensor& logits) {
 void require_draws(const Method& method, const MeasureOptions& options) {
   if (options.draws < method.samples || options.batch < method.samples || options.draws == 0 ||
       options.batch == 0)
-    throw std::invalid_argument("measure: draws are " + std::to_string(options.draws) +
-                                ", in batches of " + std::to_string(options.batch) + ", repeats " +
-                                std::to_string(method.samples) +
-                                "; need at least one estimate in a batch");
+    refuse("measure: draws are ", options.draws, ", in batches of ", options.batch, ", repeats ",
+           method.samples, "; need at least one estimate in a batch");
 }
 
 }  // namespace
@@ -298,5 +294,4 @@ Measure measure_exact(const Cost& f, const Tensor& logits) {
   return m;
 }
 
-}  // namespace ARGTAPE_API
-}  // namespace argtape
+ARGTAPE_END

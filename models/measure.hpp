@@ -10,8 +10,7 @@
 #include "../ops/methods/method.hpp"
 #include "../ops/rules/rule.hpp"
 
-namespace argtape {
-inline namespace ARGTAPE_API {
+ARGTAPE_PUBLIC_BEGIN
 
 struct MeasureOptions {
   /// In all: a method that takes several samples makes so many fewer estimates of them.
@@ -68,5 +67,4 @@ Measure measure(const Rule& rule, const Cost& f, const Tensor& logits,
 /// The same for exact enumeration: no error, but a cost.
 Measure measure_exact(const Cost& f, const Tensor& logits);
 
-}  // namespace ARGTAPE_API
-}  // namespace argtape
+ARGTAPE_END

@@ -1,9 +1,9 @@
 #include "models/methods.hpp"
 
 #include <algorithm>
-#include <stdexcept>
 #include <utility>
 
+#include "engine/require.hpp"
 #include "models/control_variate.hpp"
 #include "models/nvil.hpp"
 #include "ops/methods/antithetic.hpp"
@@ -11,8 +11,7 @@
 #include "ops/methods/without_replacement.hpp"
 #include "ops/rules/names.hpp"
 
-namespace argtape {
-inline namespace ARGTAPE_API {
+ARGTAPE_PUBLIC_BEGIN
 namespace {
 
 Method tuned(const Temperature& tau, std::size_t hidden) {
@@ -60,8 +59,7 @@ Method method_named(const std::string& name, Temperature tau) {
   if (among(rule_names(), name)) return rule_named(name, std::move(tau));
   std::string all;
   for (const std::string& known : method_names()) all += (all.empty() ? "" : ", ") + known;
-  throw std::invalid_argument("method_named: '" + name + "'; need one of " + all);
+  refuse("method_named: '", name, "'; need one of ", all);
 }
 
-}  // namespace ARGTAPE_API
-}  // namespace argtape
+ARGTAPE_END

@@ -7,8 +7,7 @@
 #include "../ops/methods/method.hpp"
 #include "../ops/temperature.hpp"
 
-namespace argtape {
-inline namespace ARGTAPE_API {
+ARGTAPE_PUBLIC_BEGIN
 
 /// Those of rule_names(), then exact and the methods around a cost, with default settings, each
 /// with a state of its own where it learns; tau is for rules that have one and for the control
@@ -17,5 +16,4 @@ inline namespace ARGTAPE_API {
 Method method_named(const std::string& name, Temperature tau = 1.0);
 const std::vector<std::string>& method_names();
 
-}  // namespace ARGTAPE_API
-}  // namespace argtape
+ARGTAPE_END

@@ -2,14 +2,13 @@
 
 #include <algorithm>
 #include <cmath>
-#include <stdexcept>
 
+#include "engine/require.hpp"
 #include "ops/elementwise.hpp"
 #include "ops/shape.hpp"
 #include "ops/softmax.hpp"
 
-namespace argtape {
-inline namespace ARGTAPE_API {
+ARGTAPE_PUBLIC_BEGIN
 namespace {
 
 // One row for each example of the cost's shape.
@@ -22,8 +21,7 @@ Tensor rows_of(const Tensor& logits, const Tensor& costs) {
 
 NvilBaseline::NvilBaseline(NvilSettings settings) : settings_(settings), adam_(settings.rate) {
   if (!(settings.decay >= 0 && settings.decay < 1))
-    throw std::invalid_argument("NvilBaseline: decay is " + str(settings.decay) +
-                                "; need 0 <= decay < 1");
+    refuse("NvilBaseline: decay is ", settings.decay, "; need 0 <= decay < 1");
 }
 
 Tensor NvilBaseline::value(const Tensor& rows) const {
@@ -89,5 +87,4 @@ Method nvil(std::shared_ptr<NvilBaseline> state) {
   return method;
 }
 
-}  // namespace ARGTAPE_API
-}  // namespace argtape
+ARGTAPE_END

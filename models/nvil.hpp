@@ -8,8 +8,7 @@
 #include "training/layers.hpp"
 #include "training/optimisers.hpp"
 
-namespace argtape {
-inline namespace ARGTAPE_API {
+ARGTAPE_PUBLIC_BEGIN
 
 struct NvilSettings {
   double decay = 0.9;       ///< of the running mean and variance of the signal
@@ -48,5 +47,4 @@ class NvilBaseline {
 /// black box. It learns when method.learn() is called.
 Method nvil(std::shared_ptr<NvilBaseline> state = std::make_shared<NvilBaseline>());
 
-}  // namespace ARGTAPE_API
-}  // namespace argtape
+ARGTAPE_END

@@ -4,9 +4,9 @@
 #include <chrono>
 #include <cmath>
 #include <numeric>
-#include <stdexcept>
 
 #include "engine/broadcast.hpp"
+#include "engine/require.hpp"
 #include "engine/sweep.hpp"
 #include "models/training/loss_curve.hpp"
 #include "models/training/optimisers.hpp"
@@ -19,8 +19,7 @@
 #include "ops/shape.hpp"
 #include "ops/soft_sort.hpp"
 
-namespace argtape {
-inline namespace ARGTAPE_API {
+ARGTAPE_PUBLIC_BEGIN
 namespace {
 
 Tensor in_order(Tensor lists) {
@@ -64,9 +63,8 @@ class Precisely {
  public:
   explicit Precisely(const Mlp& network) : p_(network.parameters) {
     if (p_.size() != 4 || p_[0].shape()[0] != 1)
-      throw std::invalid_argument("sorting: the network has " + std::to_string(p_.size() / 2) +
-                                  " layers, the first from " + std::to_string(p_[0].shape()[0]) +
-                                  "; need 2, from one number");
+      refuse("sorting: the network has ", p_.size() / 2, " layers, the first from ",
+             p_[0].shape()[0], "; need 2, from one number");
   }
   std::size_t outputs() const { return p_[3].size(); }
   void operator()(double x, double* to) const {
@@ -103,20 +101,15 @@ Tensor sort_by_score(const Mlp& network, const Tensor& lists) {
 }
 
 void check(std::size_t n, const std::string& method, const SortingSettings& s, std::size_t lists) {
-  const auto require = [](bool holds, const std::string& given, const char* need) {
-    if (!holds) throw std::invalid_argument("train_sorting: " + given + "; need " + need);
-  };
   const std::vector<std::string> methods = sorting_methods();
   std::string all;
   for (const std::string& m : methods) all += (all.empty() ? "" : ", ") + m;
   require(std::find(methods.begin(), methods.end(), method) != methods.end(),
-          "the method is '" + method + "'", ("one of " + all).c_str());
-  require(n > 0, "lists of 0 numbers", "at least 1");
+          "train_sorting: the method is '", method, "'; need one of ", all);
+  require(n > 0, "train_sorting: lists of 0 numbers; need at least 1");
   require(s.hidden > 0 && s.steps > 0 && s.batch > 0 && lists > 0,
-          "hidden, steps, batch and lists are " + std::to_string(s.hidden) + ", " +
-              std::to_string(s.steps) + ", " + std::to_string(s.batch) + ", " +
-              std::to_string(lists),
-          "at least 1 of each");
+          "train_sorting: hidden, steps, batch and lists are ", s.hidden, ", ", s.steps, ", ",
+          s.batch, ", ", lists, "; need at least 1 of each");
 }
 
 }  // namespace
@@ -180,9 +173,8 @@ Tensor sort_by_matching(const Mlp& network, const Tensor& lists) {
   const Precisely output(network);
   const std::size_t n = lists.dimension() == 2 ? lists.shape()[1] : 0;
   if (n == 0 || n != output.outputs())
-    throw std::invalid_argument("sort_by_matching: lists are " + str(lists.shape()) +
-                                ", the network has " + std::to_string(output.outputs()) +
-                                " places; need (B, " + std::to_string(output.outputs()) + ")");
+    refuse("sort_by_matching: lists are ", lists.shape(), ", the network has ", output.outputs(),
+           " places; need (B, ", output.outputs(), ")");
   Tensor sorted = uninitialised(lists.shape()), logits = uninitialised({n, n});
   std::vector<double> x(n * n), column(n);
   for (std::size_t l = 0; l < lists.shape()[0]; ++l) {
@@ -204,8 +196,8 @@ Tensor sort_by_matching(const Mlp& network, const Tensor& lists) {
 
 void score_sorting(const Tensor& lists, const Tensor& sorted, SortingScore& score) {
   if (lists.dimension() != 2 || lists.size() == 0 || lists.shape() != sorted.shape())
-    throw std::invalid_argument("score_sorting: lists are " + str(lists.shape()) + ", sorted " +
-                                str(sorted.shape()) + "; need (B, n) for both");
+    refuse("score_sorting: lists are ", lists.shape(), ", sorted ", sorted.shape(),
+           "; need (B, n) for both");
   const std::size_t n = lists.shape()[1], count = lists.shape()[0];
   const Tensor right = in_order(lists);
   std::size_t wrong = 0, any = 0;
@@ -219,5 +211,4 @@ void score_sorting(const Tensor& lists, const Tensor& sorted, SortingScore& scor
   score.any = static_cast<double>(any) / static_cast<double>(count);
 }
 
-}  // namespace ARGTAPE_API
-}  // namespace argtape
+ARGTAPE_END

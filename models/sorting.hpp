@@ -13,8 +13,7 @@
 #include "../ops/rules/gumbel_sinkhorn.hpp"
 #include "training/layers.hpp"
 
-namespace argtape {
-inline namespace ARGTAPE_API {
+ARGTAPE_PUBLIC_BEGIN
 
 struct SortingSettings {
   std::size_t hidden = 32, steps = 500, batch = 20;
@@ -69,5 +68,4 @@ Tensor sort_by_matching(const Mlp& network, const Tensor& lists);
 /// wrong and any: how `sorted` differs from the lists in order. Equal numbers are interchangeable.
 void score_sorting(const Tensor& lists, const Tensor& sorted, SortingScore& score);
 
-}  // namespace ARGTAPE_API
-}  // namespace argtape
+ARGTAPE_END

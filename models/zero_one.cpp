@@ -2,9 +2,9 @@
 
 #include <algorithm>
 #include <chrono>
-#include <stdexcept>
 
 #include "engine/report.hpp"
+#include "engine/require.hpp"
 #include "engine/sweep.hpp"
 #include "models/training/optimisers.hpp"
 #include "ops/choice.hpp"
@@ -17,8 +17,7 @@
 #include "ops/shape.hpp"
 #include "ops/softmax.hpp"
 
-namespace argtape {
-inline namespace ARGTAPE_API {
+ARGTAPE_PUBLIC_BEGIN
 namespace {
 
 // The class with the largest output for each row of images.
@@ -73,8 +72,8 @@ namespace {
 Var one_hot_for(Var choice, const std::vector<std::size_t>& labels) {
   const Shape& shape = choice.shape();
   if (shape.size() < 2 || shape[shape.size() - 2] != labels.size())
-    throw std::invalid_argument("zero_one_loss: choices are " + str(shape) + ", labels are " +
-                                std::to_string(labels.size()) + "; need (..., n, K) and n labels");
+    refuse("zero_one_loss: choices are ", shape, ", labels are ", labels.size(),
+           "; need (..., n, K) and n labels");
   return choice.tape->constant(one_hot(labels, shape[shape.size() - 1]), "labels");
 }
 }  // namespace
@@ -151,5 +150,4 @@ ZeroOneRun train_zero_one(const Split& data, const std::string& method,
   return run;
 }
 
-}  // namespace ARGTAPE_API
-}  // namespace argtape
+ARGTAPE_END

@@ -10,8 +10,7 @@
 #include "data/data.hpp"
 #include "training/layers.hpp"
 
-namespace argtape {
-inline namespace ARGTAPE_API {
+ARGTAPE_PUBLIC_BEGIN
 
 /// 1 where the choice (n, K) is not the label, else 0: 1 - choice[label], linear in the choice.
 /// Gives (n,).
@@ -57,5 +56,4 @@ ZeroOneRun train_zero_one(const Split& data, const std::string& method,
                           const ZeroOneSettings& settings, Mlp& network,
                           const std::function<void()>& progress = {});
 
-}  // namespace ARGTAPE_API
-}  // namespace argtape
+ARGTAPE_END

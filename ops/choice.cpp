@@ -2,8 +2,8 @@
 
 #include <algorithm>
 #include <cmath>
-#include <stdexcept>
 
+#include "engine/require.hpp"
 #include "engine/sweep.hpp"
 #include "ops/elementwise.hpp"
 #include "ops/kernels/axis.hpp"
@@ -13,8 +13,7 @@
 #include "ops/rules/straight_through.hpp"
 #include "ops/softmax.hpp"
 
-namespace argtape {
-inline namespace ARGTAPE_API {
+ARGTAPE_PUBLIC_BEGIN
 namespace {
 
 // Says what is wrong with a row that has no largest element, or no softmax.
@@ -22,12 +21,11 @@ namespace {
   const Scalar* end = row.x + row.n;
   const bool nan = std::any_of(row.x, end, [](Scalar v) { return std::isnan(v); });
   const bool none = std::all_of(row.x, end, [](Scalar v) { return v == kLowest; });
-  throw std::invalid_argument(op + ": logits " +
-                              (nan    ? "have NaN"
-                               : none ? "are all -inf"
-                                      : "or their noise are not finite") +
-                              " in row " + std::to_string(r) + "; need " +
-                              (none ? "at least one possible category" : "numbers"));
+  refuse(op, ": logits ",
+         (nan    ? "have NaN"
+          : none ? "are all -inf"
+                 : "or their noise are not finite"),
+         " in row ", r, "; need ", (none ? "at least one possible category" : "numbers"));
 }
 
 // One-hot at the first largest of each row of logits + noise, or for tau > 0 the row's softmax at
@@ -84,8 +82,7 @@ Var along_categories(const char* verb, Var x, int axis, F f) {
   const Shape& shape = x.shape();
   const std::size_t a = axis_of(verb, axis, shape);
   if (shape[a] == 0)
-    throw std::invalid_argument(std::string(verb) + ": logits are " + str(shape) +
-                                "; need at least one category on axis " + std::to_string(a));
+    refuse(verb, ": logits are ", shape, "; need at least one category on axis ", a);
   return along_axis(verb, x, axis, f);
 }
 
@@ -110,8 +107,8 @@ Var sample(Var logits, const Rule& rule, Rng& rng, int axis) {
 Var sample(Var logits, const Rule& rule, Var noise, int axis) {
   tape_of("sample", {logits, noise});
   if (noise.shape() != logits.shape())
-    throw std::invalid_argument("sample: logits are " + str(logits.shape()) + ", noise is " +
-                                str(noise.shape()) + "; need the same shape");
+    refuse("sample: logits are ", logits.shape(), ", noise is ", noise.shape(),
+           "; need the same shape");
   return along_categories("sample", logits, axis, [&](Var l) {
     const Axes order = axis_last(axis_of("sample", axis, noise.shape()), noise.shape().size());
     return choose("sample", l, rule, order.empty() ? noise : transpose(noise, order));
@@ -122,14 +119,11 @@ std::vector<std::size_t> indices_of(Var choice) {
   const Shape& shape = choice.shape();
   const std::size_t k = shape.empty() ? 0 : shape[shape.size() - 1];
   if (k == 0)
-    throw std::invalid_argument("indices_of: the choice is " + str(shape) +
-                                "; need (..., K) with at least one category");
+    refuse("indices_of: the choice is ", shape, "; need (..., K) with at least one category");
   std::vector<std::size_t> indices(choice.value().size() / k);
   for (std::size_t r = 0; r < indices.size(); ++r) {
     indices[r] = one_hot_place(choice.value().data() + r * k, k);
-    if (indices[r] == k)
-      throw std::invalid_argument("indices_of: row " + std::to_string(r) +
-                                  " of the choice is not one-hot");
+    if (indices[r] == k) refuse("indices_of: row ", r, " of the choice is not one-hot");
   }
   return indices;
 }
@@ -138,10 +132,8 @@ Var noise_of(Var sampled) {
   tape_of("noise_of", sampled);
   const Node& n = sampled.tape->node(sampled.index);
   if (n.op.name.rfind("sample[", 0) != 0)
-    throw std::invalid_argument("noise_of: the Var is " + n.op.name +
-                                "; need a sample along the last axis");
+    refuse("noise_of: the Var is ", n.op.name, "; need a sample along the last axis");
   return sampled.tape->var(n.inputs[1]);
 }
 
-}  // namespace ARGTAPE_API
-}  // namespace argtape
+ARGTAPE_END

@@ -7,8 +7,7 @@
 #include "../engine/tape.hpp"
 #include "rules/rule.hpp"
 
-namespace argtape {
-inline namespace ARGTAPE_API {
+ARGTAPE_PUBLIC_BEGIN
 
 /// One-hot at the largest element along the axis (for a soft rule, its relaxation); on ties the
 /// first. Throws std::invalid_argument for NaN, naming the row, an axis that is empty or out of
@@ -36,5 +35,4 @@ std::vector<std::size_t> indices_of(Var choice);
 /// other Var.
 Var noise_of(Var sampled);
 
-}  // namespace ARGTAPE_API
-}  // namespace argtape
+ARGTAPE_END

@@ -2,17 +2,16 @@
 
 #include <algorithm>
 #include <cmath>
-#include <stdexcept>
 #include <vector>
 
+#include "engine/require.hpp"
 #include "engine/simd/lane.hpp"
 #include "engine/sweep.hpp"
 #include "engine/system/parallel.hpp"
 #include "ops/kernels/conv_geometry.hpp"
 #include "ops/kernels/gather_gemm.hpp"
 
-namespace argtape {
-inline namespace ARGTAPE_API {
+ARGTAPE_PUBLIC_BEGIN
 namespace {
 
 using Starts = std::vector<std::size_t, CachingAllocator<std::size_t>>;
@@ -378,10 +377,9 @@ Var weight_vjp(Var x, Var y, const Convolution& conv) {
 Var conv2d(Var x, Var w, std::size_t stride, std::size_t padding) {
   tape_of("conv2d", {x, w});
   if (x.shape().size() != 4 || w.shape().size() != 4 || x.shape()[1] != w.shape()[1])
-    throw std::invalid_argument("conv2d: x is " + str(x.shape()) + ", w is " + str(w.shape()) +
-                                "; need (N, C, H, W) and (O, C, h, w)");
+    refuse("conv2d: x is ", x.shape(), ", w is ", w.shape(),
+           "; need (N, C, H, W) and (O, C, h, w)");
   return forward(x, w, Convolution(x.shape(), w.shape(), stride, padding));
 }
 
-}  // namespace ARGTAPE_API
-}  // namespace argtape
+ARGTAPE_END

@@ -1,8 +1,8 @@
 #include "ops/distance.hpp"
 
 #include <algorithm>
-#include <stdexcept>
 
+#include "engine/require.hpp"
 #include "engine/simd/lane.hpp"
 #include "engine/sweep.hpp"
 #include "engine/system/parallel.hpp"
@@ -11,8 +11,7 @@
 #include "ops/reduce.hpp"
 #include "ops/shape.hpp"
 
-namespace argtape {
-inline namespace ARGTAPE_API {
+ARGTAPE_PUBLIC_BEGIN
 namespace {
 
 // So many rows by so many centres stay in registers at a time.
@@ -127,8 +126,7 @@ Var squared_distances_vjp(Var g, Var x, Var c, bool to_centres) {
 Var squared_distances(Var x, Var centres) {
   const Shape &p = x.shape(), &q = centres.shape();
   if (p.size() != 2 || q.size() != 2 || p[1] != q[1])
-    throw std::invalid_argument("squared_distances: x is " + str(p) + ", centres are " + str(q) +
-                                "; need (n, d) and (k, d)");
+    refuse("squared_distances: x is ", p, ", centres are ", q, "; need (n, d) and (k, d)");
   return tape_of("squared_distances", {x, centres})
       .record("squared_distances", {x, centres}, distances(x.value(), centres.value()),
               [](BackwardContext& ctx) {
@@ -138,5 +136,4 @@ Var squared_distances(Var x, Var centres) {
               });
 }
 
-}  // namespace ARGTAPE_API
-}  // namespace argtape
+ARGTAPE_END

@@ -3,8 +3,7 @@
 
 #include "../engine/tape.hpp"
 
-namespace argtape {
-inline namespace ARGTAPE_API {
+ARGTAPE_PUBLIC_BEGIN
 
 /// |x_i - c_j|^2, without a root, of every row of x (n, d) to every row of `centres` (k, d): (n,
 /// k), with gradients for both. The differences themselves are squared, so that points far from the
@@ -13,5 +12,4 @@ inline namespace ARGTAPE_API {
 /// Throws std::invalid_argument for other shapes.
 Var squared_distances(Var x, Var centres);
 
-}  // namespace ARGTAPE_API
-}  // namespace argtape
+ARGTAPE_END

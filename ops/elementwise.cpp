@@ -1,12 +1,11 @@
 #include "ops/elementwise.hpp"
 
 #include <limits>
-#include <stdexcept>
 
+#include "engine/require.hpp"
 #include "ops/kernels/elementwise_kernel.hpp"
 
-namespace argtape {
-inline namespace ARGTAPE_API {
+ARGTAPE_PUBLIC_BEGIN
 namespace {
 
 Lane max_0(Lane x) { return if_positive(-x, 0, x); }  // NaN comes through
@@ -124,9 +123,7 @@ Var square(Var x) { return apply<kSquare>(x); }
 Var pow(const Operand& a, const Operand& b) { return apply<kPow>(a, b); }
 Var abs(Var x) { return apply<kAbs>(x); }
 Var clip(Var x, double low, double high) {
-  if (!(low <= high))
-    throw std::invalid_argument("clip: low is " + str(low) + ", high is " + str(high) +
-                                "; need low <= high");
+  if (!(low <= high)) refuse("clip: low is ", low, ", high is ", high, "; need low <= high");
   return apply<kClip>(x, low, high);
 }
 Var maximum(const Operand& a, const Operand& b) { return apply<kExtreme<1>>(a, b); }
@@ -144,5 +141,4 @@ Var where(Var condition, const Operand& a, const Operand& b) {
 
 Var stop_gradient(Var x) { return apply<kStopGradient>(x); }
 
-}  // namespace ARGTAPE_API
-}  // namespace argtape
+ARGTAPE_END

@@ -4,8 +4,7 @@
 
 #include "../engine/tape.hpp"
 
-namespace argtape {
-inline namespace ARGTAPE_API {
+ARGTAPE_PUBLIC_BEGIN
 
 /// What such an op takes: a value on a tape, or a number. One operand at least must be a Var.
 struct Operand {
@@ -56,5 +55,4 @@ Var where(Var condition, const Operand& a, const Operand& b);
 /// x itself, but nothing is passed back.
 Var stop_gradient(Var x);
 
-}  // namespace ARGTAPE_API
-}  // namespace argtape
+ARGTAPE_END

@@ -1,15 +1,14 @@
 #include "ops/expectation.hpp"
 
 #include <algorithm>
-#include <stdexcept>
 
+#include "engine/require.hpp"
 #include "engine/sweep.hpp"
 #include "ops/elementwise.hpp"
 #include "ops/reduce.hpp"
 #include "ops/softmax.hpp"
 
-namespace argtape {
-inline namespace ARGTAPE_API {
+ARGTAPE_PUBLIC_BEGIN
 
 Var evaluate(Var choice, const Cost& f) {
   return evaluate(std::vector<Var>{choice}, [&](const std::vector<Var>& z) { return f(z[0]); });
@@ -22,9 +21,8 @@ Var evaluate(const std::vector<Var>& choices, const JointCost& f) {
   for (const Var& choice : choices) {
     const Shape& z = choice.shape();
     if (z.empty() || c.size() >= z.size() || !std::equal(c.begin(), c.end(), z.begin()))
-      throw std::invalid_argument("evaluate: the choices are " + str(z) + ", the cost is " +
-                                  str(c) +
-                                  "; need one number an example, lined up with the leading axes");
+      refuse("evaluate: the choices are ", z, ", the cost is ", c,
+             "; need one number an example, lined up with the leading axes");
   }
   tape.counts.evaluations += cost.value().size();
   return cost;
@@ -49,8 +47,7 @@ Var expectation(const std::vector<Var>& logits, const JointCost& f) {
   for (const Var& l : logits) {
     const Shape& shape = l.shape();
     if (shape.empty() || shape[shape.size() - 1] == 0)
-      throw std::invalid_argument("expectation: logits are " + str(shape) +
-                                  "; need (..., K) with at least one category");
+      refuse("expectation: logits are ", shape, "; need (..., K) with at least one category");
     log_p.push_back(log_softmax(l));
   }
   const Var zero = tape.constant(0.0);  // where 0 * log p would be NaN for p = 0
@@ -89,8 +86,7 @@ Var expectation(const std::vector<Var>& logits, const JointCost& f) {
       for (std::size_t v = 0; v < variables[n]; ++v) {
         combinations *= k;
         if (combinations > kMostCombinations)
-          throw std::invalid_argument("expectation: " + what + "; need at most " +
-                                      std::to_string(kMostCombinations) + " combinations");
+          refuse("expectation: ", what, "; need at most ", kMostCombinations, " combinations");
       }
     }
     Var log_probability;
@@ -107,5 +103,4 @@ Var expectation(const std::vector<Var>& logits, const JointCost& f) {
   return total;
 }
 
-}  // namespace ARGTAPE_API
-}  // namespace argtape
+ARGTAPE_END

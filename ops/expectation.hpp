@@ -7,8 +7,7 @@
 
 #include "../engine/tape.hpp"
 
-namespace argtape {
-inline namespace ARGTAPE_API {
+ARGTAPE_PUBLIC_BEGIN
 
 /// A cost of choices (..., K): one number for each example, so its shape is made of leading axes of
 /// the choices'.
@@ -37,5 +36,4 @@ Var expectation(Var logits, const Cost& f);
 /// The same over the choices of several nodes, drawn independently given their logits.
 Var expectation(const std::vector<Var>& logits, const JointCost& f);
 
-}  // namespace ARGTAPE_API
-}  // namespace argtape
+ARGTAPE_END

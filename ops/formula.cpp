@@ -7,11 +7,11 @@
 #include <string>
 
 #include "engine/broadcast.hpp"
+#include "engine/require.hpp"
 #include "engine/system/parallel.hpp"
 #include "ops/kernels/elementwise_kernel.hpp"
 
-namespace argtape {
-inline namespace ARGTAPE_API {
+ARGTAPE_PUBLIC_BEGIN
 namespace formula {
 namespace {
 
@@ -30,10 +30,9 @@ Program program_of(const char* op, const Lambda& f, std::size_t inputs) {
     // name.
     const Tensor value = ones({1, 1});
     run_symbolic(op, f, inputs, &value);
-    throw std::invalid_argument(
-        std::string(op) +
-        ": the formula reads a value, but is run once for all numbers; need "
-        "functions of ops/elementwise.hpp");
+    refuse(op,
+           ": the formula reads a value, but is run once for all numbers; need functions of "
+           "ops/elementwise.hpp");
   }
 }
 
@@ -321,9 +320,7 @@ Var elementwise(const char* name, Lambda f, Inputs x) {
 Var sum(const char* name, bool mean, Lambda f, Inputs x) {
   const Shape shape = shape_of(name, x);
   const std::size_t size = size_of(shape);
-  if (mean && size == 0)
-    throw std::invalid_argument(std::string(name) + ": the inputs are " + str(shape) +
-                                "; need at least one number");
+  if (mean && size == 0) refuse(name, ": the inputs are ", shape, "; need at least one number");
   const double factor = mean ? 1 / static_cast<double>(size) : 1;
   const auto sum = std::make_shared<Sum>(
       Sum{program_of(name, f, x.size()), shape, static_cast<Scalar>(factor), {}});
@@ -335,5 +332,4 @@ Var sum(const char* name, bool mean, Lambda f, Inputs x) {
 }
 
 }  // namespace formula
-}  // namespace ARGTAPE_API
-}  // namespace argtape
+ARGTAPE_END

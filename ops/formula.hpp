@@ -13,8 +13,7 @@
 
 #include "elementwise.hpp"
 
-namespace argtape {
-inline namespace ARGTAPE_API {
+ARGTAPE_PUBLIC_BEGIN
 
 namespace formula {
 
@@ -65,5 +64,4 @@ Var mean_of(F f, Var first, X... more) {
                       {first, more...});
 }
 
-}  // namespace ARGTAPE_API
-}  // namespace argtape
+ARGTAPE_END

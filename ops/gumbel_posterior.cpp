@@ -1,21 +1,19 @@
 #include "ops/gumbel_posterior.hpp"
 
 #include <cstring>
-#include <stdexcept>
 
+#include "engine/require.hpp"
 #include "ops/elementwise.hpp"
 #include "ops/reduce.hpp"
 #include "ops/softmax.hpp"
 
-namespace argtape {
-inline namespace ARGTAPE_API {
+ARGTAPE_PUBLIC_BEGIN
 
 Var conditional_gumbels(Var logits, Var choice, Var noise) {
   if (logits.shape().empty() || logits.shape() != choice.shape() ||
       !broadcasts_to(logits.shape(), noise.shape()))
-    throw std::invalid_argument("conditional_gumbels: logits are " + str(logits.shape()) +
-                                ", the choice is " + str(choice.shape()) + ", noise is " +
-                                str(noise.shape()) + "; need (..., K) for all");
+    refuse("conditional_gumbels: logits are ", logits.shape(), ", the choice is ", choice.shape(),
+           ", noise is ", noise.shape(), "; need (..., K) for all");
   const Var winner = sum(choice * noise, -1, keep_axes), others = log_softmax(logits) + noise;
   return where(choice, winner, winner - softplus(winner - others));
 }
@@ -34,5 +32,4 @@ Rng rng_from(const Tensor& from, std::uint64_t seed) {
   return Rng(state, 0, 2);
 }
 
-}  // namespace ARGTAPE_API
-}  // namespace argtape
+ARGTAPE_END

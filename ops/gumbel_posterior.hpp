@@ -4,8 +4,7 @@
 #include "../engine/random.hpp"
 #include "../engine/tape.hpp"
 
-namespace argtape {
-inline namespace ARGTAPE_API {
+ARGTAPE_PUBLIC_BEGIN
 
 /// log p + g, where p = softmax(logits) and g is Gumbel noise, given that its argmax is the one-hot
 /// `choice`: made from fresh Gumbel `noise` h of the same shape (..., K), which may have axes in
@@ -18,5 +17,4 @@ Var conditional_gumbels(Var logits, Var choice, Var noise);
 /// again where the same draw is replayed.
 Rng rng_from(const Tensor& from, std::uint64_t seed);
 
-}  // namespace ARGTAPE_API
-}  // namespace argtape
+ARGTAPE_END

@@ -1,21 +1,16 @@
 #include "ops/gumbel_softmax_density.hpp"
 
 #include <cmath>
-#include <stdexcept>
 #include <string>
 
 #include "engine/broadcast.hpp"
+#include "engine/require.hpp"
 #include "ops/elementwise.hpp"
 #include "ops/reduce.hpp"
 #include "ops/softmax.hpp"
 
-namespace argtape {
-inline namespace ARGTAPE_API {
+ARGTAPE_PUBLIC_BEGIN
 namespace {
-
-[[noreturn]] void refuse(const char* op, const std::string& what) {
-  throw std::invalid_argument(std::string(op) + ": " + what);
-}
 
 void require_simplex(const char* op, const Tensor& points, bool logs) {
   const std::size_t k = points.shape()[points.dimension() - 1];
@@ -25,16 +20,14 @@ void require_simplex(const char* op, const Tensor& points, bool logs) {
     for (std::size_t i = 0; i < k; ++i) {
       const double x = static_cast<double>(row[i]);
       if (!logs && !(x > 0))
-        refuse(op, "y has " + str(x) + " in row " + std::to_string(r) +
-                       "; need more than 0, or log y and exp_concrete_log_prob()");
+        refuse(op, ": y has ", x, " in row ", r,
+               "; need more than 0, or log y and exp_concrete_log_prob()");
       if (logs && !std::isfinite(x))
-        refuse(op,
-               "log y has " + str(x) + " in row " + std::to_string(r) + "; need finite numbers");
+        refuse(op, ": log y has ", x, " in row ", r, "; need finite numbers");
       total += logs ? std::exp(x) : x;
     }
     if (!(std::abs(total - 1) <= 0.01))
-      refuse(op, std::string(logs ? "e^(log y)" : "y") + " sums to " + str(total) + " in row " +
-                     std::to_string(r) + "; need 1");
+      refuse(op, ": ", logs ? "e^(log y)" : "y", " sums to ", total, " in row ", r, "; need 1");
   }
 }
 
@@ -43,14 +36,14 @@ void require_arguments(const char* op, Var points, Var logits, Var tau, bool log
   const Shape both = broadcast_shape(op, points.shape(), logits.shape());
   if (points.shape().empty() || logits.shape().empty() || both[both.size() - 1] == 0 ||
       points.shape().back() != logits.shape().back())
-    refuse(op, "the points are " + str(points.shape()) + ", the logits " + str(logits.shape()) +
-                   "; need (..., K) for both");
-  if (!tau.shape().empty()) refuse(op, "tau is " + str(tau.shape()) + "; need one number");
+    refuse(op, ": the points are ", points.shape(), ", the logits ", logits.shape(),
+           "; need (..., K) for both");
+  if (!tau.shape().empty()) refuse(op, ": tau is ", tau.shape(), "; need one number");
   const double t = static_cast<double>(tau.item());
-  if (!(t > 0) || std::isinf(t)) refuse(op, "tau is " + str(t) + "; need more than 0");
+  if (!(t > 0) || std::isinf(t)) refuse(op, ": tau is ", t, "; need more than 0");
   for (Scalar x : logits.value())
     if (!std::isfinite(x))
-      refuse(op, "the logits have " + str(static_cast<double>(x)) + "; need finite numbers");
+      refuse(op, ": the logits have ", static_cast<double>(x), "; need finite numbers");
   require_simplex(op, points.value(), logs);
 }
 
@@ -80,5 +73,4 @@ Var exp_concrete_log_prob(Var log_y, Var logits, double tau) {
   return exp_concrete_log_prob(log_y, logits, log_y.tape->constant(tau));
 }
 
-}  // namespace ARGTAPE_API
-}  // namespace argtape
+ARGTAPE_END

@@ -3,8 +3,7 @@
 
 #include "../engine/tape.hpp"
 
-namespace argtape {
-inline namespace ARGTAPE_API {
+ARGTAPE_PUBLIC_BEGIN
 
 /// log of (K-1)! tau^(K-1) (sum_i p_i / y_i^tau)^-K prod_i p_i / y_i^(tau + 1), the density of
 /// y = softmax((l + g) / tau) over the first K-1 numbers of y, where p = softmax(l) and g is Gumbel
@@ -22,5 +21,4 @@ Var gumbel_softmax_log_prob(Var y, Var logits, double tau);
 Var exp_concrete_log_prob(Var log_y, Var logits, Var tau);
 Var exp_concrete_log_prob(Var log_y, Var logits, double tau);
 
-}  // namespace ARGTAPE_API
-}  // namespace argtape
+ARGTAPE_END

@@ -3,13 +3,12 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
-#include <stdexcept>
 
+#include "engine/require.hpp"
 #include "engine/system/parallel.hpp"
 #include "ops/kernels/assignment_checks.hpp"
 
-namespace argtape {
-inline namespace ARGTAPE_API {
+ARGTAPE_PUBLIC_BEGIN
 namespace {
 
 constexpr double kInf = std::numeric_limits<double>::infinity();
@@ -117,8 +116,8 @@ std::vector<std::size_t> best_columns(const std::string& op, const char* what,
   const Shape& shape = weights.shape();
   const std::size_t r = shape.size();
   if (r < 2 || shape[r - 2] == 0 || shape[r - 2] > shape[r - 1])
-    throw std::invalid_argument(op + ": the " + what + "s are " + str(shape) +
-                                "; need (..., n, m) with 1 <= n <= m, a column for each row");
+    refuse(op, ": the ", what, "s are ", shape,
+           "; need (..., n, m) with 1 <= n <= m, a column for each row");
   const std::size_t n = shape[r - 2], m = shape[r - 1], count = weights.size() / (n * m);
   const double sign = best == Best::largest ? -1 : 1;
   const auto forbidden = static_cast<Scalar>(sign) * std::numeric_limits<Scalar>::infinity();
@@ -141,5 +140,4 @@ std::vector<std::size_t> hungarian(const Tensor& weights, Best best) {
   return best_columns("hungarian", "weight", weights, best);
 }
 
-}  // namespace ARGTAPE_API
-}  // namespace argtape
+ARGTAPE_END

@@ -5,8 +5,7 @@
 
 #include "../engine/tensor.hpp"
 
-namespace argtape {
-inline namespace ARGTAPE_API {
+ARGTAPE_PUBLIC_BEGIN
 
 enum class Best { largest, smallest };
 
@@ -21,5 +20,4 @@ enum class Best { largest, smallest };
 /// infinity, and forbidden pairs that leave no matching.
 std::vector<std::size_t> hungarian(const Tensor& weights, Best best = Best::largest);
 
-}  // namespace ARGTAPE_API
-}  // namespace argtape
+ARGTAPE_END

@@ -4,17 +4,16 @@
 #include <array>
 #include <cmath>
 #include <memory>
-#include <stdexcept>
 
 #include "engine/broadcast.hpp"
+#include "engine/require.hpp"
 #include "engine/sweep.hpp"
 #include "ops/elementwise.hpp"
 #include "ops/kernels/row_kernels.hpp"
 #include "ops/kernels/rows.hpp"
 #include "ops/reduce.hpp"
 
-namespace argtape {
-inline namespace ARGTAPE_API {
+ARGTAPE_PUBLIC_BEGIN
 namespace {
 
 // What is kept of the rows: the mean of each, and 1 / deviation.
@@ -174,18 +173,15 @@ Var normalised(Var x, Var gain, Var bias, const Kept& kept, bool first) {
 }  // namespace
 
 Var layer_norm(Var x, Var gain, Var bias, double epsilon) {
-  if (!(epsilon > 0))
-    throw std::invalid_argument("layer_norm: epsilon is " + str(epsilon) + "; need more than 0");
+  if (!(epsilon > 0)) refuse("layer_norm: epsilon is ", epsilon, "; need more than 0");
   const Shape& shape = x.shape();
   if (shape.empty() || shape[shape.size() - 1] == 0)
-    throw std::invalid_argument("layer_norm: x is " + str(shape) +
-                                "; need at least one number on the last axis");
+    refuse("layer_norm: x is ", shape, "; need at least one number on the last axis");
   tape_of("layer_norm", {x, gain, bias});
   for (const Var& v : {gain, bias})
     if (!broadcasts_to(v.shape(), shape))
-      throw std::invalid_argument("layer_norm: x is " + str(shape) + ", gain is " +
-                                  str(gain.shape()) + ", bias is " + str(bias.shape()) +
-                                  "; need gain and bias that broadcast to x");
+      refuse("layer_norm: x is ", shape, ", gain is ", gain.shape(), ", bias is ", bias.shape(),
+             "; need gain and bias that broadcast to x");
   const auto kept = std::make_shared<Normal>(shape, epsilon);
   const std::size_t length = kept->rows.length;
   if (one_row(gain.shape(), length) && one_row(bias.shape(), length))
@@ -193,5 +189,4 @@ Var layer_norm(Var x, Var gain, Var bias, double epsilon) {
   return normalised(x, row_of(x, 1), row_of(x, 0), kept, true) * gain + bias;
 }
 
-}  // namespace ARGTAPE_API
-}  // namespace argtape
+ARGTAPE_END

@@ -3,12 +3,10 @@
 
 #include "../engine/tape.hpp"
 
-namespace argtape {
-inline namespace ARGTAPE_API {
+ARGTAPE_PUBLIC_BEGIN
 
 /// gain * (x - mean) / sqrt(variance + epsilon) + bias, mean and variance over the last axis; gain
 /// and bias broadcast. Throws std::invalid_argument for epsilon <= 0 and an empty last axis.
 Var layer_norm(Var x, Var gain, Var bias, double epsilon = 1e-5);
 
-}  // namespace ARGTAPE_API
-}  // namespace argtape
+ARGTAPE_END

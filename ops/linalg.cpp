@@ -1,20 +1,18 @@
 #include "ops/linalg.hpp"
 
 #include <algorithm>
-#include <stdexcept>
 
 #include "engine/broadcast.hpp"
+#include "engine/require.hpp"
 #include "engine/sweep.hpp"
 #include "ops/kernels/blas.hpp"
 #include "ops/shape.hpp"
 
-namespace argtape {
-inline namespace ARGTAPE_API {
+ARGTAPE_PUBLIC_BEGIN
 namespace {
 
 [[noreturn]] void mismatch(const char* op, Var a, Var b, const char* needed) {
-  throw std::invalid_argument(std::string(op) + ": a is " + str(a.shape()) + ", b is " +
-                              str(b.shape()) + "; need " + needed);
+  refuse(op, ": a is ", a.shape(), ", b is ", b.shape(), "; need ", needed);
 }
 
 // A stack of products c += op(a) op(b) laid out for gemm: op(a) is (n, k), op(b) is (k, m). The
@@ -136,8 +134,8 @@ Var dense(Var x, Var w, Var b) {
   tape_of("dense", {x, w, b});
   const Shape &p = x.shape(), &q = w.shape();
   if (p.size() < 2 || q.size() != 2 || p[p.size() - 1] != q[0] || b.shape() != Shape{q[1]})
-    throw std::invalid_argument("dense: x is " + str(p) + ", w is " + str(q) + ", b is " +
-                                str(b.shape()) + "; need (..., n, k), (k, m) and (m,)");
+    refuse("dense: x is ", p, ", w is ", q, ", b is ", b.shape(),
+           "; need (..., n, k), (k, m) and (m,)");
   return product("dense", x, false, w, false, product_shape("dense", x, w, q[1]), b);
 }
 
@@ -151,5 +149,4 @@ Var dot(Var a, Var b) {
   return reshape(matmul(reshape(a, {1, a.shape()[0]}), reshape(b, {b.shape()[0], 1})), {});
 }
 
-}  // namespace ARGTAPE_API
-}  // namespace argtape
+ARGTAPE_END

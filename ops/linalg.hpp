@@ -3,8 +3,7 @@
 
 #include "../engine/tape.hpp"
 
-namespace argtape {
-inline namespace ARGTAPE_API {
+ARGTAPE_PUBLIC_BEGIN
 
 /// Matrix product of the last two axes: (..., n, k) times (..., k, m) gives (..., n, m); leading
 /// axes broadcast. Throws std::invalid_argument for other shapes.
@@ -21,5 +20,4 @@ Var outer(Var a, Var b);
 /// (n,) and (n,) give the number sum_i a_i b_i.
 Var dot(Var a, Var b);
 
-}  // namespace ARGTAPE_API
-}  // namespace argtape
+ARGTAPE_END

@@ -3,8 +3,8 @@
 #include <algorithm>
 #include <cmath>
 #include <memory>
-#include <stdexcept>
 
+#include "engine/require.hpp"
 #include "engine/sweep.hpp"
 #include "ops/elementwise.hpp"
 #include "ops/kernels/elementwise_kernel.hpp"
@@ -14,8 +14,7 @@
 #include "ops/shape.hpp"
 #include "ops/softmax.hpp"
 
-namespace argtape {
-inline namespace ARGTAPE_API {
+ARGTAPE_PUBLIC_BEGIN
 
 namespace {
 
@@ -57,16 +56,15 @@ Var cross_entropy_vjp(Var x, Var g, const std::shared_ptr<const Labelled>& kept)
 
 Var cross_entropy(Var logits, const std::vector<std::size_t>& labels) {
   const Shape& shape = logits.shape();
-  if (shape.empty()) throw std::invalid_argument("cross_entropy: logits are (); need (..., K)");
+  if (shape.empty()) refuse("cross_entropy: logits are (); need (..., K)");
   const std::size_t k = shape[shape.size() - 1];
   Tensor y = uninitialised(Shape(shape.begin(), shape.end() - 1));
   if (labels.size() != y.size())
-    throw std::invalid_argument("cross_entropy: logits are " + str(shape) + ", labels are " +
-                                std::to_string(labels.size()) + "; need one label for each row");
+    refuse("cross_entropy: logits are ", shape, ", labels are ", labels.size(),
+           "; need one label for each row");
   for (std::size_t r = 0; r < labels.size(); ++r)
     if (labels[r] >= k)
-      throw std::invalid_argument("cross_entropy: label " + std::to_string(labels[r]) + " in row " +
-                                  std::to_string(r) + "; need less than " + std::to_string(k));
+      refuse("cross_entropy: label ", labels[r], " in row ", r, "; need less than ", k);
   const auto kept = std::make_shared<Labelled>(Labelled{labels, uninitialised({labels.size()})});
   const Scalar* x = logits.value().data();
   Rows(shape).each([&](std::size_t r, std::size_t at) {
@@ -96,7 +94,7 @@ Var weighted(Var weight, Var log_p) { return weight * possible(weight, log_p); }
 void require_together(const char* op, Var a, Var b) {
   tape_of(op, {a, b});
   if (broadcast_shape(op, a.shape(), b.shape()).empty())
-    throw std::invalid_argument(std::string(op) + ": a is (), b is (); need at least one axis");
+    refuse(op, ": a is (), b is (); need at least one axis");
 }
 
 }  // namespace
@@ -168,8 +166,7 @@ Var kl_categorical_uniform(Var q_logits) {
   const Rows rows(q_logits.shape());
   const Shape& shape = q_logits.shape();
   if (rows.length == 0)
-    throw std::invalid_argument("kl_categorical_uniform: q_logits are " + str(shape) +
-                                "; need at least one category");
+    refuse("kl_categorical_uniform: q_logits are ", shape, "; need at least one category");
   Tensor y = uninitialised(Shape(shape.begin(), shape.end() - 1));
   const Scalar* x = q_logits.value().data();
   const auto shift = static_cast<Scalar>(std::log(static_cast<double>(rows.length)));
@@ -200,5 +197,4 @@ Var kl_gaussian(Var mean_q, Var log_variance_q, Var mean_p, Var log_variance_p) 
   return 0.5 * sum(ratio + distance - 1 - log_variance_q + log_variance_p, -1);
 }
 
-}  // namespace ARGTAPE_API
-}  // namespace argtape
+ARGTAPE_END

@@ -5,8 +5,7 @@
 
 #include "../engine/tape.hpp"
 
-namespace argtape {
-inline namespace ARGTAPE_API {
+ARGTAPE_PUBLIC_BEGIN
 
 /// -log softmax(logits)[label]: logits (..., K), one label for each row in row-major order; gives
 /// (...). Throws std::invalid_argument for a wrong number of labels or one out of 0..K-1.
@@ -27,5 +26,4 @@ Var kl_gaussian(Var mean, Var log_variance);
 /// KL(N(mean_q, e^log_variance_q) || N(mean_p, e^log_variance_p)), summed over the last axis.
 Var kl_gaussian(Var mean_q, Var log_variance_q, Var mean_p, Var log_variance_p);
 
-}  // namespace ARGTAPE_API
-}  // namespace argtape
+ARGTAPE_END

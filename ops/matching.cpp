@@ -1,8 +1,8 @@
 #include "ops/matching.hpp"
 
-#include <stdexcept>
 #include <utility>
 
+#include "engine/require.hpp"
 #include "engine/sweep.hpp"
 #include "ops/elementwise.hpp"
 #include "ops/kernels/assignment_checks.hpp"
@@ -13,8 +13,7 @@
 #include "ops/rules/straight_through.hpp"
 #include "ops/shape.hpp"
 
-namespace argtape {
-inline namespace ARGTAPE_API {
+ARGTAPE_PUBLIC_BEGIN
 namespace {
 
 Tensor solved(const std::string& op, const Tensor& x) {
@@ -37,8 +36,7 @@ const Decision kMatching = {2, [](Var x) { return matching(x, zero()); },
 Var match(const char* verb, Var logits, const Rule& rule, Var noise) {
   const bool drawn = noise.tape != nullptr, soft = rule.soft_tau > 0;
   Op op = op_with(verb, rule, AppliesTo::matching, drawn);
-  if (soft && !rule.relaxation)
-    throw std::invalid_argument(op.name + ": the rule is soft; need its relaxation");
+  if (soft && !rule.relaxation) refuse(op.name, ": the rule is soft; need its relaxation");
   Tensor value;
   if (!soft)
     value = solved(op.name, drawn ? Tensor(logits.value() + noise.value()) : logits.value());
@@ -66,9 +64,8 @@ void require_items(const char* op, Var p, Var x, std::size_t from_end) {
   tape_of(op, {p, x});
   const Shape &a = p.shape(), &b = x.shape();
   if (a.size() < 2 || b.size() < 2 || b[b.size() - 2] != a[a.size() - from_end])
-    throw std::invalid_argument(std::string(op) + ": p is " + str(a) + ", the items are " + str(b) +
-                                "; need (..., n, m) and " +
-                                (from_end == 2 ? "(..., n, d)" : "(..., m, d)"));
+    refuse(op, ": p is ", a, ", the items are ", b, "; need (..., n, m) and ",
+           (from_end == 2 ? "(..., n, d)" : "(..., m, d)"));
 }
 
 }  // namespace
@@ -87,8 +84,8 @@ Var sample_matching(Var logits, const Rule& rule, Rng& rng) {
 Var sample_matching(Var logits, const Rule& rule, Var noise) {
   tape_of("sample_matching", {logits, noise});
   if (noise.shape() != logits.shape())
-    throw std::invalid_argument("sample_matching: logits are " + str(logits.shape()) +
-                                ", noise is " + str(noise.shape()) + "; need the same shape");
+    refuse("sample_matching: logits are ", logits.shape(), ", noise is ", noise.shape(),
+           "; need the same shape");
   return match("sample_matching", logits, rule, noise);
 }
 
@@ -102,5 +99,4 @@ Var unpermute(Var p, Var places) {
   return matmul(p, places);
 }
 
-}  // namespace ARGTAPE_API
-}  // namespace argtape
+ARGTAPE_END

@@ -10,8 +10,7 @@
 #include "../engine/tape.hpp"
 #include "rules/rule.hpp"
 
-namespace argtape {
-inline namespace ARGTAPE_API {
+ARGTAPE_PUBLIC_BEGIN
 
 /// M(X): the P, each row one-hot and no column used twice, with the largest sum of P_ij X_ij, by
 /// the Hungarian method (ops/hungarian.hpp); for a soft rule, its relaxation. Logits X are (..., n,
@@ -38,5 +37,4 @@ Var permute(Var p, Var items);
 /// P y: for each item (..., n, d) what stands at its place in y (..., m, d).
 Var unpermute(Var p, Var places);
 
-}  // namespace ARGTAPE_API
-}  // namespace argtape
+ARGTAPE_END

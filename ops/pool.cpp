@@ -2,18 +2,17 @@
 
 #include <algorithm>
 #include <limits>
-#include <stdexcept>
 #include <type_traits>
 #include <vector>
 
+#include "engine/require.hpp"
 #include "engine/simd/lane.hpp"
 #include "engine/sweep.hpp"
 #include "engine/system/parallel.hpp"
 #include "ops/kernels/conv_geometry.hpp"
 #include "ops/shape.hpp"
 
-namespace argtape {
-inline namespace ARGTAPE_API {
+ARGTAPE_PUBLIC_BEGIN
 namespace {
 
 constexpr Scalar kNan = std::numeric_limits<Scalar>::quiet_NaN(),
@@ -31,13 +30,10 @@ struct Pooling : ConvGeometry {
         padding(padding),
         x_shape(x),
         y_shape({x[0], x[1], out_h, out_w}) {
-    if (h == 0 || w == 0)
-      throw std::invalid_argument(std::string(op) + ": x is " + str(x) +
-                                  "; need images of at least one pixel");
+    if (h == 0 || w == 0) refuse(op, ": x is ", x, "; need images of at least one pixel");
     if (padding >= window)
-      throw std::invalid_argument(std::string(op) + ": padding is " + std::to_string(padding) +
-                                  ", the window " + std::to_string(window) +
-                                  "; need less padding than window");
+      refuse(op, ": padding is ", padding, ", the window ", window,
+             "; need less padding than window");
     n *= c;
     c = 1;
   }
@@ -368,5 +364,4 @@ Var avg_pool2d(Var x, std::size_t window, std::size_t stride, std::size_t paddin
   return avg_pool2d(x, Pooling("avg_pool2d", x.shape(), window, stride, padding));
 }
 
-}  // namespace ARGTAPE_API
-}  // namespace argtape
+ARGTAPE_END

@@ -3,8 +3,7 @@
 
 #include "../engine/tape.hpp"
 
-namespace argtape {
-inline namespace ARGTAPE_API {
+ARGTAPE_PUBLIC_BEGIN
 
 /// The largest number of each window of window x window pixels; padding never wins, and the first
 /// of equal ones gets the gradient. stride 0 stands for the window's size. Throws
@@ -16,5 +15,4 @@ Var max_pool2d(Var x, std::size_t window, std::size_t stride = 0, std::size_t pa
 /// max_pool2d.
 Var avg_pool2d(Var x, std::size_t window, std::size_t stride = 0, std::size_t padding = 0);
 
-}  // namespace ARGTAPE_API
-}  // namespace argtape
+ARGTAPE_END

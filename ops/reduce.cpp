@@ -2,17 +2,16 @@
 
 #include <algorithm>
 #include <numeric>
-#include <stdexcept>
 
 #include "engine/broadcast.hpp"
+#include "engine/require.hpp"
 #include "engine/sweep.hpp"
 #include "ops/elementwise.hpp"
 #include "ops/kernels/row_kernels.hpp"
 #include "ops/kernels/rows.hpp"
 #include "ops/shape.hpp"
 
-namespace argtape {
-inline namespace ARGTAPE_API {
+ARGTAPE_PUBLIC_BEGIN
 namespace {
 
 Axes all_axes(const Var& x) {
@@ -27,9 +26,7 @@ Shape kept_shape(const char* op, const Shape& shape, const Axes& axes) {
   std::vector<bool> seen(shape.size(), false);
   for (int axis : axes) {
     const std::size_t a = axis_of(op, axis, shape);
-    if (seen[a])
-      throw std::invalid_argument(std::string(op) + ": axis " + std::to_string(axis) + " of " +
-                                  str(shape) + " is given twice; need each once");
+    if (seen[a]) refuse(op, ": axis ", axis, " of ", shape, " is given twice; need each once");
     seen[a] = true;
     kept[a] = 1;
   }
@@ -49,8 +46,7 @@ Var shaped(Var y, const Shape& kept, const Axes& axes, KeepAxes keep) {
 
 void require_elements(const char* op, const Shape& shape, const Shape& kept) {
   if (size_of(shape) == 0 && size_of(kept) != 0)
-    throw std::invalid_argument(std::string(op) + ": x is " + str(shape) +
-                                ", empty along the axes; need at least one element");
+    refuse(op, ": x is ", shape, ", empty along the axes; need at least one element");
 }
 
 // What is left of x when f has brought each row down to one number: f(x, rows, shape) is called
@@ -177,5 +173,4 @@ Var min(Var x) { return min(x, all_axes(x)); }
 Var logsumexp(Var x) { return logsumexp(x, all_axes(x)); }
 Var variance(Var x) { return variance(x, all_axes(x)); }
 
-}  // namespace ARGTAPE_API
-}  // namespace argtape
+ARGTAPE_END

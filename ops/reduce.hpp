@@ -4,8 +4,7 @@
 
 #include "../engine/tape.hpp"
 
-namespace argtape {
-inline namespace ARGTAPE_API {
+ARGTAPE_PUBLIC_BEGIN
 
 /// Whether the axes stay, of length 1: sum(x, -1, keep_axes).
 enum class KeepAxes : bool { no, yes };
@@ -29,5 +28,4 @@ Var logsumexp(Var x, const Axes& axes, KeepAxes keep = KeepAxes::no);
 Var variance(Var x);
 Var variance(Var x, const Axes& axes, KeepAxes keep = KeepAxes::no);
 
-}  // namespace ARGTAPE_API
-}  // namespace argtape
+ARGTAPE_END

@@ -2,11 +2,11 @@
 
 #include <algorithm>
 #include <memory>
-#include <stdexcept>
 #include <string>
 #include <utility>
 
 #include "engine/broadcast.hpp"
+#include "engine/require.hpp"
 #include "engine/sweep.hpp"
 #include "engine/system/parallel.hpp"
 #include "ops/elementwise.hpp"
@@ -14,30 +14,24 @@
 #include "ops/reduce.hpp"
 #include "ops/shape.hpp"
 
-namespace argtape {
-inline namespace ARGTAPE_API {
+ARGTAPE_PUBLIC_BEGIN
 namespace {
-
-[[noreturn]] void fail(const char* op, const std::string& given, const std::string& needed) {
-  throw std::invalid_argument(std::string(op) + ": " + given + "; need " + needed);
-}
 
 // What chooses or weighs: (K,) or (1, K) for all examples together, (B, K) for each by itself.
 std::size_t rows_in(const char* op, const std::string& what, const Shape& shape,
                     std::size_t branches) {
-  if (shape.empty() || shape.size() > 2) fail(op, what + str(shape), "(K,), (1, K) or (B, K)");
+  if (shape.empty() || shape.size() > 2)
+    refuse(op, ": ", what, shape, "; need (K,), (1, K) or (B, K)");
   const std::size_t k = shape[shape.size() - 1];
   if (k == 0 || k != branches)
-    fail(op,
-         what + str(shape) + ", with " + std::to_string(branches) +
-             (branches == 1 ? " branch" : " branches"),
-         "one branch for each of at least one category");
+    refuse(op, ": ", what, shape, ", with ", branches, (branches == 1 ? " branch" : " branches"),
+           "; need one branch for each of at least one category");
   return shape.size() == 1 ? 1 : shape[0];
 }
 
 template <class Function>
 const Function& branch_at(const char* op, const std::vector<Function>& branches, std::size_t k) {
-  if (!branches[k]) fail(op, "branch " + std::to_string(k) + " is empty", "a function");
+  if (!branches[k]) refuse(op, ": branch ", k, " is empty; need a function");
   return branches[k];
 }
 
@@ -185,8 +179,8 @@ std::vector<Chosen> chosen_in(Var choice, std::size_t rows) {
   for (std::size_t r = 0; r < rows; ++r) {
     const std::size_t at = one_hot_place(choice.value().data() + r * k, k);
     if (at == k)
-      fail("select", "row " + std::to_string(r) + " of the choice is not one-hot",
-           "a hard choice, or mixture() for a soft one");
+      refuse("select: row ", r,
+             " of the choice is not one-hot; need a hard choice, or mixture() for a soft one");
     by_branch[at].push_back(r);
   }
   std::vector<Chosen> all;
@@ -250,8 +244,9 @@ Var selected(Var choice, std::vector<Chosen> chosen, const std::vector<Var>& out
 Var select(Var choice, const std::vector<Branch>& branches, Unchosen others) {
   const std::size_t rows = rows_in("select", "the choice is ", choice.shape(), branches.size());
   if (rows != 1)
-    fail("select", "the choice is " + str(choice.shape()) + ", one for each example",
-         "their x, to hand out its rows: select(choice, x, branches)");
+    refuse(
+        "select: the choice is ", choice.shape(),
+        ", one for each example; need their x, to hand out its rows: select(choice, x, branches)");
   std::vector<Chosen> chosen = chosen_in(choice, rows);
   const Var out = branch_at("select", branches, chosen[0].branch)();
   return selected(choice, std::move(chosen), {out}, others);
@@ -267,8 +262,8 @@ Var select(Var choice, Var x, const std::vector<BranchOf>& branches, Unchosen ot
     return select(choice, bound, others);
   }
   if (rows == 0 || x.shape().empty() || x.shape()[0] != rows)
-    fail("select", "the choice is " + str(choice.shape()) + ", x is " + str(x.shape()),
-         "a row of x for each of at least one example");
+    refuse("select: the choice is ", choice.shape(), ", x is ", x.shape(),
+           "; need a row of x for each of at least one example");
   std::vector<Chosen> chosen = chosen_in(choice, rows);
   std::vector<Var> outputs;
   for (const Chosen& c : chosen) {
@@ -277,10 +272,9 @@ Var select(Var choice, Var x, const std::vector<BranchOf>& branches, Unchosen ot
     Shape wanted = outputs.empty() ? out.shape() : outputs[0].shape();
     if (!wanted.empty()) wanted[0] = c.rows.size();
     if (wanted.empty() || out.shape() != wanted)
-      fail("select",
-           "branch " + std::to_string(c.branch) + " gave " + str(out.shape()) + " for " +
-               std::to_string(c.rows.size()) + (c.rows.size() == 1 ? " row" : " rows"),
-           outputs.empty() ? "a row for each" : str(wanted) + ", as the other branches");
+      refuse("select: branch ", c.branch, " gave ", out.shape(), " for ", c.rows.size(),
+             (c.rows.size() == 1 ? " row" : " rows"), "; need ",
+             outputs.empty() ? "a row for each" : str(wanted) + ", as the other branches");
     outputs.push_back(out);
   }
   return selected(choice, std::move(chosen), outputs, others);
@@ -293,14 +287,11 @@ Var mixture(Var weights, const std::vector<Branch>& branches) {
     outputs.push_back(branch_at("mixture", branches, k)());
     const Shape &shape = outputs[k].shape(), &first = outputs[0].shape();
     if (rows != 1 && (shape.empty() || shape[0] != rows))
-      fail("mixture",
-           "the weights are " + str(weights.shape()) + ", branch " + std::to_string(k) + " gave " +
-               str(shape),
-           "a row for each example");
+      refuse("mixture: the weights are ", weights.shape(), ", branch ", k, " gave ", shape,
+             "; need a row for each example");
     if (shape != first)
-      fail("mixture",
-           "branch " + std::to_string(k) + " gave " + str(shape) + ", branch 0 " + str(first),
-           "the same shape of all");
+      refuse("mixture: branch ", k, " gave ", shape, ", branch 0 ", first,
+             "; need the same shape of all");
   }
   tape_of("mixture", with_first(weights, outputs));
   const std::size_t size = outputs[0].value().size();
@@ -314,5 +305,4 @@ Var mixture(Var weights, Var x, const std::vector<BranchOf>& branches) {
   return mixture(weights, bound);
 }
 
-}  // namespace ARGTAPE_API
-}  // namespace argtape
+ARGTAPE_END

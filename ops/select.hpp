@@ -7,8 +7,7 @@
 
 #include "../engine/tape.hpp"
 
-namespace argtape {
-inline namespace ARGTAPE_API {
+ARGTAPE_PUBLIC_BEGIN
 
 // Below, D is the choice, one-hot, with its 1 at k; o_k what branch k gives; g the gradient that
 // arrives at the result y; f'_k the gradient for D_k, from which the choice's rule makes that for
@@ -60,5 +59,4 @@ Var select(Var choice, Var x, const std::vector<BranchOf>& branches,
 Var mixture(Var weights, const std::vector<Branch>& branches);
 Var mixture(Var weights, Var x, const std::vector<BranchOf>& branches);
 
-}  // namespace ARGTAPE_API
-}  // namespace argtape
+ARGTAPE_END

@@ -2,15 +2,12 @@
 
 #include <algorithm>
 #include <memory>
-#include <stdexcept>
 
+#include "engine/require.hpp"
 #include "engine/sweep.hpp"
 
-namespace argtape {
-inline namespace ARGTAPE_API {
+ARGTAPE_PUBLIC_BEGIN
 namespace {
-
-[[noreturn]] void fail(const std::string& message) { throw std::invalid_argument(message); }
 
 // A tensor seen as (outer, length, inner) around one axis.
 struct Around {
@@ -78,8 +75,7 @@ Var expand_dims(Var x, int axis) {
 
 Var squeeze(Var x, int axis) {
   const std::size_t a = axis_of("squeeze", axis, x.shape());
-  if (x.shape()[a] != 1)
-    fail("squeeze: axis " + std::to_string(a) + " of " + str(x.shape()) + "; need length 1");
+  if (x.shape()[a] != 1) refuse("squeeze: axis ", a, " of ", x.shape(), "; need length 1");
   Shape shape(x.shape().size() - 1);
   for (std::size_t i = 0, k = 0; i < x.shape().size(); ++i)
     if (i != a) shape[k++] = x.shape()[i];
@@ -96,8 +92,7 @@ Var transpose(Var x, const Axes& axes) {
     for (int a : axes) order.push_back(axis_of("transpose", a, x.shape()));
     for (std::size_t o : order) seen[o] = true;
     if (order.size() != rank || std::find(seen.begin(), seen.end(), false) != seen.end())
-      fail("transpose: " + std::to_string(axes.size()) + " axes for " + str(x.shape()) +
-           "; need each axis once");
+      refuse("transpose: ", axes.size(), " axes for ", x.shape(), "; need each axis once");
   }
   if (rank == 0) return reshape(x, {});
   Axes back(rank);
@@ -109,7 +104,7 @@ Var transpose(Var x, const Axes& axes) {
 
 Var broadcast(Var x, const Shape& shape) {
   if (!broadcasts_to(x.shape(), shape))
-    fail("broadcast: x is " + str(x.shape()) + "; does not stretch to " + str(shape));
+    refuse("broadcast: x is ", x.shape(), "; does not stretch to ", shape);
   return broadcast_to(x, shape);
 }
 
@@ -126,9 +121,8 @@ Var concatenate(const std::vector<Var>& parts, int axis) {
       other[a] = wanted[a] = 0;
     }
     if (other != wanted)
-      fail("concatenate: part " + std::to_string(i) + " is " + str(parts[i].shape()) +
-           ", part 0 is " + str(parts[0].shape()) + "; need equal lengths on all axes but " +
-           std::to_string(a));
+      refuse("concatenate: part ", i, " is ", parts[i].shape(), ", part 0 is ", parts[0].shape(),
+             "; need equal lengths on all axes but ", a);
     ends.push_back(shape[a]);
   }
   Tensor y = uninitialised(shape);
@@ -145,8 +139,8 @@ Var stack(const std::vector<Var>& parts, int axis) {
   tape_of("stack", parts);
   for (std::size_t i = 1; i < parts.size(); ++i)
     if (parts[i].shape() != parts[0].shape())
-      fail("stack: part " + std::to_string(i) + " is " + str(parts[i].shape()) + ", part 0 is " +
-           str(parts[0].shape()) + "; need equal shapes");
+      refuse("stack: part ", i, " is ", parts[i].shape(), ", part 0 is ", parts[0].shape(),
+             "; need equal shapes");
   axis_of("stack", axis, Shape(parts[0].shape().size() + 1, 1));
   std::vector<Var> thick;
   for (Var p : parts) thick.push_back(expand_dims(p, axis));
@@ -156,9 +150,8 @@ Var stack(const std::vector<Var>& parts, int axis) {
 Var slice(Var x, std::size_t begin, std::size_t end, int axis) {
   const std::size_t a = axis_of("slice", axis, x.shape()), length = x.shape()[a];
   if (begin > end || end > length)
-    fail("slice: " + std::to_string(begin) + ".." + std::to_string(end) + " of axis " +
-         std::to_string(a) + " of " + str(x.shape()) +
-         "; need begin <= end <= " + std::to_string(length));
+    refuse("slice: ", begin, "..", end, " of axis ", a, " of ", x.shape(),
+           "; need begin <= end <= ", length);
   Shape shape = x.shape();
   shape[a] = end - begin;
   Tensor y = uninitialised(shape);
@@ -173,8 +166,7 @@ Var pad(Var x, std::size_t before, std::size_t after, int axis) {
   const std::size_t a = axis_of("pad", axis, x.shape()), length = x.shape()[a];
   Shape shape = x.shape();
   if (before > kMostBytes || after > kMostBytes)
-    fail("pad: before is " + std::to_string(before) + ", after is " + std::to_string(after) +
-         "; need numbers of elements");
+    refuse("pad: before is ", before, ", after is ", after, "; need numbers of elements");
   shape[a] += before + after;
   Tensor y = zeros(shape);
   copy_range(x.value(), 0, y, before, length, a);
@@ -243,13 +235,10 @@ Var gather_shared(Var x, const Indices& indices, const Shape& shape) {
 void require_indices(const char* op, const std::vector<std::size_t>& indices, const Shape& many,
                      const Shape& into) {
   if (indices.size() != size_of(many))
-    fail(std::string(op) + ": " + std::to_string(indices.size()) + " indices for " + str(many) +
-         "; need " + std::to_string(size_of(many)));
+    refuse(op, ": ", indices.size(), " indices for ", many, "; need ", size_of(many));
   const std::size_t n = size_of(into);
   for (std::size_t i : indices)
-    if (i >= n)
-      fail(std::string(op) + ": index " + std::to_string(i) + " into " + str(into) +
-           "; need less than " + std::to_string(n));
+    if (i >= n) refuse(op, ": index ", i, " into ", into, "; need less than ", n);
 }
 
 }  // namespace
@@ -258,8 +247,7 @@ Var take(Var x, const std::vector<std::size_t>& indices, int axis) {
   const std::size_t a = axis_of("take", axis, x.shape()), length = x.shape()[a];
   for (std::size_t i : indices)
     if (i >= length)
-      fail("take: index " + std::to_string(i) + " on axis " + std::to_string(a) + " of " +
-           str(x.shape()) + "; need less than " + std::to_string(length));
+      refuse("take: index ", i, " on axis ", a, " of ", x.shape(), "; need less than ", length);
   return take_shared(x, std::make_shared<const std::vector<std::size_t>>(indices), a);
 }
 
@@ -277,12 +265,10 @@ Tensor one_hot(const std::vector<std::size_t>& labels, std::size_t classes) {
   Tensor t = zeros({labels.size(), classes});
   for (std::size_t i = 0; i < labels.size(); ++i) {
     if (labels[i] >= classes)
-      fail("one_hot: label " + std::to_string(labels[i]) + " at " + std::to_string(i) +
-           "; need less than " + std::to_string(classes));
+      refuse("one_hot: label ", labels[i], " at ", i, "; need less than ", classes);
     t.data()[i * classes + labels[i]] = 1;
   }
   return t;
 }
 
-}  // namespace ARGTAPE_API
-}  // namespace argtape
+ARGTAPE_END

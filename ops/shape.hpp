@@ -7,8 +7,7 @@
 #include "../engine/broadcast.hpp"
 #include "../engine/tape.hpp"
 
-namespace argtape {
-inline namespace ARGTAPE_API {
+ARGTAPE_PUBLIC_BEGIN
 
 /// x's numbers, in row-major order, under another shape of the same size.
 Var reshape(Var x, const Shape& shape);
@@ -40,5 +39,4 @@ Var scatter(Var x, const std::vector<std::size_t>& indices, const Shape& shape);
 /// Row i is 1 at labels[i], else 0: of shape (labels, classes). Throws for a label out of range.
 Tensor one_hot(const std::vector<std::size_t>& labels, std::size_t classes);
 
-}  // namespace ARGTAPE_API
-}  // namespace argtape
+ARGTAPE_END

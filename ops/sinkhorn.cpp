@@ -3,9 +3,9 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
-#include <stdexcept>
 #include <vector>
 
+#include "engine/require.hpp"
 #include "engine/sweep.hpp"
 #include "engine/system/parallel.hpp"
 #include "ops/elementwise.hpp"
@@ -16,8 +16,7 @@
 #include "ops/shape.hpp"
 #include "ops/softmax.hpp"
 
-namespace argtape {
-inline namespace ARGTAPE_API {
+ARGTAPE_PUBLIC_BEGIN
 namespace {
 
 constexpr double kLeastTau = 1e-20, kFar = 0.05;
@@ -31,24 +30,19 @@ struct Squares {
   }
 };
 
-[[noreturn]] void refuse(const std::string& what) {
-  throw std::invalid_argument("sinkhorn: " + what);
-}
-
 void check(const Shape& shape, double tau) {
   const std::size_t r = shape.size();
   if (r < 2 || shape[r - 1] != shape[r - 2] || shape[r - 1] == 0)
-    refuse("logits are " + str(shape) + "; need (..., n, n) with n of at least 1");
+    refuse("sinkhorn: logits are ", shape, "; need (..., n, n) with n of at least 1");
   if (!(tau >= kLeastTau) || std::isinf(tau))
-    refuse("tau is " + str(tau) + "; need " +
+    refuse("sinkhorn: tau is ", tau, "; need ",
            (tau > 0 && !std::isinf(tau) ? "at least " + str(kLeastTau)
                                         : "a number above 0, not infinite"));
 }
 
 void check(std::size_t iterations) {
   if (iterations < 1 || iterations > kMostIterations)
-    refuse(std::to_string(iterations) + " iterations; need 1 to " +
-           std::to_string(kMostIterations));
+    refuse("sinkhorn: ", iterations, " iterations; need 1 to ", kMostIterations);
 }
 
 // f(begin, end) for the matrices of a batch, on all threads; each call has working memory of its
@@ -82,7 +76,7 @@ Sinkhorn solved(Var logits, double tau, Solve solve, Backward backward) {
   for (std::size_t m = 0; m < s.count; ++m) {
     const Scalar residual = residuals.data()[m];
     if (!std::isfinite(residual))
-      refuse("logits / tau leave the range of numbers, with tau " + str(tau) +
+      refuse("sinkhorn: logits / tau leave the range of numbers, with tau ", tau,
              "; need smaller logits, or a larger tau");
     result.residual = std::max(result.residual, static_cast<double>(residual));
     result.iterations = std::max(result.iterations, taken[m]);
@@ -209,7 +203,7 @@ Sinkhorn sinkhorn(Var logits, double tau, Converge until) {
   check(logits.shape(), tau);
   check(until.most);
   if (!(until.tolerance >= kLeastTolerance && until.tolerance < 1))
-    refuse("the tolerance is " + str(until.tolerance) + "; need at least " + str(kLeastTolerance) +
+    refuse("sinkhorn: the tolerance is ", until.tolerance, "; need at least ", kLeastTolerance,
            " and less than 1");
   Sinkhorn result = solved(
       logits, tau,
@@ -234,8 +228,7 @@ std::string Sinkhorn::warning() const {
 double residual(const Tensor& matrices) {
   const Shape& shape = matrices.shape();
   const std::size_t r = shape.size();
-  if (r < 2)
-    throw std::invalid_argument("residual: matrices are " + str(shape) + "; need (..., n, m)");
+  if (r < 2) refuse("residual: matrices are ", shape, "; need (..., n, m)");
   const std::size_t n = shape[r - 2], m = shape[r - 1], size = n * m;
   double most = 0;
   std::vector<double> columns(m);
@@ -255,5 +248,4 @@ double residual(const Tensor& matrices) {
   return most;
 }
 
-}  // namespace ARGTAPE_API
-}  // namespace argtape
+ARGTAPE_END

@@ -6,8 +6,7 @@
 
 #include "../engine/tape.hpp"
 
-namespace argtape {
-inline namespace ARGTAPE_API {
+ARGTAPE_PUBLIC_BEGIN
 
 /// What sinkhorn() gives: the matrices, and how far it got. It serves as the Var of the matrices.
 struct Sinkhorn {
@@ -56,5 +55,4 @@ Sinkhorn sinkhorn(Var logits, double tau, Converge until);
 /// sum - 1|. Throws std::invalid_argument for fewer than two axes.
 double residual(const Tensor& matrices);
 
-}  // namespace ARGTAPE_API
-}  // namespace argtape
+ARGTAPE_END

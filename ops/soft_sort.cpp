@@ -2,16 +2,15 @@
 
 #include <algorithm>
 #include <cmath>
-#include <stdexcept>
 #include <vector>
 
+#include "engine/require.hpp"
 #include "ops/elementwise.hpp"
 #include "ops/reduce.hpp"
 #include "ops/shape.hpp"
 #include "ops/softmax.hpp"
 
-namespace argtape {
-inline namespace ARGTAPE_API {
+ARGTAPE_PUBLIC_BEGIN
 namespace {
 
 constexpr double kLeastTau = 1e-20;
@@ -20,11 +19,9 @@ std::size_t checked(const char* op, Var scores, double tau) {
   tape_of(op, {scores});
   const Shape& shape = scores.shape();
   if (shape.empty() || shape[shape.size() - 1] == 0)
-    throw std::invalid_argument(std::string(op) + ": scores are " + str(shape) +
-                                "; need (..., n) with n of at least 1");
+    refuse(op, ": scores are ", shape, "; need (..., n) with n of at least 1");
   if (!(tau >= kLeastTau) || std::isinf(tau))
-    throw std::invalid_argument(std::string(op) + ": tau is " + str(tau) + "; need at least " +
-                                str(kLeastTau) + ", not infinite");
+    refuse(op, ": tau is ", tau, "; need at least ", kLeastTau, ", not infinite");
   return shape[shape.size() - 1];
 }
 
@@ -45,9 +42,7 @@ Var soft_sort(Var scores, double tau) {
   const Scalar* s = scores.value().data();
   std::vector<std::size_t> order(scores.value().size());
   for (std::size_t i = 0; i < order.size(); ++i) {
-    if (std::isnan(s[i]))
-      throw std::invalid_argument("soft_sort: scores have NaN in row " + std::to_string(i / n) +
-                                  "; need numbers");
+    if (std::isnan(s[i])) refuse("soft_sort: scores have NaN in row ", i / n, "; need numbers");
     order[i] = i;
   }
   for (auto row = order.begin(); row != order.end(); row += static_cast<std::ptrdiff_t>(n))
@@ -57,5 +52,4 @@ Var soft_sort(Var scores, double tau) {
   return softmax(-abs(expand_dims(scores, -1) - expand_dims(sorted, -2)) / tau, -2);
 }
 
-}  // namespace ARGTAPE_API
-}  // namespace argtape
+ARGTAPE_END

@@ -3,8 +3,7 @@
 
 #include "../engine/tape.hpp"
 
-namespace argtape {
-inline namespace ARGTAPE_API {
+ARGTAPE_PUBLIC_BEGIN
 
 // Both take scores s (..., n) and give P (..., n, n) as ops/matching.hpp has it, place 0 being that
 // of the smallest: each column j is a softmax over the items i, so columns sum to one and rows need
@@ -19,5 +18,4 @@ Var neural_sort(Var scores, double tau);
 /// (S. Prillo, J. Eisenschlos, arXiv 2006.16038, equation 3, with places reversed).
 Var soft_sort(Var scores, double tau);
 
-}  // namespace ARGTAPE_API
-}  // namespace argtape
+ARGTAPE_END

@@ -1,22 +1,20 @@
 #include "ops/softmax.hpp"
 
-#include <stdexcept>
-
+#include "engine/require.hpp"
 #include "engine/sweep.hpp"
 #include "ops/elementwise.hpp"
 #include "ops/kernels/axis.hpp"
 #include "ops/kernels/row_kernels.hpp"
 #include "ops/reduce.hpp"
 
-namespace argtape {
-inline namespace ARGTAPE_API {
+ARGTAPE_PUBLIC_BEGIN
 namespace {
 
 void require_rows_alike(const char* op, const char* what, Var x, Var g) {
   tape_of(op, {x, g});
   if (x.shape().empty() || x.shape() != g.shape())
-    throw std::invalid_argument(std::string(op) + ": " + what + " is " + str(x.shape()) +
-                                ", g is " + str(g.shape()) + "; need the same shape, (..., K)");
+    refuse(op, ": ", what, " is ", x.shape(), ", g is ", g.shape(),
+           "; need the same shape, (..., K)");
 }
 
 // The gradient of <u, J(p) g> for p.
@@ -107,5 +105,4 @@ Var log_softmax_vjp(Var y, Var g) {
   });
 }
 
-}  // namespace ARGTAPE_API
-}  // namespace argtape
+ARGTAPE_END

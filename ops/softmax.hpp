@@ -4,8 +4,7 @@
 
 #include "../engine/tape.hpp"
 
-namespace argtape {
-inline namespace ARGTAPE_API {
+ARGTAPE_PUBLIC_BEGIN
 
 /// e^{x_i} / sum_j e^{x_j}, without overflow. Throws std::invalid_argument for an axis out of
 /// range.
@@ -25,5 +24,4 @@ Var relaxed_jacobian(Var x, Var g, double tau = 1, Var noise = {});
 /// g - e^y sum(g): what a log_softmax of value y passes back for g.
 Var log_softmax_vjp(Var y, Var g);
 
-}  // namespace ARGTAPE_API
-}  // namespace argtape
+ARGTAPE_END

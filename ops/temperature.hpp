@@ -8,8 +8,7 @@
 
 #include "../engine/scalar.hpp"
 
-namespace argtape {
-inline namespace ARGTAPE_API {
+ARGTAPE_PUBLIC_BEGIN
 
 using Schedule = std::function<double(std::size_t step)>;
 
@@ -37,5 +36,4 @@ class Temperature {
   Schedule schedule_;
 };
 
-}  // namespace ARGTAPE_API
-}  // namespace argtape
+ARGTAPE_END

@@ -9,8 +9,7 @@
 #include "../system/parallel.hpp"
 #include "lane.hpp"
 
-namespace argtape {
-inline namespace ARGTAPE_ABI {
+ARGTAPE_PRIVATE_BEGIN
 
 /// Above so many terms a sum is gathered in double: one of ever more floats stops growing.
 constexpr std::size_t kManyTerms = 256;
@@ -91,5 +90,4 @@ inline Tensor sum_bundles(const Tensor& x, const Shape& shape) {
   return out;
 }
 
-}  // namespace ARGTAPE_ABI
-}  // namespace argtape
+ARGTAPE_END

@@ -12,8 +12,7 @@
 
 #include "lane.hpp"
 
-namespace argtape {
-inline namespace ARGTAPE_ABI {
+ARGTAPE_PRIVATE_BEGIN
 namespace lanes {
 
 using Limits = std::numeric_limits<Scalar>;
@@ -252,5 +251,4 @@ inline Lane lane_pow(Lane x, Lane y) {
   return -lane_log(lost - lane_log(w));
 }
 
-}  // namespace ARGTAPE_ABI
-}  // namespace argtape
+ARGTAPE_END

@@ -8,8 +8,7 @@
 
 #include "../scalar.hpp"
 
-namespace argtape {
-inline namespace ARGTAPE_ABI {
+ARGTAPE_PRIVATE_BEGIN
 
 /// As many Scalars as a register holds. Formulas written as generic lambdas take Lanes as they do
 /// Vars.
@@ -123,5 +122,4 @@ template <class F, class... P>
   store_some(add ? load_some(out + i, n - i) + last : last, out + i, n - i);
 }
 
-}  // namespace ARGTAPE_ABI
-}  // namespace argtape
+ARGTAPE_END

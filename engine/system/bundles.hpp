@@ -4,8 +4,7 @@
 
 #include "../tensor.hpp"
 
-namespace argtape {
-inline namespace ARGTAPE_ABI {
+ARGTAPE_PRIVATE_BEGIN
 
 // A bundle of rows of the large tensor, one after the other in memory. In the small one a row
 // starts `step` numbers after the one before, and runs along with it or, unless `moving`, is one
@@ -60,5 +59,4 @@ void along_rows(const Shape& small, const Shape& large, Inner inner) {
   }
 }
 
-}  // namespace ARGTAPE_ABI
-}  // namespace argtape
+ARGTAPE_END

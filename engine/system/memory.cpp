@@ -18,8 +18,7 @@
 #define ARGTAPE_RECYCLE 1
 #endif
 
-namespace argtape {
-inline namespace ARGTAPE_API {
+ARGTAPE_PUBLIC_BEGIN
 namespace {
 
 constexpr std::size_t kLine = 64;     // a cache line, and the widest vector register
@@ -151,5 +150,4 @@ void release_cached_memory() noexcept {
   if (cache) cache->empty();
 }
 
-}  // namespace ARGTAPE_API
-}  // namespace argtape
+ARGTAPE_END

@@ -6,8 +6,7 @@
 
 #include "../scalar.hpp"
 
-namespace argtape {
-inline namespace ARGTAPE_API {
+ARGTAPE_PUBLIC_BEGIN
 
 /// No block is as large as this.
 constexpr std::size_t kMostBytes = std::size_t{1} << 46;
@@ -50,5 +49,4 @@ struct CachingAllocator {
   }
 };
 
-}  // namespace ARGTAPE_API
-}  // namespace argtape
+ARGTAPE_END

@@ -10,8 +10,7 @@
 
 #include "memory.hpp"
 
-namespace argtape {
-inline namespace ARGTAPE_API {
+ARGTAPE_PUBLIC_BEGIN
 
 template <class T>
 class StableVector {
@@ -60,5 +59,4 @@ class StableVector {
   std::size_t size_ = 0;
 };
 
-}  // namespace ARGTAPE_API
-}  // namespace argtape
+ARGTAPE_END

@@ -6,8 +6,7 @@
 
 #include "../backward_context.hpp"
 
-namespace argtape {
-inline namespace ARGTAPE_ABI {
+ARGTAPE_PRIVATE_BEGIN
 
 struct SweepDoor {
   /// Whether the gradients given will be differentiated themselves. If not:
@@ -29,5 +28,4 @@ struct SweepDoor {
   static void pass_reshaped(BackwardContext& ctx, std::size_t i);
 };
 
-}  // namespace ARGTAPE_ABI
-}  // namespace argtape
+ARGTAPE_END

@@ -52,8 +52,7 @@ inline const bool loaded = load_library();
 }  // namespace notebook
 #endif
 
-namespace argtape {
-inline namespace ARGTAPE_ABI {
+ARGTAPE_PRIVATE_BEGIN
 
 /// A tape is shown as its picture, where Graphviz is installed, and else as text.
 inline nlohmann::json mime_bundle_repr(const Tape& tape) {
@@ -70,8 +69,7 @@ inline nlohmann::json mime_bundle_repr(const Tensor& tensor) {
   return bundle;
 }
 
-}  // namespace ARGTAPE_ABI
-}  // namespace argtape
+ARGTAPE_END
 
 namespace notebook {
 

@@ -4,13 +4,12 @@
 #include <cmath>
 #include <cstdint>
 #include <filesystem>
-#include <stdexcept>
 #include <system_error>
 
+#include "engine/require.hpp"
 #include "models/data/source.hpp"
 
-namespace argtape {
-inline namespace ARGTAPE_API {
+ARGTAPE_PUBLIC_BEGIN
 namespace {
 
 constexpr std::size_t digit_classes = 10;
@@ -208,9 +207,7 @@ Dataset take(const Dataset& data, const std::vector<std::size_t>& rows) {
   Scalar* to = out.images.data();
   for (std::size_t row : rows) {
     if (row >= data.size())
-      throw std::invalid_argument("data: row " + std::to_string(row) + " of " +
-                                  std::to_string(data.size()) + " rows; need rows below " +
-                                  std::to_string(data.size()));
+      refuse("data: row ", row, " of ", data.size(), " rows; need rows below ", data.size());
     to = std::copy_n(data.images.data() + row * pixels, pixels, to);
     out.labels.push_back(data.labels[row]);
   }
@@ -221,9 +218,8 @@ std::size_t default_train_size(const Dataset& data) { return data.size() * 4 / 5
 
 Split split(const Dataset& data, std::size_t train_size) {
   if (train_size == 0 || train_size >= data.size())
-    throw std::invalid_argument("data: train_size " + std::to_string(train_size) + " of " +
-                                std::to_string(data.size()) +
-                                " rows; need at least 1 row to train on and 1 to test with");
+    refuse("data: train_size ", train_size, " of ", data.size(),
+           " rows; need at least 1 row to train on and 1 to test with");
   std::vector<std::size_t> rows(data.size());
   for (std::size_t i = 0; i < rows.size(); ++i) rows[i] = i;
   const auto middle = rows.begin() + static_cast<std::ptrdiff_t>(train_size);
@@ -232,14 +228,12 @@ Split split(const Dataset& data, std::size_t train_size) {
 
 Batches::Batches(std::size_t n, std::size_t batch_size, Rng& rng) {
   if (batch_size == 0 || batch_size > n)
-    throw std::invalid_argument("data: batch_size " + std::to_string(batch_size) + " for " +
-                                std::to_string(n) +
-                                " rows; need at least 1, and at most as many as there are");
+    refuse("data: batch_size ", batch_size, " for ", n,
+           " rows; need at least 1, and at most as many as there are");
   const std::vector<std::size_t> rows = rng.permutation(n);
   const auto step = static_cast<std::ptrdiff_t>(batch_size);
   for (auto from = rows.begin(); rows.end() - from >= step; from += step)
     batches_.emplace_back(from, from + step);
 }
 
-}  // namespace ARGTAPE_API
-}  // namespace argtape
+ARGTAPE_END

@@ -8,8 +8,7 @@
 #include "../../engine/random.hpp"
 #include "../../engine/tensor.hpp"
 
-namespace argtape {
-inline namespace ARGTAPE_API {
+ARGTAPE_PUBLIC_BEGIN
 
 /// Labelled grey images, one a row.
 struct Dataset {
@@ -75,5 +74,4 @@ class Batches {
   std::vector<std::vector<std::size_t>> batches_;
 };
 
-}  // namespace ARGTAPE_API
-}  // namespace argtape
+ARGTAPE_END

@@ -9,8 +9,7 @@
 
 #include "models/data/counted.hpp"
 
-namespace argtape {
-inline namespace ARGTAPE_ABI {
+ARGTAPE_PRIVATE_BEGIN
 namespace {
 
 struct NumpyHeader {
@@ -177,5 +176,4 @@ NumberTable read_numpy(Source& source, const std::string& path, const std::strin
   return table;
 }
 
-}  // namespace ARGTAPE_ABI
-}  // namespace argtape
+ARGTAPE_END

@@ -6,8 +6,7 @@
 
 #include "source.hpp"
 
-namespace argtape {
-inline namespace ARGTAPE_ABI {
+ARGTAPE_PRIVATE_BEGIN
 
 /// `size` rows of `dimensions` numbers, in double whatever the library's Scalar.
 struct NumberTable {
@@ -22,5 +21,4 @@ bool is_numpy(Source& source);
 /// where it is, and what it should have been.
 NumberTable read_numpy(Source& source, const std::string& path, const std::string& need);
 
-}  // namespace ARGTAPE_ABI
-}  // namespace argtape
+ARGTAPE_END

@@ -3,15 +3,14 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
-#include <stdexcept>
 #include <vector>
 
+#include "engine/require.hpp"
 #include "models/data/counted.hpp"
 #include "models/data/numpy_file.hpp"
 #include "models/data/source.hpp"
 
-namespace argtape {
-inline namespace ARGTAPE_API {
+ARGTAPE_PUBLIC_BEGIN
 namespace {
 
 constexpr char kNeed[] = "a CSV or NumPy file of points";
@@ -105,10 +104,9 @@ Tensor read_points(const std::string& path) {
 Tensor separated_points(std::size_t n, std::size_t d, std::size_t clusters, double spread,
                         Rng& rng) {
   if (n == 0 || d == 0 || clusters == 0 || !(spread >= 0))
-    throw std::invalid_argument("separated_points: " + std::to_string(n) + " points in " +
-                                std::to_string(d) + " dimensions around " +
-                                std::to_string(clusters) + " centres, with spread " + str(spread) +
-                                "; need at least 1 of each, and a spread of 0 or more");
+    refuse("separated_points: ", n, " points in ", d, " dimensions around ", clusters,
+           " centres, with spread ", spread,
+           "; need at least 1 of each, and a spread of 0 or more");
   const Tensor centres = rng.uniform({clusters, d});
   Tensor points = rng.normal({n, d});
   for (std::size_t i = 0; i < points.size(); ++i)
@@ -117,5 +115,4 @@ Tensor separated_points(std::size_t n, std::size_t d, std::size_t clusters, doub
   return points;
 }
 
-}  // namespace ARGTAPE_API
-}  // namespace argtape
+ARGTAPE_END

@@ -7,8 +7,7 @@
 #include "../../engine/random.hpp"
 #include "../../engine/tensor.hpp"
 
-namespace argtape {
-inline namespace ARGTAPE_API {
+ARGTAPE_PUBLIC_BEGIN
 
 /// The points (n, dim) of a CSV or NumPy file, plain or gzipped; which it is, its first byte says.
 ///
@@ -32,5 +31,4 @@ Tensor read_points(const std::string& path);
 Tensor separated_points(std::size_t n, std::size_t d, std::size_t clusters, double spread,
                         Rng& rng);
 
-}  // namespace ARGTAPE_API
-}  // namespace argtape
+ARGTAPE_END

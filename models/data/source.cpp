@@ -6,13 +6,13 @@
 #include <cmath>
 #include <cstring>
 #include <filesystem>
-#include <stdexcept>
 #include <system_error>
 
-namespace argtape {
-inline namespace ARGTAPE_ABI {
+#include "engine/require.hpp"
 
-void fail_data(const std::string& what) { throw std::runtime_error("data: " + what); }
+ARGTAPE_PRIVATE_BEGIN
+
+void fail_data(const std::string& what) { refuse<std::runtime_error>("data: ", what); }
 
 Source::Source(const std::string& path, const std::string& need, std::size_t longest_line)
     : path_(path), need_(need), longest_line_(longest_line) {
@@ -112,5 +112,4 @@ std::vector<std::string> cells_of(const std::string& line, char separator) {
   return cells;
 }
 
-}  // namespace ARGTAPE_ABI
-}  // namespace argtape
+ARGTAPE_END

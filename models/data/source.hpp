@@ -10,8 +10,7 @@
 
 #include "../../engine/scalar.hpp"
 
-namespace argtape {
-inline namespace ARGTAPE_ABI {
+ARGTAPE_PRIVATE_BEGIN
 
 /// Throws std::runtime_error, "data: " and what it is given.
 [[noreturn]] void fail_data(const std::string& what);
@@ -63,5 +62,4 @@ double number_in(const std::string& cell);
 /// What stands between the separators of a line.
 std::vector<std::string> cells_of(const std::string& line, char separator = ',');
 
-}  // namespace ARGTAPE_ABI
-}  // namespace argtape
+ARGTAPE_END

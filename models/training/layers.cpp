@@ -1,13 +1,12 @@
 #include "models/training/layers.hpp"
 
 #include <cmath>
-#include <stdexcept>
 
+#include "engine/require.hpp"
 #include "ops/elementwise.hpp"
 #include "ops/linalg.hpp"
 
-namespace argtape {
-inline namespace ARGTAPE_API {
+ARGTAPE_PUBLIC_BEGIN
 
 Initialiser uniform_fan_in() {
   const auto bound = [](std::size_t n) { return 1 / std::sqrt(static_cast<double>(n)); };
@@ -28,10 +27,9 @@ Initialiser glorot_uniform() {
 }
 
 Mlp::Mlp(const std::vector<std::size_t>& sizes, Rng& rng, const Initialiser& initialiser) {
-  if (sizes.size() < 2)
-    throw std::invalid_argument("Mlp: " + std::to_string(sizes.size()) + " sizes; need at least 2");
+  if (sizes.size() < 2) refuse("Mlp: ", sizes.size(), " sizes; need at least 2");
   for (std::size_t s : sizes)
-    if (s == 0) throw std::invalid_argument("Mlp: a size is 0; need at least 1");
+    if (s == 0) refuse("Mlp: a size is 0; need at least 1");
   for (std::size_t l = 0; l + 1 < sizes.size(); ++l) {
     parameters.push_back(initialiser.weights(sizes[l], sizes[l + 1], rng));
     parameters.push_back(initialiser.bias(sizes[l], sizes[l + 1], rng));
@@ -40,9 +38,7 @@ Mlp::Mlp(const std::vector<std::size_t>& sizes, Rng& rng, const Initialiser& ini
 
 Var Mlp::operator()(const std::vector<Var>& on_tape, Var x) const {
   if (on_tape.size() != parameters.size())
-    throw std::invalid_argument("Mlp: " + std::to_string(on_tape.size()) +
-                                " parameters on the tape; need " +
-                                std::to_string(parameters.size()));
+    refuse("Mlp: ", on_tape.size(), " parameters on the tape; need ", parameters.size());
   for (std::size_t i = 0; i < on_tape.size(); i += 2) {
     x = dense(x, on_tape[i], on_tape[i + 1]);
     if (i + 2 < on_tape.size()) x = relu(x);
@@ -50,5 +46,4 @@ Var Mlp::operator()(const std::vector<Var>& on_tape, Var x) const {
   return x;
 }
 
-}  // namespace ARGTAPE_API
-}  // namespace argtape
+ARGTAPE_END

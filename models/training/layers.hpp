@@ -8,8 +8,7 @@
 #include "../../engine/random.hpp"
 #include "../../engine/tape.hpp"
 
-namespace argtape {
-inline namespace ARGTAPE_API {
+ARGTAPE_PUBLIC_BEGIN
 
 /// How the weights (n, m) and the bias (m,) of a dense layer start.
 struct Initialiser {
@@ -36,5 +35,4 @@ class Mlp {
   Var operator()(const std::vector<Var>& on_tape, Var x) const;
 };
 
-}  // namespace ARGTAPE_API
-}  // namespace argtape
+ARGTAPE_END

@@ -7,8 +7,7 @@
 
 #include "../../engine/scalar.hpp"
 
-namespace argtape {
-inline namespace ARGTAPE_ABI {
+ARGTAPE_PRIVATE_BEGIN
 
 /// The mean loss over each twentieth of the steps (each step, if there are fewer than twenty).
 class LossCurve {
@@ -33,5 +32,4 @@ class LossCurve {
   std::vector<std::size_t> terms_;
 };
 
-}  // namespace ARGTAPE_ABI
-}  // namespace argtape
+ARGTAPE_END

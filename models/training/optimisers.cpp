@@ -3,14 +3,12 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
-#include <stdexcept>
 
+#include "engine/require.hpp"
 #include "engine/simd/lane.hpp"
 #include "engine/system/parallel.hpp"
-#include "models/require.hpp"
 
-namespace argtape {
-inline namespace ARGTAPE_API {
+ARGTAPE_PUBLIC_BEGIN
 namespace {
 
 // One zero tensor for each parameter, at the first step; the same parameters later.
@@ -19,24 +17,18 @@ void prepare(const char* op, const std::vector<Tensor>& parameters, const std::v
   const std::size_t n = parameters.size();
   // Called in each step: no words before they are needed.
   if (n != on_tape.size())
-    refuse(op,
-           std::to_string(n) + " parameters, " + std::to_string(on_tape.size()) +
-               " of them on the tape",
-           "as many of each");
+    refuse(op, ": ", n, " parameters, ", on_tape.size(),
+           " of them on the tape; need as many of each");
   if (state.empty())
     for (const Tensor& p : parameters) state.push_back(zeros(p.shape()));
   if (state.size() != n)
-    refuse(
-        op,
-        std::to_string(n) + " parameters, " + std::to_string(state.size()) + " in the steps before",
-        "the same ones in each step");
+    refuse(op, ": ", n, " parameters, ", state.size(),
+           " in the steps before; need the same ones in each step");
   for (std::size_t i = 0; i < n; ++i)
     if (parameters[i].shape() != on_tape[i].shape() || parameters[i].shape() != state[i].shape())
-      refuse(op,
-             "parameter " + std::to_string(i) + " is " + str(parameters[i].shape()) +
-                 ", on the tape " + str(on_tape[i].shape()) + ", in the steps before " +
-                 str(state[i].shape()),
-             "the same shape");
+      refuse(op, ": parameter ", i, " is ", parameters[i].shape(), ", on the tape ",
+             on_tape[i].shape(), ", in the steps before ", state[i].shape(),
+             "; need the same shape");
 }
 
 // One sweep, and update(i, gradient) for each parameter when its own is complete.
@@ -44,8 +36,9 @@ template <class Update>
 void sweep_and_update(const char* op, const std::vector<Var>& on_tape, Inputs costs,
                       Update update) {
   for (std::size_t i = 1; i < on_tape.size(); ++i)
-    require(on_tape[i - 1].index < on_tape[i].index, op, "parameters on the tape out of order",
-            "them in the order in which they were put there");
+    require(on_tape[i - 1].index < on_tape[i].index, op,
+            ": parameters on the tape out of order; need them in the order in which they were put "
+            "there");
   backward_and_release(costs, [&](Var p, Tensor& gradient) {
     const auto at = std::lower_bound(on_tape.begin(), on_tape.end(), p.index,
                                      [](Var v, std::uint32_t index) { return v.index < index; });
@@ -57,9 +50,8 @@ void sweep_and_update(const char* op, const std::vector<Var>& on_tape, Inputs co
 }  // namespace
 
 Sgd::Sgd(double rate, double momentum) : rate(rate), momentum_(momentum) {
-  require(rate > 0, "Sgd", "rate is " + str(rate), "more than 0");
-  require(momentum >= 0 && momentum < 1, "Sgd", "momentum is " + str(momentum),
-          "0 <= momentum < 1");
+  require(rate > 0, "Sgd: rate is ", rate, "; need more than 0");
+  require(momentum >= 0 && momentum < 1, "Sgd: momentum is ", momentum, "; need 0 <= momentum < 1");
 }
 
 void Sgd::step(std::vector<Tensor>& parameters, const std::vector<Var>& on_tape,
@@ -90,10 +82,10 @@ void Sgd::update(Tensor& parameter, std::size_t i, const Tensor& gradient) {
 
 Adam::Adam(double rate, double beta1, double beta2, double epsilon)
     : rate(rate), beta1_(beta1), beta2_(beta2), epsilon_(epsilon) {
-  require(rate > 0, "Adam", "rate is " + str(rate), "more than 0");
-  require(epsilon > 0, "Adam", "epsilon is " + str(epsilon), "more than 0");
-  require(beta1 >= 0 && beta1 < 1, "Adam", "beta1 is " + str(beta1), "0 <= beta1 < 1");
-  require(beta2 >= 0 && beta2 < 1, "Adam", "beta2 is " + str(beta2), "0 <= beta2 < 1");
+  require(rate > 0, "Adam: rate is ", rate, "; need more than 0");
+  require(epsilon > 0, "Adam: epsilon is ", epsilon, "; need more than 0");
+  require(beta1 >= 0 && beta1 < 1, "Adam: beta1 is ", beta1, "; need 0 <= beta1 < 1");
+  require(beta2 >= 0 && beta2 < 1, "Adam: beta2 is ", beta2, "; need 0 <= beta2 < 1");
 }
 
 void Adam::step(std::vector<Tensor>& parameters, const std::vector<Var>& on_tape,
@@ -147,5 +139,4 @@ void Adam::update(Tensor& parameter, std::size_t i, const Tensor& gradient) {
   });
 }
 
-}  // namespace ARGTAPE_API
-}  // namespace argtape
+ARGTAPE_END

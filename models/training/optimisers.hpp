@@ -7,8 +7,7 @@
 
 #include "../../engine/sweep.hpp"
 
-namespace argtape {
-inline namespace ARGTAPE_API {
+ARGTAPE_PUBLIC_BEGIN
 
 /// Stochastic gradient descent with momentum: v = momentum v + g; p -= rate v.
 class Sgd {
@@ -49,5 +48,4 @@ class Adam {
   std::vector<Tensor> mean_, square_;
 };
 
-}  // namespace ARGTAPE_API
-}  // namespace argtape
+ARGTAPE_END

@@ -2,12 +2,11 @@
 
 #include <algorithm>
 #include <cmath>
-#include <stdexcept>
 
+#include "engine/require.hpp"
 #include "ops/kernels/row_kernels.hpp"
 
-namespace argtape {
-inline namespace ARGTAPE_ABI {
+ARGTAPE_PRIVATE_BEGIN
 namespace {
 
 // Looks for a matching along the pairs that are not forbidden (Kuhn's augmenting paths). Empty if
@@ -55,29 +54,26 @@ void check_pairs(const std::string& op, const char* what, Scalar forbidden, cons
   const Scalar zero = row_sum(
       n * m, [](Lane v) { return v * Lane(0); }, x);
   if (zero == 0) return;
-  const auto refuse = [&](const std::string& why) { throw std::invalid_argument(op + ": " + why); };
   const auto named = [](Scalar v) { return std::isnan(v) ? "NaN" : v > 0 ? "+inf" : "-inf"; };
   for (std::size_t k = 0; k < n * m; ++k)
     if (!std::isfinite(x[k]) && x[k] != forbidden)
-      refuse(std::string("the ") + what + " in row " + std::to_string(k / m) + ", column " +
-             std::to_string(k % m) + " of matrix " + std::to_string(matrix) + " is " + named(x[k]) +
-             "; need numbers, or " + named(forbidden) + " for a forbidden pair");
+      refuse(op, ": the ", what, " in row ", k / m, ", column ", k % m, " of matrix ", matrix,
+             " is ", named(x[k]), "; need numbers, or ", named(forbidden), " for a forbidden pair");
   const std::vector<std::size_t> stuck = Pairs(x, n, m, forbidden).stuck();
   if (stuck.empty()) return;
   std::string rows;
   for (std::size_t i = 0; i < std::min<std::size_t>(stuck.size(), 8); ++i)
     rows += (i ? ", " : "") + std::to_string(stuck[i]);
   if (stuck.size() > 8) rows += ", ...";
-  refuse("the pairs of matrix " + std::to_string(matrix) + " that are not " + named(forbidden) +
-         " leave no matching: " +
+  refuse(op, ": the pairs of matrix ", matrix, " that are not ", named(forbidden),
+         " leave no matching: ",
          (stuck.size() == 1
               ? "row " + rows + " has none"
               : "rows " + rows + " have " +
                     (stuck.size() == 2 ? "only one column"
                                        : "only " + std::to_string(stuck.size() - 1) + " columns") +
-                    " between them") +
+                    " between them"),
          "; need one");
 }
 
-}  // namespace ARGTAPE_ABI
-}  // namespace argtape
+ARGTAPE_END

@@ -8,8 +8,7 @@
 
 #include "../hungarian.hpp"
 
-namespace argtape {
-inline namespace ARGTAPE_ABI {
+ARGTAPE_PRIVATE_BEGIN
 
 /// Throws std::invalid_argument, in the name of `op`, unless the n by m numbers, n <= m, are finite
 /// or `forbidden`, which is -inf or +inf, and the pairs left give each row a column of its own.
@@ -24,5 +23,4 @@ void check_pairs(const std::string& op, const char* what, Scalar forbidden, cons
                                                                     const Tensor& weights,
                                                                     Best best);
 
-}  // namespace ARGTAPE_ABI
-}  // namespace argtape
+ARGTAPE_END

@@ -5,8 +5,7 @@
 
 #include "../shape.hpp"
 
-namespace argtape {
-inline namespace ARGTAPE_ABI {
+ARGTAPE_PRIVATE_BEGIN
 
 /// The order of axes that puts `axis` last; empty if it is already.
 inline Axes axis_last(std::size_t axis, std::size_t rank) {
@@ -51,5 +50,4 @@ inline Var beside(Var x, std::size_t rank) {
   return reshape(x, shape);
 }
 
-}  // namespace ARGTAPE_ABI
-}  // namespace argtape
+ARGTAPE_END

@@ -2,17 +2,16 @@
 
 #include <algorithm>
 #include <limits>
-#include <stdexcept>
 #include <string>
 #include <xtensor-blas/xblas.hpp>
 
+#include "engine/require.hpp"
 #include "engine/system/parallel.hpp"
 
 // OpenBLAS has this beside the standard's functions; another BLAS goes by its own settings.
 extern "C" void openblas_set_num_threads(int) __attribute__((weak));
 
-namespace argtape {
-inline namespace ARGTAPE_ABI {
+ARGTAPE_PRIVATE_BEGIN
 namespace {
 
 // A product this large is worth a second thread.
@@ -34,9 +33,8 @@ void gemm(bool ta, bool tb, std::size_t n, std::size_t m, std::size_t k, const S
   static_cast<void>(alone);
   constexpr auto most = static_cast<std::size_t>(std::numeric_limits<xt::blas_index_t>::max());
   if (n > most || m > most || k > most)
-    throw std::length_error("matmul: (" + std::to_string(n) + ", " + std::to_string(k) +
-                            ") times (" + std::to_string(k) + ", " + std::to_string(m) +
-                            "); need lengths that BLAS can count");
+    refuse<std::length_error>("matmul: (", n, ", ", k, ") times (", k, ", ", m,
+                              "); need lengths that BLAS can count");
   if (n == 0 || m == 0) return;
   const auto index = [](std::size_t i) { return static_cast<xt::blas_index_t>(i == 0 ? 1 : i); };
   const auto transposed = [](bool yes) { return yes ? cxxblas::Trans : cxxblas::NoTrans; };
@@ -73,5 +71,4 @@ void gemm(bool ta, bool tb, std::size_t n, std::size_t m, std::size_t k, const S
   });
 }
 
-}  // namespace ARGTAPE_ABI
-}  // namespace argtape
+ARGTAPE_END

@@ -5,8 +5,7 @@
 
 #include <cstddef>
 
-namespace argtape {
-inline namespace ARGTAPE_ABI {
+ARGTAPE_PRIVATE_BEGIN
 
 /// c = op(a) op(b) + beta c for row-major matrices: op(a) is (n, k), op(b) is (k, m); `ta` and `tb`
 /// say that a or b is stored transposed. With another number of threads the last digits may differ:
@@ -14,5 +13,4 @@ inline namespace ARGTAPE_ABI {
 void gemm(bool ta, bool tb, std::size_t n, std::size_t m, std::size_t k, const Scalar* a,
           const Scalar* b, Scalar beta, Scalar* c);
 
-}  // namespace ARGTAPE_ABI
-}  // namespace argtape
+ARGTAPE_END

@@ -2,8 +2,7 @@
 
 #include <algorithm>
 
-namespace argtape {
-inline namespace ARGTAPE_ABI {
+ARGTAPE_PRIVATE_BEGIN
 namespace {
 
 // Rows of `length` numbers, one after the other, from where they stand `step` numbers apart; or of
@@ -138,5 +137,4 @@ void BroadcastLoop::Blocks::gather() {
     in[loop_.walked_[w]] = run_of(buffers_[loop_.walked_[w]]);
 }
 
-}  // namespace ARGTAPE_ABI
-}  // namespace argtape
+ARGTAPE_END

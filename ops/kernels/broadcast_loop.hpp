@@ -6,8 +6,7 @@
 #include "../../engine/simd/lane.hpp"
 #include "../../engine/tensor.hpp"
 
-namespace argtape {
-inline namespace ARGTAPE_ABI {
+ARGTAPE_PRIVATE_BEGIN
 
 /// Contiguous numbers: number i is data[i & along]; or, where `along` is 0, one number again and
 /// again, of which a whole lane stands at `data`.
@@ -72,5 +71,4 @@ class BroadcastLoop {
   std::size_t length_ = 1;           // of a stretch
 };
 
-}  // namespace ARGTAPE_ABI
-}  // namespace argtape
+ARGTAPE_END

@@ -2,13 +2,12 @@
 #pragma once
 
 #include <cstddef>
-#include <stdexcept>
 #include <string>
 
+#include "../../engine/require.hpp"
 #include "../../engine/tensor.hpp"
 
-namespace argtape {
-inline namespace ARGTAPE_ABI {
+ARGTAPE_PRIVATE_BEGIN
 
 /// n images of c planes, h x w pixels; out_h x out_w windows of kernel_h x kernel_w pixels.
 struct ConvGeometry {
@@ -18,17 +17,13 @@ struct ConvGeometry {
   ConvGeometry(const char* op, const Shape& x, std::size_t kernel_h, std::size_t kernel_w,
                std::size_t stride, std::size_t padding)
       : kernel_h(kernel_h), kernel_w(kernel_w), stride(stride), pad_h(padding), pad_w(padding) {
-    const auto fail = [&](const std::string& given, const char* needed) {
-      throw std::invalid_argument(std::string(op) + ": " + given + "; need " + needed);
-    };
-    if (x.size() != 4) fail("x is " + str(x), "(N, C, H, W)");
-    if (stride == 0) fail("stride is 0", "at least 1");
+    if (x.size() != 4) refuse(op, ": x is ", x, "; need (N, C, H, W)");
+    if (stride == 0) refuse(op, ": stride is 0; need at least 1");
     n = x[0], c = x[1], h = x[2], w = x[3];
     const std::size_t padded_h = h + 2 * padding, padded_w = w + 2 * padding;
     if (kernel_h == 0 || kernel_w == 0 || padded_h < kernel_h || padded_w < kernel_w)
-      fail("x is " + str(x) + " with padding " + std::to_string(padding) + ", the window is (" +
-               std::to_string(kernel_h) + ", " + std::to_string(kernel_w) + ")",
-           "a window of at least one pixel that fits in");
+      refuse(op, ": x is ", x, " with padding ", padding, ", the window is (", kernel_h, ", ",
+             kernel_w, "); need a window of at least one pixel that fits in");
     out_h = (padded_h - kernel_h) / stride + 1;
     out_w = (padded_w - kernel_w) / stride + 1;
   }
@@ -43,5 +38,4 @@ struct ConvGeometry {
   std::size_t padded_plane() const { return (h + 2 * pad_h) * padded_width(); }
 };
 
-}  // namespace ARGTAPE_ABI
-}  // namespace argtape
+ARGTAPE_END

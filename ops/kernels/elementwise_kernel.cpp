@@ -4,11 +4,11 @@
 #include <array>
 #include <stdexcept>
 
+#include "engine/require.hpp"
 #include "engine/system/parallel.hpp"
 #include "engine/system/sweep_door.hpp"
 
-namespace argtape {
-inline namespace ARGTAPE_ABI {
+ARGTAPE_PRIVATE_BEGIN
 namespace {
 
 // Faster than ==, which calls the standard library.
@@ -49,9 +49,8 @@ Shape shape_of(const Row& row, Inputs x) {
     for (const Var& v : x) shape = broadcast_shape(row.name, shape, v.shape());
   } catch (const std::invalid_argument&) {
     if (x.size() < 3) throw;
-    throw std::invalid_argument(std::string(row.name) + ": operands are " + str(x[0].shape()) +
-                                ", " + str(x[1].shape()) + " and " + str(x[2].shape()) +
-                                "; need shapes that broadcast");
+    refuse(row.name, ": operands are ", x[0].shape(), ", ", x[1].shape(), " and ", x[2].shape(),
+           "; need shapes that broadcast");
   }
   return shape;
 }
@@ -219,9 +218,8 @@ void SymbolicTape::add_constants() {
   for (std::size_t i = program_.inputs + program_.steps.size(); i < size(); ++i) {
     const Tensor& t = *node(i).value;
     if (t.size() != 1)
-      throw std::invalid_argument(std::string(formula_) +
-                                  ": the formula uses a constant of shape " + str(t.shape()) +
-                                  "; need single numbers, or an input for it");
+      refuse(formula_, ": the formula uses a constant of shape ", t.shape(),
+             "; need single numbers, or an input for it");
     program_.steps.push_back({nullptr, {}, *t.data()});
   }
 }
@@ -241,9 +239,9 @@ Var SymbolicTape::add(const Row& row, const Operand* const* x) {
 Program SymbolicTape::program(Operand result) {
   Var y = result.is_number ? constant(result.number) : result.var;
   if (y.tape != this)
-    throw std::invalid_argument(std::string(formula_) +
-                                ": the formula gives a Var from outside of it; need one computed "
-                                "from its inputs, or a number");
+    refuse(formula_,
+           ": the formula gives a Var from outside of it; need one computed from its inputs, or a "
+           "number");
   add_constants();
   const auto is_step = [&] {
     return y.index >= program_.inputs && program_.steps[y.index - program_.inputs].row;
@@ -253,5 +251,4 @@ Program SymbolicTape::program(Operand result) {
   return std::move(program_);
 }
 
-}  // namespace ARGTAPE_ABI
-}  // namespace argtape
+ARGTAPE_END

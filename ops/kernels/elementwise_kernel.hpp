@@ -15,8 +15,7 @@
 #include "../elementwise.hpp"
 #include "broadcast_loop.hpp"
 
-namespace argtape {
-inline namespace ARGTAPE_ABI {
+ARGTAPE_PRIVATE_BEGIN
 
 using Index = std::uint32_t;
 
@@ -227,5 +226,4 @@ inline Lane sigmoid(Lane x) { return lane_sigmoid(x); }
 inline Lane if_positive(Lane c, Lane a, Lane b) { return xsimd::select(c > Lane(0), a, b); }
 inline Var if_positive(Var c, Operand a, Operand b) { return where(greater(c, 0), a, b); }
 
-}  // namespace ARGTAPE_ABI
-}  // namespace argtape
+ARGTAPE_END

@@ -4,8 +4,7 @@
 
 #include "engine/simd/lane.hpp"
 
-namespace argtape {
-inline namespace ARGTAPE_ABI {
+ARGTAPE_PRIVATE_BEGIN
 namespace {
 
 // A tile of c stays in registers while k goes by: so many rows of so many lanes each. The last lane
@@ -161,5 +160,4 @@ void add_inner_products(std::size_t n, std::size_t m, std::size_t k, const Scala
   for (; j < m; ++j) inner_tiles<kTileRows, 1>(f, 0, n, j);
 }
 
-}  // namespace ARGTAPE_ABI
-}  // namespace argtape
+ARGTAPE_END

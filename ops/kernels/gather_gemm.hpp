@@ -6,8 +6,7 @@
 
 #include "../../engine/scalar.hpp"
 
-namespace argtape {
-inline namespace ARGTAPE_ABI {
+ARGTAPE_PRIVATE_BEGIN
 
 /// c = a b, or c += a b with `add`: c is (n, m), row i of it starting at c + i * pitch; the sums
 /// are of k terms. Element (i, t) of a is a.data[a.rows[i] + a.columns[t]]; row t of b starts at
@@ -29,5 +28,4 @@ void gather_gemm(std::size_t n, std::size_t m, std::size_t k, const Left& a, con
 void add_inner_products(std::size_t n, std::size_t m, std::size_t k, const Scalar* a,
                         std::size_t pitch, const Right& b, Scalar* sums);
 
-}  // namespace ARGTAPE_ABI
-}  // namespace argtape
+ARGTAPE_END

@@ -10,8 +10,7 @@
 #include "../../engine/system/parallel.hpp"
 #include "../../engine/tensor.hpp"
 
-namespace argtape {
-inline namespace ARGTAPE_ABI {
+ARGTAPE_PRIVATE_BEGIN
 
 /// 0, 1, 2, ...: as many as a lane holds.
 constexpr std::array<Scalar, kLane> lane_places() {
@@ -306,5 +305,4 @@ template <class E, class G>
   y = [&](std::size_t i) { return s * e(i) * (g(i) - mean); };
 }
 
-}  // namespace ARGTAPE_ABI
-}  // namespace argtape
+ARGTAPE_END

@@ -7,8 +7,7 @@
 #include "../../engine/system/parallel.hpp"
 #include "../../engine/tensor.hpp"
 
-namespace argtape {
-inline namespace ARGTAPE_ABI {
+ARGTAPE_PRIVATE_BEGIN
 
 struct Rows {
   std::size_t count, length;
@@ -28,5 +27,4 @@ struct Rows {
   }
 };
 
-}  // namespace ARGTAPE_ABI
-}  // namespace argtape
+ARGTAPE_END

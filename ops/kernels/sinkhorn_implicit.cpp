@@ -2,8 +2,7 @@
 
 #include <algorithm>
 
-namespace argtape {
-inline namespace ARGTAPE_ABI {
+ARGTAPE_PRIVATE_BEGIN
 namespace {
 // A node whose links to the rest are weaker is cut off: what it would have passed on is below
 // rounding, and what rounding leaves in r and s would be magnified without end.
@@ -65,5 +64,4 @@ void SinkhornImplicit::solve(const Scalar* p, double* r, double* s) {
   for (std::size_t i = 0; i < n; ++i) r[i] -= apart, s[i] += apart;
 }
 
-}  // namespace ARGTAPE_ABI
-}  // namespace argtape
+ARGTAPE_END

@@ -8,8 +8,7 @@
 #include "../../engine/scalar.hpp"
 #include "../../engine/system/memory.hpp"
 
-namespace argtape {
-inline namespace ARGTAPE_ABI {
+ARGTAPE_PRIVATE_BEGIN
 
 /// Finds alpha, beta with
 ///     diag(P 1) alpha + P beta = r,    P^T alpha + diag(P^T 1) beta = s
@@ -32,5 +31,4 @@ class SinkhornImplicit {
   std::vector<double, CachingAllocator<double>> links_, row_, diagonal_;
 };
 
-}  // namespace ARGTAPE_ABI
-}  // namespace argtape
+ARGTAPE_END

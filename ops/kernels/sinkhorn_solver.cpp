@@ -6,8 +6,7 @@
 
 #include "ops/kernels/row_kernels.hpp"
 
-namespace argtape {
-inline namespace ARGTAPE_ABI {
+ARGTAPE_PRIVATE_BEGIN
 namespace {
 
 // K's numbers below the smallest normal one are lost; times two factors of this size they are still
@@ -368,5 +367,4 @@ void SinkhornSolver::backward(const Scalar* p, const Scalar* g, Scalar* to) {
         n_, to + i * n_, false, [=](Lane x) { return slope * x; }, d_.data() + i * stride_);
 }
 
-}  // namespace ARGTAPE_ABI
-}  // namespace argtape
+ARGTAPE_END

@@ -18,8 +18,7 @@
 #include "../../engine/system/memory.hpp"
 #include "sinkhorn_implicit.hpp"
 
-namespace argtape {
-inline namespace ARGTAPE_ABI {
+ARGTAPE_PRIVATE_BEGIN
 
 class SinkhornSolver {
  public:
@@ -76,5 +75,4 @@ class SinkhornSolver {
   Array<const Scalar*> left_, right_;
 };
 
-}  // namespace ARGTAPE_ABI
-}  // namespace argtape
+ARGTAPE_END

@@ -1,16 +1,15 @@
 #include "ops/methods/antithetic.hpp"
 
-#include <stdexcept>
 #include <utility>
 
+#include "engine/require.hpp"
 #include "ops/choice.hpp"
 #include "ops/elementwise.hpp"
 #include "ops/kernels/axis.hpp"
 #include "ops/reduce.hpp"
 #include "ops/rules/straight_through.hpp"
 
-namespace argtape {
-inline namespace ARGTAPE_API {
+ARGTAPE_PUBLIC_BEGIN
 namespace {
 
 // What f(b) - f(b') is worth for a variable with the log-odds a, where u has the log-odds v, and
@@ -24,8 +23,7 @@ Method antithetic(const char* name, Worth worth) {
   method.estimate = [=](Var logits, const Cost& f, Rng& rng) {
     const Shape& shape = logits.shape();
     if (shape.empty() || shape[shape.size() - 1] != 2)
-      throw std::invalid_argument(std::string(name) + ": logits are " + str(shape) +
-                                  "; need (..., 2), binary variables");
+      refuse(name, ": logits are ", shape, "; need (..., 2), binary variables");
     // The difference of two Gumbel numbers is logistic, the logit of a uniform u; and -g that of
     // 1 - u.
     Tape& tape = *logits.tape;
@@ -50,5 +48,4 @@ Method disarm() {
   return antithetic("disarm", [](Var a, Var, Var change) { return change / 2 * sigmoid(abs(a)); });
 }
 
-}  // namespace ARGTAPE_API
-}  // namespace argtape
+ARGTAPE_END

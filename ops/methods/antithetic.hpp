@@ -3,8 +3,7 @@
 
 #include "method.hpp"
 
-namespace argtape {
-inline namespace ARGTAPE_API {
+ARGTAPE_PUBLIC_BEGIN
 
 // Below a = l_1 - l_0 is the log-odds of category 1, s the logistic function, u uniform, b = [u >
 // s(-a)] and b' = [1 - u > s(-a)] the two choices; the gradient for a goes to l_1, its negative to
@@ -19,5 +18,4 @@ Method arm();
 /// less variance. Two evaluations; f may be a black box.
 Method disarm();
 
-}  // namespace ARGTAPE_API
-}  // namespace argtape
+ARGTAPE_END

@@ -1,17 +1,16 @@
 #include "ops/methods/method.hpp"
 
 #include <algorithm>
-#include <stdexcept>
 #include <utility>
 
+#include "engine/require.hpp"
 #include "engine/sweep.hpp"
 #include "ops/choice.hpp"
 #include "ops/elementwise.hpp"
 #include "ops/kernels/axis.hpp"
 #include "ops/rules/straight_through.hpp"
 
-namespace argtape {
-inline namespace ARGTAPE_API {
+ARGTAPE_PUBLIC_BEGIN
 Method::Method(Rule of, std::size_t repeats)
     : name(of.name),
       samples(of.needs_multiple_samples ? repeats : 1),
@@ -26,9 +25,8 @@ Method::Method(Rule of, std::size_t repeats)
 Var with_gradient(const std::string& name, Var value, Var logits, Var gradient) {
   const Shape &v = value.shape(), &l = logits.shape();
   if (gradient.shape() != l || v.size() >= l.size() || !std::equal(v.begin(), v.end(), l.begin()))
-    throw std::invalid_argument(name + ": the estimate is " + str(v) + ", its gradient " +
-                                str(gradient.shape()) + ", the logits are " + str(l) +
-                                "; need one number an example and a gradient of the logits' shape");
+    refuse(name, ": the estimate is ", v, ", its gradient ", gradient.shape(), ", the logits are ",
+           l, "; need one number an example and a gradient of the logits' shape");
   // The gradient is no input: the estimate's value does not depend on it.
   return tape_of(name, {value, logits, gradient})
       .record(Op("estimate[" + name + "]", Flow::surrogate), {value, logits}, value.value(),
@@ -61,9 +59,9 @@ Probe::Probe(Var x) : reached_(std::make_shared<bool>(false)) {
 
 void Probe::require_path(const std::string& name) const {
   if (!*reached_)
-    throw NoPath(name +
-                 ": no differentiable path from the choice to the cost; use a method that needs "
-                 "none, such as rloo(), or make the path differentiable");
+    refuse<NoPath>(name,
+                   ": no differentiable path from the choice to the cost; use a method that needs "
+                   "none, such as rloo(), or make the path differentiable");
 }
 
 Slope slope_at(const std::string& name, const Cost& f, Var point) {
@@ -78,5 +76,4 @@ Slope slope_at(const std::string& name, const Cost& f, Var point) {
   return {cost, gradient};
 }
 
-}  // namespace ARGTAPE_API
-}  // namespace argtape
+ARGTAPE_END

@@ -13,8 +13,7 @@
 #include "../expectation.hpp"
 #include "../rules/rule.hpp"
 
-namespace argtape {
-inline namespace ARGTAPE_API {
+ARGTAPE_PUBLIC_BEGIN
 
 struct Method {
   Method() = default;
@@ -72,5 +71,4 @@ struct Slope {
 };
 Slope slope_at(const std::string& name, const Cost& f, Var point);
 
-}  // namespace ARGTAPE_API
-}  // namespace argtape
+ARGTAPE_END

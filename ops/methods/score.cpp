@@ -1,21 +1,18 @@
 #include "ops/methods/score.hpp"
 
 #include <cmath>
-#include <stdexcept>
 
+#include "engine/require.hpp"
 #include "ops/elementwise.hpp"
 #include "ops/kernels/axis.hpp"
 #include "ops/reduce.hpp"
 #include "ops/softmax.hpp"
 
-namespace argtape {
-inline namespace ARGTAPE_API {
+ARGTAPE_PUBLIC_BEGIN
 namespace {
 
 void require_two(const char* name, std::size_t samples) {
-  if (samples < 2)
-    throw std::invalid_argument(std::string(name) + ": samples are " + std::to_string(samples) +
-                                "; need at least 2");
+  if (samples < 2) refuse(name, ": samples are ", samples, "; need at least 2");
 }
 
 }  // namespace
@@ -89,5 +86,4 @@ Method vimco(std::size_t samples) {
   return method;
 }
 
-}  // namespace ARGTAPE_API
-}  // namespace argtape
+ARGTAPE_END

@@ -4,8 +4,7 @@
 
 #include "method.hpp"
 
-namespace argtape {
-inline namespace ARGTAPE_API {
+ARGTAPE_PUBLIC_BEGIN
 
 /// 1/M sum_m (f(D_m) - mean of the others) (D_m - p): leave-one-out, or RLOO (Kool, van Hoof,
 /// Welling, 2019). Unbiased. M evaluations. Named as the rule that does the same at the node.
@@ -23,5 +22,4 @@ Method muprop();
 /// Unbiased for that bound. M evaluations. Throws std::invalid_argument for fewer than two samples.
 Method vimco(std::size_t samples = 4);
 
-}  // namespace ARGTAPE_API
-}  // namespace argtape
+ARGTAPE_END

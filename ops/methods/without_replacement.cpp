@@ -3,10 +3,10 @@
 #include <algorithm>
 #include <cmath>
 #include <numeric>
-#include <stdexcept>
 #include <utility>
 #include <vector>
 
+#include "engine/require.hpp"
 #include "ops/choice.hpp"
 #include "ops/elementwise.hpp"
 #include "ops/kernels/axis.hpp"
@@ -14,8 +14,7 @@
 #include "ops/rules/straight_through.hpp"
 #include "ops/softmax.hpp"
 
-namespace argtape {
-inline namespace ARGTAPE_API {
+ARGTAPE_PUBLIC_BEGIN
 namespace {
 
 Var constant_of(Var logits) { return logits.tape->borrow_constant(logits.value(), "logits"); }
@@ -36,10 +35,8 @@ struct Combinations {
     for (std::size_t v = 0; v < variables; ++v) {
       count *= categories;
       if (count > kMostCombinations)
-        throw std::invalid_argument(std::string(name) + ": " + std::to_string(categories) +
-                                    " categories in " + std::to_string(variables) +
-                                    " variables; need at most " +
-                                    std::to_string(kMostCombinations) + " combinations");
+        refuse(name, ": ", categories, " categories in ", variables, " variables; need at most ",
+               kMostCombinations, " combinations");
     }
   }
 
@@ -138,7 +135,7 @@ Method enumeration() {
 }
 
 Method sum_and_sample(std::size_t k) {
-  if (k == 0) throw std::invalid_argument("sum_and_sample: k is 0; need at least 1");
+  if (k == 0) refuse("sum_and_sample: k is 0; need at least 1");
   Method method;
   method.name = "sum-and-sample";
   method.samples = k + 1;
@@ -183,8 +180,7 @@ Method sum_and_sample(std::size_t k) {
 }
 
 Method unordered_set(std::size_t k) {
-  if (k < 1 || k > 12)
-    throw std::invalid_argument("unordered_set: k is " + std::to_string(k) + "; need 1 to 12");
+  if (k < 1 || k > 12) refuse("unordered_set: k is ", k, "; need 1 to 12");
   Method method;
   method.name = "unordered-set";
   method.samples = k;
@@ -226,5 +222,4 @@ Method unordered_set(std::size_t k) {
   return method;
 }
 
-}  // namespace ARGTAPE_API
-}  // namespace argtape
+ARGTAPE_END

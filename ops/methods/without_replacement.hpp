@@ -4,8 +4,7 @@
 
 #include "method.hpp"
 
-namespace argtape {
-inline namespace ARGTAPE_API {
+ARGTAPE_PUBLIC_BEGIN
 
 /// expectation() as a method: all combinations, no noise.
 Method enumeration();
@@ -27,5 +26,4 @@ Method sum_and_sample(std::size_t k = 2);
 /// Unbiased. k evaluations. Throws std::invalid_argument unless 1 <= k <= 12: it sums over subsets.
 Method unordered_set(std::size_t k = 3);
 
-}  // namespace ARGTAPE_API
-}  // namespace argtape
+ARGTAPE_END

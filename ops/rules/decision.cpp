@@ -3,33 +3,30 @@
 #include <algorithm>
 #include <cmath>
 #include <memory>
-#include <stdexcept>
 #include <utility>
 
+#include "engine/require.hpp"
 #include "ops/gumbel_posterior.hpp"
 #include "ops/kernels/axis.hpp"
 
-namespace argtape {
-inline namespace ARGTAPE_ABI {
+ARGTAPE_PRIVATE_BEGIN
 
 Op op_with(const std::string& verb, const Rule& rule, AppliesTo node, bool drawn) {
   const bool matching = node == AppliesTo::matching;
   const std::string name = verb + "[" + rule.name + "]";
-  const auto refuse = [&](const std::string& why) {
-    throw std::invalid_argument(name + ": " + why);
-  };
   if (rule.applies_to != AppliesTo::any && rule.applies_to != node)
-    refuse(matching ? "the rule is for the choice of one category; need one for matchings, such as "
+    refuse(name, ": ",
+           matching ? "the rule is for the choice of one category; need one for matchings, such as "
                       "straight_through_sinkhorn()"
                     : "the rule is for matchings; need one for the choice of one category");
   if (rule.needs_draw && !drawn)
-    refuse("a " + std::string(matching ? "matching" : "choice") +
-           " that is not drawn has no distribution; use " +
+    refuse(name, ": a ", matching ? "matching" : "choice",
+           " that is not drawn has no distribution; use ",
            (matching ? "sample_matching()" : "sample()"));
   if (rule.needs != Needs::nothing && !rule.backward && !rule.relaxation && !rule.scheduled)
-    refuse("the rule has no backward; give it one, or let it need nothing");
+    refuse(name, ": the rule has no backward; give it one, or let it need nothing");
   if (rule.scheduled)
-    refuse("the temperature is a schedule; say at which step, with rule.at(step)");
+    refuse(name, ": the temperature is a schedule; say at which step, with rule.at(step)");
   Op op(name, rule.needs == Needs::nothing ? Flow::cut : Flow::surrogate);
   op.needs_costs = rule.needs == Needs::costs;
   op.refuses_no_path = rule.needs == Needs::gradient;
@@ -64,9 +61,8 @@ Rule tempered(const char* name, const Temperature& tau, std::function<Rule(doubl
   constexpr double coldest = 1e-20;
   const auto checked = [=](double t) {
     if (!(t >= coldest) || std::isinf(t) || t < least)
-      throw std::invalid_argument(
-          std::string(name) + ": tau is " + str(t) + "; need " +
-          (least > 0 || t > 0 ? "at least " + str(std::max(least, coldest)) : "more than 0"));
+      refuse(name, ": tau is ", t, "; need ",
+             (least > 0 || t > 0 ? "at least " + str(std::max(least, coldest)) : "more than 0"));
     Rule rule = make(t);
     rule.name = name;
     return rule;
@@ -86,5 +82,4 @@ Var more_noise(const Draw& draw, std::size_t count, std::uint64_t seed) {
       "gumbel noise");
 }
 
-}  // namespace ARGTAPE_ABI
-}  // namespace argtape
+ARGTAPE_END

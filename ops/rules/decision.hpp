@@ -9,8 +9,7 @@
 #include "../temperature.hpp"
 #include "rule.hpp"
 
-namespace argtape {
-inline namespace ARGTAPE_ABI {
+ARGTAPE_PRIVATE_BEGIN
 
 /// The op "verb[rule]" of such a node, with the rule's flow. Throws std::invalid_argument for a
 /// rule that stands behind another kind of node, that needs a draw where there is none, that has no
@@ -35,5 +34,4 @@ Rule tempered(const char* name, const Temperature& tau, std::function<Rule(doubl
 /// of the logits where nothing was drawn.
 Var more_noise(const Draw& draw, std::size_t count, std::uint64_t seed);
 
-}  // namespace ARGTAPE_ABI
-}  // namespace argtape
+ARGTAPE_END

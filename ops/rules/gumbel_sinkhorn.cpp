@@ -3,8 +3,7 @@
 #include "ops/elementwise.hpp"
 #include "ops/rules/decision.hpp"
 
-namespace argtape {
-inline namespace ARGTAPE_API {
+ARGTAPE_PUBLIC_BEGIN
 namespace {
 
 Rule through_sinkhorn(const char* name, const Temperature& tau, HowFar far, bool soft, bool noisy) {
@@ -35,5 +34,4 @@ Rule st_gumbel_sinkhorn(Temperature tau, HowFar far) {
   return through_sinkhorn("st-gumbel-sinkhorn", tau, far, false, true);
 }
 
-}  // namespace ARGTAPE_API
-}  // namespace argtape
+ARGTAPE_END

@@ -8,8 +8,7 @@
 #include "../temperature.hpp"
 #include "rule.hpp"
 
-namespace argtape {
-inline namespace ARGTAPE_API {
+ARGTAPE_PUBLIC_BEGIN
 
 /// How far Sinkhorn's operator is taken: so many iterations, or to a tolerance.
 using HowFar = std::variant<std::size_t, Converge>;
@@ -26,5 +25,4 @@ Rule straight_through_sinkhorn(Temperature tau = 1.0, HowFar far = Converge{});
 /// The same with the draw's own noise, backward S((X + G) / tau). Biased.
 Rule st_gumbel_sinkhorn(Temperature tau, HowFar far = Converge{});
 
-}  // namespace ARGTAPE_API
-}  // namespace argtape
+ARGTAPE_END

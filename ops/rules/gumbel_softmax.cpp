@@ -1,16 +1,14 @@
 #include "ops/rules/gumbel_softmax.hpp"
 
-#include <stdexcept>
-
 #include "engine/broadcast.hpp"
+#include "engine/require.hpp"
 #include "ops/elementwise.hpp"
 #include "ops/gumbel_posterior.hpp"
 #include "ops/reduce.hpp"
 #include "ops/rules/decision.hpp"
 #include "ops/softmax.hpp"
 
-namespace argtape {
-inline namespace ARGTAPE_API {
+ARGTAPE_PUBLIC_BEGIN
 namespace {
 
 // J(softmax((l + g) / tau)) f' / tau at the draw's own noise, if it has any.
@@ -43,7 +41,7 @@ Rule st_gumbel_softmax(Temperature tau) {
 }
 
 Rule gumbel_rao(Temperature tau, std::size_t draws, std::uint64_t seed) {
-  if (draws == 0) throw std::invalid_argument("gumbel_rao: draws are 0; need at least 1");
+  if (draws == 0) refuse("gumbel_rao: draws are 0; need at least 1");
   return tempered("gumbel-rao", tau, [=](double t) {
     Rule rule;
     rule.needs_draw = true;
@@ -59,5 +57,4 @@ Rule gumbel_rao(Temperature tau, std::size_t draws, std::uint64_t seed) {
   });
 }
 
-}  // namespace ARGTAPE_API
-}  // namespace argtape
+ARGTAPE_END

@@ -7,8 +7,7 @@
 #include "../temperature.hpp"
 #include "rule.hpp"
 
-namespace argtape {
-inline namespace ARGTAPE_API {
+ARGTAPE_PUBLIC_BEGIN
 
 /// Forward softmax((l + g) / tau), which is not one-hot, and its exact derivative (Jang, Gu, Poole,
 /// arXiv 1611.01144; Maddison, Mnih, Teh, arXiv 1611.00712). Biased as a gradient of the discrete
@@ -26,5 +25,4 @@ Rule st_gumbel_softmax(Temperature tau);
 /// no draw.
 Rule gumbel_rao(Temperature tau, std::size_t draws = 10, std::uint64_t seed = 0);
 
-}  // namespace ARGTAPE_API
-}  // namespace argtape
+ARGTAPE_END

@@ -1,15 +1,13 @@
 #include "ops/rules/names.hpp"
 
-#include <stdexcept>
-
+#include "engine/require.hpp"
 #include "ops/rules/gumbel_softmax.hpp"
 #include "ops/rules/quadratic.hpp"
 #include "ops/rules/score_function.hpp"
 #include "ops/rules/solver.hpp"
 #include "ops/rules/straight_through.hpp"
 
-namespace argtape {
-inline namespace ARGTAPE_API {
+ARGTAPE_PUBLIC_BEGIN
 namespace {
 
 struct Settings {
@@ -62,7 +60,7 @@ Rule find(const char* op, AppliesTo node, const std::string& name, const Setting
     if (rule.name == name) return make(settings);
     all += (all.empty() ? "" : ", ") + rule.name;
   }
-  throw std::invalid_argument(std::string(op) + ": '" + name + "'; need one of " + all);
+  refuse(op, ": '", name, "'; need one of ", all);
 }
 
 }  // namespace
@@ -85,5 +83,4 @@ Rule matching_rule_named(const std::string& name, Temperature tau, HowFar far) {
   return find("matching_rule_named", AppliesTo::matching, name, {tau, far});
 }
 
-}  // namespace ARGTAPE_API
-}  // namespace argtape
+ARGTAPE_END

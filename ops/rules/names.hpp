@@ -6,8 +6,7 @@
 
 #include "gumbel_sinkhorn.hpp"
 
-namespace argtape {
-inline namespace ARGTAPE_API {
+ARGTAPE_PUBLIC_BEGIN
 
 /// The rules for the choice of one category, with default settings, and all their names. Throws
 /// std::invalid_argument, listing them, for another name.
@@ -18,5 +17,4 @@ const std::vector<std::string>& rule_names();
 Rule matching_rule_named(const std::string& name, Temperature tau = 1.0, HowFar far = Converge{});
 const std::vector<std::string>& matching_rule_names();
 
-}  // namespace ARGTAPE_API
-}  // namespace argtape
+ARGTAPE_END

@@ -10,8 +10,7 @@
 #include "ops/shape.hpp"
 #include "ops/softmax.hpp"
 
-namespace argtape {
-inline namespace ARGTAPE_API {
+ARGTAPE_PUBLIC_BEGIN
 namespace {
 
 // (a J(p) + b (D - p)(D - p)^T) g: the covariance of a draw and the draw's own share in it, mixed.
@@ -142,5 +141,4 @@ Rule mve() {
   return rule;
 }
 
-}  // namespace ARGTAPE_API
-}  // namespace argtape
+ARGTAPE_END

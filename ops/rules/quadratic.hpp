@@ -5,8 +5,7 @@
 #include "../temperature.hpp"
 #include "rule.hpp"
 
-namespace argtape {
-inline namespace ARGTAPE_API {
+ARGTAPE_PUBLIC_BEGIN
 
 /// (D - p)(D - p)^T f': the score function with the cost's linear expansion at D as its baseline,
 /// of which the correction is dropped (Gregor et al., arXiv 1310.8499, section 2.3, in its
@@ -32,5 +31,4 @@ Rule reinmax(Temperature tau = 1.0);
 /// is. Costs K^3 / 3 multiplications a choice.
 Rule mve();
 
-}  // namespace ARGTAPE_API
-}  // namespace argtape
+ARGTAPE_END

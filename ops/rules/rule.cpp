@@ -4,8 +4,7 @@
 
 #include "ops/elementwise.hpp"
 
-namespace argtape {
-inline namespace ARGTAPE_API {
+ARGTAPE_PUBLIC_BEGIN
 
 Var Draw::hard() const {
   return soft ? decision->solve(logits + noise)
@@ -21,5 +20,4 @@ Rule pathwise_rule(std::string name, std::function<Var(const Draw&, Var)> formul
   return rule;
 }
 
-}  // namespace ARGTAPE_API
-}  // namespace argtape
+ARGTAPE_END

@@ -11,8 +11,7 @@
 
 #include "../../engine/sweep.hpp"
 
-namespace argtape {
-inline namespace ARGTAPE_API {
+ARGTAPE_PUBLIC_BEGIN
 
 struct Decision;
 
@@ -75,5 +74,4 @@ struct Rule {
 /// pathwise: without a differentiable path to a cost the sweep refuses it.
 Rule pathwise_rule(std::string name, std::function<Var(const Draw& draw, Var gradient)> formula);
 
-}  // namespace ARGTAPE_API
-}  // namespace argtape
+ARGTAPE_END

@@ -2,20 +2,18 @@
 
 #include <memory>
 #include <numeric>
-#include <stdexcept>
 #include <utility>
 
 #include "engine/broadcast.hpp"
+#include "engine/require.hpp"
 #include "ops/elementwise.hpp"
 #include "ops/rules/decision.hpp"
 #include "ops/shape.hpp"
 
-namespace argtape {
-inline namespace ARGTAPE_API {
+ARGTAPE_PUBLIC_BEGIN
 
 Baseline running_mean(double decay) {
-  if (!(decay >= 0 && decay < 1))
-    throw std::invalid_argument("running_mean: decay is " + str(decay) + "; need 0 <= decay < 1");
+  if (!(decay >= 0 && decay < 1)) refuse("running_mean: decay is ", decay, "; need 0 <= decay < 1");
   struct State {
     double mean = 0;
     bool started = false;
@@ -36,8 +34,8 @@ Baseline leave_one_out() {
   return {"leave-one-out",
           [](const Tensor& costs) {
             if (costs.dimension() == 0 || costs.shape()[0] < 2)
-              throw std::invalid_argument("leave_one_out: the choices are " + str(costs.shape()) +
-                                          "; need at least 2 samples along the first axis");
+              refuse("leave_one_out: the choices are ", costs.shape(),
+                     "; need at least 2 samples along the first axis");
             Shape one = costs.shape();
             const auto others = static_cast<Scalar>(one[0] - 1);
             one[0] = 1;
@@ -56,8 +54,8 @@ Var costs_of(const BackwardContext& ctx, const Shape& rows, bool needs_multiple_
     const Var cost = line_up(ctx.op(), fed.weight.tape ? fed.cost * fed.weight : fed.cost, rows);
     const Shape& shape = fed.cost.shape();
     if (needs_multiple_samples && !rows.empty() && (shape.empty() || shape[0] != rows[0]))
-      throw std::invalid_argument(ctx.op() + ": a cost is " + str(shape) + ", the choices are " +
-                                  str(rows) + "; need one cost a sample, so do not average first");
+      refuse(ctx.op(), ": a cost is ", shape, ", the choices are ", rows,
+             "; need one cost a sample, so do not average first");
     total = total.tape ? total + cost : cost;
   }
   return total;
@@ -80,8 +78,8 @@ Rule score_function(Baseline baseline) {
     if (baseline.value) {
       Tensor less = baseline.value(costs);
       if (less.shape() != costs.shape())
-        throw std::logic_error(ctx.op() + ": the baseline gave " + str(less.shape()) +
-                               " for costs of shape " + str(costs.shape()));
+        refuse<std::logic_error>(ctx.op(), ": the baseline gave ", less.shape(),
+                                 " for costs of shape ", costs.shape());
       weight = weight - draw.logits.tape->constant(std::move(less), "baseline");
     }
     if (baseline.learn && !ctx.dry_run()) baseline.learn(costs);
@@ -90,5 +88,4 @@ Rule score_function(Baseline baseline) {
   return rule;
 }
 
-}  // namespace ARGTAPE_API
-}  // namespace argtape
+ARGTAPE_END

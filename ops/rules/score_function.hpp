@@ -7,8 +7,7 @@
 
 #include "rule.hpp"
 
-namespace argtape {
-inline namespace ARGTAPE_API {
+ARGTAPE_PUBLIC_BEGIN
 
 /// What a score function subtracts from the costs. `value` gets the costs, one for each choice, and
 /// returns as many numbers; it must not depend on the same choice's own cost, or the estimate is
@@ -34,5 +33,4 @@ Baseline leave_one_out();
 /// Williams 1992). Only for drawn choices.
 Rule score_function(Baseline baseline = {});
 
-}  // namespace ARGTAPE_API
-}  // namespace argtape
+ARGTAPE_END

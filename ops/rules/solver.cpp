@@ -1,14 +1,13 @@
 #include "ops/rules/solver.hpp"
 
 #include <cmath>
-#include <stdexcept>
 
+#include "engine/require.hpp"
 #include "ops/elementwise.hpp"
 #include "ops/reduce.hpp"
 #include "ops/rules/decision.hpp"
 
-namespace argtape {
-inline namespace ARGTAPE_API {
+ARGTAPE_PUBLIC_BEGIN
 namespace {
 
 // The choice, or the matching, once more, counted.
@@ -22,12 +21,11 @@ Var solve(const Draw& draw, Var x, BackwardContext& ctx) {
 
 void require_positive(const char* name, double lambda) {
   if (!(lambda > 0) || std::isinf(lambda))
-    throw std::invalid_argument(std::string(name) + ": lambda is " + str(lambda) +
-                                "; need more than 0");
+    refuse(name, ": lambda is ", lambda, "; need more than 0");
 }
 
 void require_draws(const char* name, std::size_t draws) {
-  if (draws == 0) throw std::invalid_argument(std::string(name) + ": draws are 0; need at least 1");
+  if (draws == 0) refuse(name, ": draws are 0; need at least 1");
 }
 
 }  // namespace
@@ -77,5 +75,4 @@ Rule i_mle(double lambda, std::size_t draws, std::uint64_t seed) {
   return rule;
 }
 
-}  // namespace ARGTAPE_API
-}  // namespace argtape
+ARGTAPE_END

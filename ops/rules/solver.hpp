@@ -7,8 +7,7 @@
 #include "../temperature.hpp"
 #include "rule.hpp"
 
-namespace argtape {
-inline namespace ARGTAPE_API {
+ARGTAPE_PUBLIC_BEGIN
 
 /// (D - argmax(x - lambda f')) / lambda, where x is what D is the argmax of: l, or l + g for a
 /// drawn choice. The slope of a piecewise linear interpolation of the solver (Vlastelica, Paulus,
@@ -30,5 +29,4 @@ Rule perturbed(Temperature tau = 1.0, std::size_t draws = 10, std::uint64_t seed
 /// choices.
 Rule i_mle(double lambda = 1.0, std::size_t draws = 1, std::uint64_t seed = 0);
 
-}  // namespace ARGTAPE_API
-}  // namespace argtape
+ARGTAPE_END

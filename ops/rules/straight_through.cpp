@@ -1,15 +1,14 @@
 #include "ops/rules/straight_through.hpp"
 
 #include <cmath>
-#include <stdexcept>
 
+#include "engine/require.hpp"
 #include "ops/elementwise.hpp"
 #include "ops/reduce.hpp"
 #include "ops/rules/decision.hpp"
 #include "ops/softmax.hpp"
 
-namespace argtape {
-inline namespace ARGTAPE_API {
+ARGTAPE_PUBLIC_BEGIN
 
 Rule zero() {
   Rule rule;
@@ -48,8 +47,7 @@ Rule straight_through_identity() {
 
 Rule gapped_straight_through(Temperature tau, double gap) {
   if (!(gap >= 0) || std::isinf(gap))
-    throw std::invalid_argument("gapped_straight_through: gap is " + str(gap) +
-                                "; need at least 0");
+    refuse("gapped_straight_through: gap is ", gap, "; need at least 0");
   return tempered("gapped-straight-through", tau, [=](double t) {
     Rule rule;
     rule.reads_noise = false;
@@ -62,5 +60,4 @@ Rule gapped_straight_through(Temperature tau, double gap) {
   });
 }
 
-}  // namespace ARGTAPE_API
-}  // namespace argtape
+ARGTAPE_END

@@ -5,8 +5,7 @@
 #include "../temperature.hpp"
 #include "rule.hpp"
 
-namespace argtape {
-inline namespace ARGTAPE_API {
+ARGTAPE_PUBLIC_BEGIN
 
 /// Nothing: the choice is a constant. Biased, unless the cost depends on the logits in no other way
 /// than a piecewise constant one (as in k-means).
@@ -30,5 +29,4 @@ Rule straight_through_identity();
 /// Rudnicky, Ramadge, arXiv 2206.07235). Biased. Throws std::invalid_argument unless gap >= 0.
 Rule gapped_straight_through(Temperature tau, double gap = 1.0);
 
-}  // namespace ARGTAPE_API
-}  // namespace argtape
+ARGTAPE_END
