@@ -91,8 +91,8 @@ Var cross_entropy(Var logits, const std::vector<std::size_t>& labels) {
   for (std::size_t r = 0; r < labels.size(); ++r)
     require(labels[r] < k, "cross_entropy: label ", labels[r], " in row ", r, "; need less than ",
             k);
-  const auto kept = std::make_shared<Labelled>(Labelled{labels, {}});
-  kept->totals.resize(labels.size());
+  const auto kept =
+      std::make_shared<Labelled>(Labelled{labels, std::vector<LogSum>(labels.size())});
   const Scalar* x = logits.value().data();
   Rows(shape).each([&](std::size_t r, std::size_t at) {
     const LogSum total = kept->totals[r] = log_sum_row(x + at, k);
