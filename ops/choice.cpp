@@ -39,7 +39,8 @@ Tensor chosen(const std::string& op, const Tensor& logits, Var noise, Scalar tau
     });
   return map_each_row(logits.shape(), [=, &op](ResultRow y) {
     Largest best = row_argmax(y.n, rows.noisy(y.r));
-    if (!(std::abs(best.value) < 64)) best.at = far_argmax(op, *of, added, y.r);
+    if (__builtin_expect(!(std::abs(best.value) < 64), false))
+      best.at = far_argmax(op, *of, added, y.r);
     y = InLane{Lane(0)};
     y.to[best.at] = 1;
   });

@@ -66,7 +66,7 @@ struct NoisyRow {
   Lane operator()(std::size_t i) const { return noise.x ? x(i) - Lane(shift) + noise(i) : x(i); }
   /// Whether the noise loses its digits where the sum's largest number is this.
   [[gnu::always_inline]] bool loses_noise(Scalar largest) const {
-    return noise.x && std::abs(largest) >= 64;
+    return __builtin_expect(std::abs(largest) >= 64, false) && noise.x;
   }
   /// Shifts by the largest of x then, if it is finite.
   void settle(Scalar largest) {
@@ -264,9 +264,12 @@ Tensor map_softmax_rows(const Shape& shape, const TensorRows& x, Scalar tau, F f
   if (x.n <= kLane)
     return map_each_row(shape, [=](ResultRow y) {
       const NoisyRow row = x.noisy(y.r);
-      const Lane v = row(0);
-      const Scalar m = lane_max(v);
-      if (row.loses_noise(m)) return softmax_row(y, row, tau, f, from[y.r]...);
+      Lane v = row(0);
+      Scalar m = lane_max(v);
+      if (row.loses_noise(m)) {
+        v = row.x(0) - Lane(lane_max(row.x(0))) + row.noise(0);
+        m = lane_max(v);
+      }
       const Lane e = lane_exp((v - Lane(m)) * slope);
       f(y, InLane{e}, lane_sum(e), InLane{from[y.r](0)}...);
     });
