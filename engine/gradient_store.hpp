@@ -22,13 +22,17 @@ class GradientStore {
     return slot_.empty() ? vars_[i].tape != nullptr : slot_[i] != kNone;
   }
 
+  /// What has arrived so far, perhaps unexpanded.
+  const Tensor& gathered(std::uint32_t i) const {
+    return slot_.empty() ? vars_[i].value() : pool_[slot_[i]];
+  }
+
   // Recorded.
   Var var(std::uint32_t i) const { return vars_[i]; }
   void add(std::uint32_t i, Var gradient);
 
   // In numbers. A gradient that is the same all along an axis, as below a sum, may be kept once
-  // there, until somebody asks for all of it.
-  const Tensor& unexpanded(std::uint32_t i) const { return pool_[slot_[i]]; }
+  // there, until somebody asks for all of it: whole() (gathered() has it as it is).
   Tensor& whole(std::uint32_t i);
   void add(std::uint32_t i, Tensor&& gradient);
   void add_copy(std::uint32_t i, const Tensor& gradient);

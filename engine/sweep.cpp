@@ -29,11 +29,9 @@ class Sweep {
  private:
   friend class BackwardContext;
   friend struct SweepDoor;
-  enum class Way : std::uint8_t { same, broadcast, reshaped };
   struct Given {
-    std::uint32_t input;
+    std::uint32_t to;
     Var gradient;  // empty: the node's own, passed on
-    Way way = Way::same;
   };
 
   void check(const std::string& name, Inputs keep) const;
@@ -44,12 +42,12 @@ class Sweep {
   }
   void start();
   void visit(std::uint32_t i, BackwardContext& ctx);
-  void give(BackwardContext& ctx, std::size_t i, Var gradient, Way way);
+  const Shape& shape_of(std::uint32_t i) const { return tape_.nodes_[i].value->shape(); }
+  void give(BackwardContext& ctx, std::size_t i, Var gradient, bool fits);
   void settle(BackwardContext& ctx);
+  void check_finite(std::uint32_t i) const;
   void deliver(BackwardContext& ctx, const Given& given, bool last);
-  void deliver_own(BackwardContext& ctx, std::uint32_t in, Way way, bool last);
-  void require_shape(bool fits, const BackwardContext& ctx, std::uint32_t in,
-                     const Shape& given) const;
+  void deliver_own(std::uint32_t from, std::uint32_t to, bool last);
 
   Tape& tape_;
   const Result result_;
@@ -182,9 +180,21 @@ void Sweep::visit(std::uint32_t i, BackwardContext& ctx) {
       ctx.gradient_ = recorded_ && store_.has(i) ? store_.var(i) : Var{};
       n.backward(ctx);
       settle(ctx);
+      if (tape_.detect_anomaly) check_finite(i);
     }
   }
   if (!keeps(i)) store_.drop(i);
+}
+
+// What has arrived at nodes passed before was finite.
+void Sweep::check_finite(std::uint32_t i) const {
+  const Node& n = tape_.nodes_[i];
+  for (std::uint32_t in : n.inputs)
+    if (store_.has(in))
+      if (const Worst worst = worst_of(store_.gathered(in)); worst != Worst::finite)
+        throw NotFinite(n.op.name + ": the gradient that node " + std::to_string(i) +
+                            " hands back is " + str(worst) + ", the one that arrived is not",
+                        tape_.at(i));
 }
 
 // What a backward gave is added up only when it is done, so that its last use of a value may take
@@ -208,58 +218,52 @@ void Sweep::settle(BackwardContext& ctx) {
   if (!recorded_ && tape_.size() > mark_) tape_.truncate(mark_);
 }
 
+namespace {
+// A gradient in the shape of what it is for.
+template <class T>
+T fitted(const T& g, const Shape& shape) {
+  if (g.shape() == shape) return g;
+  if (size_of(g.shape()) == size_of(shape)) return reshaped(g, shape);
+  return broadcasts_to(shape, g.shape()) ? sum_to(g, shape) : broadcast_to(g, shape);
+}
+}  // namespace
+
 void Sweep::deliver(BackwardContext& ctx, const Given& given, bool last) {
-  const std::uint32_t in = ctx.node_->inputs[given.input];
-  const Shape& shape = tape_.nodes_[in].value->shape();
-  if (!recorded_ && !given.gradient.tape) return deliver_own(ctx, in, given.way, last);
-  Var g = given.gradient.tape ? given.gradient : ctx.gradient();
-  if (recorded_) {
-    if (given.way == Way::broadcast) g = broadcast_to(g, shape);
-    if (given.way == Way::reshaped) g = reshaped(g, shape);
-    require_shape(broadcasts_to(shape, g.shape()), ctx, in, g.shape());
-    return store_.add(in, g.shape() == shape ? g : sum_to(g, shape));
-  }
-  require_shape(broadcasts_to(shape, g.shape()), ctx, in, g.shape());
-  if (g.shape() != shape) return store_.add(in, sum_to(g.value(), shape));
+  const auto& [to, g] = given;
+  if (recorded_) return store_.add(to, fitted(g.tape ? g : ctx.gradient(), shape_of(to)));
+  if (!g.tape) return deliver_own(ctx.index_, to, last);
   Node* temporary = g.index >= mark_ ? &tape_.nodes_[g.index] : nullptr;
-  if (last && temporary && temporary->value == &temporary->own && !store_.has(in))
-    store_.add(in, std::move(temporary->own));
+  if (g.shape() != shape_of(to))
+    store_.add(to, fitted(g.value(), shape_of(to)));
+  else if (last && temporary && temporary->value == &temporary->own && !store_.has(to))
+    store_.add(to, std::move(temporary->own));
   else
-    store_.add_copy(in, g.value());
+    store_.add_copy(to, g.value());
 }
 
-// The node's own gradient, on to an input, in numbers.
-void Sweep::deliver_own(BackwardContext& ctx, std::uint32_t in, Way way, bool last) {
-  const Shape &shape = tape_.nodes_[in].value->shape(), &from = ctx.node_->value->shape();
-  require_shape(way == Way::broadcast  ? broadcasts_to(from, shape)
-                : way == Way::reshaped ? size_of(from) == size_of(shape)
-                                       : broadcasts_to(shape, from),
-                ctx, in, from);
-  if (way == Way::same && shape != from)
-    return store_.add(in, sum_to(store_.whole(ctx.index_), shape));
-  Tensor* whole = way == Way::reshaped ? &store_.whole(ctx.index_) : nullptr;
-  if (last && !store_.has(in) && !keeps(ctx.index_)) {  // nobody else will ask for it
+// A node's own gradient, on to an input, in numbers. Where it is stretched, it is kept small.
+void Sweep::deliver_own(std::uint32_t from, std::uint32_t to, bool last) {
+  const Shape &own = shape_of(from), &shape = shape_of(to);
+  const bool reshapes = own != shape && size_of(own) == size_of(shape);
+  if (own != shape && !reshapes && broadcasts_to(shape, own))
+    return store_.add(to, sum_to(store_.whole(from), shape));
+  Tensor* whole = reshapes ? &store_.whole(from) : nullptr;
+  if (last && !store_.has(to) && !keeps(from)) {  // nobody else will ask for it
     if (whole) whole->reshape(shape);
-    store_.move(ctx.index_, in);
+    store_.move(from, to);
   } else {
-    store_.add_copy(in, whole ? *whole : store_.unexpanded(ctx.index_));
+    store_.add_copy(to, whole ? *whole : store_.gathered(from));
   }
 }
 
-void Sweep::require_shape(bool fits, const BackwardContext& ctx, std::uint32_t in,
-                          const Shape& given) const {
-  if (fits) return;
-  const auto& inputs = ctx.node_->inputs;
-  const auto i = std::find(inputs.begin(), inputs.end(), in) - inputs.begin();
-  refuse<std::logic_error>(ctx.op(), ": backward gave a gradient of shape ", given, " for input ",
-                           i, " of shape ", tape_.nodes_[in].value->shape());
-}
-
-void Sweep::give(BackwardContext& ctx, std::size_t i, Var gradient, Way way) {
-  const std::uint32_t in = ctx.input(i);
-  if (!wants(in)) return;
-  given_.push_back({static_cast<std::uint32_t>(i), gradient, way});
-  sets_.hand_on_paths(ctx.index_, in, ctx.node_->op.needs_costs);
+void Sweep::give(BackwardContext& ctx, std::size_t i, Var gradient, bool fits) {
+  const std::uint32_t to = ctx.input(i);
+  if (!fits)
+    refuse<std::logic_error>(ctx.op(), ": backward gave a gradient of shape ",
+                             gradient.tape ? gradient.shape() : shape_of(ctx.index_), " for input ",
+                             i, " of shape ", shape_of(to));
+  given_.push_back({to, gradient});
+  sets_.hand_on_paths(ctx.index_, to, ctx.node_->op.needs_costs);
 }
 
 Gradients Sweep::gradients() {
@@ -311,10 +315,12 @@ void BackwardContext::give(std::size_t i, Var gradient) {
   if (!wants(i)) return;
   if (gradient.tape != tape_)
     refuse<std::logic_error>(op(), ": backward gave a gradient that stands on another tape");
-  sweep_->give(*this, i, gradient, Sweep::Way::same);
+  sweep_->give(*this, i, gradient, broadcasts_to(in(i).shape(), gradient.shape()));
 }
 
-void BackwardContext::pass(std::size_t i) { sweep_->give(*this, i, Var{}, Sweep::Way::same); }
+void BackwardContext::pass(std::size_t i) {
+  if (wants(i)) sweep_->give(*this, i, Var{}, broadcasts_to(in(i).shape(), out().shape()));
+}
 
 std::vector<DownstreamCost> BackwardContext::downstream_costs() const {
   std::vector<DownstreamCost> all;
@@ -338,7 +344,7 @@ bool SweepDoor::recorded(const BackwardContext& ctx) { return ctx.sweep_->record
 
 const Tensor& SweepDoor::unexpanded(const BackwardContext& ctx) {
   ctx.require_gradient();
-  return ctx.sweep_->store_.unexpanded(ctx.index_);
+  return ctx.sweep_->store_.gathered(ctx.index_);
 }
 
 SweepDoor::Sink SweepDoor::sink(BackwardContext& ctx, std::size_t i) {
@@ -349,12 +355,10 @@ SweepDoor::Sink SweepDoor::sink(BackwardContext& ctx, std::size_t i) {
   return {t.data(), fresh};
 }
 
-void SweepDoor::pass_broadcast(BackwardContext& ctx, std::size_t i) {
-  ctx.sweep_->give(ctx, i, Var{}, Sweep::Way::broadcast);
-}
-
-void SweepDoor::pass_reshaped(BackwardContext& ctx, std::size_t i) {
-  ctx.sweep_->give(ctx, i, Var{}, Sweep::Way::reshaped);
+void SweepDoor::pass(BackwardContext& ctx, std::size_t i) {
+  if (!ctx.wants(i)) return;
+  const Shape &from = ctx.out().shape(), &to = ctx.in(i).shape();
+  ctx.sweep_->give(ctx, i, Var{}, size_of(from) == size_of(to) || broadcasts_to(from, to));
 }
 
 const Gradients::Entry& Gradients::entry(Var v) const {

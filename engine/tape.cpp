@@ -1,5 +1,6 @@
 #include "engine/tape.hpp"
 
+#include <algorithm>
 #include <limits>
 
 #include "engine/require.hpp"
@@ -96,7 +97,19 @@ Var Tape::append(Op&& op, Inputs inputs, Value&& value, Backward&& backward) {
   n.wants_gradient = useful && !n.op.needs_costs;
   n.wants_costs = costs || (useful && (n.op.needs_costs || n.op.refuses_no_path));
   if (useful) n.backward = std::move(backward);
+  if (detect_anomaly) check_finite(index);
   return at(index);
+}
+
+void Tape::check_finite(std::size_t index) {
+  const Node& n = nodes_[index];
+  Worst before = Worst::finite;
+  for (std::uint32_t in : n.inputs) before = std::max(before, worst_of(*nodes_[in].value));
+  const Worst now = worst_of(*n.value);
+  if (!n.inputs.empty() && now > before)
+    throw NotFinite(
+        n.op.name + ": node " + std::to_string(index) + " is " + str(now) + ", its inputs are not",
+        at(index));
 }
 
 Tape& tape_of(const std::string& op, Inputs vars) {

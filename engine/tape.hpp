@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <functional>
 #include <initializer_list>
+#include <stdexcept>
 #include <string>
 #include <type_traits>
 #include <vector>
@@ -96,6 +97,14 @@ struct Node {
   bool wants_costs = false;       // upstream a choice needs to know which costs it feeds
 };
 
+/// A node made a NaN, or an infinity, that was not among what it was made of: its value out of its
+/// inputs' values, or a gradient out of the one that arrived.
+class NotFinite : public std::domain_error {
+ public:
+  NotFinite(const std::string& words, Var node) : std::domain_error(words), node(node) {}
+  Var node;
+};
+
 /// Records operations. Neither copied nor moved, since Vars point at it; made anew for each
 /// training step, in a local scope. Parameters are plain tensors that live outside and outlive it.
 class Tape {
@@ -138,10 +147,15 @@ class Tape {
   std::size_t size() const { return nodes_.size(); }
   const std::vector<std::uint32_t>& parameter_indices() const { return parameters_; }
   const Node& node(std::size_t index) const { return nodes_[index]; }
+  /// Throws NotFinite if node `index` has a NaN or an infinity in its value, and no input has.
+  void check_finite(std::size_t index);
   /// Node `index` as a Var. Throws std::out_of_range beyond the last.
   Var var(std::size_t index);
 
   Counts counts;
+  /// For looking for errors: the first node that makes a NaN or an infinity is refused with
+  /// NotFinite, where it is recorded or where a sweep passes it. Each value is looked at once more.
+  bool detect_anomaly = false;
 
  private:
   friend class BackwardContext;
