@@ -34,7 +34,7 @@ class Sweep {
     Var gradient;  // empty: the node's own, passed on
   };
 
-  void check(const std::string& name, Inputs keep) const;
+  void check(const char* name, Inputs keep) const;
   bool needed(std::uint32_t i) const { return needed_.empty() || needed_[i]; }
   bool wants(std::uint32_t i) const { return tape_.nodes_[i].wants_gradient && needed(i); }
   bool keeps(std::uint32_t i) const {
@@ -108,9 +108,10 @@ Sweep::~Sweep() {
   if (!recorded_ || !done_) tape_.truncate(mark_);
 }
 
-void Sweep::check(const std::string& name, Inputs keep) const {
+void Sweep::check(const char* name, Inputs keep) const {
   if (tape_.spent_)
     refuse<std::logic_error>(name, ": backward_and_release() has swept this tape; need a new one");
+  tape_.check_borrowed(name);
   if (!weights_.empty() && weights_.size() != costs_.size())
     refuse(name, ": ", weights_.size(), " weights for ", costs_.size(),
            " costs; need one for each");
@@ -370,7 +371,8 @@ const Gradients::Entry& Gradients::entry(Var v) const {
   return *at;
 }
 
-const Tensor& Gradients::operator[](Var v) const { return entry(v).gradient; }
+const Tensor& Gradients::operator[](Var v) const& { return entry(v).gradient; }
+Tensor Gradients::operator[](Var v) && { return entry(v).gradient; }
 bool Gradients::reached(Var v) const { return entry(v).reached; }
 
 Gradients backward(Inputs costs, Inputs also, Inputs weights) {

@@ -120,7 +120,8 @@ class Tape {
   Var constant(Tensor value, std::string name = "constant");
   Var constant(double value);
   /// One parameter for each tensor of a model, and a constant, read where they stand instead of
-  /// copied: they must outlive the tape and keep still until its last sweep.
+  /// copied: they must outlive the tape and keep still until its last sweep. One that has changed
+  /// since is refused by the next sweep (std::logic_error), as far as a few of its numbers show it.
   std::vector<Var> borrow_parameters(const std::vector<Tensor>& values);
   Var borrow_constant(const Tensor& value, std::string name = "constant");
   std::vector<Var> borrow_parameters(std::vector<Tensor>&& values) = delete;
@@ -169,6 +170,7 @@ class Tape {
     return v;
   }
   void truncate(std::size_t size);
+  void check_borrowed(const char* op) const;
   template <class Value>
   Var append(Op&& op, Inputs inputs, Value&& value, Backward&& backward);
   template <class Value>
@@ -183,7 +185,8 @@ class Tape {
 
   StableVector<Node> nodes_;
   std::vector<std::uint32_t> parameters_;
-  bool spent_ = false;             // by backward_and_release()
+  std::vector<std::pair<std::uint32_t, std::uint64_t>> borrowed_;  // with the stamp of its numbers
+  bool spent_ = false;                                             // by backward_and_release()
   bool temporary_ = false;         // what is recorded now goes when the running backward returns
   std::size_t sweeps_ = 0;         // that are running, one inside a backward of the other
   const char* formula_ = nullptr;  // the op whose formula is recorded here, and nothing else

@@ -895,6 +895,33 @@ TEST_CASE(
   CHECK(backward(cost)[x] == Tensor{inf, inf});
 }
 
+TEST_CASE("lifetimes: gradients of a call are kept, a borrowed tensor that changed is noticed") {
+  Tape tape;
+  const Var x = tape.parameter(Tensor{1, 2, 3, 4}), y = times(x, x);
+  const Tensor& g = backward(y)[x];
+  const auto half = backward(y)[x] / 2;
+  Tensor other = full({4}, 99);  // would take the place of what had been given back
+  CHECK(g == Tensor{2, 4, 6, 8});
+  CHECK(Tensor(half) == Tensor{1, 2, 3, 4});
+
+  for (std::size_t n : {1, 16, 17, 1000}) {
+    Tape lent;
+    std::vector<Tensor> w = {full({n}, 2)};
+    Tensor batch = full({n}, 3);
+    const Var p = lent.borrow_parameters(w)[0], z = times(p, lent.borrow_constant(batch));
+    CHECK(backward(z)[p] == full({n}, 3));
+    w[0] -= Scalar(0.1) * backward(z)[p];
+    CHECK_THROWS_WITH_AS(backward(z),
+                         "backward: parameter 0 (node 0) is borrowed, and has changed since it was "
+                         "recorded; need a new tape after each update",
+                         std::logic_error);
+    w[0] = full({n}, 2);
+    CHECK(differentiate(z, p)[0].value() == full({n}, 3));
+    batch += Scalar(1);
+    CHECK_THROWS_AS(differentiate(z, p), std::logic_error);
+  }
+}
+
 TEST_CASE("numbers in messages do not follow the locale") {
   const std::string before = std::setlocale(LC_NUMERIC, nullptr);
   for (const char* name : {"de_DE.UTF-8", "de_DE", "fr_FR.UTF-8", before.c_str()}) {
