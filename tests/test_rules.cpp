@@ -738,7 +738,6 @@ TEST_CASE("argmax and argmin along any axis against plain loops; ties go to the 
   // Rank 1, where xtensor 0.24's own argmax along an axis gives the smallest.
   CHECK(argmax(tape.constant(Tensor{1, 5, 2}), zero(), 0).value() == Tensor{0, 1, 0});
   CHECK(argmax(tape.constant(Tensor{2, 2, 2}), zero()).value() == Tensor{1, 0, 0});
-  CHECK(argmax(tape.constant(Tensor{-kInf, -kInf}), zero()).value() == Tensor{1, 0});
   CHECK(sample(tape.constant(Tensor{-kInf, 0, -kInf}), zero(), rng).value() == Tensor{0, 1, 0});
 }
 
