@@ -2,6 +2,7 @@
 #include <nlohmann/json.hpp>
 
 #include <argtape/argtape.hpp>
+#include "examples/common/digits.hpp"
 #include "examples/common/program.hpp"
 
 using namespace argtape;
@@ -32,7 +33,7 @@ int main(int argc, char** argv) {
       }
       methods = {only};
     }
-    const Dataset digits = load_digits(program.data.empty() ? ARGTAPE_DATA_DIR : program.data);
+    const Dataset digits = digits_in(program.data);
     const Split data = split(digits, default_train_size(digits));
     ZeroOneSettings settings;
     settings.hidden = static_cast<std::size_t>(hidden);
@@ -53,8 +54,7 @@ int main(int argc, char** argv) {
       try {
         runs.push_back(train_zero_one(data, m, settings, [&] { progress.step(), ++step; }));
       } catch (const std::invalid_argument& e) {
-        throw std::runtime_error(std::string(e.what()) + "; training diverged at step " +
-                                 std::to_string(step) + ", so lower --rate");
+        throw std::runtime_error(e.what() + program.advice(step, "--rate"));
       }
     }
 

@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 
 #include <argtape/argtape.hpp>
+#include "examples/common/digits.hpp"
 #include "examples/common/program.hpp"
 
 using namespace argtape;
@@ -426,7 +427,7 @@ void train(const Split& data, const Plan& plan, const TrainingSettings& settings
 }
 
 void show_training(Program& program, const TrainingSettings& settings) {
-  const Dataset digits = load_digits(program.data.empty() ? ARGTAPE_DATA_DIR : program.data);
+  const Dataset digits = digits_in(program.data);
   const Split data = split(digits, default_train_size(digits));
   std::vector<Plan> plans;
   for (const std::string& rule : kRules) {

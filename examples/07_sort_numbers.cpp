@@ -83,8 +83,8 @@ int main(int argc, char** argv) {
         runs.push_back(train_sorting(static_cast<std::size_t>(n), m, settings, unseen,
                                      [&] { progress.step(), ++step; }));
       } catch (const std::invalid_argument& e) {
-        throw std::runtime_error(std::string(e.what()) + "; training diverged at step " +
-                                 std::to_string(step) + ", so lower --rate");
+        throw std::runtime_error(e.what() +
+                                 program.advice(step, "--rate", {"--temperature", "--lambda"}));
       }
       seconds += runs.back().seconds;
     }

@@ -7,6 +7,7 @@
 #include <numeric>
 
 #include <argtape/argtape.hpp>
+#include "examples/common/digits.hpp"
 #include "examples/common/kmeans_pictures.hpp"
 #include "examples/common/program.hpp"
 
@@ -174,7 +175,7 @@ Data load(const Settings& s, Rng& rng) {
   if (s.problem == "file") {
     data = {std::filesystem::path(s.path).filename().string(), read_points(s.path)};
   } else if (s.problem == "digits") {
-    const Dataset digits = load_digits(s.path.empty() ? ARGTAPE_DATA_DIR : s.path);
+    const Dataset digits = digits_in(s.path);
     data = {digits.name, digits.images};
   } else if (s.problem == "separated") {
     data = {"separated clusters", separated_points(n, d, k, s.spread, rng)};
