@@ -102,9 +102,11 @@ int main(int argc, char** argv) {
       for (std::size_t c : run.never_predicted) classes += " " + std::to_string(c);
       std::cout << "\n" << run.rule << " never predicts" << classes << ".\n";
       if (run.rule != "cross-entropy")
-        std::cout
-            << "The 0/1 loss has such traps, whatever the rule: with the exact gradient too about "
-               "one seed in five\nends in one, and a longer run may still leave it.\n";
+        std::cout << "The 0/1 loss has such traps: what is never predicted has a small probability "
+                     "p, and "
+                     "its logit's gradient\nis p (1 - p). How many runs end in one is a matter of "
+                     "the data "
+                     "and the rule; a longer run may leave it.\n";
     }
     if (program.out.empty()) return;
     table.write_csv(program.out + "/zero_one_loss.csv");

@@ -348,11 +348,15 @@ void show_collapse(const Data& data, const std::vector<Outcome>& outcomes) {
   const KMeansRun &lloyd = named(outcomes, "lloyd"), &plain = named(outcomes, "gradient-descent");
   std::cout << "\nCluster sizes\n  lloyd             " << listed(lloyd.end.size)
             << "\n  gradient-descent  " << listed(plain.end.size) << "\n";
-  const std::size_t largest = plain.end.largest();
+  std::vector<std::size_t> sizes = plain.end.size;
+  std::sort(sizes.rbegin(), sizes.rend());
+  const std::size_t largest = sizes[0];
   if (plain.end.loss > 1.01 * lloyd.end.loss && 3 * largest > data.size() &&
       largest > 2 * lloyd.end.largest())
     std::cout << "Plain gradient descent collapses: its largest cluster has " << largest << " of "
-              << plural(data.size(), "point") << ", Lloyd's " << lloyd.end.largest()
+              << plural(data.size(), "point")
+              << (sizes[1] > lloyd.end.largest() ? ", the next " + std::to_string(sizes[1]) : "")
+              << ", Lloyd's " << lloyd.end.largest()
               << ".\nA centre's gradient is 2 (size / n) (centre - mean of its points): the larger "
                  "a cluster, the faster\nits centre runs to the middle, where it is the nearest to "
                  "more points still. Lloyd and Newton divide by\nthe size, Adam by the gradient's "
@@ -361,6 +365,12 @@ void show_collapse(const Data& data, const std::vector<Outcome>& outcomes) {
   else
     std::cout << "Here plain gradient descent ends "
               << against_lloyd(plain.end.loss, lloyd.end.loss) << ".\n";
+  for (const auto& [name, run] : outcomes)
+    if (name == "sgd-document")
+      std::cout << "sgd-document has the settings of a question that calls its end similar to what "
+                   "sklearn's k-means, Lloyd's\nalgorithm, gives: its largest cluster has "
+                << run.end.largest() << " points, and it ends "
+                << against_lloyd(run.end.loss, lloyd.end.loss) << ".\n";
 }
 
 // SGD where there are clusters to find, from a start with a centre in each and from another.

@@ -433,6 +433,12 @@ void Study::show_gradients() {
             << std::pow(settings.candidates.size(), kCellEdges) << " cells; " << draws
             << " draws at temperature " << argtape_examples::number(temperature) << "\n\n";
   gradients.print();
+  std::cout
+      << "\nA mixture y = sum_i w_i o_i with w = softmax(v / tau) has dy/dv_i = w_i (o_i - y) / "
+         "tau: "
+         "through the softmax every\noperation's output is in every logit's derivative. And in "
+         "each step it updates every operation, by its weight, however\nsmall; where only the "
+         "chosen one runs, the others stay as they are.\n";
   if (!program.out.empty()) gradients.write_csv(program.out + "/architecture_search_gradient.csv");
 }
 

@@ -279,19 +279,22 @@ KMeansRun kmeans_descent(const Tensor& points, const Tensor& start, const KMeans
       sgd.step(centres, c, cost);
     run.seconds += seconds_since(begin);
   };
-  for (; run.iterations < settings.steps; ++run.iterations) {
+  const auto or_diverged = [&](auto what) {
     try {
-      step();
+      what();
     } catch (const std::invalid_argument& e) {
       if (run.iterations == 0) throw;  // no step was taken yet that could have led here
       refuse_kmeans(
-          "training diverged at step " + std::to_string(run.iterations + 1) + " (" + e.what() + ")",
+          "training diverged at step " + std::to_string(run.iterations) + " (" + e.what() + ")",
           settings.rule.name == "zero" ? "a lower rate" : "a lower rate or another temperature");
     }
+  };
+  for (; run.iterations < settings.steps; ++run.iterations) {
+    or_diverged(step);
     if (progress) progress();
   }
   run.centres = centres[0];
-  run.end = kmeans_assign(points, run.centres);
+  or_diverged([&] { run.end = kmeans_assign(points, run.centres); });
   note(run.end.loss);
   return run;
 }
