@@ -51,7 +51,7 @@ void add_to(Tensor& a, const Tensor& b) {
 
 Var sum_to(Var x, const Shape& shape) {
   return x.tape->record("sum", {x}, sum_to(x.value(), shape),
-                        [](BackwardContext& ctx) { SweepDoor::pass_broadcast(ctx, 0); });
+                        [](BackwardContext& ctx) { SweepDoor::pass(ctx, 0); });
 }
 
 Var broadcast_to(Var x, const Shape& shape) {
@@ -62,7 +62,7 @@ Var broadcast_to(Var x, const Shape& shape) {
 
 Var reshaped(Var x, const Shape& shape) {
   return x.tape->record("reshape", {x}, reshaped(x.value(), shape),
-                        [](BackwardContext& ctx) { SweepDoor::pass_reshaped(ctx, 0); });
+                        [](BackwardContext& ctx) { SweepDoor::pass(ctx, 0); });
 }
 
 Var add_same(Var a, Var b) {
