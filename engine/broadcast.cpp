@@ -11,7 +11,7 @@ ARGTAPE_PUBLIC_BEGIN
 namespace {
 
 void require_fits(const char* op, const Shape& small, const Shape& large) {
-  if (!broadcasts_to(small, large)) refuse(op, ": ", small, " does not broadcast to ", large);
+  require(broadcasts_to(small, large), op, ": ", small, " does not broadcast to ", large);
 }
 
 }  // namespace
@@ -24,17 +24,17 @@ Tensor sum_to(const Tensor& x, const Shape& shape) {
 Tensor broadcast_to(const Tensor& x, const Shape& shape) {
   require_fits("broadcast_to", x.shape(), shape);
   Tensor out = uninitialised(shape);
-  along_rows(x.shape(), shape, [&x, &out](const Bundle& b) {
-    parallel_for(b.rows, rows_of_grain(b.length), [&](std::size_t begin, std::size_t end) {
-      for (std::size_t r = begin; r < end; ++r) {
-        const Scalar* p = x.data() + b.small + r * b.step;
-        Scalar* o = out.data() + b.large + r * b.length;
-        if (b.moving)
-          std::copy(p, p + b.length, o);
-        else
-          std::fill(o, o + b.length, *p);
-      }
-    });
+  const Source source{x.data(), &x.shape()};
+  const BroadcastLoop loop(shape, &source, 1);
+  parallel_for(out.size(), kGrain, [&](std::size_t begin, std::size_t end) {
+    Block in;
+    BroadcastLoop::Blocks block(loop, begin, end, end - begin, &in);
+    while (block.next()) {
+      if (in.along)
+        std::copy_n(in.data, block.n, out.data() + block.at);
+      else
+        std::fill_n(out.data() + block.at, block.n, *in.data);
+    }
   });
   return out;
 }
