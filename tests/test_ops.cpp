@@ -989,7 +989,7 @@ TEST_CASE("each op refuses shapes, axes and numbers that do not fit, in its own 
       [&] {
         conv2d(x, tape.constant(zeros({1, 2, 3, 3})), 0);
       },
-      "conv2d: stride is 0; need at least 1");
+      "conv2d: stride is 0; need a number of pixels, at least 1");
   refuses([&] { max_pool2d(m, 2); }, "max_pool2d: x is (2, 3); need (N, C, H, W)");
   refuses([&] { avg_pool2d(x, 2, 1, 2); },
           "avg_pool2d: padding is 2, the window 2; need less padding than window");
