@@ -202,28 +202,18 @@ Tensor spread_means(Pooling s, const Scalar* y) {
   return pooled(s, 0, read, [](auto each, std::size_t, std::size_t) { return sum_of(each); });
 }
 
-// The two are each other's transpose; the pixels that won are constants.
-Var max_pool2d_jvp(Var x, Var y, Var u, const Pooling& s);
-
-Var max_pool2d_vjp(Var x, Var y, Var g, const Pooling& s) {
-  Tensor to = zeros(s.x_shape);
+// Each window's number added to the pixel that won it, which is a constant; or, the transpose, each
+// window's number from that pixel.
+template <bool to_pixels>
+Var handed(Var x, Var y, Var g, const Pooling& s) {
+  Tensor to = zeros(to_pixels ? s.x_shape : s.y_shape);
   each_winner(s, x.value(), y.value(),
               [from = g.value().data(), to = to.data()](std::size_t window, std::size_t pixel) {
-                to[pixel] += from[window];
+                to[to_pixels ? pixel : window] += from[to_pixels ? window : pixel];
               });
-  return g.tape->record("max_pool2d_vjp", {g}, std::move(to), [x, y, s](BackwardContext& ctx) {
-    ctx.give(0, max_pool2d_jvp(x, y, ctx.gradient(), s));
-  });
-}
-
-Var max_pool2d_jvp(Var x, Var y, Var u, const Pooling& s) {
-  Tensor to = uninitialised(s.y_shape);
-  each_winner(s, x.value(), y.value(),
-              [from = u.value().data(), to = to.data()](std::size_t window, std::size_t pixel) {
-                to[window] = from[pixel];
-              });
-  return u.tape->record("max_pool2d_jvp", {u}, std::move(to), [x, y, s](BackwardContext& ctx) {
-    ctx.give(0, max_pool2d_vjp(x, y, ctx.gradient(), s));
+  const char* name = to_pixels ? "max_pool2d_vjp" : "max_pool2d_jvp";
+  return g.tape->record(name, {g}, std::move(to), [x, y, s](BackwardContext& ctx) {
+    ctx.give(0, handed<!to_pixels>(x, y, ctx.gradient(), s));
   });
 }
 
@@ -259,7 +249,7 @@ Var max_pool2d(Var x, std::size_t window, std::size_t stride, std::size_t paddin
   };
   Tensor y = pooled(s, kLowest, planes_of(s, x), largest);
   return x.tape->record("max_pool2d", {x}, std::move(y), [s](BackwardContext& ctx) {
-    ctx.give(0, max_pool2d_vjp(ctx.in(0), ctx.out(), ctx.gradient(), s));
+    ctx.give(0, handed<true>(ctx.in(0), ctx.out(), ctx.gradient(), s));
   });
 }
 
