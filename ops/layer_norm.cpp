@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <limits>
 #include <memory>
 #include <utility>
 
@@ -169,7 +170,8 @@ Var normalised(Var x, Var gain, Var bias, const Kept& kept, bool first) {
       if (!(normal.moments.data()[2 * r + 1] > 0))
         units.data()[r] = rescaled_moments(from + r * normal.rows.length, normal.rows.length).unit;
     if (units != ones(shape)) {
-      const Tensor epsilon = normal.epsilon * units * units;
+      Tensor epsilon = normal.epsilon * units * units;
+      for (Scalar& e : epsilon) e = std::max(e, std::numeric_limits<Scalar>::min());  // not 0
       return normalised(x * x.tape->constant(units, "units"), gain, bias,
                         std::make_shared<Normal>(x.shape(), epsilon), true);
     }

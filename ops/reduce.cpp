@@ -174,7 +174,7 @@ Scalar row_norm(const Scalar* x, std::size_t n) {
   // Neither overflow nor vanish those that count.
   if (std::isfinite(squares) && squares > least) return static_cast<Scalar>(std::sqrt(squares));
   const UnitMoments m = rescaled_moments(x, n);
-  return std::sqrt((m.variance + m.mean * m.mean) * static_cast<Scalar>(n)) / m.unit;
+  return std::sqrt(m.square * static_cast<Scalar>(n)) / m.unit;
 }
 
 // g x / y for y = |x|, and 0 where y is 0 or nothing arrives, row by row; linear in x and g.
@@ -212,7 +212,9 @@ Var logsumexp(Var x, const Axes& axes, KeepAxes keep) {
 
 Var variance(Var x, const Axes& axes, KeepAxes keep) {
   const auto value = [](const Scalar* row, std::size_t n) {
-    const UnitMoments m = unit_moments(row, n);
+    const Scalar variance = row_moments(row, n).variance;
+    if (std::isfinite(variance)) return variance;
+    const UnitMoments m = rescaled_moments(row, n);
     return m.variance / m.unit / m.unit;
   };
   return numbers_of_rows("variance", x, axes, keep, value, [](Var x, Var, Var g, const Rows& rows) {
