@@ -5,11 +5,11 @@
 #include <vector>
 
 #include "engine/require.hpp"
-#include "engine/simd/lane.hpp"
 #include "engine/sweep.hpp"
 #include "engine/system/parallel.hpp"
 #include "ops/kernels/conv_geometry.hpp"
 #include "ops/kernels/gather_gemm.hpp"
+#include "ops/kernels/pair_sums.hpp"
 
 ARGTAPE_PUBLIC_BEGIN
 namespace {
@@ -213,6 +213,23 @@ void correlate(const ConvGeometry& s, std::size_t o, const Scalar* x, const Left
   (s.stride != 1 || turned < straight ? correlate_turned : correlate_straight)(s, o, x, w, to);
 }
 
+// The lane at sums + (i m + j) kLane gets every kLane-th term of <a_i, b_j> added.
+struct InnerProducts {
+  static constexpr std::size_t kRows = kTileRows, kColumns = 3;
+  std::size_t length, m, pitch;
+  const Scalar *rows, *data;
+  const std::size_t* starts;
+  Scalar* sums;
+
+  const Scalar* a(std::size_t i) const { return rows + i * pitch; }
+  const Scalar* b(std::size_t j) const { return data + starts[j]; }
+  static Lane term(Lane x, Lane y, Lane sum) { return xsimd::fma(x, y, sum); }
+  void put(std::size_t i, std::size_t j, Lane sum) const {
+    Scalar* to = sums + (i * m + j) * kLane;
+    (Lane::load_unaligned(to) + sum).store_unaligned(to);
+  }
+};
+
 // A convolution y of images x with o kernels w, and the two products that are its derivatives. Each
 // takes whole images or whole rows of w, so that the sums do not depend on the number of threads.
 struct Convolution : ConvGeometry {
@@ -287,8 +304,9 @@ struct Convolution : ConvGeometry {
         if (rows < patches.band) std::fill(spread.begin(), spread.end(), Scalar{0});
         copy_planes(o, rows, out_w, band_of(y, k, i), {spread.data(), width, patches.pitch});
         const Right windows = patches.rows(i);
-        add_inner_products(o, m, patches.length(rows), spread.data(), width,
-                           {windows.data, windows.rows + begin}, sums.data());
+        pair_sums(InnerProducts{patches.length(rows), m, width, spread.data(), windows.data,
+                                windows.rows + begin, sums.data()},
+                  0, o, m);
       });
     }
     bool finite = true;
