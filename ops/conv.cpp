@@ -149,11 +149,11 @@ std::size_t images_of_grain(const ConvGeometry& s, std::size_t o) {
                                (std::size_t{1} << 20) / (o * s.kernel_size() * s.out_size() + 1));
 }
 
-// to[channel * distance + j] = columns[j * width + channel]: a matrix turned around.
-void turn(const Scalar* columns, std::size_t width, std::size_t channels, std::size_t n, Scalar* to,
-          std::size_t distance) {
-  for (std::size_t channel = 0; channel < channels; ++channel, to += distance)
-    for (std::size_t j = 0; j < n; ++j) to[j] = columns[j * width + channel];
+// to[i * to_pitch + j] = from[j * from_pitch + i] for i < n, j < m: a matrix turned around.
+void turn(const Scalar* from, std::size_t from_pitch, std::size_t n, std::size_t m, Scalar* to,
+          std::size_t to_pitch) {
+  for (std::size_t i = 0; i < n; ++i, to += to_pitch)
+    for (std::size_t j = 0; j < m; ++j) to[j] = from[j * from_pitch + i];
 }
 
 std::size_t whole_lanes(std::size_t n) { return (n + kLane - 1) / kLane * kLane; }
@@ -280,10 +280,7 @@ struct Convolution : ConvGeometry {
     for (std::size_t k = 0; k < n; ++k) {
       patches.read(x + k * image_size());
       patches.bands([&](std::size_t i, std::size_t rows) {
-        const Scalar* from = band_of(y, k, i).data;
-        for (std::size_t channel = 0; channel < o; ++channel, from += out_size())
-          for (std::size_t j = 0; j < rows * out_w; ++j)
-            turned.data()[j * width + channel] = from[j];
+        turn(band_of(y, k, i).data, out_size(), rows * out_w, o, turned.data(), width);
         gather_gemm(end - begin, width, rows * out_w, patches.rows(i, begin, windows),
                     {turned.data(), y_rows.data()}, total.data(), width, true);
       });

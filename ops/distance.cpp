@@ -54,12 +54,10 @@ Tensor differences(const Tensor& g, const Tensor& x, const Tensor& c, bool to_ce
             [=](Lane a, Lane b) { return twice * (a - b); }, x.data() + i * d, c.data() + j * d);
       }
   };
-  if (to_centres)
-    parallel_for(k, rows_of_grain(n * d / std::max<std::size_t>(k, 1)),
-                 [&](std::size_t begin, std::size_t end) { rows(0, n, begin, end); });
-  else
-    parallel_for(n, rows_of_grain(d),
-                 [&](std::size_t begin, std::size_t end) { rows(begin, end, 0, k); });
+  const std::size_t length = to_centres ? n * d / std::max<std::size_t>(k, 1) : d;
+  parallel_for(to_centres ? k : n, rows_of_grain(length), [&](std::size_t begin, std::size_t end) {
+    to_centres ? rows(0, n, begin, end) : rows(begin, end, 0, k);
+  });
   return y;
 }
 
