@@ -78,7 +78,7 @@ class Patches {
 
   void read(const Scalar* image) {
     source_ = s_.padded() ? padded_.data() : image;
-    if (s_.padded()) copy_planes(s_.c, s_.h, s_.w, unpadded(image), interior());
+    if (s_.padded()) copy_planes(s_.c, s_.h, s_.w, {image, s_.h * s_.w, s_.w}, interior());
   }
   // The matrix of a band of the image read, with stride 1; or, as a left factor, its rows from
   // `first` on without the columns that count for nothing; or, so too, its transpose.
@@ -121,16 +121,13 @@ class Patches {
   void end(Scalar* image) {
     if (!s_.padded()) return;
     const Planes<Scalar> inside = interior();
-    copy_planes(s_.c, s_.h, s_.w, {inside.data, inside.plane, inside.pitch}, unpadded(image));
+    copy_planes(s_.c, s_.h, s_.w, {inside.data, inside.plane, inside.pitch},
+                {image, s_.h * s_.w, s_.w});
   }
 
  private:
   const Scalar* band_from(std::size_t i) const {
     return source_ + i * s_.stride * s_.padded_width();
-  }
-  template <class P>
-  Planes<P> unpadded(P* image) const {
-    return {image, s_.h * s_.w, s_.w};
   }
   Planes<Scalar> interior() {
     return {padded_.data() + s_.pad_h * s_.padded_width() + s_.pad_w, s_.padded_plane(),

@@ -46,9 +46,7 @@ Shape without_ones(const Shape& shape) {
   return Shape(std::find_if(shape.begin(), shape.end(), [](std::size_t n) { return n != 1; }),
                shape.end());
 }
-Var row_of(Var x, double value) {
-  return x.tape->constant(full({x.shape()[x.shape().size() - 1]}, value), "row");
-}
+Var row_of(Var x, double value) { return x.tape->constant(full({x.shape().back()}, value), "row"); }
 Var mean_of_rows(Var x) { return mean(x, -1, keep_axes); }
 
 // J (gain g) for one row, where J u = (u - <u> - n <u n>) / deviation, <> being the mean over the
@@ -191,8 +189,8 @@ Var normalised(Var x, Var gain, Var bias, const Kept& kept, bool first) {
 }  // namespace
 
 Var layer_norm(Var x, Var gain, Var bias, double epsilon) {
-  if (!(static_cast<Scalar>(epsilon) > 0))
-    refuse("layer_norm: epsilon is ", epsilon, "; need more than 0");
+  if (!(static_cast<Scalar>(epsilon) > 0 && std::isfinite(static_cast<Scalar>(epsilon))))
+    refuse("layer_norm: epsilon is ", epsilon, "; need more than 0, and finite");
   const Shape& shape = x.shape();
   if (shape.empty() || shape.back() == 0)
     refuse("layer_norm: x is ", shape, "; need at least one number on the last axis");

@@ -64,27 +64,26 @@ class Plane {
   void read(const Scalar* from) {
     // Rows one behind the other are read as one.
     const std::size_t rows = s_.w == pitch * s_.stride ? 1 : s_.h, n = s_.h * s_.w / rows;
+    const auto sort_out = [&](std::size_t row, auto stride) {
+      for (std::size_t j = 0; j < stride; ++j) {
+        if ((j + s_.pad_w) % stride >= parts_) continue;  // between the windows
+        Scalar* to = at(row, j + s_.pad_w);
+        for (std::size_t k = j; k < n; k += stride) *to++ = from[k];
+      }
+    };
     Scalar* to = at(s_.pad_h, s_.pad_w);
     for (std::size_t i = 0; i < rows; ++i, from += n, to += pitch)
       if (s_.stride == 1)
         map_lanes(
             n, to, false, [](Lane x) { return x; }, from);
       else if (s_.stride == 2)
-        sort_out(from, n, i, std::integral_constant<std::size_t, 2>());
+        sort_out(i + s_.pad_h, std::integral_constant<std::size_t, 2>());
       else
-        sort_out(from, n, i, s_.stride);
+        sort_out(i + s_.pad_h, s_.stride);
   }
 
  private:
   std::size_t part() const { return (s_.h + 2 * s_.pad_h) * pitch; }
-  template <class Stride>
-  void sort_out(const Scalar* from, std::size_t n, std::size_t i, Stride stride) {
-    for (std::size_t j = 0; j < stride; ++j) {
-      if ((j + s_.pad_w) % stride >= parts_) continue;  // between the windows
-      Scalar* to = at(i + s_.pad_h, j + s_.pad_w);
-      for (std::size_t k = j; k < n; k += stride) *to++ = from[k];
-    }
-  }
 
   const Pooling& s_;
   std::size_t parts_;

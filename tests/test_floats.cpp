@@ -306,7 +306,8 @@ TEST_CASE("the range of float: squares that overflow or vanish") {
     close(norm(v).value(), {5 * static_cast<double>(size)});
     close(backward(norm(v))[v], {0.6, -0.8});
   }
-  CHECK_THROWS_AS(layer_norm(level, one, none, 1e-60), std::invalid_argument);
+  for (double epsilon : {1e-60, 1e39, static_cast<double>(NAN)})
+    CHECK_THROWS_AS(layer_norm(level, one, none, epsilon), std::invalid_argument);
 }
 
 TEST_CASE("gradients in float, to float's own precision") {

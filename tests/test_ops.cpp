@@ -1111,7 +1111,7 @@ TEST_CASE("each op refuses shapes, axes and numbers that do not fit, in its own 
           "cross_entropy: logits are (2, 3), labels are 1; need one label for each row");
   refuses([&] { cross_entropy(m, {0, 3}); }, "cross_entropy: label 3 in row 1; need less than 3");
   refuses([&] { cross_entropy(n, {0}); }, "cross_entropy: logits are (); need (..., K)");
-  refuses([&] { layer_norm(m, v, v, 0); }, "layer_norm: epsilon is 0; need more than 0");
+  refuses([&] { layer_norm(m, v, v, 0); }, "layer_norm: epsilon is 0; need more than 0, and finite");
   refuses([&] { layer_norm(e, n, n); },
           "layer_norm: x is (2, 0); need at least one number on the last axis");
   refuses([&] { conv2d(x, w); },
