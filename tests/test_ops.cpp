@@ -611,8 +611,9 @@ TEST_CASE("layer_norm goes over the axes that its gain or bias has") {
     const Var scale = sqrt(variance(x, axes, keep_axes) + 1e-5);
     return (x - mean(x, axes, keep_axes)) / scale * gain + bias;
   };
-  for (const auto& [a, b] : std::vector<std::pair<Tensor, Tensor>>{
+  for (const auto& both : std::vector<std::pair<Tensor, Tensor>>{
            {gain, gain + 1.0}, {gain, one}, {one, gain}, {reshaped(gain, {1, 3, 5}), gain}}) {
+    const Tensor &a = both.first, &b = both.second;
     CAPTURE(str(a.shape()));
     check_close(value([](const Vars& v) { return layer_norm(v[0], v[1], v[2]); }, {x, a, b}),
                 value([&](const Vars& v) { return expected(v[0], v[1], v[2]); }, {x, a, b}));
