@@ -247,6 +247,69 @@ TEST_CASE("a common offset costs no digits, at either order") {
   }
 }
 
+TEST_CASE("a common offset: the gradient of logsumexp is the softmax, wherever the logits are") {
+  const double total = 1 + std::exp(-1.0) + std::exp(-2.0);
+  for (double offset : {0.0, 1e3, 1e7, -1e7, -16777216.0 + 2}) {
+    CAPTURE(offset);
+    Tape tape;
+    const Var x = tape.parameter(Tensor{static_cast<float>(offset), static_cast<float>(offset - 1),
+                                        static_cast<float>(offset - 2)});
+    const Var slope = differentiate(logsumexp(x), x)[0];
+    const Tensor second = backward(slope, {}, tape.constant(Tensor{1, 0, 0}))[x];
+    for (std::size_t k = 0; k < 3; ++k) {
+      const double p = std::exp(-static_cast<double>(k)) / total;
+      CHECK(static_cast<double>(slope.value()(k)) == doctest::Approx(p).epsilon(1e-6));
+      CHECK(static_cast<double>(second(k)) ==
+            doctest::Approx((k == 0 ? p : 0) - p / total).epsilon(1e-6));
+    }
+  }
+  Tape tape;
+  const Var x = tape.parameter(full({2, 3}, -1e30));
+  const Gradients g = backward(logsumexp(x, 1));
+  for (Scalar v : g[x]) CHECK(static_cast<double>(v) == doctest::Approx(1.0 / 3));
+}
+
+TEST_CASE("the range of float: squares that overflow or vanish") {
+  Tape tape;
+  const auto close = [](const Tensor& found, const std::vector<double>& expected) {
+    REQUIRE(found.size() == expected.size());
+    for (std::size_t i = 0; i < expected.size(); ++i)
+      CHECK(static_cast<double>(found.data()[i]) == doctest::Approx(expected[i]).epsilon(1e-5));
+  };
+  const Var one = tape.parameter(Tensor{1, 1}), none = tape.parameter(Tensor{0, 0});
+  for (float size : {1e3f, 1e18f, 1e19f, 1e20f, 1e30f, 3e38f}) {
+    CAPTURE(size);
+    // A row of ordinary numbers beside it keeps its own scale.
+    const Var x = tape.parameter(Tensor{{-size, size}, {1, 3}}), y = layer_norm(x, one, none);
+    const double near = 1 / std::sqrt(1 + 1e-5);
+    close(y.value(), {-1, 1, -near, near});
+    const Gradients g = backward(y, {}, tape.constant(Tensor{{1, 0}, {1, 0}}));
+    close(g[one], {-1 - near, 0});
+    CHECK(std::abs(g[x](0, 0) * size) <= 1e-4f);  // the derivative of a sign
+    CHECK(static_cast<double>(g[x](1, 0)) == doctest::Approx(0.5e-5).epsilon(0.05));
+    close(norm(tape.constant(Tensor{0.6f * size, -0.8f * size})).value(),
+          {static_cast<double>(size)});
+    const Var v = tape.parameter(Tensor{0.6f * size, -0.8f * size});
+    close(backward(norm(v))[v], {0.6, -0.8});
+  }
+  close(layer_norm(tape.constant(Tensor{2e38f, -1e38f, -1e38f}), tape.constant(1.0),
+                   tape.constant(0.0))
+            .value(),
+        {std::sqrt(2.0), -std::sqrt(0.5), -std::sqrt(0.5)});
+  close(layer_norm(tape.constant(Tensor{3e38f, 3e38f}), one, none).value(), {0, 0});
+  close(variance(tape.constant(Tensor{-1e19f, 1e19f, -1e19f, 1e19f})).value(), {1e38});
+  const Var level = tape.parameter(Tensor{3e38f, 3e38f});
+  close(variance(level).value(), {0});
+  close(backward(variance(level))[level], {0, 0});
+  for (float size : {1e-15f, 1e-25f, 1e-30f, 1e-38f}) {
+    const Var v = tape.parameter(Tensor{3 * size, -4 * size});
+    close(norm(v).value(), {5 * static_cast<double>(size)});
+    close(backward(norm(v))[v], {0.6, -0.8});
+  }
+  for (double epsilon : {1e-60, 1e39, static_cast<double>(NAN)})
+    CHECK_THROWS_AS(layer_norm(level, one, none, epsilon), std::invalid_argument);
+}
+
 TEST_CASE("gradients in float, to float's own precision") {
   const std::vector<std::pair<Function, std::vector<Shape>>> cases = {
       {[](const Vars& v) { return tanh(matmul(v[0], v[1]) + v[2]); }, {{3, 4}, {4, 5}, {5}}},
