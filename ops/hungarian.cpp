@@ -112,10 +112,22 @@ class Solver {
   std::vector<std::size_t> row_before_, row_of_;
 };
 
+// To costs less each row's smallest, on which no matching depends: a large one would swallow the
+// noise.
+void add_noise(const Scalar* noise, double sign, std::size_t n, std::size_t m, double* costs) {
+  for (std::size_t i = 0; i < n; ++i, costs += m, noise += m) {
+    const double least = *std::min_element(costs, costs + m),
+                 less = std::abs(least) < kLarge ? least : 0;  // no difference is infinite
+#pragma omp simd
+    for (std::size_t j = 0; j < m; ++j)
+      costs[j] = costs[j] - less + sign * static_cast<double>(noise[j]);
+  }
+}
+
 }  // namespace
 
 std::vector<std::size_t> best_columns(const std::string& op, const char* what,
-                                      const Tensor& weights, Best best) {
+                                      const Tensor& weights, Best best, const Tensor* noise) {
   const Shape& shape = weights.shape();
   const std::size_t r = shape.size();
   if (r < 2 || shape[r - 2] == 0 || shape[r - 2] > shape[r - 1])
@@ -130,10 +142,11 @@ std::vector<std::size_t> best_columns(const std::string& op, const char* what,
     std::vector<double> costs(n * m);
     for (std::size_t matrix = begin; matrix < end; ++matrix) {
       const Scalar* x = weights.data() + matrix * n * m;
+      for (std::size_t k = 0; k < n * m; ++k) costs[k] = sign * static_cast<double>(x[k]);
+      if (noise) add_noise(noise->data() + matrix * n * m, sign, n, m, costs.data());
       double largest = 0, infinite = 0;
 #pragma omp simd reduction(max : largest) reduction(+ : infinite)
       for (std::size_t k = 0; k < n * m; ++k) {
-        costs[k] = sign * static_cast<double>(x[k]);
         const double size = std::abs(costs[k]);
         largest = std::max(largest, size < kInf ? size : 0);
         infinite += size < kInf ? 0 : 1;

@@ -103,11 +103,14 @@ Var sinkhorn_vjp(Var x, const Tensor& p, Var g, double tau, std::size_t iteratio
       "sinkhorn_vjp", {x, g}, std::move(to), [tau, iterations](BackwardContext& ctx) {
         const Var g = ctx.in(1);
         const auto axis = [](std::size_t k) { return k % 2 == 0 ? -1 : -2; };
-        Var y = without_offset(ctx.in(0)) / tau, t = ctx.gradient() / tau;
+        // What a column has in common counts for the first rows alone; the columns take it off.
+        const Var x = without_offset(ctx.in(0)), rows = x / tau;
+        Var y = (x - stop_gradient(max(x, -2, keep_axes))) / tau - logsumexp(rows, -1, keep_axes),
+            t = ctx.gradient() / tau;
         std::vector<Var> p, tangents;
         for (std::size_t k = 0; k < 2 * iterations; ++k) {
-          y = log_softmax(y, axis(k));
-          p.push_back(exp(y));
+          if (k > 0) y = log_softmax(y, axis(k));
+          p.push_back(k > 0 ? exp(y) : softmax(rows));
           t = t - sum(p[k] * t, {axis(k)}, keep_axes);
           tangents.push_back(t);
         }

@@ -41,7 +41,11 @@ Var neural_sort(Var scores, double tau) {
     slopes.data()[j] = static_cast<Scalar>(2 * static_cast<double>(j) + 1 - static_cast<double>(n));
   const Var s = without_offset(scores), column = expand_dims(s, -1),
             apart = sum(abs(column - expand_dims(s, -2)), -1, keep_axes);
-  return softmax((column * scores.tape->constant(std::move(slopes)) - apart) / tau, -2);
+  const Var p = softmax((column * scores.tape->constant(std::move(slopes)) - apart) / tau, -2);
+  if (!std::isfinite(xt::sum(p.value())()))
+    refuse("neural_sort: scores / tau leave the range of numbers, with tau ", tau,
+           "; need scores closer together, or a larger tau");
+  return p;
 }
 
 Var soft_sort(Var scores, double tau) {
