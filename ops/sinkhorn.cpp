@@ -9,7 +9,7 @@
 #include "engine/system/parallel.hpp"
 #include "ops/formula.hpp"
 #include "ops/kernels/assignment.hpp"
-#include "ops/kernels/offset.hpp"
+#include "ops/kernels/logits.hpp"
 #include "ops/kernels/settings.hpp"
 #include "ops/kernels/sinkhorn_implicit.hpp"
 #include "ops/kernels/sinkhorn_solver.hpp"
@@ -40,8 +40,7 @@ void over_matrices(const Squares& s, F f) {
 // Throws unless the logits' pairs that are not forbidden leave each matrix a matching: then there
 // is a doubly stochastic matrix.
 void require_matchings(const Tensor& logits) {
-  const auto zero = [](Lane x) { return x * Lane(0); };
-  if (row_sum(logits.size(), zero, logits.data()) == 0) return;  // all are finite
+  if (all_finite(logits)) return;
   Tensor pairs = logits;
   for (Scalar& x : pairs)
     if (std::isfinite(x)) x = 0;

@@ -396,6 +396,19 @@ TEST_CASE("a common offset of 1e7, where floats are 1 apart: sorts, matchings an
     return sample_matching(tape.constant(x + offset), zero(), tape.constant(noise)).value();
   };
   CHECK(identical(drawn(Tensor{0, 1e7f, -1e7f, 3e6f, 1}), drawn(zeros({5}))));
+  // Beyond a hundred or so one of a column is the same for the derivatives of Sinkhorn's
+  // iterations.
+  const auto slopes = [&](float offset) {
+    Tape tape;
+    const Var l = tape.parameter(x + offset * Tensor{0, 1, 0, 1, 0});
+    const Var slope = differentiate({square(sinkhorn(l, 0.7, 6))}, {l}, {tape.constant(g)})[0];
+    return std::pair{slope.value(), backward(slope, {}, tape.constant(noise))[l]};
+  };
+  const auto near = slopes(1e3f), far = slopes(1e7f);
+  for (std::size_t k = 0; k < x.size(); ++k) {
+    CHECK(std::abs(near.first.data()[k] - far.first.data()[k]) < 1e-4f);
+    CHECK(std::abs(near.second.data()[k] - far.second.data()[k]) < 1e-4f);
+  }
   // What float cannot hold at all is refused.
   CHECK_THROWS_WITH_AS(blackbox(1e-46),
                        "blackbox: lambda is 1e-46; need 1.17549e-38 to 8.50706e+37",

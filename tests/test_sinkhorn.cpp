@@ -409,9 +409,7 @@ TEST_CASE("a common offset of a row counts for nothing, in value and gradients o
       for (double offset : {1e16, -1e16}) same(found(full({1}, offset)), expected);
       same(found(tensor({n, 1}, {1e16, 0, -1e16, 1e10, 1e15})), expected);
       // One of a column counts for the first half iteration; at the limit it is none.
-      const std::vector<Tensor> far = found(tensor({n}, {0, 1e5, 0, 1e5, 0}));
-      if (tau == 1) same(found(tensor({n}, {0, 1e10, 0, 1e10, 0})), far);
-      if (converged) same(far, expected);
+      if (converged) same(found(tensor({n}, {0, 1e3, 0, -1e3, 0})), expected);
     }
 }
 

@@ -108,6 +108,10 @@ void SinkhornSolver::absorb(Side side) {
         v[j] = std::max(v[j], slope * (static_cast<double>(x[j]) - largest) - less);
     }
   }
+  renew();
+}
+
+void SinkhornSolver::renew() {
   exponentials();
   if (remember_) absorbed_.push_back({history_.size() / stride_, potentials_});
 }
@@ -122,9 +126,9 @@ void SinkhornSolver::start(double slope) {
   slope_ = slope;
   if (remember_) history_.assign(stride_, 1);
   absorbed_.clear();
-  std::fill(potentials_[kColumns].begin(), potentials_[kColumns].end(), 0.0);
+  for (Array<double>& u : potentials_) std::fill(u.begin(), u.end(), 0.0);
   std::fill_n(factors_[kColumns].begin(), n_, Scalar(1));
-  absorb(kRows);
+  renew();  // the largest number of each row is 1
 }
 
 void SinkhornSolver::sum(Side side) {

@@ -57,6 +57,7 @@ class SinkhornSolver {
   bool invert(Side side);
   void fold(Side side);
   void absorb(Side side);
+  void renew();
   double residual(Side side) const;
   void newton();
   void exponentials();

@@ -1,4 +1,5 @@
-// What a row's numbers have in common, taken off. For the library's own .cpp files.
+// Logits and scores: whether all are finite, and less what a row of them has in common. For the
+// library's own .cpp files.
 #pragma once
 
 #include <limits>
@@ -7,6 +8,11 @@
 #include "row_kernels.hpp"
 
 ARGTAPE_PRIVATE_BEGIN
+
+inline bool all_finite(const Tensor& x) {
+  return row_sum(
+             x.size(), [](Lane v) { return v * Lane(0); }, x.data()) == 0;
+}
 
 /// Each row of x less its largest: for what does not depend on a number added to a row, of which a
 /// large one would swallow, in float, the noise or the step that comes on top. So the gradient is
