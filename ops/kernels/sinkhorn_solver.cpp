@@ -118,8 +118,8 @@ void SinkhornSolver::renew() {
 
 void SinkhornSolver::read(const Scalar* logits) {
   logits_ = logits;
-  for (std::size_t i = 0; i < n_; ++i)
-    largest_[i] = static_cast<double>(max_lanes(n_, NoisyRow{logits + i * n_, nullptr, n_}));
+  for (std::size_t i = 0; i < n_; ++i, logits += n_)
+    largest_[i] = static_cast<double>(logits[row_extreme<false>(logits, n_)]);
 }
 
 void SinkhornSolver::start(double slope) {
