@@ -19,10 +19,7 @@ namespace {
 // M(x), or M(x + noise).
 Tensor solved(const std::string& op, const Tensor& x, const Tensor* noise) {
   const std::vector<std::size_t> columns = best_columns(op, "logit", x, Best::largest, noise);
-  const std::size_t m = x.shape()[x.dimension() - 1];
-  Tensor p = zeros(x.shape());
-  for (std::size_t r = 0; r < columns.size(); ++r) p.data()[r * m + columns[r]] = 1;
-  return p;
+  return reshaped(one_hot(columns, x.shape()[x.dimension() - 1]), x.shape());
 }
 
 const Decision kMatching = {2, [](Var x) { return matching(x, zero()); },
@@ -77,8 +74,7 @@ Var matching(Var logits, const Rule& rule) {
 
 Var sample_matching(Var logits, const Rule& rule, Rng& rng) {
   Tape& tape = tape_of("sample_matching", {logits});
-  return match("sample_matching", logits, rule,
-               tape.constant(rng.gumbel(logits.shape()), "gumbel noise"));
+  return sample_matching(logits, rule, tape.constant(rng.gumbel(logits.shape()), "gumbel noise"));
 }
 
 Var sample_matching(Var logits, const Rule& rule, Var noise) {

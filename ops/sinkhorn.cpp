@@ -5,6 +5,7 @@
 #include <limits>
 #include <vector>
 
+#include "engine/broadcast.hpp"
 #include "engine/require.hpp"
 #include "engine/system/parallel.hpp"
 #include "ops/formula.hpp"
@@ -188,29 +189,16 @@ std::string Sinkhorn::warning() const {
 }
 
 double residual(const Tensor& matrices) {
-  const Shape& shape = matrices.shape();
-  const std::size_t r = shape.size();
-  if (r < 2) refuse("residual: matrices are ", shape, "; need (..., n, m)");
-  const std::size_t n = shape[r - 2], m = shape[r - 1];
+  Shape rows = matrices.shape(), columns = rows;
+  const std::size_t r = rows.size();
+  if (r < 2) refuse("residual: matrices are ", rows, "; need (..., n, m)");
+  rows[r - 1] = columns[r - 2] = 1;
   double most = 0;
-  const auto count = [&](double sum) {
-    const double far = std::abs(sum - 1);
-    if (!(far <= most) && !std::isnan(most)) most = far;
-  };
-  std::vector<double> columns(m);
-  for (std::size_t k = 0; k < matrices.size(); k += n * m) {
-    std::fill(columns.begin(), columns.end(), 0.0);
-    for (std::size_t i = 0; i < n; ++i) {
-      double row = 0;
-      for (std::size_t j = 0; j < m; ++j) {
-        const auto p = static_cast<double>(matrices.data()[k + i * m + j]);
-        row += p;
-        columns[j] += p;
-      }
-      count(row);
+  for (const Shape& shape : {rows, columns})
+    for (Scalar sum : sum_to(matrices, shape)) {
+      const double far = std::abs(static_cast<double>(sum) - 1);
+      if (!(far <= most) && !std::isnan(most)) most = far;
     }
-    for (double c : columns) count(c);
-  }
   return most;
 }
 

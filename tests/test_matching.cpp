@@ -477,6 +477,14 @@ TEST_CASE("what matching refuses") {
           "matching_rule_named: 'reinmax'; need one of zero, score-function, score-function+mean, "
           "score-function+leave-one-out, straight-through-identity, straight-through-sinkhorn, "
           "gumbel-sinkhorn, st-gumbel-sinkhorn, perturbed, blackbox, i-mle");
+  for (double bad : {kNan, kInf})
+    refuses(
+        [&] {
+          sample_matching(square_, zero(), tape.constant(full({2, 3, 3}, bad)));
+        },
+        "sample_matching[zero]: the logit in row 0, column 0 of matrix 0 is " +
+            std::string(bad != bad ? "NaN" : "+inf") +
+            "; need numbers, or -inf for a forbidden pair");
   // Pathwise rules need a path.
   const Var p = matching(square_, straight_through_sinkhorn());
   const Var cost = black_box([](const std::vector<Tensor>&) { return ones({2}); }, {p});

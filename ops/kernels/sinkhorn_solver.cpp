@@ -91,23 +91,15 @@ void SinkhornSolver::fold(Side side) {
 // K anew, such that the largest number of each row (or column) is 1.
 void SinkhornSolver::absorb(Side side) {
   fold(other(side));
-  double *u = potentials_[kRows].data(), *v = potentials_[kColumns].data();
-  std::fill_n(side == kRows ? u : v, n_, -kInf);
-  for (std::size_t i = 0; i < n_; ++i) {
-    const Scalar* x = logits_ + i * n_;
-    const double slope = slope_, largest = largest_[i], less = u[i];
-    if (side == kRows) {
-      double most = -kInf;
-#pragma omp simd reduction(max : most)
-      for (std::size_t j = 0; j < n_; ++j)
-        most = std::max(most, slope * (static_cast<double>(x[j]) - largest) - v[j]);
-      u[i] = most;
-    } else {
-#pragma omp simd
-      for (std::size_t j = 0; j < n_; ++j)
-        v[j] = std::max(v[j], slope * (static_cast<double>(x[j]) - largest) - less);
+  Array<double>& own = potentials_[side];
+  const Array<double>& across = potentials_[other(side)];
+  std::fill(own.begin(), own.end(), -kInf);
+  for (std::size_t i = 0; i < n_; ++i)
+    for (std::size_t j = 0; j < n_; ++j) {
+      const std::size_t mine = side == kRows ? i : j, its = side == kRows ? j : i;
+      const double x = static_cast<double>(logits_[i * n_ + j]) - largest_[i];
+      own[mine] = std::max(own[mine], slope_ * x - across[its]);
     }
-  }
   renew();
 }
 
