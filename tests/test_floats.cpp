@@ -426,6 +426,62 @@ TEST_CASE("sinkhorn reaches a tolerance in float, and its limit's gradient") {
     CHECK(std::abs(static_cast<double>(found.data()[k]) - exact.gradient[k]) <= 4e-6);
 }
 
+TEST_CASE("a common offset of 1e7, where floats are 1 apart: sorts, matchings and Sinkhorn") {
+  Tape tape;
+  const Tensor scores{1, 3, 0, 2};
+  for (float offset : {0.0f, 1e7f, -1e7f}) {
+    CHECK(neural_sort(tape.constant(scores + offset), 1).value()(0, 0) ==
+          doctest::Approx(0.26539).epsilon(1e-4));
+    CHECK(soft_sort(tape.constant(scores + offset), 1).value()(0, 0) ==
+          doctest::Approx(0.23688).epsilon(1e-4));
+  }
+  Rng rng(6);
+  const Tensor x = xt::floor(3.0f * rng.normal({20, 5, 5})), g = rng.normal({20, 5, 5}),
+               noise = rng.gumbel({20, 5, 5});
+  for (const Rule& rule : {blackbox(3), perturbed(1), i_mle(3, 2), gumbel_sinkhorn(1),
+                           st_gumbel_sinkhorn(1), straight_through_sinkhorn(1)}) {
+    CAPTURE(rule.name);
+    const auto found = [&](float offset) {
+      Tape tape;
+      const Var l = tape.parameter(x + offset);
+      const Var p = sample_matching(l, rule, tape.constant(noise));
+      return std::pair{p.value(), backward(sum(p * tape.constant(g), {-2, -1}))[l]};
+    };
+    const auto near = found(0), far = found(1e7f);
+    for (std::size_t k = 0; k < x.size(); ++k) {
+      CHECK(std::abs(near.first.data()[k] - far.first.data()[k]) < 1e-5f);
+      CHECK(std::abs(near.second.data()[k] - far.second.data()[k]) < 1e-5f);
+    }
+  }
+  // As many places as items: what a column has in common does not matter to a matching either.
+  const auto drawn = [&](const Tensor& offset) {
+    Tape tape;
+    return sample_matching(tape.constant(x + offset), zero(), tape.constant(noise)).value();
+  };
+  CHECK(identical(drawn(Tensor{0, 1e7f, -1e7f, 3e6f, 1}), drawn(zeros({5}))));
+  // Beyond a hundred or so one of a column is the same for the derivatives of Sinkhorn's
+  // iterations.
+  const auto slopes = [&](float offset) {
+    Tape tape;
+    const Var l = tape.parameter(x + offset * Tensor{0, 1, 0, 1, 0});
+    const Var slope = differentiate({square(sinkhorn(l, 0.7, 6))}, {l}, {tape.constant(g)})[0];
+    return std::pair{slope.value(), backward(slope, {}, tape.constant(noise))[l]};
+  };
+  const auto near = slopes(1e3f), far = slopes(1e7f);
+  for (std::size_t k = 0; k < x.size(); ++k) {
+    CHECK(std::abs(near.first.data()[k] - far.first.data()[k]) < 1e-4f);
+    CHECK(std::abs(near.second.data()[k] - far.second.data()[k]) < 1e-4f);
+  }
+  // What float cannot hold at all is refused.
+  CHECK_THROWS_WITH_AS(blackbox(1e-46),
+                       "blackbox: lambda is 1e-46; need 1.17549e-38 to 8.50706e+37",
+                       std::invalid_argument);
+  CHECK_THROWS_WITH_AS(i_mle(1e39), "i_mle: lambda is 1e+39; need 1.17549e-38 to 8.50706e+37",
+                       std::invalid_argument);
+  CHECK_THROWS_WITH_AS(sinkhorn(tape.constant(zeros({2, 2})), 1e39, 5),
+                       "sinkhorn: tau is 1e+39; need 1e-20 to 1e+20", std::invalid_argument);
+}
+
 TEST_CASE("hard choices are exactly one-hot in float, whatever the logits") {
   Rng rng(3);
   Tape tape;
