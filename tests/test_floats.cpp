@@ -308,6 +308,92 @@ TEST_CASE("the range of float: squares that overflow or vanish") {
   }
   for (double epsilon : {1e-60, 1e39, static_cast<double>(NAN)})
     CHECK_THROWS_AS(layer_norm(level, one, none, epsilon), std::invalid_argument);
+TEST_CASE("a common offset: log-probabilities and what is made of them") {
+  const Tensor targets = tensor({1, 3}, {0.2, 0.5, 0.3}), cost = tensor({3}, {1, 2, 3}),
+               noise = Rng(7).gumbel({1, 3});
+  const auto f = [&](Var z) { return sum(z * z.tape->constant(cost), -1); };
+  const std::vector<std::pair<const char*, std::function<Var(Var)>>> all = {
+      {"log_softmax", [](Var l) { return log_softmax(l); }},
+      {"cross_entropy", [](Var l) { return cross_entropy(l, {0}); }},
+      {"cross_entropy soft", [&](Var l) { return cross_entropy(l, l.tape->constant(targets)); }},
+      {"kl_categorical", [&](Var l) { return kl_categorical(l, l.tape->constant(targets)); }},
+      {"kl_categorical of the second",
+       [&](Var l) { return kl_categorical(l.tape->constant(targets), l); }},
+      {"kl_categorical_uniform", [](Var l) { return kl_categorical_uniform(l); }},
+      {"expectation", [&](Var l) { return expectation(l, f); }},
+      {"conditional_gumbels",
+       [&](Var l) {
+         return conditional_gumbels(l, l.tape->constant(tensor({1, 3}, {0, 1, 0})),
+                                    l.tape->constant(noise));
+       }},
+      {"gumbel_softmax",
+       [&](Var l) { return sample(l, gumbel_softmax(1), l.tape->constant(noise)); }}};
+  for (const auto& [name, op] : all) {
+    CAPTURE(std::string(name));
+    Tensor value, slope;
+    for (double offset : {0.0, 100.0, 4096.0, 1e6, 1e7, -1e7}) {
+      CAPTURE(offset);
+      Tape tape;
+      const Var l = tape.parameter(tensor({1, 3}, {offset, offset - 1, offset - 2})), y = op(l);
+      const Tensor w = Rng(8).normal(y.shape());
+      const Tensor g = backward(y, {}, tape.constant(w))[l],
+                   again = differentiate(y, {l}, tape.constant(w))[0].value();
+      CHECK(g == again);
+      if (offset == 0) value = y.value(), slope = g;
+      for (std::size_t i = 0; i < value.size(); ++i)
+        CHECK(std::abs(y.value().data()[i] - value.data()[i]) <= 2e-6f);
+      for (std::size_t i = 0; i < slope.size(); ++i)
+        CHECK(std::abs(g.data()[i] - slope.data()[i]) <= 2e-6f);
+    }
+  }
+  Tape tape;
+  const Var far = tape.constant(tensor({1, 3}, {1e7, 1e7 - 1, 1e7 - 2}));
+  CHECK(log_softmax(far).value()(0, 0) == doctest::Approx(-0.407606).epsilon(1e-6));
+  CHECK(cross_entropy(far, {0}).item() == doctest::Approx(0.407606).epsilon(1e-6));
+  CHECK(expectation(far, f).value()(0) == doctest::Approx(1.42479).epsilon(1e-5));
+}
+
+TEST_CASE("a common offset: every rule's choice and gradient of the same draw") {
+  for (const std::string& name : rule_names()) {
+    if (name == "perturbed" || name == "blackbox" || name == "i-mle") continue;  // other rows
+    CAPTURE(name);
+    for (std::size_t k : {std::size_t{4}, std::size_t{40}, std::size_t{600}}) {
+      Tensor values[2], slopes[2];
+      for (int far : {0, 1}) {
+        Tape tape;
+        // Eighths, so that the offset rounds nothing.
+        Tensor x = Rng(k).uniform({20, k}, -16, 16);
+        for (Scalar& v : x) v = std::round(v) / 8 + (far ? 1e6f : 0);
+        const Var l = tape.parameter(x), c = tape.constant(Rng(5).normal({k}));
+        const Var z = sample(l, rule_named(name), tape.constant(Rng(6).gumbel({20, k})));
+        values[far] = z.value();
+        slopes[far] = backward(square(sum(z * c, -1)))[l];
+      }
+      for (std::size_t i = 0; i < values[0].size(); ++i) {
+        CHECK(std::abs(values[0].data()[i] - values[1].data()[i]) <= 1e-5f);
+        CHECK(std::abs(slopes[0].data()[i] - slopes[1].data()[i]) <= 1e-4f);
+      }
+    }
+  }
+}
+
+TEST_CASE("temperatures that float cannot hold are refused, and logits that it can are taken") {
+  for (double t : {1e39, 1e25})
+    CHECK_THROWS_WITH_AS(straight_through(t), doctest::Contains("need at most 1e+20"),
+                         std::invalid_argument);
+  for (const std::string& name : rule_names())
+    for (double tau : {1e-20, 1e-10, 1e20}) {
+      if (name == "reinmax" && tau < 1) continue;
+      if (name == "perturbed" || name == "blackbox" || name == "i-mle") continue;
+      CAPTURE(name);
+      CAPTURE(tau);
+      Tape tape;
+      Rng rng(1);
+      const Var l = tape.parameter(tensor({2, 3}, {1e30, 0, 3, -1e30, 1e30, 1e30})),
+                z = sample(l, rule_named(name, tau), rng);
+      const Tensor g = backward(sum(z * tape.constant(tensor({3}, {1, 2, 3})), -1))[l];
+      for (Scalar x : g) CHECK(std::isfinite(x));
+    }
 }
 
 TEST_CASE("gradients in float, to float's own precision") {

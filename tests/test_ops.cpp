@@ -16,6 +16,7 @@
 #include "ops/distance.hpp"
 #include "ops/elementwise.hpp"
 #include "ops/expectation.hpp"
+#include "ops/formula.hpp"
 #include "ops/layer_norm.hpp"
 #include "ops/linalg.hpp"
 #include "ops/loss.hpp"
@@ -491,6 +492,72 @@ TEST_CASE("softmax does not overflow, and -inf is a category of probability 0") 
   check_close(value([](const Vars& v) { return bce_with_logits(v[0], v[1]); },
                     {Tensor{1000, -1000, 0}, Tensor{1, 0, 0.5}}),
               Tensor{0, 0, std::log(2.0)});
+}
+
+TEST_CASE("a row without a softmax: NaN, and where it is left out it passes nothing back") {
+  const Tensor one_hot_rows = Tensor{{1, 0, 0}, {0, 1, 0}};
+  const std::vector<std::pair<const char*, std::function<Var(Var)>>> all = {
+      {"softmax",
+       [](Var l) {
+         return sum(softmax(l) * l.tape->constant(Tensor{1, 2, 4}), -1);
+       }},
+      {"log_softmax",
+       [](Var l) {
+         return sum(log_softmax(l) * l.tape->constant(Tensor{1, 2, 4}), -1);
+       }},
+      {"cross_entropy",
+       [](Var l) {
+         return cross_entropy(l, {0, 1});
+       }},
+      {"cross_entropy soft",
+       [&](Var l) { return cross_entropy(l, l.tape->constant(one_hot_rows)); }},
+      {"kl_categorical", [](Var l) { return kl_categorical(l, l.tape->constant(zeros({3}))); }},
+      {"kl_categorical of the second",
+       [](Var l) {
+         return kl_categorical(l.tape->constant(zeros({2, 3})), l);
+       }},
+      {"kl_categorical_uniform", [](Var l) { return kl_categorical_uniform(l); }}};
+  for (const auto& [name, f] : all)
+    for (double bad : {-kInf, kInf, kNan}) {
+      CAPTURE(std::string(name));
+      CAPTURE(bad);
+      Tape tape;
+      const Var l = tape.parameter(Tensor{{bad, bad, bad}, {1, 2, 4}});
+      const Var cost = f(l), used = where(tape.constant(Tensor{0, 1}), cost, 0.0);
+      CHECK(std::isnan(cost.value()(0)));
+      const Tensor g = backward(used)[l], recorded = differentiate(used, l)[0].value();
+      CHECK(g == recorded);
+      const Tensor alone = [&] {
+        const Var row = tape.parameter(Tensor{{1, 2, 4}, {1, 2, 4}});
+        return backward(f(row))[row];
+      }();
+      for (std::size_t k = 0; k < 3; ++k) {
+        CHECK(g(0, k) == 0);
+        CHECK(g(1, k) == doctest::Approx(alone(1, k)));
+      }
+      // And what is used of it is no 0.
+      const Tensor poisoned = backward(cost)[l];
+      CHECK(std::isnan(poisoned(0, 0)));
+    }
+}
+
+TEST_CASE("losses refuse operands of which neither has the result's shape") {
+  Tape tape;
+  const Var column = tape.constant(zeros({3, 1})), flat = tape.constant(zeros({3}));
+  const std::string words =
+      ": a is (3, 1), b is (3,); need one of the two shapes for the result, which is (3, 3)";
+  const std::vector<std::pair<std::string, std::function<Var(Var, Var)>>> all = {
+      {"squared_error", [](Var a, Var b) { return squared_error(a, b); }},
+      {"bce_with_logits", [](Var a, Var b) { return bce_with_logits(a, b); }},
+      {"cross_entropy", [](Var a, Var b) { return cross_entropy(a, b); }},
+      {"kl_categorical", [](Var a, Var b) { return kl_categorical(a, b); }},
+      {"kl_gaussian", [](Var a, Var b) { return kl_gaussian(a, b); }}};
+  for (const auto& [name, f] : all)
+    CHECK_THROWS_WITH_AS(f(column, flat), (name + words).c_str(), std::invalid_argument);
+  CHECK(squared_error(tape.constant(zeros({2, 3})), flat).shape() == Shape{2, 3});
+  // Number by number there are no shapes.
+  const Var in_one = elementwise([](auto a, auto b) { return squared_error(a, b); }, flat, flat);
+  CHECK(in_one.shape() == Shape{3});
 }
 
 TEST_CASE("losses against their definitions") {
