@@ -40,12 +40,9 @@ Tensor broadcast_to(const Tensor& x, const Shape& shape) {
 }
 
 void add_to(Tensor& a, const Tensor& b) {
-  Scalar* p = a.data();
-  const Scalar* q = b.data();
-  const std::size_t n = a.size();
-  parallel_for(n, kGrain, [=](std::size_t begin, std::size_t end) {
-#pragma omp simd
-    for (std::size_t i = begin; i < end; ++i) p[i] += q[i];
+  parallel_for(a.size(), kGrain, [&](std::size_t begin, std::size_t end) {
+    map_lanes(
+        end - begin, a.data() + begin, true, [](Lane x) { return x; }, b.data() + begin);
   });
 }
 
