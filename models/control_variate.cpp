@@ -21,6 +21,7 @@ ARGTAPE_PUBLIC_BEGIN
 ControlVariate::ControlVariate(ControlVariateSettings settings)
     : settings_(settings), adam_(settings.rate) {
   if (!(settings.tau > 0)) refuse("ControlVariate: tau is ", settings.tau, "; need more than 0");
+  if (std::isinf(settings.tau)) refuse("ControlVariate: tau is inf; need a number");
   if (!settings.relaxed_cost && settings.hidden == 0)
     refuse("ControlVariate: no relaxed cost and no hidden units; need one of them");
   parameters = {full({}, std::log(settings.tau)), full({}, settings.eta), zeros({})};
@@ -87,7 +88,10 @@ Var ControlVariate::estimate(Var logits, const Cost& f, Rng& rng) {
   prepare(cost.value().size() == 0 ? 0 : l.value().size() / cost.value().size());
   on_tape_.clear();  // copies: learn() moves the parameters while the tape may still be swept
   for (const Tensor& p : parameters) on_tape_.push_back(tape.parameter(p, name));
-  const Var free = log_softmax(l) + noise, given = conditional_gumbels(l, d, again);
+  // A forbidden category's z is finite: tau's slope would be 0 times infinity.
+  const auto possible = [](Var z) { return maximum(z, -1e10); };
+  const Var free = possible(log_softmax(l) + noise),
+            given = possible(conditional_gumbels(l, d, again));
   const Term c = at(name, f, free, cost.shape(), on_tape_),
              c_given = at(name, f, given, cost.shape(), on_tape_);
   const Var path = differentiate(free, l, c.slope)[0] - differentiate(given, l, c_given.slope)[0];
@@ -101,6 +105,9 @@ void ControlVariate::learn(Var estimate, Var logits) {
   const Var g = differentiate(estimate, logits)[0];
   const double n = static_cast<double>(std::max<std::size_t>(estimate.value().size(), 1));
   const Gradients gradients = backward(square(g) / n);
+  for (const Var& p : on_tape_)
+    for (Scalar x : gradients[p])
+      if (!std::isfinite(x)) return;
   adam_.step(parameters, on_tape_, gradients);
 }
 

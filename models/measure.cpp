@@ -20,6 +20,8 @@ double microseconds_since(std::chrono::steady_clock::time_point start) {
       .count();
 }
 
+constexpr double kEpsilon = std::numeric_limits<Scalar>::epsilon();
+
 double norm(const std::vector<double>& v) {
   double squares = 0;
   for (double x : v) squares += x * x;
@@ -61,12 +63,17 @@ double rounding(const Cost& f, const Tensor& logits) {
   Tape tape;
   const Var l = tape.constant(reshaped(logits, with_leading({1}, logits.shape())));
   const double size = static_cast<double>(expectation(l, [&](Var z) { return abs(f(z)); }).item());
-  return 8 * static_cast<double>(std::numeric_limits<Scalar>::epsilon()) * size;
+  return 8 * kEpsilon * size;
 }
 
-// The gradient to judge by.
-std::vector<double> truth_for(const Method& method, const Cost& f, const Tensor& logits,
-                              const MeasureOptions& options) {
+// The gradient to judge by, and the norm below which a gradient is nothing but rounding.
+struct Truth {
+  std::vector<double> gradient;
+  double least = 0;
+};
+
+Truth truth_for(const Method& method, const Cost& f, const Tensor& logits,
+                const MeasureOptions& options) {
   Tensor exact;
   double least = 0;
   if (options.exact) {
@@ -82,9 +89,11 @@ std::vector<double> truth_for(const Method& method, const Cost& f, const Tensor&
     exact = exact_gradient(f, logits);
     least = rounding(f, logits);
   }
-  std::vector<double> truth(exact.begin(), exact.end());
-  if (!(norm(truth) > least))
-    refuse("measure: the exact gradient is zero; need one to measure against");
+  Truth truth{std::vector<double>(exact.begin(), exact.end()), least};
+  const double size = norm(truth.gradient);
+  require(std::isfinite(size), "measure: the exact gradient is not finite; need numbers");
+  require(size > least, "measure: the exact gradient is zero; need one to measure against");
+  if (least == 0) truth.least = 8 * kEpsilon * size;
   return truth;
 }
 
@@ -145,12 +154,12 @@ Estimates enumerated(const Rule& rule, const Cost& f, const Tensor& logits, std:
   std::vector<std::vector<std::size_t>> choices;  // those that wait for a full batch
   const auto run = [&] {
     if (choices.empty()) return;
-    // Noise that lifts what is chosen above the rest.
+    // Noise that lifts what is chosen above the rest, whose offset rounds nothing so large away.
     Tensor noise = zeros(with_leading({choices.size()}, logits.shape()));
     for (std::size_t c = 0; c < choices.size(); ++c)
       for (std::size_t v = 0; v < size / k; ++v) {
         const std::size_t i = v * k + choices[c][v];
-        noise.data()[c * size + i] = top[v] - logits.data()[i] + 1;
+        noise.data()[c * size + i] = top[v] - logits.data()[i] + 1 + std::abs(top[v]);
       }
     all.add(choices.size(), logits, [&](Var l) {
       return evaluate(sample(l, rule, l.tape->constant(std::move(noise))), f);
@@ -200,7 +209,7 @@ Measure measure(const Rule& rule, const Cost& f, const Tensor& logits,
 Measure measure(const Method& method, const Cost& cost, const Tensor& logits,
                 const MeasureOptions& options) {
   require_draws(method, options);
-  const std::vector<double> truth = truth_for(method, cost, logits, options);
+  const auto [truth, least] = truth_for(method, cost, logits, options);
   const double scale = norm(truth);
   const std::size_t size = logits.size(), samples = std::max<std::size_t>(method.samples, 1);
   const Cost f = checked(cost, logits.dimension());
@@ -260,7 +269,8 @@ Measure measure(const Method& method, const Cost& cost, const Tensor& logits,
     }
     spread.add(around_mean, weight(e));
     error.add(around_truth, weight(e));
-    cosine.add(squares > 0 ? along / (std::sqrt(squares) * scale) : 0, weight(e));
+    const double size = std::sqrt(squares);
+    cosine.add(size > least ? along / (size * scale) : 0, weight(e));
   }
   m.bias = norm(off) / scale;
   m.std = std::sqrt(spread.mean) / scale;

@@ -33,8 +33,8 @@ struct MeasureOptions {
 
 /// Bias, standard deviation and mean squared error of one estimate of the gradient, relative to the
 /// norm of the exact gradient (the error: to its square): bias = |E g - exact|, std = sqrt(E |g - E
-/// g|^2), mse = E |g - exact|^2, and the mean cosine of g and exact (0 where g vanishes); each
-/// beside its standard error.
+/// g|^2), mse = E |g - exact|^2, and the mean cosine of g and exact (0 where g vanishes, but for
+/// rounding); each beside its standard error.
 struct Measure {
   std::string rule;
   double bias = 0, bias_se = 0;

@@ -11,10 +11,17 @@
 ARGTAPE_PUBLIC_BEGIN
 namespace {
 
-// One row for each example of the cost's shape.
+bool finite(const Tensor& t) {
+  return std::all_of(t.begin(), t.end(), [](Scalar x) { return std::isfinite(x); });
+}
+
+// One row for each example of the cost's shape; the network sees 0 of a forbidden category.
 Tensor rows_of(const Tensor& logits, const Tensor& costs) {
   const std::size_t n = costs.size();
-  return reshaped(logits, {n, n == 0 ? 0 : logits.size() / n});
+  Tensor rows = reshaped(logits, {n, n == 0 ? 0 : logits.size() / n});
+  for (Scalar& x : rows)
+    if (std::isinf(x)) x = 0;
+  return rows;
 }
 
 }  // namespace
@@ -42,7 +49,7 @@ double NvilBaseline::scale() const {
 
 void NvilBaseline::learn(const Tensor& rows, const Tensor& costs) {
   const std::size_t n = costs.size();
-  if (n == 0) return;
+  if (n == 0 || !finite(costs)) return;
   if (!network_ && settings_.hidden > 0) {
     Rng rng(settings_.seed);
     network_ =

@@ -30,7 +30,8 @@ class NvilBaseline {
   /// What a signal is divided by.
   double scale() const;
   /// One step on the costs of a batch of examples. The network moves towards the costs, and the
-  /// running mean and variance towards those of what it leaves.
+  /// running mean and variance towards those of what it leaves. Of costs that are not all finite
+  /// it learns nothing.
   void learn(const Tensor& rows, const Tensor& costs);
 
  private:

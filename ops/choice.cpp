@@ -1,6 +1,5 @@
 #include "ops/choice.hpp"
 
-#include <algorithm>
 #include <cmath>
 
 #include "engine/require.hpp"
@@ -16,34 +15,23 @@
 ARGTAPE_PUBLIC_BEGIN
 namespace {
 
-// Says what is wrong with a row that has no largest element, or no softmax.
-[[noreturn]] void refuse_row(const std::string& op, const InMemory& row, std::size_t r) {
-  const Scalar* end = row.x + row.n;
-  const bool nan = std::any_of(row.x, end, [](Scalar v) { return std::isnan(v); });
-  const bool none = std::all_of(row.x, end, [](Scalar v) { return v == kLowest; });
-  refuse(op, ": logits ",
-         (nan    ? "have NaN"
-          : none ? "are all -inf"
-                 : "or their noise are not finite"),
-         " in row ", r, "; need ", (none ? "at least one possible category" : "numbers"));
-}
-
 // One-hot at the first largest of each row of logits + noise, or for tau > 0 the row's softmax at
 // that temperature. `noise` may be empty.
 Tensor chosen(const std::string& op, const Tensor& logits, Var noise, Scalar tau) {
   const TensorRows rows(logits, noise.tape ? &noise.value() : nullptr);
+  const Tensor* of = &logits;
   if (tau > 0)
     return map_softmax_rows(logits.shape(), rows, tau, [=, &op](ResultRow y, auto e, Scalar sum) {
-      if (!(sum > 0)) refuse_row(op, rows[y.r], y.r);
+      if (!(sum > 0)) refuse_row(op, *of, y.r);
       const Lane over(1 / sum);
       y = [&](std::size_t i) { return e(i) * over; };
     });
   return map_each_row(logits.shape(), [=, &op](ResultRow y) {
-    const NoisyRow row = rows.noisy(y.r);
-    const std::size_t best = row_argmax(row.n, row);
-    if (best == row.n || (row.noise && row.x[best] == kLowest)) refuse_row(op, rows[y.r], y.r);
+    const Largest best = row_argmax(y.n, rows.noisy(y.r));
+    // The largest of numbers is not finite if one is +inf, or if there is nothing but -inf.
+    if (!std::isfinite(best.value)) refuse_row(op, *of, y.r);
     y = InLane{Lane(0)};
-    y.to[best] = 1;
+    y.to[best.at] = 1;
   });
 }
 
@@ -57,8 +45,8 @@ Var weighted_score(Var logits, Var hard, Var weight) {
                               TensorRows(hard.value()));
   const std::vector<Var> inputs = {logits, hard, weight};
   return logits.tape->record("weighted_score", inputs, std::move(y), [](BackwardContext& ctx) {
-    const Var logits = ctx.in(0), d = ctx.in(1), weight = ctx.in(2), u = ctx.gradient();
-    const Var w = beside(weight, logits.shape().size());
+    const Var logits = ctx.in(0), d = ctx.in(1), u = ctx.gradient();
+    const Var w = beside(ctx.in(2), logits.shape().size());
     if (ctx.wants(0)) ctx.give(0, -relaxed_jacobian(logits, w * u));
     if (ctx.wants(2)) ctx.give(2, sum(u * (d - softmax(logits)), -1));
   });

@@ -10,9 +10,9 @@
 ARGTAPE_PUBLIC_BEGIN
 
 /// One-hot at the largest element along the axis (for a soft rule, its relaxation); on ties the
-/// first. Throws std::invalid_argument for NaN, naming the row, an axis that is empty or out of
-/// range, a rule that needs a drawn choice, or a rule whose temperature is a schedule (say
-/// rule.at(step)).
+/// first. -inf means forbidden. Throws std::invalid_argument for a row with NaN or +inf or with
+/// nothing but -inf, naming it, an axis that is empty or out of range, a rule that needs a drawn
+/// choice, or a rule whose temperature is a schedule (say rule.at(step)).
 Var argmax(Var logits, const Rule& rule, int axis = -1);
 
 /// One-hot at the smallest element: argmax of the negatives.
@@ -20,7 +20,7 @@ Var argmin(Var costs, const Rule& rule, int axis = -1);
 
 /// One-hot at k with probability softmax(logits)_k: argmax of logits + Gumbel noise (the Gumbel-max
 /// trick). The noise is drawn once and kept on the tape, as the node's second input. Throws as
-/// argmax does, and for a row of -inf alone.
+/// argmax does.
 Var sample(Var logits, const Rule& rule, Rng& rng, int axis = -1);
 
 /// The same with the noise given, so that several rules see the same draw. `noise` has the logits'

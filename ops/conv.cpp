@@ -305,8 +305,8 @@ struct Convolution : ConvGeometry {
   // times the kernels turned by half a circle.
   void mirrored(const Scalar* y, const Scalar* kernels, Scalar* x) const {
     ConvGeometry back = *this;
-    back.c = o, back.h = out_h, back.w = out_w, back.out_h = h, back.out_w = w;
-    back.pad_h = kernel_h - 1 - pad_h, back.pad_w = kernel_w - 1 - pad_w;
+    back.mirror();
+    back.c = o;
     const std::size_t window = kernel_h * kernel_w;
     const Starts rows = starts_at(c, window);
     Starts columns(back.kernel_size());

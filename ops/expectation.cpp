@@ -6,6 +6,7 @@
 #include "engine/sweep.hpp"
 #include "ops/elementwise.hpp"
 #include "ops/reduce.hpp"
+#include "ops/rules/decision.hpp"
 #include "ops/softmax.hpp"
 
 ARGTAPE_PUBLIC_BEGIN
@@ -14,7 +15,8 @@ Var evaluate(Var choice, const Cost& f) {
   return evaluate(std::vector<Var>{choice}, [&](const std::vector<Var>& z) { return f(z[0]); });
 }
 
-Var evaluate(const std::vector<Var>& choices, const JointCost& f) {
+namespace {
+Var counted(const std::vector<Var>& choices, const JointCost& f) {
   Tape& tape = tape_of("evaluate", choices);
   const Var cost = f(choices);
   const Shape& c = cost.shape();
@@ -25,6 +27,13 @@ Var evaluate(const std::vector<Var>& choices, const JointCost& f) {
              "; need one number an example, lined up with the leading axes");
   }
   tape.counts.evaluations += cost.value().size();
+  return cost;
+}
+}  // namespace
+
+Var evaluate(const std::vector<Var>& choices, const JointCost& f) {
+  const Var cost = counted(choices, f);
+  require_numbers("evaluate", cost.value());
   return cost;
 }
 
@@ -41,6 +50,11 @@ Var expectation(Var logits, const Cost& f) {
   return expectation(std::vector<Var>{logits}, [&](const std::vector<Var>& z) { return f(z[0]); });
 }
 
+std::size_t combinations(std::size_t count, std::size_t categories, std::size_t variables) {
+  for (std::size_t v = 0; v < variables && count <= kMostCombinations; ++v) count *= categories;
+  return count > kMostCombinations ? 0 : count;
+}
+
 Var expectation(const std::vector<Var>& logits, const JointCost& f) {
   Tape& tape = tape_of("expectation", logits);
   std::vector<Var> log_p;
@@ -48,31 +62,32 @@ Var expectation(const std::vector<Var>& logits, const JointCost& f) {
     const Shape& shape = l.shape();
     if (shape.empty() || shape[shape.size() - 1] == 0)
       refuse("expectation: logits are ", shape, "; need (..., K) with at least one category");
+    require_possible("expectation", l.value());
     log_p.push_back(log_softmax(l));
   }
   const Var zero = tape.constant(0.0);  // where 0 * log p would be NaN for p = 0
 
   std::vector<std::size_t> variables(logits.size(), 1);
-  std::size_t combinations = 1;
+  std::size_t count = 1;
   Var total;
-  for (std::size_t c = 0; c < combinations; ++c) {
+  for (std::size_t c = 0; c < count; ++c) {
     // The digits of c are the choices of each example's variables, node by node, in base K.
     std::vector<Var> choices;
     std::size_t digits = c;
     for (std::size_t n = 0; n < logits.size(); ++n) {
       const Shape& shape = logits[n].shape();
-      const std::size_t k = shape[shape.size() - 1];
-      std::vector<std::size_t> choice(variables[n]);
+      const std::size_t k = shape[shape.size() - 1], here = variables[n];
+      std::vector<std::size_t> choice(here);
       for (std::size_t& d : choice) {
         d = digits % k;
         digits /= k;
       }
       Tensor one_hot = zeros(shape);
       for (std::size_t row = 0; row < one_hot.size() / k; ++row)
-        one_hot.data()[row * k + choice[row % variables[n]]] = 1;
+        one_hot.data()[row * k + choice[row % here]] = 1;
       choices.push_back(tape.constant(std::move(one_hot), "choice"));
     }
-    const Var cost = evaluate(choices, f);
+    Var cost = counted(choices, f);
     const std::size_t lead = cost.shape().size();
     // Only now is it known how many variables an example has: then the first choice was all zeros
     // of either.
@@ -83,11 +98,9 @@ Var expectation(const std::vector<Var>& logits, const JointCost& f) {
       const std::size_t k = shape[shape.size() - 1];
       what += (n ? ", " : "") + std::to_string(k) + " categories in " +
               std::to_string(variables[n]) + " variables";
-      for (std::size_t v = 0; v < variables[n]; ++v) {
-        combinations *= k;
-        if (combinations > kMostCombinations)
-          refuse("expectation: ", what, "; need at most ", kMostCombinations, " combinations");
-      }
+      count = combinations(count, k, variables[n]);
+      if (count == 0)
+        refuse("expectation: ", what, "; need at most ", kMostCombinations, " combinations");
     }
     Var log_probability;
     for (std::size_t n = 0; n < logits.size(); ++n) {
@@ -97,8 +110,11 @@ Var expectation(const std::vector<Var>& logits, const JointCost& f) {
       const Var part = sum(where(choices[n], log_p[n], zero), summed);
       log_probability = n ? log_probability + part : part;
     }
-    const Var term = exp(log_probability) * cost;
-    total = total.tape ? total + term : term;
+    const Var p = exp(log_probability);
+    const auto end = p.value().end();
+    if (std::find(p.value().begin(), end, Scalar(0)) != end) cost = where(p, cost, zero);
+    require_numbers("expectation", cost.value());
+    total = total.tape ? total + p * cost : p * cost;
   }
   return total;
 }

@@ -14,7 +14,7 @@ ARGTAPE_PUBLIC_BEGIN
 using Cost = std::function<Var(Var choice)>;
 
 /// f(choice), counted on the tape, one evaluation for each number that comes back. Throws
-/// std::invalid_argument if the cost is not one number an example.
+/// std::invalid_argument if the cost is not one number an example, or is NaN.
 Var evaluate(Var choice, const Cost& f);
 
 /// Costs of several nodes' choices, (..., K) each with a K of its own: one number for each example.
@@ -27,11 +27,14 @@ Var black_box(const std::function<Tensor(const std::vector<Tensor>&)>& f, Inputs
 
 /// The most combinations that expectation() sums over.
 constexpr std::size_t kMostCombinations = 16384;
+/// count * categories^variables, but 0 if that is more.
+std::size_t combinations(std::size_t count, std::size_t categories, std::size_t variables);
 
 /// E f(D), D drawn from softmax(logits), exactly, as a function of the logits (..., K): the sum
 /// over all choices, or over all combinations where an example makes several. Its gradient is what
-/// every rule estimates. Evaluates f once for each. Throws std::invalid_argument for more than
-/// kMostCombinations.
+/// every rule estimates. Evaluates f once for each; what is impossible adds nothing whatever it
+/// costs. Throws std::invalid_argument for more than kMostCombinations, for NaN among the costs,
+/// and for logits with NaN or +inf, or nothing but -inf, in a row.
 Var expectation(Var logits, const Cost& f);
 /// The same over the choices of several nodes, drawn independently given their logits.
 Var expectation(const std::vector<Var>& logits, const JointCost& f);

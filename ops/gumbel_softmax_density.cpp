@@ -1,7 +1,6 @@
 #include "ops/gumbel_softmax_density.hpp"
 
 #include <cmath>
-#include <string>
 
 #include "engine/broadcast.hpp"
 #include "engine/require.hpp"
@@ -12,39 +11,32 @@
 ARGTAPE_PUBLIC_BEGIN
 namespace {
 
-void require_simplex(const char* op, const Tensor& points, bool logs) {
-  const std::size_t k = points.shape()[points.dimension() - 1];
-  for (std::size_t r = 0; r < points.size() / k; ++r) {
-    const Scalar* row = points.data() + r * k;
-    double total = 0;
-    for (std::size_t i = 0; i < k; ++i) {
-      const double x = static_cast<double>(row[i]);
-      if (!logs && !(x > 0))
-        refuse(op, ": y has ", x, " in row ", r,
-               "; need more than 0, or log y and exp_concrete_log_prob()");
-      if (logs && !std::isfinite(x))
-        refuse(op, ": log y has ", x, " in row ", r, "; need finite numbers");
-      total += logs ? std::exp(x) : x;
-    }
-    if (!(std::abs(total - 1) <= 0.01))
-      refuse(op, ": ", logs ? "e^(log y)" : "y", " sums to ", total, " in row ", r, "; need 1");
-  }
-}
-
 void require_arguments(const char* op, Var points, Var logits, Var tau, bool logs) {
   tape_of(op, {points, logits, tau});
   const Shape both = broadcast_shape(op, points.shape(), logits.shape());
-  if (points.shape().empty() || logits.shape().empty() || both[both.size() - 1] == 0 ||
-      points.shape().back() != logits.shape().back())
-    refuse(op, ": the points are ", points.shape(), ", the logits ", logits.shape(),
-           "; need (..., K) for both");
-  if (!tau.shape().empty()) refuse(op, ": tau is ", tau.shape(), "; need one number");
+  require(!points.shape().empty() && !logits.shape().empty() && both[both.size() - 1] > 0 &&
+              points.shape().back() == logits.shape().back(),
+          op, ": the points are ", points.shape(), ", the logits ", logits.shape(),
+          "; need (..., K) for both");
+  require(tau.shape().empty(), op, ": tau is ", tau.shape(), "; need one number");
   const double t = static_cast<double>(tau.item());
-  if (!(t > 0) || std::isinf(t)) refuse(op, ": tau is ", t, "; need more than 0");
+  require(t > 0 && std::isfinite(t), op, ": tau is ", t, "; need more than 0");
   for (Scalar x : logits.value())
-    if (!std::isfinite(x))
-      refuse(op, ": the logits have ", static_cast<double>(x), "; need finite numbers");
-  require_simplex(op, points.value(), logs);
+    require(std::isfinite(x), op, ": the logits have ", static_cast<double>(x),
+            "; need finite numbers");
+  const std::size_t k = points.shape().back();
+  double total = 0;
+  for (std::size_t i = 0; i < points.value().size(); ++i) {
+    const std::size_t row = i / k;
+    const double x = static_cast<double>(points.value().data()[i]);
+    require(logs || x > 0, op, ": y has ", x, " in row ", row,
+            "; need more than 0, or log y and exp_concrete_log_prob()");
+    require(!logs || std::isfinite(x), op, ": log y has ", x, " in row ", row,
+            "; need finite numbers");
+    total = (i % k ? total : 0) + (logs ? std::exp(x) : x);
+    require((i + 1) % k || std::abs(total - 1) <= 0.01, op, ": ", logs ? "e^(log y)" : "y",
+            " sums to ", total, " in row ", row, "; need 1");
+  }
 }
 
 Var log_prob_of_logs(Var log_y, Var logits, Var tau) {

@@ -1,51 +1,83 @@
 #include "ops/loss.hpp"
 
-#include <algorithm>
 #include <cmath>
 #include <memory>
 
 #include "engine/require.hpp"
 #include "engine/sweep.hpp"
 #include "ops/elementwise.hpp"
+#include "ops/kernels/axis.hpp"
 #include "ops/kernels/elementwise_kernel.hpp"
 #include "ops/kernels/row_kernels.hpp"
 #include "ops/kernels/rows.hpp"
 #include "ops/reduce.hpp"
-#include "ops/shape.hpp"
 #include "ops/softmax.hpp"
 
 ARGTAPE_PUBLIC_BEGIN
 
 namespace {
 
-// Each row's label, and its logsumexp: where the label is unlikely, the loss has lost its digits.
-struct Labelled {
-  std::vector<std::size_t> labels;
-  Tensor totals;
-};
+// a b, but 0 for a = 0 whatever b is.
+Lane times(Lane a, Lane b) { return xsimd::select(a == Lane(0), Lane(0), a * b); }
+Var times(Var a, Var b);
+constexpr auto kTimes = row(
+    "times", [](Lane a, Lane b) { return times(a, b); },
+    slope<1>([](auto g, auto b) { return times(g, b); }),
+    slope<0>([](auto g, auto a) { return times(g, a); }));
+Var times(Var a, Var b) { return apply<kTimes>(a, b); }
 
-// One number for each row of x, to be multiplied with its numbers.
-Var column(Var numbers, Var x) {
-  Shape shape = x.shape();
-  shape[shape.size() - 1] = 1;
-  return reshape(numbers, shape);
+// weight log_p, where an impossible category of no weight costs nothing, and the weight's slope is
+// 0. A row without a softmax passes nothing back where nothing arrives.
+Lane possible(Lane weight, Lane log_p) {
+  return xsimd::select((weight == Lane(0)) & (log_p == Lane(kLowest)), Lane(0), log_p);
+}
+Var possible(Var weight, Var log_p) {
+  return where(equal(weight, 0.0) * equal(log_p, kLowest), 0.0, log_p);
+}
+constexpr auto kWeighted = row(
+    "weighted", [](Lane w, Lane l) { return times(w, l); },
+    slope<0, 1>([](auto g, auto w, auto l) { return times(g, possible(w, l)); }),
+    slope<0>([](auto g, auto w) { return times(g, w); }));
+Var weighted(Var weight, Var log_p) { return apply<kWeighted>(weight, log_p); }
+
+// Checks, in the op's own name, that one of its operands broadcasts to the other: (B, 1) and (B,)
+// would make B^2 numbers of B. Gives their common shape.
+Shape require_alike(const char* op, Var a, Var b) {
+  tape_of(op, {a, b});
+  const Shape both = broadcast_shape(op, a.shape(), b.shape());
+  require(both == a.shape() || both == b.shape(), op, ": a is ", a.shape(), ", b is ", b.shape(),
+          "; need one of the two shapes for the result, which is ", both);
+  return both;
 }
 
-// g (softmax(x) - one_hot(labels)), row by row.
+// The same, and that they have a last axis to sum over.
+void require_together(const char* op, Var a, Var b) {
+  if (require_alike(op, a, b).empty()) refuse(op, ": a is (), b is (); need at least one axis");
+}
+
+// The labels, and of each row what its logits are less to be log-probabilities: where the label is
+// unlikely, the loss has lost its digits.
+struct Labelled {
+  std::vector<std::size_t> labels;
+  std::vector<LogSum> totals;
+};
+
+// g (softmax(x) - one_hot(labels)), row by row; 0 for g = 0 whatever x is.
 Var cross_entropy_vjp(Var x, Var g, const std::shared_ptr<const Labelled>& kept) {
-  const Rows rows(x.shape());
-  Tensor to = uninitialised(x.shape());
-  const Scalar *from = x.value().data(), *slopes = g.value().data();
-  rows.each([&](std::size_t r, std::size_t at) {
-    const Lane total(kept->totals.data()[r]), slope(slopes[r]);
-    map_lanes(
-        rows.length, to.data() + at, false, [=](Lane v) { return slope * lane_exp(v - total); },
-        from + at);
-    to.data()[at + kept->labels[r]] -= slopes[r];
-  });
+  const TensorRows rows(x.value());
+  const auto row = [=, of = kept.get(), slopes = g.value().data()](ResultRow y) {
+    if (slopes[y.r] == 0) return y = InLane{Lane(0)};
+    const InMemory x = rows[y.r];
+    const LogSum total = of->totals[y.r];
+    const Lane slope(slopes[y.r]), shift(total.shift), log_sum(total.log_sum);
+    y = [&](std::size_t i) { return slope * lane_exp(x(i) - shift - log_sum); };
+    y.to[of->labels[y.r]] -= slopes[y.r];
+  };
+  Tensor to = map_each_row(x.shape(), row);
   return x.tape->record("cross_entropy_vjp", {x, g}, std::move(to), [kept](BackwardContext& ctx) {
     const Var x = ctx.in(0), g = ctx.in(1), u = ctx.gradient();
-    if (ctx.wants(0)) ctx.give(0, column(g, x) * softmax_jacobian(softmax(x), u));
+    if (ctx.wants(0))
+      ctx.give(0, times(beside(g, x.shape().size()), softmax_jacobian(softmax(x), u)));
     if (!ctx.wants(1)) return;
     const Var one = u.tape->constant(ones(g.shape()), "one");
     ctx.give(1, sum(u * cross_entropy_vjp(x, one, kept), -1));
@@ -65,39 +97,17 @@ Var cross_entropy(Var logits, const std::vector<std::size_t>& labels) {
   for (std::size_t r = 0; r < labels.size(); ++r)
     if (labels[r] >= k)
       refuse("cross_entropy: label ", labels[r], " in row ", r, "; need less than ", k);
-  const auto kept = std::make_shared<Labelled>(Labelled{labels, uninitialised({labels.size()})});
+  const auto kept = std::make_shared<Labelled>(Labelled{labels, {}});
+  kept->totals.resize(labels.size());
   const Scalar* x = logits.value().data();
   Rows(shape).each([&](std::size_t r, std::size_t at) {
-    const Scalar total = logsumexp_row(x + at, k);
-    kept->totals.data()[r] = total;
-    y.data()[r] = total - x[at + labels[r]];
+    const LogSum total = kept->totals[r] = log_sum_row(x + at, k);
+    y.data()[r] = total.log_sum - (x[at + labels[r]] - total.shift);
   });
   return logits.tape->record("cross_entropy", {logits}, std::move(y), [kept](BackwardContext& ctx) {
     ctx.give(0, cross_entropy_vjp(ctx.in(0), ctx.gradient(), kept));
   });
 }
-
-namespace {
-
-// log_p, but 0 where it is -inf and the weight is 0, for 0 * -inf to be 0: an impossible category
-// of no weight costs nothing.
-Var possible(Var weight, Var log_p) {
-  const Tensor& l = log_p.value();
-  if (std::find(l.begin(), l.end(), kLowest) == l.end()) return log_p;
-  Tape& tape = *log_p.tape;
-  const Var zero = tape.constant(0.0), never = tape.constant(full({}, kLowest));
-  return where(equal(weight, zero) * equal(log_p, never), zero, log_p);
-}
-Var weighted(Var weight, Var log_p) { return weight * possible(weight, log_p); }
-
-// Checks, in the op's own name, that its operands go together and have a last axis to sum over.
-void require_together(const char* op, Var a, Var b) {
-  tape_of(op, {a, b});
-  if (broadcast_shape(op, a.shape(), b.shape()).empty())
-    refuse(op, ": a is (), b is (); need at least one axis");
-}
-
-}  // namespace
 
 Var cross_entropy(Var logits, Var targets) {
   require_together("cross_entropy", logits, targets);
@@ -118,70 +128,29 @@ constexpr auto kSquaredError = row(
     slope<0, 1>([](auto g, auto a, auto b) { return 2 * g * (b - a); }));
 }  // namespace
 
-Var bce_with_logits(Var logits, Var targets) { return apply<kBceWithLogits>(logits, targets); }
-Var squared_error(Var a, Var b) { return apply<kSquaredError>(a, b); }
+Var bce_with_logits(Var logits, Var targets) {
+  require_alike("bce_with_logits", logits, targets);
+  return apply<kBceWithLogits>(logits, targets);
+}
+Var squared_error(Var a, Var b) {
+  require_alike("squared_error", a, b);
+  return apply<kSquaredError>(a, b);
+}
 
 Var kl_categorical(Var q_logits, Var p_logits) {
   require_together("kl_categorical", q_logits, p_logits);
-  const Var log_q = log_softmax(q_logits), q = exp(log_q);
-  return sum(weighted(q, log_q) - weighted(q, log_softmax(p_logits)), -1);
+  const Var q = softmax(q_logits);
+  return sum(weighted(q, log_softmax(q_logits)) - weighted(q, log_softmax(p_logits)), -1);
 }
-
-namespace {
-
-// q log q, where an impossible category counts for nothing, though its logarithm is -inf.
-Lane entropy_term(Lane q, Lane log_q) { return xsimd::select(q == Lane(0), Lane(0), q * log_q); }
-
-// g J log q for q = softmax(x), where J u = q (u - <q, u>), row by row; the <q, log q> are given.
-Var kl_categorical_uniform_vjp(Var x, Var g, const Tensor& means) {
-  const Rows rows(x.shape());
-  Tensor to = uninitialised(x.shape());
-  const Scalar *from = x.value().data(), *slopes = g.value().data();
-  rows.each([&](std::size_t r, std::size_t at) {
-    const Lane total(logsumexp_row(from + at, rows.length)), mean(means.data()[r]),
-        slope(slopes[r]);
-    map_lanes(
-        rows.length, to.data() + at, false,
-        [=](Lane v) {
-          const Lane log_q = v - total, q = lane_exp(log_q);
-          return slope * (entropy_term(q, log_q) - q * mean);
-        },
-        from + at);
-  });
-  return x.tape->record(
-      "kl_categorical_uniform_vjp", {x, g}, std::move(to), [](BackwardContext& ctx) {
-        const Var x = ctx.in(0), u = ctx.gradient(), l = log_softmax(x), q = exp(l),
-                  log_q = possible(q, l), above = log_q - sum(q * log_q, -1, keep_axes);
-        if (ctx.wants(0))
-          ctx.give(0, column(ctx.in(1), x) *
-                          softmax_jacobian(q, u + (u - sum(q * u, -1, keep_axes)) * above));
-        if (ctx.wants(1)) ctx.give(1, sum(u * q * above, -1));
-      });
-}
-
-}  // namespace
 
 Var kl_categorical_uniform(Var q_logits) {
   require_together("kl_categorical_uniform", q_logits, q_logits);
-  const Rows rows(q_logits.shape());
   const Shape& shape = q_logits.shape();
-  if (rows.length == 0)
+  const std::size_t k = shape[shape.size() - 1];
+  if (k == 0)
     refuse("kl_categorical_uniform: q_logits are ", shape, "; need at least one category");
-  Tensor y = uninitialised(Shape(shape.begin(), shape.end() - 1));
-  const Scalar* x = q_logits.value().data();
-  const auto shift = static_cast<Scalar>(std::log(static_cast<double>(rows.length)));
-  rows.each([&](std::size_t r, std::size_t at) {
-    const Lane total(logsumexp_row(x + at, rows.length));
-    y.data()[r] =
-        shift + row_sum(
-                    rows.length,
-                    [=](Lane v) { return entropy_term(lane_exp(v - total), v - total); }, x + at);
-  });
-  return q_logits.tape->record(
-      "kl_categorical_uniform", {q_logits}, std::move(y), [shift](BackwardContext& ctx) {
-        const Tensor means = ctx.out().value() - shift;
-        ctx.give(0, kl_categorical_uniform_vjp(ctx.in(0), ctx.gradient(), means));
-      });
+  return std::log(static_cast<double>(k)) +
+         sum(weighted(softmax(q_logits), log_softmax(q_logits)), -1);
 }
 
 Var kl_gaussian(Var mean, Var log_variance) {

@@ -1,4 +1,5 @@
-// Losses and divergences. Costs stay per example: none of them averages.
+// Losses and divergences. Costs stay per example: none of them averages. Of two operands one must
+// broadcast to the other, else they throw std::invalid_argument.
 #pragma once
 
 #include <vector>

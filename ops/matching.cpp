@@ -5,9 +5,9 @@
 #include "engine/require.hpp"
 #include "engine/sweep.hpp"
 #include "ops/elementwise.hpp"
-#include "ops/kernels/assignment_checks.hpp"
+#include "ops/kernels/assignment.hpp"
 #include "ops/kernels/axis.hpp"
-#include "ops/kernels/row_kernels.hpp"
+#include "ops/kernels/offset.hpp"
 #include "ops/linalg.hpp"
 #include "ops/rules/decision.hpp"
 #include "ops/rules/straight_through.hpp"
@@ -39,7 +39,8 @@ Var match(const char* verb, Var logits, const Rule& rule, Var noise) {
   if (soft && !rule.relaxation) refuse(op.name, ": the rule is soft; need its relaxation");
   Tensor value;
   if (!soft)
-    value = solved(op.name, drawn ? Tensor(logits.value() + noise.value()) : logits.value());
+    value = solved(op.name,
+                   drawn ? Tensor(without_offset(logits.value()) + noise.value()) : logits.value());
   if (!rule.relaxation)
     return record_decision(std::move(op), rule, kMatching, logits, noise, std::move(value));
   Tape& tape = *logits.tape;

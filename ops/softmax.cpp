@@ -1,5 +1,7 @@
 #include "ops/softmax.hpp"
 
+#include <cmath>
+
 #include "engine/require.hpp"
 #include "engine/sweep.hpp"
 #include "ops/elementwise.hpp"
@@ -40,7 +42,9 @@ Var softmax(Var x, int axis) {
 Var softmax_jacobian(Var p, Var g, double scale) {
   require_rows_alike("softmax_jacobian", "p", p, g);
   const auto row = [s = static_cast<Scalar>(scale)](ResultRow y, auto p, auto g) {
-    jacobian_row(y, p, 1, g, s);
+    const Scalar mean = jacobian_row(y, p, 1, g, s);
+    // Where nothing arrives nothing goes back, even of a row without a softmax.
+    if (std::isnan(mean) && count_lanes(y.n, g) == 0) y = InLane{Lane(0)};
   };
   Tensor y = map_rows(p.shape(), row, TensorRows(p.value()), TensorRows(g.value()));
   return p.tape->record("softmax_jacobian", {p, g}, std::move(y), [scale](BackwardContext& ctx) {
@@ -82,8 +86,9 @@ Var log_softmax(Var x, int axis) {
     const TensorRows rows(x.value());
     Tensor y = map_each_row(x.shape(), [=](ResultRow y) {
       const InMemory x = rows[y.r];
-      const Lane total(logsumexp_row(x.x, x.n));
-      y = [&](std::size_t i) { return x(i) - total; };
+      const LogSum total = log_sum_row(x.x, x.n);
+      const Lane shift(total.shift), log_sum(total.log_sum);
+      y = [&](std::size_t i) { return x(i) - shift - log_sum; };
     });
     return x.tape->record("log_softmax", {x}, std::move(y), [](BackwardContext& ctx) {
       ctx.give(0, log_softmax_vjp(ctx.out(), ctx.gradient()));
@@ -94,8 +99,9 @@ Var log_softmax(Var x, int axis) {
 Var log_softmax_vjp(Var y, Var g) {
   require_rows_alike("log_softmax_vjp", "y", y, g);
   const auto row = [](ResultRow x, auto y, auto g) {
-    const Lane total(sum_lanes(x.n, g));
-    x = [&](std::size_t i) { return g(i) - lane_exp(y(i)) * total; };
+    const Scalar total = sum_lanes(x.n, g);
+    if (total == 0) return x = g;  // whatever y is
+    x = [&](std::size_t i) { return g(i) - lane_exp(y(i)) * Lane(total); };
   };
   Tensor x = map_rows(y.shape(), row, TensorRows(y.value()), TensorRows(g.value()));
   return y.tape->record("log_softmax_vjp", {y, g}, std::move(x), [](BackwardContext& ctx) {

@@ -6,10 +6,11 @@
 
 ARGTAPE_PUBLIC_BEGIN
 
-/// e^{x_i} / sum_j e^{x_j}, without overflow. Throws std::invalid_argument for an axis out of
-/// range.
+/// e^{x_i} / sum_j e^{x_j}, without overflow. A row with NaN or +inf, or of nothing but -inf, has
+/// none: it comes out as NaN, and where no gradient arrives for it, none is passed back. Throws
+/// std::invalid_argument for an axis out of range.
 Var softmax(Var x, int axis = -1);
-/// log softmax(x), without overflow.
+/// log softmax(x), without overflow and without loss where all numbers are far from 0.
 Var log_softmax(Var x, int axis = -1);
 
 // Below J(p) = diag(p) - p p^T is the Jacobian of the softmax at p, along the last axis, so that

@@ -287,7 +287,7 @@ TEST_CASE("soft and straight-through rules are Sinkhorn's operator") {
     Tensor value;
     CHECK(farthest(both(gumbel_sinkhorn(0.7, far), true, value),
                    through(noisy, 0.7, operated(tape.constant(noisy), 0.7).value())) < 1e-12);
-    CHECK(identical(value, operated(tape.constant(noisy), 0.7).value()));
+    CHECK(farthest(value, operated(tape.constant(noisy), 0.7).value()) < 1e-12);
     both(gumbel_sinkhorn(0.7, far), false, value);
     CHECK(identical(value, operated(tape.constant(logits), 0.7).value()));
     CHECK(farthest(both(straight_through_sinkhorn(0.7, far), true, value),
@@ -537,7 +537,7 @@ TEST_CASE("NeuralSort and SoftSort as they are defined, and what they tend to") 
       },
       "neural_sort: scores are (2, 0); need (..., n) with n of at least 1");
   refuses([&] { soft_sort(tape.constant(s), 0); },
-          "soft_sort: tau is 0; need at least 1e-20, not infinite");
+          "soft_sort: tau is 0; need 1e-20 to 1e+20");
   refuses(
       [&] {
         soft_sort(tape.constant(tensor({2, 2}, {1, 2, kNan, 3})), 1);

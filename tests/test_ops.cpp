@@ -115,6 +115,11 @@ const std::vector<Row>& rows() {
       {"variance of one", [](const Vars& v) { return variance(v[0], 1) + v[0]; }, {{3, 1}}},
       {"variance", [](const Vars& v) { return variance(v[0], 1); }, {{3, 5}}},
       {"variance of all", [](const Vars& v) { return variance(v[0]); }, {{3, 5}}},
+      {"norm", [](const Vars& v) { return norm(v[0]); }, {{3, 5}}},
+      {"norm axis 0, kept", [](const Vars& v) { return norm(v[0], 0, keep_axes) * v[0]; }, {{3, 5}}},
+      {"norm of the last two", [](const Vars& v) { return norm(v[0], {1, 2}); }, {{2, 3, 7}}},
+      {"norm of no row", [](const Vars& v) { return norm(v[0], 1); }, {{0, 3}}},
+      {"logsumexp of a number", [](const Vars& v) { return logsumexp(v[0]) * v[0]; }, {{}}},
       {"dense", [](const Vars& v) { return dense(v[0], v[1], v[2]); }, {{3, 4}, {4, 5}, {5}}},
       {"dense of a stack", [](const Vars& v) { return dense(v[0], v[1], v[2]) * 2.0; }, {{2, 3, 4}, {4, 2}, {2}}},
       {"dense below a sum", [](const Vars& v) { return sum(dense(v[0], v[1], v[2])); }, {{3, 4}, {4, 5}, {5}}},
@@ -203,7 +208,8 @@ const std::vector<Row>& rows() {
       {"layer_norm of one", [](const Vars& v) { return layer_norm(v[0], v[1], v[2]) * v[0]; }, {{3, 1}, {}, {1, 1}}},
       {"layer_norm twice", [](const Vars& v) { return layer_norm(v[0], v[1], v[2]) * layer_norm(v[0], v[1], v[2]); }, {{3, 9}, {9}, {9}}},
       {"layer_norm of no row", [](const Vars& v) { return layer_norm(v[0], v[1], v[2]); }, {{0, 3}, {3}, {3}}},
-      {"layer_norm, a gain for each row", [](const Vars& v) { return layer_norm(v[0], v[1], v[2]); }, {{4, 4}, {4, 1}, {}}},
+      {"layer_norm over all axes", [](const Vars& v) { return layer_norm(v[0], v[1], v[2]); }, {{3, 4}, {3, 4}, {}}},
+      {"layer_norm over two axes", [](const Vars& v) { return layer_norm(v[0], v[1], v[2]); }, {{2, 3, 5}, {3, 5}, {3, 5}}},
       {"layer_norm by itself", [](const Vars& v) { return layer_norm(v[0], v[0], v[0]); }, {{5}}},
       {"conv2d", [](const Vars& v) { return conv2d(v[0], v[1]); }, {{2, 2, 4, 5}, {3, 2, 3, 2}}},
       {"conv2d stride, padding", [](const Vars& v) { return conv2d(v[0], v[1], 2, 1); }, {{1, 2, 5, 4}, {2, 2, 3, 3}}},
@@ -530,7 +536,7 @@ TEST_CASE("layer_norm in one pass is what its formula says, for every shape of g
   Rng rng(12);
   for (std::size_t k : std::vector<std::size_t>{1, 3, 8, 13, 300})
     for (const auto& shapes : std::vector<std::pair<Shape, Shape>>{
-             {{k}, {k}}, {{1, 1, k}, {1, k}}, {{2, k}, {k}}, {{2, 1}, {}}, {{3, 2, k}, {1}}}) {
+             {{k}, {k}}, {{1, 1, k}, {1, k}}, {{}, {k}}, {{k}, {1, 1}}, {{}, {1}}}) {
       const Shape &gain = shapes.first, &bias = shapes.second;
       CAPTURE(k);
       CAPTURE(str(gain));
@@ -989,7 +995,7 @@ TEST_CASE("each op refuses shapes, axes and numbers that do not fit, in its own 
       [&] {
         conv2d(x, tape.constant(zeros({1, 2, 3, 3})), 0);
       },
-      "conv2d: stride is 0; need at least 1");
+      "conv2d: stride is 0; need a number of pixels, at least 1");
   refuses([&] { max_pool2d(m, 2); }, "max_pool2d: x is (2, 3); need (N, C, H, W)");
   refuses([&] { avg_pool2d(x, 2, 1, 2); },
           "avg_pool2d: padding is 2, the window 2; need less padding than window");

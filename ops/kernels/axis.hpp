@@ -17,30 +17,23 @@ inline Axes axis_last(std::size_t axis, std::size_t rank) {
   return order;
 }
 
-/// Undoes transpose(x, order).
-inline Var transpose_back(Var x, const Axes& order) {
-  Axes back(order.size());
-  for (std::size_t i = 0; i < order.size(); ++i)
-    back[static_cast<std::size_t>(order[i])] = static_cast<int>(i);
-  return transpose(x, back);
-}
-
 /// f(x) along an axis, for an f that works along the last one. Throws std::invalid_argument, in the
 /// name of `op`, for an axis out of range.
 template <class F>
 Var along_axis(const char* op, Var x, int axis, F f) {
   const Axes order = axis_last(axis_of(op, axis, x.shape()), x.shape().size());
-  return order.empty() ? f(x) : transpose_back(f(transpose(x, order)), order);
+  if (order.empty()) return f(x);
+  Axes back(order.size());
+  for (std::size_t i = 0; i < order.size(); ++i)
+    back[static_cast<std::size_t>(order[i])] = static_cast<int>(i);
+  return transpose(f(transpose(x, order)), back);
 }
 
 /// `shape` with one more axis, at position `axis`.
-inline Shape with_axis(const Shape& shape, std::size_t axis, std::size_t length) {
-  const auto middle = shape.begin() + static_cast<std::ptrdiff_t>(axis);
-  Shape all(shape.size() + 1);
-  const auto at = std::copy(shape.begin(), middle, all.begin());
-  *at = length;
-  std::copy(middle, shape.end(), at + 1);
-  return all;
+inline Shape with_axis(Shape shape, std::size_t axis, std::size_t length) {
+  shape.push_back(length);
+  std::rotate(shape.begin() + static_cast<std::ptrdiff_t>(axis), shape.end() - 1, shape.end());
+  return shape;
 }
 
 /// x with axes of length 1 behind its own, up to the rank: a number a row, to stand beside the row.

@@ -19,7 +19,8 @@ constexpr std::array<Scalar, kLane> lane_places() {
   return places;
 }
 
-constexpr Scalar kLowest = -std::numeric_limits<Scalar>::infinity();
+constexpr Scalar kLowest = -std::numeric_limits<Scalar>::infinity(),
+                 kNaN = std::numeric_limits<Scalar>::quiet_NaN();
 
 /// The first n numbers of a lane; the rest is 0.
 inline Lane first_of(Lane x, std::size_t n) {
@@ -28,64 +29,9 @@ inline Lane first_of(Lane x, std::size_t n) {
                        Lane(0));
 }
 
-/// Sum of f(in[i]...) over i < n.
-template <class F, class... P>
-[[gnu::flatten]] Scalar row_sum(std::size_t n, F f, const P*... in) {
-  Lane s(0);
-  std::size_t i = 0;
-  for (; i + kLane <= n; i += kLane) s += f(Lane::load_unaligned(in + i)...);
-  if (i < n) s += first_of(f(load_some(in + i, n - i)...), n - i);
-  return lane_sum(s);
-}
-
 /// So many numbers are added up as Scalars; blocks of them as doubles, since a sum of ever more
 /// floats stops growing.
 constexpr std::size_t kSumBlock = 64 * kLane;
-
-/// The same for rows of any length.
-template <class F, class... P>
-double long_row_sum(std::size_t n, F f, const P*... in) {
-  double s = 0;
-  for (std::size_t i = 0; i < n; i += kSumBlock)
-    s += static_cast<double>(row_sum(std::min(kSumBlock, n - i), f, in + i...));
-  return s;
-}
-
-inline Scalar row_mean(const Scalar* x, std::size_t n) {
-  return static_cast<Scalar>(long_row_sum(
-                                 n, [](Lane v) { return v; }, x) /
-                             static_cast<double>(n));
-}
-
-/// The mean and the mean of (x - mean)^2 of n > 0 numbers.
-struct Moments {
-  Scalar mean, variance;
-};
-inline Moments row_moments(const Scalar* x, std::size_t n) {
-  const Scalar mean = row_mean(x, n);
-  const Lane m(mean);
-  const double squares = long_row_sum(
-      n, [=](Lane v) { return (v - m) * (v - m); }, x);
-  return {mean, static_cast<Scalar>(squares / static_cast<double>(n))};
-}
-
-/// The place of the first largest of a lane's numbers, whose rest stands at -inf; kLane if there is
-/// NaN among them.
-inline std::size_t lane_argmax(Lane x) {
-#if defined(__AVX512F__)
-  if (lanes::unordered(x)) return kLane;
-  return static_cast<std::size_t>(__builtin_ctz(lanes::equal(x, Lane(lane_max(x)))));
-#else
-  alignas(64) Scalar each[kLane];
-  x.store_aligned(each);
-  std::size_t best = 0;
-  for (std::size_t i = 0; i < kLane; ++i) {
-    if (std::isnan(each[i])) return kLane;
-    if (each[i] > each[best]) best = i;
-  }
-  return best;
-#endif
-}
 
 // Below a row is a function: row(i) are its numbers from i on, where a lane begins, and past its
 // end 0, or -inf for one that has a largest number or a softmax.
@@ -99,23 +45,16 @@ struct InLane {
 struct InMemory {
   const Scalar* x;
   std::size_t n;
+  Scalar rest = 0;  // past its end
   Lane operator()(std::size_t i) const {
-    return i + kLane <= n ? Lane::load_unaligned(x + i) : load_some(x + i, n - i);
+    return i + kLane <= n ? Lane::load_unaligned(x + i) : load_some(x + i, n - i, rest);
   }
 };
 
-/// Past its end -inf. `noise`, if not null, is added.
+/// `noise`, if not null, is added.
 struct NoisyRow {
-  const Scalar *x, *noise;
-  std::size_t n;
-  Lane operator()(std::size_t i) const {
-    if (i + kLane <= n) {
-      const Lane v = Lane::load_unaligned(x + i);
-      return noise ? v + Lane::load_unaligned(noise + i) : v;
-    }
-    const Lane v = load_some(x + i, n - i, kLowest);
-    return noise ? v + load_some(noise + i, n - i) : v;
-  }
+  InMemory x, noise;
+  Lane operator()(std::size_t i) const { return noise.x ? x(i) + noise(i) : x(i); }
 };
 
 /// The largest of a row of n > 0 numbers.
@@ -126,25 +65,46 @@ template <class R>
   return lane_max(m);
 }
 
-/// The sum of a row's numbers from begin on up to end, where the row ends or a lane begins.
-template <class R>
-[[gnu::always_inline]] inline Scalar sum_lanes(std::size_t begin, std::size_t end, R row) {
-  Lane s(0);
-  std::size_t i = begin;
-  for (; i + kLane <= end; i += kLane) s += row(i);
-  if (i < end) s += row(i);
-  return lane_sum(s);
-}
-
 /// The sum of a row of n numbers.
 template <class R>
 [[gnu::always_inline]] inline Scalar sum_lanes(std::size_t n, R row) {
   if (n <= kLane) return lane_sum(row(0));
-  if (n <= kSumBlock) return sum_lanes(0, n, row);
+  const auto block = [&](std::size_t begin, std::size_t end) {
+    Lane s(0);
+    std::size_t i = begin;
+    for (; i + kLane <= end; i += kLane) s += row(i);
+    if (i < end) s += row(i);
+    return lane_sum(s);
+  };
+  if (n <= kSumBlock) return block(0, n);
   double total = 0;
   for (std::size_t i = 0; i < n; i += kSumBlock)
-    total += static_cast<double>(sum_lanes(i, std::min(n, i + kSumBlock), row));
+    total += static_cast<double>(block(i, std::min(n, i + kSumBlock)));
   return static_cast<Scalar>(total);
+}
+
+/// Sum of f(in[i]...) over i < n, for an f that need not be 0 at 0.
+template <class F, class... P>
+[[gnu::flatten]] Scalar row_sum(std::size_t n, F f, const P*... in) {
+  return sum_lanes(n, [&](std::size_t i) {
+    return i + kLane <= n ? Lane(f(Lane::load_unaligned(in + i)...))
+                          : first_of(f(load_some(in + i, n - i)...), n - i);
+  });
+}
+
+inline Scalar row_mean(const Scalar* x, std::size_t n) {
+  return sum_lanes(n, InMemory{x, n}) / static_cast<Scalar>(n);
+}
+
+/// The mean and the mean of (x - mean)^2 of n > 0 numbers.
+struct Moments {
+  Scalar mean, variance;
+};
+inline Moments row_moments(const Scalar* x, std::size_t n) {
+  const Scalar mean = row_mean(x, n);
+  const Scalar squares = row_sum(
+      n, [m = Lane(mean)](Lane v) { return (v - m) * (v - m); }, x);
+  return {mean, squares / static_cast<Scalar>(n)};
 }
 
 /// to = row, which may be made of what stands there.
@@ -155,18 +115,25 @@ template <class R>
   if (i < n) store_some(row(i), to + i, n - i);
 }
 
-/// The place of the first largest of n > 0 numbers, n if one of them is NaN.
+/// The first largest of n > 0 numbers, and its place; NaN, and n, if one of them is NaN.
+struct Largest {
+  std::size_t at;
+  Scalar value;
+};
 template <class R>
-[[gnu::always_inline]] inline std::size_t row_argmax(std::size_t n, R row) {
+[[gnu::always_inline]] inline Largest row_argmax(std::size_t n, R row) {
+#if defined(__AVX512F__)
   if (n <= kLane) {
-    const std::size_t at = lane_argmax(row(0));
-    return at < kLane ? at : n;
+    const Lane x = row(0);
+    const Scalar largest = lane_max(x);
+    if (lanes::unordered(x)) return {n, kNaN};
+    return {static_cast<std::size_t>(__builtin_ctz(lanes::equal(x, Lane(largest)))), largest};
   }
+#endif
   // Each of a lane's numbers has its own largest, and where that was: no branch depends on them.
   // Within a block places are exact as Scalars.
   alignas(64) static constexpr auto places = lane_places();
-  std::size_t best = 0;
-  Scalar largest = kLowest;
+  Largest best{0, kLowest};
   for (std::size_t begin = 0; begin < n; begin += kSumBlock) {
     Lane m(kLowest), place = Lane::load_aligned(places.data()), at = place;
     auto numbers = m == m;
@@ -177,12 +144,11 @@ template <class R>
       m = xsimd::max(m, v);
       place += Lane(static_cast<Scalar>(kLane));
     }
-    if (!xsimd::all(numbers)) return n;
+    if (!xsimd::all(numbers)) return {n, kNaN};
     const Scalar here = lane_max(m);
-    if (!(here > largest)) continue;
-    largest = here;
+    if (!(here > best.value)) continue;
     at = xsimd::select(m == Lane(here), -at, Lane(kLowest));
-    best = begin + static_cast<std::size_t>(-lane_max(at));
+    best = {begin + static_cast<std::size_t>(-lane_max(at)), here};
   }
   return best;
 }
@@ -190,36 +156,45 @@ template <class R>
 /// The place of the first largest of n > 0 numbers, or smallest; of the first NaN if there is one.
 template <bool smallest>
 std::size_t row_extreme(const Scalar* x, std::size_t n) {
-  const std::size_t at = row_argmax(n, [=](std::size_t i) {
-    const Lane v = n - i < kLane ? load_some(x + i, n - i, smallest ? -kLowest : kLowest)
-                                 : Lane::load_unaligned(x + i);
-    return smallest ? -v : v;
-  });
-  if (at < n) return at;
+  const InMemory row{x, n, smallest ? -kLowest : kLowest};
+  const Largest best = row_argmax(n, [=](std::size_t i) { return smallest ? -row(i) : row(i); });
+  if (best.at < n) return best.at;
   return static_cast<std::size_t>(std::find_if(x, x + n, [](Scalar v) { return std::isnan(v); }) -
                                   x);
 }
 
-/// The place of the 1 in a row of n > 0 numbers; n if the rest is not all 0.
-inline std::size_t one_hot_place(const Scalar* x, std::size_t n) {
-  const std::size_t at = row_argmax(n, NoisyRow{x, nullptr, n});
-  const Scalar not_zero = sum_lanes(n, [row = InMemory{x, n}](std::size_t i) {
-    return xsimd::select(row(i) == Lane(0), Lane(0), Lane(1));
-  });
-  return at < n && x[at] == 1 && not_zero == 1 ? at : n;
+/// How many of a row's numbers are not 0.
+template <class R>
+Scalar count_lanes(std::size_t n, R row) {
+  return sum_lanes(
+      n, [&](std::size_t i) { return xsimd::select(row(i) == Lane(0), Lane(0), Lane(1)); });
 }
 
-/// log sum exp(x) for one row, without overflow.
+/// The place of the 1 in a row of n > 0 numbers; n if the rest is not all 0.
+inline std::size_t one_hot_place(const Scalar* x, std::size_t n) {
+  const Largest one = row_argmax(n, InMemory{x, n, kLowest});
+  return one.value == 1 && count_lanes(n, InMemory{x, n}) == 1 ? one.at : n;
+}
+
+/// log sum exp(x) of a row in two parts, without overflow: x - shift - log_sum keeps digits that
+/// are lost in x - (shift + log_sum), where all numbers are far from 0.
+struct LogSum {
+  Scalar shift, log_sum;
+};
 template <class R>
-[[gnu::always_inline]] inline Scalar logsumexp_row(std::size_t n, R row) {
+[[gnu::always_inline]] inline LogSum log_sum_row(std::size_t n, R row) {
   // Against inf - inf; without a shift the sum comes out as 0 or infinite, as it should.
   const Scalar largest = max_lanes(n, row), shift = std::isinf(largest) ? 0 : largest;
-  return shift +
-         std::log(sum_lanes(n, [&](std::size_t i) { return lane_exp(row(i) - Lane(shift)); }));
+  return {shift,
+          std::log(sum_lanes(n, [&](std::size_t i) { return lane_exp(row(i) - Lane(shift)); }))};
+}
+inline LogSum log_sum_row(const Scalar* x, std::size_t n) {
+  const InMemory row{x, n, kLowest};
+  return n <= kLane ? log_sum_row(n, InLane{row(0)}) : log_sum_row(n, row);
 }
 inline Scalar logsumexp_row(const Scalar* x, std::size_t n) {
-  const NoisyRow row{x, nullptr, n};
-  return n <= kLane ? logsumexp_row(n, InLane{row(0)}) : logsumexp_row(n, row);
+  const LogSum parts = log_sum_row(x, n);
+  return parts.shift + parts.log_sum;
 }
 
 /// The rows of a tensor along its last axis; `noise`, if not null, has the same shape.
@@ -229,7 +204,9 @@ struct TensorRows {
   explicit TensorRows(const Tensor& t, const Tensor* noise = nullptr)
       : x(t.data()), noise(noise ? noise->data() : nullptr), n(t.shape()[t.dimension() - 1]) {}
   InMemory operator[](std::size_t r) const { return {x + r * n, n}; }
-  NoisyRow noisy(std::size_t r) const { return {x + r * n, noise ? noise + r * n : nullptr, n}; }
+  NoisyRow noisy(std::size_t r) const {
+    return {{x + r * n, n, kLowest}, {noise ? noise + r * n : nullptr, n}};
+  }
 };
 
 /// Row r of a result.
@@ -296,13 +273,14 @@ Tensor map_softmax_rows(const Shape& shape, const TensorRows& x, Scalar tau, F f
   });
 }
 
-/// y = scale J(p) g = scale p * (g - <p, g>) for a row p = e / sum.
+/// y = scale J(p) g = scale p * (g - <p, g>) for a row p = e / sum. Gives <p, g>.
 template <class E, class G>
-[[gnu::always_inline]] inline void jacobian_row(ResultRow y, E e, Scalar sum, G g, Scalar scale) {
-  const Scalar over = 1 / sum;
-  const Lane mean(over * sum_lanes(y.n, [&](std::size_t i) { return e(i) * g(i); })),
-      s(scale * over);
-  y = [&](std::size_t i) { return s * e(i) * (g(i) - mean); };
+[[gnu::always_inline]] inline Scalar jacobian_row(ResultRow y, E e, Scalar sum, G g, Scalar scale) {
+  const Scalar over = 1 / sum,
+               mean = over * sum_lanes(y.n, [&](std::size_t i) { return e(i) * g(i); });
+  const Lane m(mean), s(scale * over);
+  y = [&](std::size_t i) { return s * e(i) * (g(i) - m); };
+  return mean;
 }
 
 ARGTAPE_END

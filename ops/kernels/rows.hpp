@@ -2,10 +2,12 @@
 // own .cpp files.
 #pragma once
 
+#include <algorithm>
+#include <cmath>
 #include <cstddef>
+#include <limits>
 
-#include "../../engine/system/parallel.hpp"
-#include "../../engine/tensor.hpp"
+#include "row_kernels.hpp"
 
 ARGTAPE_PRIVATE_BEGIN
 
@@ -26,5 +28,31 @@ struct Rows {
     });
   }
 };
+
+/// The moments of a row times `unit`.
+struct UnitMoments : Moments {
+  Scalar unit;
+};
+
+/// The same in units of a power of two near the largest number, where sums and squares would be out
+/// of range.
+[[gnu::cold]] inline UnitMoments rescaled_moments(const Scalar* x, std::size_t n) {
+  Scalar largest = 0;
+  for (std::size_t i = 0; i < n; ++i) largest = std::max(largest, std::abs(x[i]));
+  const int exponent = largest > 0 && std::isfinite(largest) ? std::ilogb(largest) : 0;
+  const Scalar unit =
+      std::ldexp(Scalar{1}, std::min(-exponent, std::numeric_limits<Scalar>::max_exponent - 1));
+  double mean = 0, variance = 0;
+  const auto count = static_cast<double>(n);
+  for (std::size_t i = 0; i < n; ++i) mean += double{x[i] * unit} / count;
+  for (std::size_t i = 0; i < n; ++i) variance += std::pow(double{x[i] * unit} - mean, 2) / count;
+  return {{static_cast<Scalar>(mean), static_cast<Scalar>(variance)}, unit};
+}
+
+/// In units of 1 where these will do.
+inline UnitMoments unit_moments(const Scalar* x, std::size_t n) {
+  const Moments m = row_moments(x, n);
+  return std::isfinite(m.variance) ? UnitMoments{m, 1} : rescaled_moments(x, n);
+}
 
 ARGTAPE_END

@@ -1,7 +1,5 @@
 #include "ops/methods/antithetic.hpp"
 
-#include <utility>
-
 #include "engine/require.hpp"
 #include "ops/choice.hpp"
 #include "ops/elementwise.hpp"
@@ -17,15 +15,12 @@ namespace {
 using Worth = Var (*)(Var a, Var v, Var change);
 
 Method antithetic(const char* name, Worth worth) {
-  Method method;
-  method.name = name;
-  method.samples = 2;
-  method.estimate = [=](Var logits, const Cost& f, Rng& rng) {
+  return Method(name, 2, [=](Var logits, const Cost& f, Rng& rng) {
     const Shape& shape = logits.shape();
     if (shape.empty() || shape[shape.size() - 1] != 2)
       refuse(name, ": logits are ", shape, "; need (..., 2), binary variables");
-    // The difference of two Gumbel numbers is logistic, the logit of a uniform u; and -g that of
-    // 1 - u.
+    // The difference of two Gumbel numbers is logistic, the logit of a uniform u; and -g
+    // that of 1 - u.
     Tape& tape = *logits.tape;
     const Var l = tape.borrow_constant(logits.value(), "logits"),
               g = tape.constant(rng.gumbel(shape), "gumbel noise"), b = sample(l, zero(), g),
@@ -34,8 +29,7 @@ Method antithetic(const char* name, Worth worth) {
     const auto difference = [&](Var v) { return sum(v * sign, -1, keep_axes); };
     const Var factor = worth(difference(l), difference(g), difference(b - c) / 2);
     return with_gradient(name, (x + y) / 2, logits, beside(x - y, shape.size()) * (factor * sign));
-  };
-  return method;
+  });
 }
 
 }  // namespace

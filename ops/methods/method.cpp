@@ -41,13 +41,13 @@ Var score_gradient(Var weight, Var choice, Var p) {
   return beside(weight, choice.shape().size()) * (choice - p);
 }
 
-Var drawn_choice(Var logits, Rng& rng) {
-  return sample(logits.tape->borrow_constant(logits.value(), "logits"), zero(), rng);
-}
-
 Var drawn_choice(Var logits, Rng& rng, std::size_t samples) {
-  const Shape many = with_axis(logits.shape(), 0, samples);
-  return sample(logits.tape->constant(broadcast_to(logits.value(), many), "logits"), zero(), rng);
+  Tape& tape = *logits.tape;
+  const Tensor& l = logits.value();
+  return sample(samples == 0
+                    ? tape.borrow_constant(l, "logits")
+                    : tape.constant(broadcast_to(l, with_axis(l.shape(), 0, samples)), "logits"),
+                zero(), rng);
 }
 
 Probe::Probe(Var x) : reached_(std::make_shared<bool>(false)) {

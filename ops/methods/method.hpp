@@ -8,6 +8,7 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <utility>
 
 #include "../../engine/random.hpp"
 #include "../expectation.hpp"
@@ -16,17 +17,21 @@
 ARGTAPE_PUBLIC_BEGIN
 
 struct Method {
+  /// An estimate of E f(D): one number for each example. Logits are (..., K), an example making one
+  /// choice, or several where f's cost has fewer axes. Methods draw their first noise as
+  /// rng.gumbel() of the logits' shape, or with samples in front, so that the same stream gives all
+  /// of them the same first choice. Throws what evaluate() throws.
+  using Estimate = std::function<Var(Var logits, const Cost& f, Rng& rng)>;
+
   Method() = default;
+  Method(std::string name, std::size_t samples, Estimate estimate)
+      : name(std::move(name)), estimate(std::move(estimate)), samples(samples) {}
   /// One draw, with the rule at the node. A rule that needs multiple samples gets `repeats` of
   /// them, and its estimate is a cost for each, divided by their number.
   Method(Rule rule, std::size_t repeats = 4);
 
   std::string name;
-  /// The estimate: one number for each example. Logits are (..., K), an example making one choice,
-  /// or several where f's cost has fewer axes. Methods draw their first noise as rng.gumbel() of
-  /// the logits' shape, or with samples in front, so that the same stream gives all of them the
-  /// same first choice. Throws what evaluate() throws.
-  std::function<Var(Var logits, const Cost& f, Rng& rng)> estimate;
+  Estimate estimate;
   Var operator()(Var logits, const Cost& f, Rng& rng) const { return estimate(logits, f, rng); }
 
   std::size_t samples = 1;  ///< draws that go into one estimate; 0: there is nothing random in it
@@ -50,8 +55,7 @@ Var score_gradient(Var weight, Var choice, Var p);
 
 /// One draw, a constant: sample() without a way back. With `samples`, as many along a new first
 /// axis.
-Var drawn_choice(Var logits, Rng& rng);
-Var drawn_choice(Var logits, Rng& rng, std::size_t samples);
+Var drawn_choice(Var logits, Rng& rng, std::size_t samples = 0);
 
 /// A point given to a cost, which notes whether a gradient comes back.
 class Probe {

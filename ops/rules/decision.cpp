@@ -8,25 +8,24 @@
 #include "engine/require.hpp"
 #include "ops/gumbel_posterior.hpp"
 #include "ops/kernels/axis.hpp"
+#include "ops/kernels/row_kernels.hpp"
 
 ARGTAPE_PRIVATE_BEGIN
 
 Op op_with(const std::string& verb, const Rule& rule, AppliesTo node, bool drawn) {
   const bool matching = node == AppliesTo::matching;
   const std::string name = verb + "[" + rule.name + "]";
-  if (rule.applies_to != AppliesTo::any && rule.applies_to != node)
-    refuse(name, ": ",
-           matching ? "the rule is for the choice of one category; need one for matchings, such as "
-                      "straight_through_sinkhorn()"
-                    : "the rule is for matchings; need one for the choice of one category");
-  if (rule.needs_draw && !drawn)
-    refuse(name, ": a ", matching ? "matching" : "choice",
-           " that is not drawn has no distribution; use ",
-           (matching ? "sample_matching()" : "sample()"));
-  if (rule.needs != Needs::nothing && !rule.backward && !rule.relaxation && !rule.scheduled)
-    refuse(name, ": the rule has no backward; give it one, or let it need nothing");
-  if (rule.scheduled)
-    refuse(name, ": the temperature is a schedule; say at which step, with rule.at(step)");
+  require(rule.applies_to == AppliesTo::any || rule.applies_to == node, name, ": ",
+          matching ? "the rule is for the choice of one category; need one for matchings, such as "
+                     "straight_through_sinkhorn()"
+                   : "the rule is for matchings; need one for the choice of one category");
+  require(drawn || !rule.needs_draw, name, ": a ", matching ? "matching" : "choice",
+          " that is not drawn has no distribution; use ",
+          matching ? "sample_matching()" : "sample()");
+  require(!rule.scheduled, name,
+          ": the temperature is a schedule; say at which step, with rule.at(step)");
+  require(rule.needs == Needs::nothing || rule.backward || rule.relaxation, name,
+          ": the rule has no backward; give it one, or let it need nothing");
   Op op(name, rule.needs == Needs::nothing ? Flow::cut : Flow::surrogate);
   op.needs_costs = rule.needs == Needs::costs;
   op.refuses_no_path = rule.needs == Needs::gradient;
@@ -55,12 +54,20 @@ Shape rows_of(const Draw& draw) {
   return Shape(shape.begin(), shape.end() - static_cast<std::ptrdiff_t>(draw.decision->axes));
 }
 
+Rule choice_rule(std::string name, std::function<Var(const Draw&, Var)> formula) {
+  Rule rule = pathwise_rule(std::move(name), std::move(formula));
+  rule.reads_noise = false;
+  return rule;
+}
+
 Rule tempered(const char* name, const Temperature& tau, std::function<Rule(double)> make,
               double least) {
-  // Below, logits / tau would leave float's range; so cold a softmax is an argmax anyway.
-  constexpr double coldest = 1e-20;
+  // Beyond, logits / tau or 1 / tau would leave float's range; so cold a softmax is an argmax
+  // anyway, and so hot a one passes nothing back.
+  constexpr double coldest = 1e-20, hottest = 1e20;
   const auto checked = [=](double t) {
-    if (!(t >= coldest) || std::isinf(t) || t < least)
+    if (t > hottest) refuse(name, ": tau is ", t, "; need at most ", hottest);
+    if (!(t >= coldest && t >= least))
       refuse(name, ": tau is ", t, "; need ",
              (least > 0 || t > 0 ? "at least " + str(std::max(least, coldest)) : "more than 0"));
     Rule rule = make(t);
@@ -80,6 +87,32 @@ Var more_noise(const Draw& draw, std::size_t count, std::uint64_t seed) {
   return draw.logits.tape->constant(
       rng_from(drawn ? noise : logits, seed).gumbel(with_axis(logits.shape(), 0, count)),
       "gumbel noise");
+}
+
+void refuse_row(const std::string& op, const Tensor& logits, std::size_t r) {
+  const std::size_t n = logits.shape()[logits.dimension() - 1];
+  const Scalar *row = logits.data() + r * n, *end = row + n;
+  const bool nan = std::any_of(row, end, [](Scalar v) { return std::isnan(v); });
+  const bool none = std::all_of(row, end, [](Scalar v) { return v == kLowest; });
+  refuse(op, ": logits ",
+         (nan    ? "have NaN"
+          : none ? "are all -inf"
+                 : "or their noise are not finite"),
+         " in row ", r, "; need ", (none ? "at least one possible category" : "numbers"));
+}
+
+void require_possible(const std::string& op, const Tensor& logits) {
+  const std::size_t n = logits.shape()[logits.dimension() - 1];
+  for (std::size_t at = 0; at < logits.size(); at += n) {
+    const Largest best = row_argmax(n, InMemory{logits.data() + at, n, kLowest});
+    if (!std::isfinite(best.value)) refuse_row(op, logits, at / n);
+  }
+}
+
+void require_numbers(const std::string& op, const Tensor& costs) {
+  const auto nan = std::find_if(costs.begin(), costs.end(), [](Scalar v) { return std::isnan(v); });
+  require(nan == costs.end(), op, ": costs have NaN in row ", nan - costs.begin(),
+          "; need numbers");
 }
 
 ARGTAPE_END

@@ -25,13 +25,25 @@ Axes own_axes(const Draw& draw);
 /// The others' lengths: how many decisions there are, along which axes.
 Shape rows_of(const Draw& draw);
 
+/// A pathwise rule whose formula reads no more of the draw than D.
+Rule choice_rule(std::string name, std::function<Var(const Draw& draw, Var gradient)> formula);
+
 /// A rule with a temperature, made at once for a number and at each step for a schedule. Throws
-/// std::invalid_argument, in the rule's name, for tau <= 0 and tau < least.
+/// std::invalid_argument, in the rule's name, for tau <= 0, tau < least, and one beyond float.
 Rule tempered(const char* name, const Temperature& tau, std::function<Rule(double tau)> make,
               double least = 0);
 
 /// So many Gumbel noises for a draw, in front of its axes: made from the bits of its own noise, or
 /// of the logits where nothing was drawn.
 Var more_noise(const Draw& draw, std::size_t count, std::uint64_t seed);
+
+/// What is not finite is refused in one place and in the same words by all that choose or weigh
+/// choices. They throw std::invalid_argument, in the name of `op`, and name the row: that one, of
+/// which it is known that it has no largest number or no softmax;
+[[noreturn]] void refuse_row(const std::string& op, const Tensor& logits, std::size_t row);
+/// the first that has NaN or +inf, or nothing but -inf, which is what a forbidden category has;
+void require_possible(const std::string& op, const Tensor& logits);
+/// the first NaN among costs.
+void require_numbers(const std::string& op, const Tensor& costs);
 
 ARGTAPE_END

@@ -21,38 +21,31 @@ Var at_own_noise(const Draw& draw, Var g, double tau) {
 
 Rule gumbel_softmax(Temperature tau) {
   return tempered("gumbel-softmax", tau, [](double t) {
-    Rule rule;
+    Rule rule = pathwise_rule(
+        "", [t](const Draw& draw, Var g) { return softmax_jacobian(draw.value, g, 1 / t); });
     rule.soft_tau = t;
-    rule.backward = [t](const Draw& draw, BackwardContext& ctx) {
-      return softmax_jacobian(draw.value, ctx.gradient(), 1 / t);
-    };
     return rule;
   });
 }
 
 Rule st_gumbel_softmax(Temperature tau) {
   return tempered("st-gumbel-softmax", tau, [](double t) {
-    Rule rule;
-    rule.backward = [t](const Draw& draw, BackwardContext& ctx) {
-      return at_own_noise(draw, ctx.gradient(), t);
-    };
-    return rule;
+    return pathwise_rule("", [t](const Draw& draw, Var g) { return at_own_noise(draw, g, t); });
   });
 }
 
 Rule gumbel_rao(Temperature tau, std::size_t draws, std::uint64_t seed) {
-  if (draws == 0) refuse("gumbel_rao: draws are 0; need at least 1");
+  require(draws > 0, "gumbel_rao: draws are 0; need at least 1");
   return tempered("gumbel-rao", tau, [=](double t) {
-    Rule rule;
-    rule.needs_draw = true;
-    rule.backward = [=](const Draw& draw, BackwardContext& ctx) {
-      const Var g = ctx.gradient(), own = at_own_noise(draw, g, t);
+    Rule rule = pathwise_rule("", [=](const Draw& draw, Var g) {
+      const Var own = at_own_noise(draw, g, t);
       if (draws == 1) return own;
       const Var fresh = more_noise(draw, draws - 1, seed),
                 z = conditional_gumbels(draw.logits, draw.hard(), fresh);
       return (own + sum(relaxed_jacobian(z, broadcast_to(g, fresh.shape()), t), 0)) /
              static_cast<double>(draws);
-    };
+    });
+    rule.needs_draw = true;
     return rule;
   });
 }

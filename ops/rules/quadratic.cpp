@@ -1,5 +1,6 @@
 #include "ops/rules/quadratic.hpp"
 
+#include <limits>
 #include <utility>
 #include <vector>
 
@@ -40,10 +41,8 @@ Var covariance(Var logits, Var hard, Var g, double a, double b) {
 }
 
 Rule mixed(const char* name, double a, double b) {
-  Rule rule = pathwise_rule(
+  return choice_rule(
       name, [=](const Draw& draw, Var g) { return covariance(draw.logits, draw.hard(), g, a, b); });
-  rule.reads_noise = false;
-  return rule;
 }
 
 }  // namespace
@@ -53,55 +52,46 @@ Rule darn() { return mixed("darn", 0, 1); }
 Rule zgr() { return mixed("zgr", 0.5, 0.5); }
 
 Rule reinmax(Temperature tau) {
-  return tempered(
-      "reinmax", tau,
-      [](double t) {
-        Rule rule;
-        rule.reads_noise = false;
-        rule.backward = [t](const Draw& draw, BackwardContext& ctx) {
-          const Var g = ctx.gradient(), p = softmax(draw.logits),
-                    p_tau = t == 1 ? p : softmax(draw.logits / t);
-          return softmax_jacobian((p_tau + draw.hard()) / 2, g, 2) - softmax_jacobian(p, g, 0.5);
-        };
-        return rule;
-      },
-      1);
+  const auto at = [](double t) {
+    return choice_rule("", [t](const Draw& draw, Var g) {
+      const Var p = softmax(draw.logits), p_tau = t == 1 ? p : softmax(draw.logits / t);
+      return softmax_jacobian((p_tau + draw.hard()) / 2, g, 2) - softmax_jacobian(p, g, 0.5);
+    });
+  };
+  return tempered("reinmax", tau, at, 1);
 }
 
 namespace {
 
-// x with sum_k w_ik (x_i - x_k) = c_i for a row, and x = 0 at the likeliest category. The matrix is
-// that of a network of resistors: elimination needs no pivots, and all sums in it are of one sign.
+// x with sum_k w_ik (x_i - x_k) = c_i for a row, and x = 0 at the likeliest category and at those
+// without probability. The matrix is that of a network of resistors: it is symmetric, elimination
+// needs no pivots, and all sums in it are of one sign. `a` has its upper half, and c behind.
 void potentials_row(const Scalar* p, const Scalar* c, std::size_t n, Scalar* x,
                     std::vector<double>& a) {
-  const std::size_t ground = row_extreme<false>(p, n);
-  std::vector<double> y(n);
-  a.assign(n * n, 0);
+  const std::size_t ground = row_extreme<false>(p, n), wide = n + 1;
+  a.assign(n * wide, 0);
   for (std::size_t i = 0; i < n; ++i) {
-    y[i] = static_cast<double>(c[i]);
-    for (std::size_t k = 0; k < n; ++k) {
+    for (std::size_t k = i + 1; k < n; ++k) {
       const double q = static_cast<double>(p[i]), r = static_cast<double>(p[k]);
-      if (i == k || q + r == 0) continue;
-      a[i * n + i] += q * r / (q + r);
-      a[i * n + k] -= q * r / (q + r);
+      const double w = q + r > 0 ? q * r / (q + r) : 0;
+      a[i * wide + i] += w;
+      a[k * wide + k] += w;
+      if (i != ground && k != ground) a[i * wide + k] = -w;
     }
+    const bool free = i != ground && a[i * wide + i] > 0;
+    a[i * wide + n] = free ? static_cast<double>(c[i]) : 0;
+    if (!free) a[i * wide + i] = 1;
   }
-  for (std::size_t j = 0; j < n; ++j) {
-    if (j == ground || !(a[j * n + j] > 0)) continue;  // a category without probability stays at 0
+  for (std::size_t j = 0; j < n; ++j)
     for (std::size_t i = j + 1; i < n; ++i) {
-      if (i == ground) continue;
-      const double ratio = a[i * n + j] / a[j * n + j];
-      for (std::size_t k = j + 1; k < n; ++k) a[i * n + k] -= ratio * a[j * n + k];
-      y[i] -= ratio * y[j];
+      const double ratio = a[j * wide + i] / a[j * wide + j];
+      for (std::size_t k = i; k <= n; ++k) a[i * wide + k] -= ratio * a[j * wide + k];
     }
-  }
-  x[ground] = 0;
   for (std::size_t j = n; j-- > 0;) {
-    if (j == ground) continue;
-    double rest = y[j];
-    for (std::size_t k = j + 1; k < n; ++k)
-      if (k != ground) rest -= a[j * n + k] * static_cast<double>(x[k]);
-    x[j] = a[j * n + j] > 0 ? static_cast<Scalar>(rest / a[j * n + j]) : 0;
+    double& y = a[j * wide + n];
+    for (std::size_t k = j + 1; k < n; ++k) y -= a[j * wide + k] * a[k * wide + n];
+    y /= a[j * wide + j];
+    x[j] = static_cast<Scalar>(y);
   }
 }
 
@@ -123,7 +113,9 @@ Var potentials(Var p, Var c) {
     const auto down = [](Var v) { return expand_dims(v, -1); };
     const auto across = [](Var v) { return expand_dims(v, -2); };
     const auto difference = [&](Var v) { return down(v) - across(v); };
-    const Var share = across(p) / (down(p) + across(p));
+    // Where neither has a probability there is no current between them.
+    const Var both = maximum(down(p) + across(p), std::numeric_limits<Scalar>::min()),
+              share = across(p) / both;
     ctx.give(0, -sum(square(share) * difference(x) * difference(u), -1));
   });
 }
@@ -131,14 +123,14 @@ Var potentials(Var p, Var c) {
 }  // namespace
 
 Rule mve() {
-  Rule rule = pathwise_rule("mve", [](const Draw& draw, Var g) {
-    const Var p = softmax(draw.logits), d = draw.hard(), chosen = sum(d * g, -1, keep_axes);
-    const Var current = (1 - d) * g * p / (p + sum(d * p, -1, keep_axes));
+  return choice_rule("mve", [](const Draw& draw, Var g) {
+    const Var l = draw.logits, p = softmax(l), d = draw.hard(), chosen = sum(d * g, -1, keep_axes);
+    // p_i / (p_i + p_D), also where both round to 0
+    const Var share = sigmoid(l - sum(where(d, l, 0.0), -1, keep_axes)),
+              current = (1 - d) * g * share;
     const Var x = potentials(p, current - d * sum(current, -1, keep_axes));
     return ((d - p) * chosen + softmax_jacobian(p, x)) / 2;
   });
-  rule.reads_noise = false;
-  return rule;
 }
 
 ARGTAPE_END

@@ -1,45 +1,47 @@
 #include "ops/rules/score_function.hpp"
 
+#include <cmath>
 #include <memory>
 #include <numeric>
+#include <optional>
 #include <utility>
 
 #include "engine/broadcast.hpp"
 #include "engine/require.hpp"
 #include "ops/elementwise.hpp"
+#include "ops/reduce.hpp"
 #include "ops/rules/decision.hpp"
 #include "ops/shape.hpp"
 
 ARGTAPE_PUBLIC_BEGIN
 
 Baseline running_mean(double decay) {
-  if (!(decay >= 0 && decay < 1)) refuse("running_mean: decay is ", decay, "; need 0 <= decay < 1");
-  struct State {
-    double mean = 0;
-    bool started = false;
-  };
-  const auto state = std::make_shared<State>();
-  return {"mean", [state](const Tensor& costs) { return full(costs.shape(), state->mean); },
-          [decay, state](const Tensor& costs) {
-            if (costs.size() == 0) return;
+  require(decay >= 0 && decay < 1, "running_mean: decay is ", decay, "; need 0 <= decay < 1");
+  const auto mean = std::make_shared<std::optional<double>>();
+  return {"mean", [mean](const Tensor& costs) { return full(costs.shape(), mean->value_or(0)); },
+          [decay, mean](const Tensor& costs) {
             const double now = std::accumulate(costs.begin(), costs.end(), 0.0) /
                                static_cast<double>(costs.size());
-            state->mean = state->started ? decay * state->mean + (1 - decay) * now : now;
-            state->started = true;
+            if (std::isfinite(now)) *mean = *mean ? decay * **mean + (1 - decay) * now : now;
           },
           false};
+}
+
+Var mean_of_others(Var costs) {
+  const Shape& shape = costs.shape();
+  if (shape.empty() || shape[0] < 2)
+    refuse("leave_one_out: the choices are ", shape,
+           "; need at least 2 samples along the first axis");
+  const double samples = static_cast<double>(shape[0]);
+  const Var apart = costs - slice(costs, 0, 1);  // 0 where all agree
+  return costs - (apart - mean(apart, 0, keep_axes)) * (samples / (samples - 1));
 }
 
 Baseline leave_one_out() {
   return {"leave-one-out",
           [](const Tensor& costs) {
-            if (costs.dimension() == 0 || costs.shape()[0] < 2)
-              refuse("leave_one_out: the choices are ", costs.shape(),
-                     "; need at least 2 samples along the first axis");
-            Shape one = costs.shape();
-            const auto others = static_cast<Scalar>(one[0] - 1);
-            one[0] = 1;
-            return Tensor((sum_to(costs, one) - costs) / others);
+            Tape tape;
+            return mean_of_others(tape.borrow_constant(costs)).value();
           },
           {},
           true};
@@ -75,6 +77,7 @@ Rule score_function(Baseline baseline) {
     // The costs are functions of the parameters, and so is the estimate.
     Var weight = costs_of(ctx, rows_of(draw), baseline.needs_multiple_samples);
     const Tensor& costs = weight.value();
+    if (!ctx.dry_run()) require_numbers(ctx.op(), costs);
     if (baseline.value) {
       Tensor less = baseline.value(costs);
       if (less.shape() != costs.shape())

@@ -20,7 +20,8 @@ struct Baseline {
 };
 
 /// The mean of earlier sweeps' costs, forgotten at the rate `decay`; 0 in the first sweep. It is a
-/// state: all copies of the baseline share it. Throws std::invalid_argument unless 0 <= decay < 1.
+/// state: all copies of the baseline share it. A sweep whose mean cost is not finite teaches it
+/// nothing. Throws std::invalid_argument unless 0 <= decay < 1.
 Baseline running_mean(double decay = 0.9);
 
 /// The mean cost of the other samples: logits must be (M, ...), the same logits M times along the
@@ -29,8 +30,13 @@ Baseline running_mean(double decay = 0.9);
 /// two samples and for a cost without their axis.
 Baseline leave_one_out();
 
+/// For each of the M >= 2 costs along the first axis the mean of the others; where all agree it is
+/// the cost itself, exactly.
+Var mean_of_others(Var costs);
+
 /// (f(D) - baseline) (D - p), unbiased, and needs no path: f may be a black box (Glynn 1990;
-/// Williams 1992). Only for drawn choices.
+/// Williams 1992). Only for drawn choices. Throws
+/// std::invalid_argument, in the sweep, for NaN among the costs, naming the row.
 Rule score_function(Baseline baseline = {});
 
 ARGTAPE_END

@@ -22,12 +22,8 @@ Rule zero() {
 namespace {
 Rule through_softmax(const char* name, const Temperature& tau) {
   return tempered(name, tau, [](double t) {
-    Rule rule;
-    rule.reads_noise = false;
-    rule.backward = [t](const Draw& draw, BackwardContext& ctx) {
-      return relaxed_jacobian(draw.logits, ctx.gradient(), t);
-    };
-    return rule;
+    return choice_rule(
+        "", [t](const Draw& draw, Var g) { return relaxed_jacobian(draw.logits, g, t); });
   });
 }
 }  // namespace
@@ -39,9 +35,8 @@ Rule annealed_straight_through(Temperature tau) {
 }
 
 Rule straight_through_identity() {
-  Rule rule = pathwise_rule("straight-through-identity", [](const Draw&, Var g) { return g; });
+  Rule rule = choice_rule("straight-through-identity", [](const Draw&, Var g) { return g; });
   rule.applies_to = AppliesTo::any;
-  rule.reads_noise = false;
   return rule;
 }
 
@@ -49,14 +44,10 @@ Rule gapped_straight_through(Temperature tau, double gap) {
   if (!(gap >= 0) || std::isinf(gap))
     refuse("gapped_straight_through: gap is ", gap, "; need at least 0");
   return tempered("gapped-straight-through", tau, [=](double t) {
-    Rule rule;
-    rule.reads_noise = false;
-    rule.backward = [=](const Draw& draw, BackwardContext& ctx) {
+    return choice_rule("", [=](const Draw& draw, Var g) {
       const Var l = draw.logits, top = max(l, -1, keep_axes);
-      const Var pushed = where(draw.hard(), top, minimum(l, top - gap));
-      return relaxed_jacobian(pushed, ctx.gradient(), t);
-    };
-    return rule;
+      return relaxed_jacobian(where(draw.hard(), top, minimum(l, top - gap)), g, t);
+    });
   });
 }
 
