@@ -169,10 +169,10 @@ Var numbers_of_rows(const char* op, Var x, const Axes& axes, KeepAxes keep, Valu
 Scalar row_norm(const Scalar* x, std::size_t n) {
   using Limits = std::numeric_limits<Scalar>;
   constexpr double least = double{Limits::min()} / Limits::epsilon() / Limits::epsilon();
-  const Scalar squares = row_sum(
-      n, [](Lane v) { return v * v; }, x);
+  const auto squares = static_cast<double>(row_sum(
+      n, [](Lane v) { return v * v; }, x));
   // Neither overflow nor vanish those that count.
-  if (std::isfinite(squares) && squares > least) return std::sqrt(squares);
+  if (std::isfinite(squares) && squares > least) return static_cast<Scalar>(std::sqrt(squares));
   const UnitMoments m = rescaled_moments(x, n);
   return std::sqrt((m.variance + m.mean * m.mean) * static_cast<Scalar>(n)) / m.unit;
 }
