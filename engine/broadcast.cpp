@@ -8,21 +8,14 @@
 #include "engine/system/sweep_door.hpp"
 
 ARGTAPE_PUBLIC_BEGIN
-namespace {
-
-void require_fits(const char* op, const Shape& small, const Shape& large) {
-  require(broadcasts_to(small, large), op, ": ", small, " does not broadcast to ", large);
-}
-
-}  // namespace
-
 Tensor sum_to(const Tensor& x, const Shape& shape) {
-  require_fits("sum_to", shape, x.shape());
-  return sum_bundles(x, shape);
+  require(broadcasts_to(shape, x.shape()), "sum_to: ", shape, " does not broadcast to ", x.shape());
+  return summed(x, shape);
 }
 
 Tensor broadcast_to(const Tensor& x, const Shape& shape) {
-  require_fits("broadcast_to", x.shape(), shape);
+  require(broadcasts_to(x.shape(), shape), "broadcast_to: ", x.shape(), " does not broadcast to ",
+          shape);
   Tensor out = uninitialised(shape);
   const Source source{x.data(), &x.shape()};
   const BroadcastLoop loop(shape, &source, 1);

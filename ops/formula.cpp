@@ -14,21 +14,20 @@ ARGTAPE_PUBLIC_BEGIN
 namespace formula {
 namespace {
 
-Program run_symbolic(const char* op, const Lambda& f, std::size_t inputs, const Tensor* value) {
-  SymbolicTape tape(op, inputs, value);
-  Var x[BroadcastLoop::kMostInputs];
-  for (std::size_t i = 0; i < inputs; ++i) x[i] = tape.var(i);
-  return tape.program(f.call(f.f, x));
-}
-
 Program program_of(const char* op, const Lambda& f, std::size_t inputs) {
+  const auto run = [&](const Tensor* value) {
+    SymbolicTape tape(op, inputs, value);
+    Var x[BroadcastLoop::kMostInputs];
+    for (std::size_t i = 0; i < inputs; ++i) x[i] = tape.var(i);
+    return tape.program(f.call(f.f, x));
+  };
   try {
-    return run_symbolic(op, f, inputs, nullptr);
+    return run(nullptr);
   } catch (const std::logic_error&) {
     // With values to read, an op that may not stand in a formula comes so far as to be refused by
     // name.
     const Tensor value = ones({1, 1});
-    run_symbolic(op, f, inputs, &value);
+    run(&value);
     refuse(op,
            ": the formula reads a value, but is run once for all numbers; need functions of "
            "ops/elementwise.hpp");
@@ -253,10 +252,10 @@ struct Sum {
     if (slopes.empty()) run(inputs_of(ctx));
     const Scalar g = *ctx.gradient().value().data();
     for (auto& [i, slope] : slopes) {
-      if (g == 0)
-        slope.fill(0);  // though it be infinite
-      else if (g != 1)
-        slope *= g;
+      if (g != 1)
+        map_lanes(
+            slope.size(), slope.data(), false, [g](Lane x) { return times(Lane(g), x); },
+            slope.data());
       ctx.give(i, ctx.out().tape->constant(std::move(slope), "gradient"));
     }
     slopes.clear();

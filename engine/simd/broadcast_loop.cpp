@@ -5,20 +5,17 @@
 ARGTAPE_PRIVATE_BEGIN
 namespace {
 
-// Rows of `length` numbers, one after the other, from where they stand `step` numbers apart; or of
-// as many copies of a number. They are written in whole lanes: what is too much is written over.
-void copy_rows(const Scalar* p, std::size_t step, std::size_t rows, std::size_t length,
+// Rows of `length` numbers, one after the other, from where they stand `step` numbers apart; or,
+// unless it moves, of as many copies of a number. They are written in whole lanes: what is too much
+// is written over.
+void copy_rows(const Scalar* p, bool moves, std::size_t step, std::size_t rows, std::size_t length,
                Scalar* to) {
-  for (; rows > 0; --rows, p += step, to += length) {
-    std::size_t i = 0;
-    for (; i + kLane <= length; i += kLane) Lane::load_unaligned(p + i).store_unaligned(to + i);
-    if (i < length) load_some(p + i, length - i).store_unaligned(to + i);
-  }
-}
-void repeat_rows(const Scalar* p, std::size_t step, std::size_t rows, std::size_t length,
-                 Scalar* to) {
   for (; rows > 0; --rows, p += step, to += length)
-    for (std::size_t i = 0; i < length; i += kLane) Lane(*p).store_unaligned(to + i);
+    for (std::size_t i = 0; i < length; i += kLane)
+      (!moves                ? Lane(*p)
+       : i + kLane <= length ? Lane::load_unaligned(p + i)
+                             : load_some(p + i, length - i))
+          .store_unaligned(to + i);
 }
 
 }  // namespace
@@ -115,12 +112,10 @@ void BroadcastLoop::Blocks::gather(const StretchedAxes::Axis& inner,
     if (length == inner.length) rows = std::min(outer.length - walk_.place[1], (n - done) / length);
     for (std::size_t j = 0; j < loop_.axes_.count; ++j) {
       if (!loop_.walked_[j]) continue;
+      const bool moves = inner.steps[j] != 0;
       const Scalar* stretch = loop_.data_[j] + walk_.offsets[j];
-      Scalar* to = buffers_[j] + done;
-      if (inner.steps[j])
-        copy_rows(stretch + from_, outer.steps[j], rows, length, to);
-      else
-        repeat_rows(stretch, outer.steps[j], rows, length, to);
+      copy_rows(moves ? stretch + from_ : stretch, moves, outer.steps[j], rows, length,
+                buffers_[j] + done);
     }
     done += rows * length;
     from_ += length;
