@@ -8,21 +8,14 @@
 #include "engine/system/sweep_door.hpp"
 
 ARGTAPE_PUBLIC_BEGIN
-namespace {
-
-void require_fits(const char* op, const Shape& small, const Shape& large) {
-  require(broadcasts_to(small, large), op, ": ", small, " does not broadcast to ", large);
-}
-
-}  // namespace
-
 Tensor sum_to(const Tensor& x, const Shape& shape) {
-  require_fits("sum_to", shape, x.shape());
-  return sum_bundles(x, shape);
+  require(broadcasts_to(shape, x.shape()), "sum_to: ", shape, " does not broadcast to ", x.shape());
+  return summed(x, shape);
 }
 
 Tensor broadcast_to(const Tensor& x, const Shape& shape) {
-  require_fits("broadcast_to", x.shape(), shape);
+  require(broadcasts_to(x.shape(), shape), "broadcast_to: ", x.shape(), " does not broadcast to ",
+          shape);
   Tensor out = uninitialised(shape);
   const Source source{x.data(), &x.shape()};
   const BroadcastLoop loop(shape, &source, 1);
@@ -40,12 +33,9 @@ Tensor broadcast_to(const Tensor& x, const Shape& shape) {
 }
 
 void add_to(Tensor& a, const Tensor& b) {
-  Scalar* p = a.data();
-  const Scalar* q = b.data();
-  const std::size_t n = a.size();
-  parallel_for(n, kGrain, [=](std::size_t begin, std::size_t end) {
-#pragma omp simd
-    for (std::size_t i = begin; i < end; ++i) p[i] += q[i];
+  parallel_for(a.size(), kGrain, [&](std::size_t begin, std::size_t end) {
+    map_lanes(
+        end - begin, a.data() + begin, true, [](Lane x) { return x; }, b.data() + begin);
   });
 }
 

@@ -84,6 +84,11 @@ constexpr auto kClip = row(
     }),
     kNothing, kNothing);
 
+// What the first of the two gets of the gradient.
+template <int sign>
+constexpr auto share = [](auto g, auto a, auto b) {
+  return 0.5f * (if_positive(sign * (a - b), g, 0) + if_positive(sign * (b - a), 0, g));
+};
 // The larger of a and b, or of -a and -b with `sign` -1; NaN if one of them is.
 template <int sign>
 constexpr auto kExtreme = row(
@@ -92,12 +97,7 @@ constexpr auto kExtreme = row(
       const Lane p = Lane(sign) * a, q = Lane(sign) * b;
       return xsimd::select(p > q, a, xsimd::select(q >= p, b, a + b));
     },
-    slope<0, 1>([](auto g, auto a, auto b) {
-      return 0.5f * (if_positive(sign * (a - b), g, 0) + if_positive(sign * (b - a), 0, g));
-    }),
-    slope<0, 1>([](auto g, auto a, auto b) {
-      return 0.5f * (if_positive(sign * (b - a), g, 0) + if_positive(sign * (a - b), 0, g));
-    }));
+    slope<0, 1>(share<sign>), slope<1, 0>(share<sign>));
 
 constexpr const char* kFlat = "A comparison is flat almost everywhere.";
 constexpr auto kGreater = cut_row("greater", kFlat, [](Lane a, Lane b) { return greater(a, b); });

@@ -14,21 +14,20 @@ ARGTAPE_PUBLIC_BEGIN
 namespace formula {
 namespace {
 
-Program run_symbolic(const char* op, const Lambda& f, std::size_t inputs, const Tensor* value) {
-  SymbolicTape tape(op, inputs, value);
-  Var x[BroadcastLoop::kMostInputs];
-  for (std::size_t i = 0; i < inputs; ++i) x[i] = tape.var(i);
-  return tape.program(f.call(f.f, x));
-}
-
 Program program_of(const char* op, const Lambda& f, std::size_t inputs) {
+  const auto run = [&](const Tensor* value) {
+    SymbolicTape tape(op, inputs, value);
+    Var x[BroadcastLoop::kMostInputs];
+    for (std::size_t i = 0; i < inputs; ++i) x[i] = tape.var(i);
+    return tape.program(f.call(f.f, x));
+  };
   try {
-    return run_symbolic(op, f, inputs, nullptr);
+    return run(nullptr);
   } catch (const std::logic_error&) {
     // With values to read, an op that may not stand in a formula comes so far as to be refused by
     // name.
     const Tensor value = ones({1, 1});
-    run_symbolic(op, f, inputs, &value);
+    run(&value);
     refuse(op,
            ": the formula reads a value, but is run once for all numbers; need functions of "
            "ops/elementwise.hpp");
@@ -82,7 +81,7 @@ class Machine {
     Out to = {};  // in place of the register's own numbers
   };
   void add(const Row::Formula& formula, const Index* readable, Index out, Index base);
-  void run_block(std::size_t at, std::size_t n, Block* registers) const;
+  void run_block(std::size_t at, std::size_t n, bool stream, Block* registers) const;
 
   const Program& program_;
   const Index result_;
@@ -153,6 +152,7 @@ void Machine::put_gradient(std::size_t i, const Out& out) {
 
 void Machine::run(const Shape& shape, double* sums) const {
   constexpr std::size_t size = BroadcastLoop::kBlock, line = 64 / sizeof(Scalar);
+  const bool stream = streams(size_of(shape));
   const BroadcastLoop loop(shape, sources_.data(), sources_.size());
   parallel_for(size_of(shape), kGrain, [&](std::size_t begin, std::size_t end) {
     Tensor own = uninitialised({registers_, size});
@@ -167,7 +167,7 @@ void Machine::run(const Shape& shape, double* sums) const {
         for (std::size_t j = 0; j < sources_.size(); ++j)
           for (std::size_t i = 0; registers[j].along && i < size; i += line)
             __builtin_prefetch(registers[j].data + 2 * size + i);
-        run_block(block.at, block.n, registers.data());
+        run_block(block.at, block.n, stream, registers.data());
         if (sums)
           sums[from / kGrain] +=
               static_cast<double>(argtape::sum_of(registers[result_].data, block.n));
@@ -177,15 +177,13 @@ void Machine::run(const Shape& shape, double* sums) const {
   });
 }
 
-void Machine::run_block(std::size_t at, std::size_t n, Block* registers) const {
+void Machine::run_block(std::size_t at, std::size_t n, bool stream, Block* registers) const {
   for (const Instruction& c : code_) {
     Block& result = registers[c.out];
+    const bool adds = c.to.base.data;
     if (c.to.to) result.data = c.to.to + at;
-    Out out{const_cast<Scalar*>(result.data), {nullptr, 0}, c.to.stream};
-    if (c.base != kNone)
-      out.base = registers[c.base];
-    else if (c.to.base.data)
-      out.base = result;
+    const Block base = c.base != kNone ? registers[c.base] : adds ? result : Block{nullptr, 0};
+    const Out out{const_cast<Scalar*>(result.data), base, stream && c.to.to && !adds};
     c.formula->kernel(n, out, registers, c.in);
   }
 }
@@ -223,10 +221,7 @@ void backward(BackwardContext& ctx, const Program& program) {
   Machine machine(program, inputs_of(ctx));
   machine.differentiate(arrived(ctx), false);
   for (std::size_t i = 0; i < ctx.inputs(); ++i) {
-    if (!machine.reaches(i)) continue;
-    Out out = gradient_out(ctx, i);
-    out.stream = !out.base.data && streams(size_of(shape));
-    machine.put_gradient(i, out);
+    if (machine.reaches(i)) machine.put_gradient(i, gradient_out(ctx, i));
   }
   machine.run(shape, nullptr);
 }
@@ -244,7 +239,7 @@ struct Sum {
     for (std::size_t i = 0; i < x.size(); ++i) {
       if (!machine.reaches(i)) continue;
       slopes.emplace_back(i, uninitialised(shape));
-      machine.put_gradient(i, {slopes.back().second.data(), {nullptr, 0}, streams(size_of(shape))});
+      machine.put_gradient(i, {slopes.back().second.data()});
     }
     std::vector<double> sums((size_of(shape) + kGrain - 1) / kGrain, 0.0);
     machine.run(shape, sums.data());
@@ -257,10 +252,10 @@ struct Sum {
     if (slopes.empty()) run(inputs_of(ctx));
     const Scalar g = *ctx.gradient().value().data();
     for (auto& [i, slope] : slopes) {
-      if (g == 0)
-        slope.fill(0);  // though it be infinite
-      else if (g != 1)
-        slope *= g;
+      if (g != 1)
+        map_lanes(
+            slope.size(), slope.data(), false, [g](Lane x) { return times(Lane(g), x); },
+            slope.data());
       ctx.give(i, ctx.out().tape->constant(std::move(slope), "gradient"));
     }
     slopes.clear();
@@ -278,7 +273,7 @@ Var elementwise(const char* name, Lambda f, Inputs x) {
   const auto program = std::make_shared<const Program>(program_of(name, f, x.size()));
   Tensor y = uninitialised(shape);
   Machine machine(*program, x);
-  machine.put_result({y.data(), {nullptr, 0}, streams(size_of(shape))});
+  machine.put_result({y.data()});
   machine.run(shape, nullptr);
   return x[0].tape->record(name, x, std::move(y),
                            [program](BackwardContext& ctx) { backward(ctx, *program); });

@@ -5,20 +5,17 @@
 ARGTAPE_PRIVATE_BEGIN
 namespace {
 
-// Rows of `length` numbers, one after the other, from where they stand `step` numbers apart; or of
-// as many copies of a number. They are written in whole lanes: what is too much is written over.
-void copy_rows(const Scalar* p, std::size_t step, std::size_t rows, std::size_t length,
+// Rows of `length` numbers, one after the other, from where they stand `step` numbers apart; or,
+// unless it moves, of as many copies of a number. They are written in whole lanes: what is too much
+// is written over.
+void copy_rows(const Scalar* p, bool moves, std::size_t step, std::size_t rows, std::size_t length,
                Scalar* to) {
-  for (; rows > 0; --rows, p += step, to += length) {
-    std::size_t i = 0;
-    for (; i + kLane <= length; i += kLane) Lane::load_unaligned(p + i).store_unaligned(to + i);
-    if (i < length) load_some(p + i, length - i).store_unaligned(to + i);
-  }
-}
-void repeat_rows(const Scalar* p, std::size_t step, std::size_t rows, std::size_t length,
-                 Scalar* to) {
   for (; rows > 0; --rows, p += step, to += length)
-    for (std::size_t i = 0; i < length; i += kLane) Lane(*p).store_unaligned(to + i);
+    for (std::size_t i = 0; i < length; i += kLane)
+      (!moves                ? Lane(*p)
+       : i + kLane <= length ? Lane::load_unaligned(p + i)
+                             : load_some(p + i, length - i))
+          .store_unaligned(to + i);
 }
 
 }  // namespace
@@ -62,8 +59,7 @@ BroadcastLoop::BroadcastLoop(const Shape& shape, const Source* inputs, std::size
   for (std::size_t j = 0; j < count; ++j) {
     const std::size_t own = inputs[j].shape ? size_of(*inputs[j].shape) : 1;
     data_[j] = inputs[j].data;
-    kinds_[j] = own == 1 ? Kind::single : own == size ? Kind::whole : Kind::walked;
-    walks_ = walks_ || kinds_[j] == Kind::walked;
+    walked_[j] = own != 1 && own != size;
   }
 }
 
@@ -77,8 +73,6 @@ BroadcastLoop::Blocks::Blocks(const BroadcastLoop& loop, std::size_t begin, std:
       from_(begin % loop.axes_.at(0).length),
       walk_(loop.axes_, 1) {
   walk_.next(begin / loop.axes_.at(0).length);
-  for (std::size_t j = 0; j < loop.axes_.count; ++j)
-    if (loop.kinds_[j] == Kind::single) in[j] = lane_of(*loop.data_[j], buffers_[j]);
 }
 
 bool BroadcastLoop::Blocks::next() {
@@ -87,44 +81,41 @@ bool BroadcastLoop::Blocks::next() {
   at += n;
   if (at == end_) return false;
   n = std::min(most_, end_ - at);
-  for (std::size_t j = 0; j < loop_.axes_.count; ++j)
-    if (loop_.kinds_[j] == Kind::whole) in_[j] = run_of(loop_.data_[j] + at);
-  if (!loop_.walks_) return true;
-  const auto& [length, steps] = loop_.axes_.axes[0];
-  if (length < short_stretch) {
-    gather();
+  const StretchedAxes::Axis inner = loop_.axes_.at(0);
+  if (inner.length < short_stretch && walk_.place.size() > 1) {
+    gather(inner, loop_.axes_.at(1));
     return true;
   }
-  n = std::min(n, length - from_);
+  n = std::min(n, inner.length - from_);
   for (std::size_t j = 0; j < loop_.axes_.count; ++j) {
-    if (loop_.kinds_[j] != Kind::walked) continue;
     const Scalar* stretch = loop_.data_[j] + walk_.offsets[j];
-    in_[j] = steps[j] ? run_of(stretch + from_) : lane_of(*stretch, buffers_[j]);
+    in_[j] = inner.steps[j] ? run_of(stretch + from_) : lane_of(*stretch, buffers_[j]);
   }
   from_ += n;
-  if (from_ < length) return true;
+  if (from_ < inner.length) return true;
   walk_.next();
   from_ = 0;
   return true;
 }
 
 // Copies parts of stretches to where a block of them is made.
-void BroadcastLoop::Blocks::gather() {
-  const StretchedAxes::Axis &inner = loop_.axes_.axes[0], &outer = loop_.axes_.axes[1];
+void BroadcastLoop::Blocks::gather(const StretchedAxes::Axis& inner,
+                                   const StretchedAxes::Axis& outer) {
   n = std::min(n, kBlock);
+  for (std::size_t j = 0; j < loop_.axes_.count; ++j)
+    in_[j] = loop_.walked_[j] ? run_of(buffers_[j])
+             : inner.steps[j] ? run_of(loop_.data_[j] + at)
+                              : lane_of(*loop_.data_[j], buffers_[j]);
   for (std::size_t done = 0; done < n;) {
     // Whole stretches along the innermost axis go together.
     std::size_t rows = 1, length = std::min(inner.length - from_, n - done);
     if (length == inner.length) rows = std::min(outer.length - walk_.place[1], (n - done) / length);
     for (std::size_t j = 0; j < loop_.axes_.count; ++j) {
-      if (loop_.kinds_[j] != Kind::walked) continue;
+      if (!loop_.walked_[j]) continue;
+      const bool moves = inner.steps[j] != 0;
       const Scalar* stretch = loop_.data_[j] + walk_.offsets[j];
-      Scalar* to = buffers_[j] + done;
-      if (inner.steps[j])
-        copy_rows(stretch + from_, outer.steps[j], rows, length, to);
-      else
-        repeat_rows(stretch, outer.steps[j], rows, length, to);
-      in_[j] = run_of(buffers_[j]);
+      copy_rows(moves ? stretch + from_ : stretch, moves, outer.steps[j], rows, length,
+                buffers_[j] + done);
     }
     done += rows * length;
     from_ += length;

@@ -77,7 +77,7 @@ class BroadcastLoop {
     std::size_t at, n = 0;  // the block's first number in the result, and how many
 
    private:
-    void gather();
+    void gather(const StretchedAxes::Axis& inner, const StretchedAxes::Axis& outer);
 
     const BroadcastLoop& loop_;
     const std::size_t end_, most_;
@@ -88,11 +88,9 @@ class BroadcastLoop {
   };
 
  private:
-  enum class Kind { whole, single, walked };  // as large as the result; one number; neither
   const StretchedAxes axes_;
   const Scalar* data_[kMostInputs];
-  Kind kinds_[kMostInputs];
-  bool walks_ = false;  // whether there is a walked one
+  bool walked_[kMostInputs];  // neither as large as the result nor a single number
 };
 
 ARGTAPE_END

@@ -72,7 +72,7 @@ void gather_sums(const Tensor& x, const Shape& shape, Sum* out) {
 }
 
 /// x summed to `shape`, which broadcasts to x's.
-inline Tensor sum_bundles(const Tensor& x, const Shape& shape) {
+inline Tensor summed(const Tensor& x, const Shape& shape) {
   Tensor out = zeros(shape);
   if (out.size() == 0 || x.size() / out.size() <= kManyTerms) {
     gather_sums(x, shape, out.data());

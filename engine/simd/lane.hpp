@@ -104,19 +104,15 @@ inline void finish_streams() {
 #endif
 }
 
-// The loop below is flattened: a long f, in two places, would else stay a call for each lane.
-
-/// out[i] = f(in[i]...) for i < n; with `add`, out[i] += f(in[i]...).
+/// out[i] = f(in[i]...) for i < n; with `add`, out[i] += f(in[i]...). It is flattened: a long f, in
+/// two places, would else stay a call for each lane.
 template <class F, class... P>
 [[gnu::flatten]] void map_lanes(std::size_t n, Scalar* out, bool add, F f, const P*... in) {
   std::size_t i = 0;
-  if (add)
-    for (; i + kLane <= n; i += kLane)
-      (Lane::load_unaligned(out + i) + Lane(f(Lane::load_unaligned(in + i)...)))
-          .store_unaligned(out + i);
-  else
-    for (; i + kLane <= n; i += kLane)
-      Lane(f(Lane::load_unaligned(in + i)...)).store_unaligned(out + i);
+  for (; i + kLane <= n; i += kLane) {
+    const Lane y = f(Lane::load_unaligned(in + i)...);
+    (add ? Lane::load_unaligned(out + i) + y : y).store_unaligned(out + i);
+  }
   if (i == n) return;
   const Lane last = f(load_some(in + i, n - i)...);
   store_some(add ? load_some(out + i, n - i) + last : last, out + i, n - i);

@@ -201,41 +201,35 @@ SymbolicTape::SymbolicTape(const char* op, std::size_t inputs, const Tensor* val
   for (std::size_t i = 0; i <= inputs; ++i) nodes_.emplace_back(Op("input"), value);
 }
 
-// Steps for the constants that were recorded since the last step.
-void SymbolicTape::add_constants() {
-  for (std::size_t i = program_.inputs + program_.steps.size(); i < size(); ++i) {
-    const Tensor& t = *node(i).value;
-    if (t.size() != 1)
-      refuse(formula_, ": the formula uses a constant of shape ", t.shape(),
-             "; need single numbers, or an input for it");
-    program_.steps.push_back({nullptr, {}, *t.data()});
-  }
-}
-
 Var SymbolicTape::add(const Row& row, const Operand* const* x) {
   Program::Step step;
   step.row = &row;
   for (std::size_t k = 0; k < row.value.count; ++k)
     step.operands[k] = x[k]->is_number ? constant(x[k]->number).index : x[k]->var.index;
-  add_constants();
-  program_.steps.push_back(step);
   const std::size_t index = nodes_.size();
+  program_.steps.resize(index - program_.inputs);  // those before are constants
+  program_.steps.push_back(step);
   nodes_.emplace_back(Op(row.name), value_);
   return var(index);
 }
 
 Program SymbolicTape::program(Operand result) {
   Var y = result.is_number ? constant(result.number) : result.var;
-  if (y.tape != this)
-    refuse(formula_,
-           ": the formula gives a Var from outside of it; need one computed from its inputs, or a "
-           "number");
-  add_constants();
-  const auto is_step = [&] {
-    return y.index >= program_.inputs && program_.steps[y.index - program_.inputs].row;
+  require(y.tape == this, formula_,
+          ": the formula gives a Var from outside of it; need one computed from its inputs, or a "
+          "number");
+  const auto is_step = [&](std::size_t s) {
+    return s < program_.steps.size() && program_.steps[s].row;
   };
-  if (!is_step()) y = apply<kCopy>(y);
+  if (!is_step(y.index - program_.inputs)) y = apply<kCopy>(y);
   program_.steps.resize(y.index - program_.inputs + 1);
+  for (std::size_t s = 0; s < program_.steps.size(); ++s) {
+    if (is_step(s)) continue;
+    const Tensor& t = *node(program_.inputs + s).value;
+    require(t.size() == 1, formula_, ": the formula uses a constant of shape ", t.shape(),
+            "; need single numbers, or an input for it");
+    program_.steps[s].number = *t.data();
+  }
   return std::move(program_);
 }
 

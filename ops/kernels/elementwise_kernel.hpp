@@ -73,30 +73,28 @@ const F& stateless() {
   return reinterpret_cast<const F&>(place);
 }
 
-// The kernel is flattened: a long f, in two places, would else stay a call for each lane.
+// It is flattened: a long f, in two places, would else stay a call for each lane.
 template <class F, std::size_t... k>
-struct KernelOf {
-  [[gnu::flatten]] static void run(std::size_t n, const Out& out, const Block* in,
-                                   const Index* which) {
-    const F& f = stateless<F>();
-    const Block x[] = {in[which[k]]...}, base = out.base;  // copies, which no store can change
-    Scalar* to = out.to;
-    const bool stream = out.stream && reinterpret_cast<std::uintptr_t>(to) % sizeof(Lane) == 0;
-    std::size_t i = 0;
-    for (; i + kLane <= n; i += kLane) {
-      Lane y = f(Lane::load_unaligned(x[k].data + (i & x[k].along))...);
-      if (base.data) y += Lane::load_unaligned(base.data + (i & base.along));
-      stream ? stream_lane(y, to + i) : y.store_unaligned(to + i);
-    }
-    if (i == n) return;
-    Lane y = f(load_some(x[k].data + (i & x[k].along), n - i)...);
-    if (base.data) y += load_some(base.data + (i & base.along), n - i);
-    store_some(y, to + i, n - i);
+[[gnu::flatten]] void run_kernel(std::size_t n, const Out& out, const Block* in,
+                                 const Index* which) {
+  const F& f = stateless<F>();
+  const Block x[] = {in[which[k]]...}, base = out.base;  // copies, which no store can change
+  Scalar* to = out.to;
+  const bool stream = out.stream && reinterpret_cast<std::uintptr_t>(to) % sizeof(Lane) == 0;
+  std::size_t i = 0;
+  for (; i + kLane <= n; i += kLane) {
+    Lane y = f(Lane::load_unaligned(x[k].data + (i & x[k].along))...);
+    if (base.data) y += Lane::load_unaligned(base.data + (i & base.along));
+    stream ? stream_lane(y, to + i) : y.store_unaligned(to + i);
   }
-};
+  if (i == n) return;
+  Lane y = f(load_some(x[k].data + (i & x[k].along), n - i)...);
+  if (base.data) y += load_some(base.data + (i & base.along), n - i);
+  store_some(y, to + i, n - i);
+}
 template <class F, std::size_t... k>
 constexpr Kernel kernel_of(F, std::index_sequence<k...>) {
-  return KernelOf<F, k...>::run;
+  return run_kernel<F, k...>;
 }
 
 /// A slope from a formula of the gradient and of what is named, as Lanes or as Vars:
@@ -175,7 +173,6 @@ class SymbolicTape : public Tape {
   Program program(Operand result);
 
  private:
-  void add_constants();
   const Tensor* value_;
   Program program_;
 };
