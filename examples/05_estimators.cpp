@@ -68,20 +68,20 @@ Problem network_problem(std::size_t k, Rng& rng) {
           std::nullopt};
 }
 
-Problem rebar_toy(const std::string& t) {
-  const double target = std::stod(t);
-  return {"toy t=" + t,
-          "f(z) = (z - " + t + ")^2 of a binary z, REBAR's and RELAX's toy, at log-odds 1",
-          2,
-          1,
-          Tensor{0, 1},
-          [=](Var z) { return square(sum(slice(z, 1, 2, -1), -1) - target); },
-          std::nullopt};
+Problem rebar_toy(double target) {
+  return {
+      "toy t=" + number(target),
+      "f(z) = (z - " + number(target) + ")^2 of a binary z, REBAR's and RELAX's toy, at log-odds 1",
+      2,
+      1,
+      Tensor{0, 1},
+      [=](Var z) { return square(sum(slice(z, 1, 2, -1), -1) - target); },
+      std::nullopt};
 }
 
 // The variables do not meet in f, so the exact gradient is one variable's at a time.
-Problem p_norm_toy(const std::string& p, Rng& rng) {
-  const double power = std::stod(p), target = 0.45;
+Problem p_norm_toy(double power, Rng& rng) {
+  const double target = 0.45;
   const std::size_t n = 128;
   const Tensor logits = rng.normal({n, 2});
   Tensor exact = zeros({n, 2});
@@ -91,8 +91,8 @@ Problem p_norm_toy(const std::string& p, Rng& rng) {
     exact(v, 1) = static_cast<Scalar>(one * (1 - one) * rise);
     exact(v, 0) = -exact(v, 1);
   }
-  return {"p-norm p=" + p,
-          "f(z) = mean |z_i - 0.45|^" + p + ", ReinMax's toy",
+  return {"p-norm p=" + number(power),
+          "f(z) = mean |z_i - 0.45|^" + number(power) + ", ReinMax's toy",
           2,
           n,
           logits,
@@ -108,8 +108,8 @@ std::vector<Problem> all_problems(std::uint64_t seed) {
   std::vector<Problem> all;
   for (auto make : {linear_problem, quadratic_problem, network_problem})
     for (std::size_t k : std::vector<std::size_t>{2, 8, 64}) all.push_back(make(k, rng));
-  for (const char* t : {"0.45", "0.499"}) all.push_back(rebar_toy(t));
-  for (const char* p : {"1.5", "2", "3"}) all.push_back(p_norm_toy(p, rng));
+  for (double t : {0.45, 0.499}) all.push_back(rebar_toy(t));
+  for (double p : {1.5, 2.0, 3.0}) all.push_back(p_norm_toy(p, rng));
   return all;
 }
 

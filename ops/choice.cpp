@@ -15,11 +15,22 @@
 ARGTAPE_PUBLIC_BEGIN
 namespace {
 
+// The first largest of a row whose largest number is far from 0, or none: it is not finite if there
+// is NaN or +inf, or nothing but -inf.
+[[gnu::cold, gnu::noinline]] std::size_t far_argmax(const std::string& op, const Tensor& logits,
+                                                    const Tensor* noise, std::size_t r) {
+  NoisyRow row = TensorRows(logits, noise).noisy(r);
+  const Scalar largest = row_argmax(row.x.n, row).value;
+  if (!std::isfinite(largest)) refuse_row(op, logits, r);
+  row.settle(largest);
+  return row_argmax(row.x.n, row).at;
+}
+
 // One-hot at the first largest of each row of logits + noise, or for tau > 0 the row's softmax at
 // that temperature. `noise` may be empty.
 Tensor chosen(const std::string& op, const Tensor& logits, Var noise, Scalar tau) {
-  const TensorRows rows(logits, noise.tape ? &noise.value() : nullptr);
-  const Tensor* of = &logits;
+  const Tensor *of = &logits, *added = noise.tape ? &noise.value() : nullptr;
+  const TensorRows rows(logits, added);
   if (tau > 0)
     return map_softmax_rows(logits.shape(), rows, tau, [=, &op](ResultRow y, auto e, Scalar sum) {
       if (!(sum > 0)) refuse_row(op, *of, y.r);
@@ -27,9 +38,8 @@ Tensor chosen(const std::string& op, const Tensor& logits, Var noise, Scalar tau
       y = [&](std::size_t i) { return e(i) * over; };
     });
   return map_each_row(logits.shape(), [=, &op](ResultRow y) {
-    const Largest best = row_argmax(y.n, rows.noisy(y.r));
-    // The largest of numbers is not finite if one is +inf, or if there is nothing but -inf.
-    if (!std::isfinite(best.value)) refuse_row(op, *of, y.r);
+    Largest best = row_argmax(y.n, rows.noisy(y.r));
+    if (!(std::abs(best.value) < 64)) best.at = far_argmax(op, *of, added, y.r);
     y = InLane{Lane(0)};
     y.to[best.at] = 1;
   });

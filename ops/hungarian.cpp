@@ -48,13 +48,20 @@ class Solver {
   }
 
  private:
+  // Gives row `start` a column; the rows from which no free one can be reached, if there is none.
   std::vector<std::size_t> augment(std::size_t start, std::size_t* columns) {
     std::fill(distance_.begin(), distance_.end(), kInf);
     std::size_t i = start, nearest = m_;
     double reached = 0;
     for (;; i = row_of_[nearest]) {
       reached = relax(i, reached);
-      if (reached == kInf) return stuck_with(start);
+      if (reached == kInf) {
+        std::vector<std::size_t> rows = {start};
+        for (std::size_t j = 0; j < m_; ++j)
+          if (distance_[j] == -kInf) rows.push_back(row_of_[j]);
+        std::sort(rows.begin(), rows.end());
+        return rows;
+      }
       nearest = m_;
       for (std::size_t j = 0; j < m_; ++j)
         if (distance_[j] == reached && (nearest == m_ || row_of_[j] == n_)) {
@@ -96,15 +103,6 @@ class Solver {
     return nearest;
   }
 
-  // The rows from which no free column can be reached.
-  std::vector<std::size_t> stuck_with(std::size_t start) const {
-    std::vector<std::size_t> rows = {start};
-    for (std::size_t j = 0; j < m_; ++j)
-      if (distance_[j] == -kInf) rows.push_back(row_of_[j]);
-    std::sort(rows.begin(), rows.end());
-    return rows;
-  }
-
   std::size_t n_, m_;
   const double* costs_ = nullptr;
   std::vector<double> u_, v_;
@@ -112,10 +110,22 @@ class Solver {
   std::vector<std::size_t> row_before_, row_of_;
 };
 
+// To costs less each row's smallest, on which no matching depends: a large one would swallow the
+// noise.
+void add_noise(const Scalar* noise, double sign, std::size_t n, std::size_t m, double* costs) {
+  for (std::size_t i = 0; i < n; ++i, costs += m, noise += m) {
+    const double least = *std::min_element(costs, costs + m),
+                 less = std::abs(least) < kLarge ? least : 0;  // no difference is infinite
+#pragma omp simd
+    for (std::size_t j = 0; j < m; ++j)
+      costs[j] = costs[j] - less + sign * static_cast<double>(noise[j]);
+  }
+}
+
 }  // namespace
 
 std::vector<std::size_t> best_columns(const std::string& op, const char* what,
-                                      const Tensor& weights, Best best) {
+                                      const Tensor& weights, Best best, const Tensor* noise) {
   const Shape& shape = weights.shape();
   const std::size_t r = shape.size();
   if (r < 2 || shape[r - 2] == 0 || shape[r - 2] > shape[r - 1])
@@ -123,17 +133,19 @@ std::vector<std::size_t> best_columns(const std::string& op, const char* what,
            "; need (..., n, m) with 1 <= n <= m, a column for each row");
   const std::size_t n = shape[r - 2], m = shape[r - 1], count = weights.size() / (n * m);
   const double sign = best == Best::largest ? -1 : 1;
-  const char* forbidden = best == Best::largest ? "-inf" : "+inf";
+  const char *forbidden = "-inf", *endless = "+inf";
+  if (best == Best::smallest) std::swap(forbidden, endless);
   std::vector<std::size_t> columns(count * n);
   parallel_for(count, 1, [&](std::size_t begin, std::size_t end) {
     Solver solver(n, m);
     std::vector<double> costs(n * m);
     for (std::size_t matrix = begin; matrix < end; ++matrix) {
       const Scalar* x = weights.data() + matrix * n * m;
+      for (std::size_t k = 0; k < n * m; ++k) costs[k] = sign * static_cast<double>(x[k]);
+      if (noise) add_noise(noise->data() + matrix * n * m, sign, n, m, costs.data());
       double largest = 0, infinite = 0;
 #pragma omp simd reduction(max : largest) reduction(+ : infinite)
       for (std::size_t k = 0; k < n * m; ++k) {
-        costs[k] = sign * static_cast<double>(x[k]);
         const double size = std::abs(costs[k]);
         largest = std::max(largest, size < kInf ? size : 0);
         infinite += size < kInf ? 0 : 1;
@@ -141,11 +153,8 @@ std::vector<std::size_t> best_columns(const std::string& op, const char* what,
       for (std::size_t k = 0; infinite > 0 && k < n * m; ++k)
         if (!(costs[k] > -kInf))
           refuse(op, ": the ", what, " in row ", k / m, ", column ", k % m, " of matrix ", matrix,
-                 " is ",
-                 (std::isnan(x[k]) ? "NaN"
-                  : x[k] > 0       ? "+inf"
-                                   : "-inf"),
-                 "; need numbers, or ", forbidden, " for a forbidden pair");
+                 " is ", std::isnan(costs[k]) ? "NaN" : endless, "; need numbers, or ", forbidden,
+                 " for a forbidden pair");
       if (largest > kLarge)
         for (double& c : costs) c *= kSmaller;
       const std::vector<std::size_t> stuck = solver.solve(costs, columns.data() + matrix * n);

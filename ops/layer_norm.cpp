@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <limits>
 #include <memory>
 #include <utility>
 
@@ -45,9 +46,7 @@ Shape without_ones(const Shape& shape) {
   return Shape(std::find_if(shape.begin(), shape.end(), [](std::size_t n) { return n != 1; }),
                shape.end());
 }
-Var row_of(Var x, double value) {
-  return x.tape->constant(full({x.shape()[x.shape().size() - 1]}, value), "row");
-}
+Var row_of(Var x, double value) { return x.tape->constant(full({x.shape().back()}, value), "row"); }
 Var mean_of_rows(Var x) { return mean(x, -1, keep_axes); }
 
 // J (gain g) for one row, where J u = (u - <u> - n <u n>) / deviation, <> being the mean over the
@@ -169,7 +168,8 @@ Var normalised(Var x, Var gain, Var bias, const Kept& kept, bool first) {
       if (!(normal.moments.data()[2 * r + 1] > 0))
         units.data()[r] = rescaled_moments(from + r * normal.rows.length, normal.rows.length).unit;
     if (units != ones(shape)) {
-      const Tensor epsilon = normal.epsilon * units * units;
+      Tensor epsilon = normal.epsilon * units * units;
+      for (Scalar& e : epsilon) e = std::max(e, std::numeric_limits<Scalar>::min());  // not 0
       return normalised(x * x.tape->constant(units, "units"), gain, bias,
                         std::make_shared<Normal>(x.shape(), epsilon), true);
     }
@@ -189,8 +189,8 @@ Var normalised(Var x, Var gain, Var bias, const Kept& kept, bool first) {
 }  // namespace
 
 Var layer_norm(Var x, Var gain, Var bias, double epsilon) {
-  if (!(static_cast<Scalar>(epsilon) > 0))
-    refuse("layer_norm: epsilon is ", epsilon, "; need more than 0");
+  if (!(static_cast<Scalar>(epsilon) > 0 && std::isfinite(static_cast<Scalar>(epsilon))))
+    refuse("layer_norm: epsilon is ", epsilon, "; need more than 0, and finite");
   const Shape& shape = x.shape();
   if (shape.empty() || shape.back() == 0)
     refuse("layer_norm: x is ", shape, "; need at least one number on the last axis");

@@ -32,18 +32,13 @@ constexpr auto kWeighted = row(
 Var weighted(Var weight, Var log_p) { return apply<kWeighted>(weight, log_p); }
 
 // Checks, in the op's own name, that one of its operands broadcasts to the other: (B, 1) and (B,)
-// would make B^2 numbers of B. Gives their common shape.
-Shape require_alike(const char* op, Var a, Var b) {
-  tape_of(op, {a, b});
+// would make B^2 numbers of B. `needs` is the least number of axes, to sum over the last.
+void require_alike(const char* op, Var a, Var b, std::size_t needs) {
+  if (SymbolicTape::of(tape_of(op, {a, b}))) return;  // numbers alone
   const Shape both = broadcast_shape(op, a.shape(), b.shape());
   require(both == a.shape() || both == b.shape(), op, ": a is ", a.shape(), ", b is ", b.shape(),
           "; need one of the two shapes for the result, which is ", both);
-  return both;
-}
-
-// The same, and that they have a last axis to sum over.
-void require_together(const char* op, Var a, Var b) {
-  if (require_alike(op, a, b).empty()) refuse(op, ": a is (), b is (); need at least one axis");
+  require(both.size() >= needs, op, ": a is (), b is (); need at least one axis");
 }
 
 // The labels, and of each row what its logits are less to be log-probabilities: where the label is
@@ -101,7 +96,7 @@ Var cross_entropy(Var logits, const std::vector<std::size_t>& labels) {
 }
 
 Var cross_entropy(Var logits, Var targets) {
-  require_together("cross_entropy", logits, targets);
+  require_alike("cross_entropy", logits, targets, 1);
   return -sum(weighted(targets, log_softmax(logits)), -1);
 }
 
@@ -120,22 +115,22 @@ constexpr auto kSquaredError = row(
 }  // namespace
 
 Var bce_with_logits(Var logits, Var targets) {
-  require_alike("bce_with_logits", logits, targets);
+  require_alike("bce_with_logits", logits, targets, 0);
   return apply<kBceWithLogits>(logits, targets);
 }
 Var squared_error(Var a, Var b) {
-  require_alike("squared_error", a, b);
+  require_alike("squared_error", a, b, 0);
   return apply<kSquaredError>(a, b);
 }
 
 Var kl_categorical(Var q_logits, Var p_logits) {
-  require_together("kl_categorical", q_logits, p_logits);
+  require_alike("kl_categorical", q_logits, p_logits, 1);
   const Var q = softmax(q_logits);
   return sum(weighted(q, log_softmax(q_logits)) - weighted(q, log_softmax(p_logits)), -1);
 }
 
 Var kl_categorical_uniform(Var q_logits) {
-  require_together("kl_categorical_uniform", q_logits, q_logits);
+  require_alike("kl_categorical_uniform", q_logits, q_logits, 1);
   const Shape& shape = q_logits.shape();
   const std::size_t k = shape[shape.size() - 1];
   if (k == 0)
@@ -145,13 +140,13 @@ Var kl_categorical_uniform(Var q_logits) {
 }
 
 Var kl_gaussian(Var mean, Var log_variance) {
-  require_together("kl_gaussian", mean, log_variance);
+  require_alike("kl_gaussian", mean, log_variance, 1);
   return 0.5 * sum(square(mean) + exp(log_variance) - log_variance - 1, -1);
 }
 
 Var kl_gaussian(Var mean_q, Var log_variance_q, Var mean_p, Var log_variance_p) {
   for (const Var& v : {log_variance_q, mean_p, log_variance_p})
-    require_together("kl_gaussian", mean_q, v);
+    require_alike("kl_gaussian", mean_q, v, 1);
   const Var ratio = exp(log_variance_q - log_variance_p);
   const Var distance = square(mean_q - mean_p) / exp(log_variance_p);
   return 0.5 * sum(ratio + distance - 1 - log_variance_q + log_variance_p, -1);

@@ -45,8 +45,8 @@ struct Pooling : ConvGeometry {
 class Plane {
  public:
   Plane(const Pooling& s, Scalar filled)
-      : s_(s),
-        pitch_((s.padded_width() - 1) / s.stride + 1),
+      : pitch((s.padded_width() - 1) / s.stride + 1),
+        s_(s),
         parts_(std::min(s.stride, s.kernel_w)),
         numbers_(full({parts_ * part() + kLane}, static_cast<double>(filled))) {
     for (std::size_t a = 0; a < s.kernel_h; ++a)
@@ -54,39 +54,39 @@ class Plane {
         places.push_back(static_cast<std::size_t>(at(a, b) - at(0, 0)));
   }
 
+  const std::size_t pitch;          // from a row to the next
   std::vector<std::size_t> places;  // from a window's first pixel to each of its pixels
 
   // The pixel i, j counted from the padding's corner.
   Scalar* at(std::size_t i, std::size_t j) {
-    return numbers_.data() + j % s_.stride * part() + i * pitch_ + j / s_.stride;
+    return numbers_.data() + j % s_.stride * part() + i * pitch + j / s_.stride;
   }
   void read(const Scalar* from) {
     // Rows one behind the other are read as one.
-    const std::size_t rows = s_.w == pitch_ * s_.stride ? 1 : s_.h, n = s_.h * s_.w / rows;
+    const std::size_t rows = s_.w == pitch * s_.stride ? 1 : s_.h, n = s_.h * s_.w / rows;
+    const auto sort_out = [&](std::size_t row, auto stride) {
+      for (std::size_t j = 0; j < stride; ++j) {
+        if ((j + s_.pad_w) % stride >= parts_) continue;  // between the windows
+        Scalar* to = at(row, j + s_.pad_w);
+        for (std::size_t k = j; k < n; k += stride) *to++ = from[k];
+      }
+    };
     Scalar* to = at(s_.pad_h, s_.pad_w);
-    for (std::size_t i = 0; i < rows; ++i, from += n, to += pitch_)
+    for (std::size_t i = 0; i < rows; ++i, from += n, to += pitch)
       if (s_.stride == 1)
         map_lanes(
             n, to, false, [](Lane x) { return x; }, from);
       else if (s_.stride == 2)
-        sort_out(from, n, i, std::integral_constant<std::size_t, 2>());
+        sort_out(i + s_.pad_h, std::integral_constant<std::size_t, 2>());
       else
-        sort_out(from, n, i, s_.stride);
+        sort_out(i + s_.pad_h, s_.stride);
   }
 
  private:
-  std::size_t part() const { return (s_.h + 2 * s_.pad_h) * pitch_; }
-  template <class Stride>
-  void sort_out(const Scalar* from, std::size_t n, std::size_t i, Stride stride) {
-    for (std::size_t j = 0; j < stride; ++j) {
-      if ((j + s_.pad_w) % stride >= parts_) continue;  // between the windows
-      Scalar* to = at(i + s_.pad_h, j + s_.pad_w);
-      for (std::size_t k = j; k < n; k += stride) *to++ = from[k];
-    }
-  }
+  std::size_t part() const { return (s_.h + 2 * s_.pad_h) * pitch; }
 
   const Pooling& s_;
-  std::size_t pitch_, parts_;
+  std::size_t parts_;
   Tensor numbers_;
 };
 
@@ -173,7 +173,7 @@ auto counts_of(const Pooling& s) {
 }
 
 template <class Each>
-Lane sum_of(Each each) {
+[[gnu::always_inline]] inline Lane sum_of(Each each) {
   Lane sum(0);
   each([&sum](Lane v) { sum += v; });
   return sum;
@@ -188,13 +188,12 @@ auto planes_of(const Pooling& s, Var x) {
 // The transpose of average pooling: each pixel's sum over the windows that it stands in.
 Tensor spread_means(Pooling s, const Scalar* y) {
   const auto read = [y, s, counts = counts_of(s)](Plane& part, std::size_t k) {
-    std::vector<Scalar> apart(s.out_w);
-    for (std::size_t i = 0; i < s.out_h; ++i) {
-      const InMemory means{y + k * s.out_size() + i * s.out_w, s.out_w};
-      Scalar *to = part.at(i * s.stride + s.kernel_h - 1 - s.pad_h, s.kernel_w - 1 - s.pad_w),
-             *row = s.stride == 1 ? to : apart.data();
-      store_lanes(s.out_w, row, [&](std::size_t j) { return means(j) / counts(i, j); });
-      for (std::size_t j = 0; row != to && j < s.out_w; ++j) to[j * s.stride] = row[j];
+    Scalar* to = part.at(s.kernel_h - 1 - s.pad_h, s.kernel_w - 1 - s.pad_w);
+    for (std::size_t i = 0; i < s.out_h; ++i, to += s.stride * part.pitch) {
+      const InMemory numbers{y + k * s.out_size() + i * s.out_w, s.out_w};
+      store_lanes(s.out_w, to, [&](std::size_t j) { return numbers(j) / counts(i, j); });
+      for (std::size_t j = s.out_w - 1; s.stride > 1 && j > 0; --j)  // apart, as the windows are
+        to[j * s.stride] = std::exchange(to[j], Scalar{0});
     }
   };
   s.mirror();

@@ -126,22 +126,22 @@ Var logsumexp_vjp(Var x, Var g, const Rows& rows) {
                         });
 }
 
-Scalar finite_mean(const Scalar* x, std::size_t n) {
-  const Scalar mean = row_mean(x, n);
-  if (std::isfinite(mean)) return mean;
-  const UnitMoments m = rescaled_moments(x, n);
-  return m.mean / m.unit;
-}
-
 // 2 g (x - mean) / length, row by row; linear in x, too, and symmetric.
 Var variance_vjp(Var x, Var g, const Rows& rows) {
-  Tensor to = uninitialised(x.shape());
+  Tensor to = zeros(x.shape());
   const Scalar *from = x.value().data(), *slopes = g.value().data();
   const auto scale = static_cast<Scalar>(2.0 / static_cast<double>(rows.length));
   rows.each([&](std::size_t r, std::size_t at) {
-    const Lane mean(finite_mean(from + at, rows.length)), slope(scale * slopes[r]);
+    if (slopes[r] == 0) return;  // whatever the row holds
+    Scalar mean = row_mean(from + at, rows.length);
+    if (!std::isfinite(mean)) {  // whose sum may be out of range
+      const UnitMoments m = rescaled_moments(from + at, rows.length);
+      mean = m.mean / m.unit;
+    }
     map_lanes(
-        rows.length, to.data() + at, false, [=](Lane v) { return slope * (v - mean); }, from + at);
+        rows.length, to.data() + at, false,
+        [slope = Lane(scale * slopes[r]), mean = Lane(mean)](Lane v) { return slope * (v - mean); },
+        from + at);
   });
   return x.tape->record("variance_vjp", {x, g}, std::move(to), [rows](BackwardContext& ctx) {
     const Var g = ctx.in(1), u = ctx.gradient();
@@ -174,7 +174,7 @@ Scalar row_norm(const Scalar* x, std::size_t n) {
   // Neither overflow nor vanish those that count.
   if (std::isfinite(squares) && squares > least) return static_cast<Scalar>(std::sqrt(squares));
   const UnitMoments m = rescaled_moments(x, n);
-  return std::sqrt((m.variance + m.mean * m.mean) * static_cast<Scalar>(n)) / m.unit;
+  return std::sqrt(m.square * static_cast<Scalar>(n)) / m.unit;
 }
 
 // g x / y for y = |x|, and 0 where y is 0 or nothing arrives, row by row; linear in x and g.
@@ -212,7 +212,9 @@ Var logsumexp(Var x, const Axes& axes, KeepAxes keep) {
 
 Var variance(Var x, const Axes& axes, KeepAxes keep) {
   const auto value = [](const Scalar* row, std::size_t n) {
-    const UnitMoments m = unit_moments(row, n);
+    const Scalar variance = row_moments(row, n).variance;
+    if (std::isfinite(variance)) return variance;
+    const UnitMoments m = rescaled_moments(row, n);
     return m.variance / m.unit / m.unit;
   };
   return numbers_of_rows("variance", x, axes, keep, value, [](Var x, Var, Var g, const Rows& rows) {

@@ -113,12 +113,13 @@ Var mixed(Var weights, const std::vector<Var>& outputs) {
                  bool add = false;
                  for (std::size_t k = 0; k < branches; ++k) {
                    const Scalar w = weights.value().data()[r * branches + k];
-                   if (w == 0 && (add || k + 1 < branches)) continue;
+                   if (w == 0) continue;  // whatever it weighs
                    map_lanes(
                        n, y.data() + at, add, [w = Lane(w)](Lane v) { return w * v; },
                        outputs[k].value().data() + at);
                    add = true;
                  }
+                 if (!add) std::fill_n(y.data() + at, n, Scalar(0));
                });
   return weights.tape->record("mixture", with_first(weights, outputs), std::move(y),
                               [](BackwardContext& ctx) {

@@ -28,30 +28,22 @@ void copy_range(const Tensor& x, std::size_t from, Tensor& y, std::size_t to, st
                 y.data() + (o * b.length + to) * b.inner);
 }
 
-// Writes, one after the other, the numbers from an axis on that stand `step` apart along each.
-void collect(const Scalar* from, const Shape& shape, const std::vector<std::ptrdiff_t>& step,
-             std::size_t axis, Scalar*& to) {
-  const std::size_t length = shape[axis];
-  const std::ptrdiff_t apart = step[axis];
-  if (axis + 1 < shape.size()) {
-    for (std::size_t i = 0; i < length; ++i, from += apart)
-      collect(from, shape, step, axis + 1, to);
-    return;
-  }
-  for (std::size_t i = 0; i < length; ++i, from += apart) to[i] = *from;
-  to += length;
-}
-
 Tensor transposed(const Tensor& x, const std::vector<std::size_t>& axes) {
-  Shape shape;
-  std::vector<std::ptrdiff_t> step;
+  Shape shape{1}, step{0};  // the result's axes behind one more, and where they go in x
   for (std::size_t a : axes) {
     shape.push_back(x.shape()[a]);
-    step.push_back(x.strides()[a]);
+    step.push_back(static_cast<std::size_t>(x.strides()[a]));
   }
-  Tensor y = uninitialised(shape);
+  Tensor y = uninitialised(Shape(shape.begin() + 1, shape.end()));
+  const std::size_t n = axes.size(), length = shape[n], along = step[n], down = step[n - 1];
   Scalar* to = y.data();
-  if (y.size() > 0) collect(x.data(), shape, step, 0, to);
+  for (std::size_t matrix = 0; to != y.data() + y.size(); ++matrix) {
+    const Scalar* from = x.data();
+    for (std::size_t axis = n - 1, rest = matrix; axis-- > 0; rest /= shape[axis])
+      from += rest % shape[axis] * step[axis];
+    for (std::size_t row = 0; row < shape[n - 1]; ++row, from += down, to += length)
+      for (std::size_t i = 0; i < length; ++i) to[i] = from[i * along];
+  }
   return y;
 }
 
@@ -187,8 +179,10 @@ Var put(Var y, const Picked& picks);
 
 Var pick(Var x, const Picked& picks) {
   Tensor y = uninitialised(picks->to);
-  picks->each([n = picks->around.inner, from = x.value().data(), to = y.data()](
-                  std::size_t in_x, std::size_t in_y) { std::copy_n(from + in_x, n, to + in_y); });
+  picks->each([n = picks->around.inner, from = x.value().data(), to = y.data()](std::size_t in_x,
+                                                                                std::size_t in_y) {
+    n == 1 ? void(to[in_y] = from[in_x]) : void(std::copy_n(from + in_x, n, to + in_y));
+  });
   return x.tape->record(picks->name, {x}, std::move(y),
                         [picks](BackwardContext& ctx) { ctx.give(0, put(ctx.gradient(), picks)); });
 }

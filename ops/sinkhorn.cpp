@@ -5,11 +5,12 @@
 #include <limits>
 #include <vector>
 
+#include "engine/broadcast.hpp"
 #include "engine/require.hpp"
 #include "engine/system/parallel.hpp"
 #include "ops/formula.hpp"
 #include "ops/kernels/assignment.hpp"
-#include "ops/kernels/offset.hpp"
+#include "ops/kernels/logits.hpp"
 #include "ops/kernels/settings.hpp"
 #include "ops/kernels/sinkhorn_implicit.hpp"
 #include "ops/kernels/sinkhorn_solver.hpp"
@@ -40,8 +41,7 @@ void over_matrices(const Squares& s, F f) {
 // Throws unless the logits' pairs that are not forbidden leave each matrix a matching: then there
 // is a doubly stochastic matrix.
 void require_matchings(const Tensor& logits) {
-  const auto zero = [](Lane x) { return x * Lane(0); };
-  if (row_sum(logits.size(), zero, logits.data()) == 0) return;  // all are finite
+  if (all_finite(logits)) return;
   Tensor pairs = logits;
   for (Scalar& x : pairs)
     if (std::isfinite(x)) x = 0;
@@ -103,11 +103,14 @@ Var sinkhorn_vjp(Var x, const Tensor& p, Var g, double tau, std::size_t iteratio
       "sinkhorn_vjp", {x, g}, std::move(to), [tau, iterations](BackwardContext& ctx) {
         const Var g = ctx.in(1);
         const auto axis = [](std::size_t k) { return k % 2 == 0 ? -1 : -2; };
-        Var y = without_offset(ctx.in(0)) / tau, t = ctx.gradient() / tau;
+        // What a column has in common counts for the first rows alone; the columns take it off.
+        const Var x = without_offset(ctx.in(0)), rows = x / tau;
+        Var y = (x - stop_gradient(max(x, -2, keep_axes))) / tau - logsumexp(rows, -1, keep_axes),
+            t = ctx.gradient() / tau;
         std::vector<Var> p, tangents;
         for (std::size_t k = 0; k < 2 * iterations; ++k) {
-          y = log_softmax(y, axis(k));
-          p.push_back(exp(y));
+          if (k > 0) y = log_softmax(y, axis(k));
+          p.push_back(k > 0 ? exp(y) : softmax(rows));
           t = t - sum(p[k] * t, {axis(k)}, keep_axes);
           tangents.push_back(t);
         }
@@ -186,29 +189,16 @@ std::string Sinkhorn::warning() const {
 }
 
 double residual(const Tensor& matrices) {
-  const Shape& shape = matrices.shape();
-  const std::size_t r = shape.size();
-  if (r < 2) refuse("residual: matrices are ", shape, "; need (..., n, m)");
-  const std::size_t n = shape[r - 2], m = shape[r - 1];
+  Shape rows = matrices.shape(), columns = rows;
+  const std::size_t r = rows.size();
+  if (r < 2) refuse("residual: matrices are ", rows, "; need (..., n, m)");
+  rows[r - 1] = columns[r - 2] = 1;
   double most = 0;
-  const auto count = [&](double sum) {
-    const double far = std::abs(sum - 1);
-    if (!(far <= most) && !std::isnan(most)) most = far;
-  };
-  std::vector<double> columns(m);
-  for (std::size_t k = 0; k < matrices.size(); k += n * m) {
-    std::fill(columns.begin(), columns.end(), 0.0);
-    for (std::size_t i = 0; i < n; ++i) {
-      double row = 0;
-      for (std::size_t j = 0; j < m; ++j) {
-        const auto p = static_cast<double>(matrices.data()[k + i * m + j]);
-        row += p;
-        columns[j] += p;
-      }
-      count(row);
+  for (const Shape& shape : {rows, columns})
+    for (Scalar sum : sum_to(matrices, shape)) {
+      const double far = std::abs(static_cast<double>(sum) - 1);
+      if (!(far <= most) && !std::isnan(most)) most = far;
     }
-    for (double c : columns) count(c);
-  }
   return most;
 }
 

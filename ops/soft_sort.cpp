@@ -7,7 +7,7 @@
 
 #include "engine/require.hpp"
 #include "ops/elementwise.hpp"
-#include "ops/kernels/offset.hpp"
+#include "ops/kernels/logits.hpp"
 #include "ops/kernels/settings.hpp"
 #include "ops/reduce.hpp"
 #include "ops/shape.hpp"
@@ -23,13 +23,12 @@ std::size_t checked(const char* op, Var scores, double tau) {
     refuse(op, ": scores are ", shape, "; need (..., n) with n of at least 1");
   require_temperature(op, tau);
   const std::size_t n = shape[shape.size() - 1];
-  for (std::size_t i = 0; i < scores.value().size(); ++i) {
+  if (all_finite(scores.value())) return n;
+  for (std::size_t i = 0;; ++i) {
     const Scalar s = scores.value().data()[i];
-    if (!std::isfinite(s))
-      refuse(op, ": scores have ", (std::isnan(s) ? "NaN" : "an infinity"), " in row ", i / n,
-             "; need numbers");
+    require(std::isfinite(s), op, ": scores have ", std::isnan(s) ? "NaN" : "an infinity",
+            " in row ", i / n, "; need numbers");
   }
-  return n;
 }
 
 }  // namespace
@@ -41,7 +40,11 @@ Var neural_sort(Var scores, double tau) {
     slopes.data()[j] = static_cast<Scalar>(2 * static_cast<double>(j) + 1 - static_cast<double>(n));
   const Var s = without_offset(scores), column = expand_dims(s, -1),
             apart = sum(abs(column - expand_dims(s, -2)), -1, keep_axes);
-  return softmax((column * scores.tape->constant(std::move(slopes)) - apart) / tau, -2);
+  const Var p = softmax((column * scores.tape->constant(std::move(slopes)) - apart) / tau, -2);
+  if (!all_finite(p.value()))
+    refuse("neural_sort: scores / tau leave the range of numbers, with tau ", tau,
+           "; need scores closer together, or a larger tau");
+  return p;
 }
 
 Var soft_sort(Var scores, double tau) {

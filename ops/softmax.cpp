@@ -1,6 +1,6 @@
 #include "ops/softmax.hpp"
 
-#include <cmath>
+#include <atomic>
 
 #include "engine/require.hpp"
 #include "engine/sweep.hpp"
@@ -28,23 +28,26 @@ Var jacobian_slope(Var p, Var g, Var u) {
 
 Var softmax(Var x, int axis) {
   return along_axis("softmax", x, axis, [](Var x) {
-    const auto over_sum = [](ResultRow y, auto e, Scalar sum) {
+    std::atomic<bool> without{false};  // whether some row has no softmax
+    const auto over_sum = [seen = &without](ResultRow y, auto e, Scalar sum) {
+      if (!(sum > 0)) *seen = true;
       const Lane over(1 / sum);
       y = [&](std::size_t i) { return e(i) * over; };
     };
     Tensor y = map_softmax_rows(x.shape(), TensorRows(x.value()), 1, over_sum);
-    return x.tape->record("softmax", {x}, std::move(y), [](BackwardContext& ctx) {
-      ctx.give(0, softmax_jacobian(ctx.out(), ctx.gradient()));
-    });
+    return x.tape->record("softmax", {x}, std::move(y),
+                          [odd = without.load()](BackwardContext& ctx) {
+                            const Var g = ctx.gradient(), to_x = softmax_jacobian(ctx.out(), g);
+                            // Where nothing arrives nothing goes back, even there.
+                            ctx.give(0, odd ? where(max(abs(g), -1, keep_axes), to_x, 0.0) : to_x);
+                          });
   });
 }
 
 Var softmax_jacobian(Var p, Var g, double scale) {
   require_rows_alike("softmax_jacobian", "p", p, g);
   const auto row = [s = static_cast<Scalar>(scale)](ResultRow y, auto p, auto g) {
-    const Scalar mean = jacobian_row(y, p, 1, g, s);
-    // Where nothing arrives nothing goes back, even of a row without a softmax.
-    if (std::isnan(mean) && count_lanes(y.n, g) == 0) y = InLane{Lane(0)};
+    jacobian_row(y, p, 1, g, s);
   };
   Tensor y = map_rows(p.shape(), row, TensorRows(p.value()), TensorRows(g.value()));
   return p.tape->record("softmax_jacobian", {p, g}, std::move(y), [scale](BackwardContext& ctx) {
@@ -73,7 +76,8 @@ Var relaxed_jacobian(Var x, Var g, double tau, Var noise) {
                   u = ctx.gradient();
         if (ctx.wants(1)) ctx.give(1, relaxed_jacobian(x, u, tau, noise));
         if (!ctx.wants(0) && !(noisy && ctx.wants(2))) return;
-        const Var warm = noisy ? x + noise : x, p = softmax(tau == 1 ? warm : warm / tau),
+        const Var warm = noisy ? x - stop_gradient(max(x, -1, keep_axes)) + noise : x,
+                  p = softmax(tau == 1 ? warm : warm / tau),
                   h = jacobian_slope(p, g, tau == 1 ? u : u / tau),
                   to_x = softmax_jacobian(p, h, 1 / tau);
         ctx.give(0, to_x);

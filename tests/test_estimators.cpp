@@ -788,6 +788,81 @@ TEST_CASE("wrong uses are refused in words") {
           "measure: logits are (3,), the exact gradient is (2,); need the same shape");
 }
 
+TEST_CASE("samples that agree give a gradient of exactly zero") {
+  // Nearly all tuples of so likely a category agree.
+  Tape tape;
+  const Tensor costs{0.1, 0.7};
+  const Var l = tape.parameter(repeated(Tensor{2.2, 0}, 500)), c = tape.constant(costs);
+  const Cost f = [&](Var z) { return sum(z * c, -1); };
+  for (const std::string name : {"score-function+leave-one-out", "vimco"}) {
+    CAPTURE(name);
+    Rng rng(3), same(3);
+    const Tensor g = backward(method_named(name)(l, f, rng))[l];
+    const Var z = drawn_choice(l, same, 4);
+    std::size_t agreed = 0;
+    for (std::size_t e = 0; e < 500; ++e) {
+      double chosen = 0;
+      for (std::size_t s = 0; s < 4; ++s) chosen += z.value()(s, e, 0);
+      if (chosen != 0 && chosen != 4) continue;
+      ++agreed;
+      CHECK(g(e, 0) == 0);
+      CHECK(g(e, 1) == 0);
+    }
+    CHECK(agreed > 200);
+  }
+}
+
+TEST_CASE("the instrument: a gradient of rounding alone has no direction") {
+  const Tensor costs{0.1, 0.7};
+  const Cost f = [costs](Var z) { return sum(z * z.tape->constant(costs), -1); };
+  const Measure m = measure(rloo(4), f, Tensor{2.2, 0}, draws(20000));
+  // 1 but where all four samples agree.
+  const double p = 1 / (1 + std::exp(-2.2)), agree = std::pow(p, 4) + std::pow(1 - p, 4);
+  CHECK(std::abs(m.cosine - (1 - agree)) < 4 * m.cosine_se);
+  const Method noise("noise", 1, [](Var logits, const Cost& f, Rng& rng) {
+    const Var cost = evaluate(drawn_choice(logits, rng), f);
+    return with_gradient("noise", cost, logits,
+                         logits * 0.0 + logits.tape->constant(Tensor{-1e-17, 1e-17}));
+  });
+  CHECK(measure(noise, f, Tensor{2.2, 0}, draws(100)).cosine == 0);
+  MeasureOptions options;
+  options.exact = Tensor{std::numeric_limits<double>::quiet_NaN(), 0};
+  refuses(
+      [&] {
+        measure(zero(), f, Tensor{2.2, 0}, options);
+      },
+      "measure: the exact gradient is not finite; need numbers");
+  CHECK_THROWS_WITH_AS(measure(zero(), f, Tensor{std::numeric_limits<double>::infinity(), 0}),
+                       doctest::Contains("in row 0; need numbers"), std::invalid_argument);
+}
+
+TEST_CASE(
+    "forbidden categories and infinite costs: methods stay finite, and what learns unharmed") {
+  constexpr double inf = std::numeric_limits<double>::infinity();
+  const Tensor costs{0.3, 5, -0.4};
+  const Cost f = [costs](Var z) { return sum(z * z.tape->constant(costs), -1); };
+  for (const std::string& name : kAround) {
+    if (binary_only(name)) continue;
+    CAPTURE(name);
+    const Method method = method_named(name);
+    Rng rng(1);
+    for (int step = 0; step < 6; ++step) {
+      Tape tape;
+      const Var l = tape.parameter(repeated(Tensor{0, -inf, 1}, 20));
+      const Var e = method(l, f, rng);
+      const Tensor g = backward(e)[l], recorded = differentiate(e, l)[0].value();
+      for (std::size_t i = 0; i < g.size(); ++i) {
+        CHECK(std::isfinite(g.data()[i]));
+        CHECK(recorded.data()[i] == doctest::Approx(g.data()[i]));
+        if (i % 3 == 1) CHECK(g.data()[i] == 0);
+      }
+      if (!method.learn) continue;
+      // The fourth lesson is poison.
+      method.learn(step == 3 ? e * tape.constant(inf) : e, l);
+    }
+  }
+}
+
 TEST_CASE("a method of one's own is measured like the others") {
   // Half the exact gradient.
   Method half;

@@ -247,6 +247,155 @@ TEST_CASE("a common offset costs no digits, at either order") {
   }
 }
 
+TEST_CASE("a common offset: the gradient of logsumexp is the softmax, wherever the logits are") {
+  const double total = 1 + std::exp(-1.0) + std::exp(-2.0);
+  for (double offset : {0.0, 1e3, 1e7, -1e7, -16777216.0 + 2}) {
+    CAPTURE(offset);
+    Tape tape;
+    const Var x = tape.parameter(Tensor{static_cast<float>(offset), static_cast<float>(offset - 1),
+                                        static_cast<float>(offset - 2)});
+    const Var slope = differentiate(logsumexp(x), x)[0];
+    const Tensor second = backward(slope, {}, tape.constant(Tensor{1, 0, 0}))[x];
+    for (std::size_t k = 0; k < 3; ++k) {
+      const double p = std::exp(-static_cast<double>(k)) / total;
+      CHECK(static_cast<double>(slope.value()(k)) == doctest::Approx(p).epsilon(1e-6));
+      CHECK(static_cast<double>(second(k)) ==
+            doctest::Approx((k == 0 ? p : 0) - p / total).epsilon(1e-6));
+    }
+  }
+  Tape tape;
+  const Var x = tape.parameter(full({2, 3}, -1e30));
+  const Gradients g = backward(logsumexp(x, 1));
+  for (Scalar v : g[x]) CHECK(static_cast<double>(v) == doctest::Approx(1.0 / 3));
+}
+
+TEST_CASE("the range of float: squares that overflow or vanish") {
+  Tape tape;
+  const auto close = [](const Tensor& found, const std::vector<double>& expected) {
+    REQUIRE(found.size() == expected.size());
+    for (std::size_t i = 0; i < expected.size(); ++i)
+      CHECK(static_cast<double>(found.data()[i]) == doctest::Approx(expected[i]).epsilon(1e-5));
+  };
+  const Var one = tape.parameter(Tensor{1, 1}), none = tape.parameter(Tensor{0, 0});
+  for (float size : {1e3f, 1e18f, 1e19f, 1e20f, 1e30f, 3e38f}) {
+    CAPTURE(size);
+    // A row of ordinary numbers beside it keeps its own scale.
+    const Var x = tape.parameter(Tensor{{-size, size}, {1, 3}}), y = layer_norm(x, one, none);
+    const double near = 1 / std::sqrt(1 + 1e-5);
+    close(y.value(), {-1, 1, -near, near});
+    const Gradients g = backward(y, {}, tape.constant(Tensor{{1, 0}, {1, 0}}));
+    close(g[one], {-1 - near, 0});
+    CHECK(std::abs(g[x](0, 0) * size) <= 1e-4f);  // the derivative of a sign
+    CHECK(static_cast<double>(g[x](1, 0)) == doctest::Approx(0.5e-5).epsilon(0.05));
+    close(norm(tape.constant(Tensor{0.6f * size, -0.8f * size})).value(),
+          {static_cast<double>(size)});
+    const Var v = tape.parameter(Tensor{0.6f * size, -0.8f * size});
+    close(backward(norm(v))[v], {0.6, -0.8});
+  }
+  close(layer_norm(tape.constant(Tensor{2e38f, -1e38f, -1e38f}), tape.constant(1.0),
+                   tape.constant(0.0))
+            .value(),
+        {std::sqrt(2.0), -std::sqrt(0.5), -std::sqrt(0.5)});
+  close(layer_norm(tape.constant(Tensor{3e38f, 3e38f}), one, none).value(), {0, 0});
+  close(variance(tape.constant(Tensor{-1e19f, 1e19f, -1e19f, 1e19f})).value(), {1e38});
+  const Var level = tape.parameter(Tensor{3e38f, 3e38f});
+  close(variance(level).value(), {0});
+  close(backward(variance(level))[level], {0, 0});
+  for (float size : {1e-15f, 1e-25f, 1e-30f, 1e-38f}) {
+    const Var v = tape.parameter(Tensor{3 * size, -4 * size});
+    close(norm(v).value(), {5 * static_cast<double>(size)});
+    close(backward(norm(v))[v], {0.6, -0.8});
+  }
+  for (double epsilon : {1e-60, 1e39, static_cast<double>(NAN)})
+    CHECK_THROWS_AS(layer_norm(level, one, none, epsilon), std::invalid_argument);
+TEST_CASE("a common offset: log-probabilities and what is made of them") {
+  const Tensor targets = tensor({1, 3}, {0.2, 0.5, 0.3}), cost = tensor({3}, {1, 2, 3}),
+               noise = Rng(7).gumbel({1, 3});
+  const auto f = [&](Var z) { return sum(z * z.tape->constant(cost), -1); };
+  const std::vector<std::pair<const char*, std::function<Var(Var)>>> all = {
+      {"log_softmax", [](Var l) { return log_softmax(l); }},
+      {"cross_entropy", [](Var l) { return cross_entropy(l, {0}); }},
+      {"cross_entropy soft", [&](Var l) { return cross_entropy(l, l.tape->constant(targets)); }},
+      {"kl_categorical", [&](Var l) { return kl_categorical(l, l.tape->constant(targets)); }},
+      {"kl_categorical of the second",
+       [&](Var l) { return kl_categorical(l.tape->constant(targets), l); }},
+      {"kl_categorical_uniform", [](Var l) { return kl_categorical_uniform(l); }},
+      {"expectation", [&](Var l) { return expectation(l, f); }},
+      {"conditional_gumbels",
+       [&](Var l) {
+         return conditional_gumbels(l, l.tape->constant(tensor({1, 3}, {0, 1, 0})),
+                                    l.tape->constant(noise));
+       }},
+      {"gumbel_softmax",
+       [&](Var l) { return sample(l, gumbel_softmax(1), l.tape->constant(noise)); }}};
+  for (const auto& [name, op] : all) {
+    CAPTURE(std::string(name));
+    Tensor value, slope;
+    for (double offset : {0.0, 100.0, 4096.0, 1e6, 1e7, -1e7}) {
+      CAPTURE(offset);
+      Tape tape;
+      const Var l = tape.parameter(tensor({1, 3}, {offset, offset - 1, offset - 2})), y = op(l);
+      const Tensor w = Rng(8).normal(y.shape());
+      const Tensor g = backward(y, {}, tape.constant(w))[l],
+                   again = differentiate(y, {l}, tape.constant(w))[0].value();
+      CHECK(g == again);
+      if (offset == 0) value = y.value(), slope = g;
+      for (std::size_t i = 0; i < value.size(); ++i)
+        CHECK(std::abs(y.value().data()[i] - value.data()[i]) <= 2e-6f);
+      for (std::size_t i = 0; i < slope.size(); ++i)
+        CHECK(std::abs(g.data()[i] - slope.data()[i]) <= 2e-6f);
+    }
+  }
+  Tape tape;
+  const Var far = tape.constant(tensor({1, 3}, {1e7, 1e7 - 1, 1e7 - 2}));
+  CHECK(log_softmax(far).value()(0, 0) == doctest::Approx(-0.407606).epsilon(1e-6));
+  CHECK(cross_entropy(far, {0}).item() == doctest::Approx(0.407606).epsilon(1e-6));
+  CHECK(expectation(far, f).value()(0) == doctest::Approx(1.42479).epsilon(1e-5));
+}
+
+TEST_CASE("a common offset: every rule's choice and gradient of the same draw") {
+  for (const std::string& name : rule_names()) {
+    if (name == "perturbed" || name == "blackbox" || name == "i-mle") continue;  // other rows
+    CAPTURE(name);
+    for (std::size_t k : {std::size_t{4}, std::size_t{40}, std::size_t{600}}) {
+      Tensor values[2], slopes[2];
+      for (int far : {0, 1}) {
+        Tape tape;
+        // Eighths, so that the offset rounds nothing.
+        Tensor x = Rng(k).uniform({20, k}, -16, 16);
+        for (Scalar& v : x) v = std::round(v) / 8 + (far ? 1e6f : 0);
+        const Var l = tape.parameter(x), c = tape.constant(Rng(5).normal({k}));
+        const Var z = sample(l, rule_named(name), tape.constant(Rng(6).gumbel({20, k})));
+        values[far] = z.value();
+        slopes[far] = backward(square(sum(z * c, -1)))[l];
+      }
+      for (std::size_t i = 0; i < values[0].size(); ++i) {
+        CHECK(std::abs(values[0].data()[i] - values[1].data()[i]) <= 1e-5f);
+        CHECK(std::abs(slopes[0].data()[i] - slopes[1].data()[i]) <= 1e-4f);
+      }
+    }
+  }
+}
+
+TEST_CASE("temperatures that float cannot hold are refused, and logits that it can are taken") {
+  for (double t : {1e39, 1e25})
+    CHECK_THROWS_WITH_AS(straight_through(t), doctest::Contains("need at most 1e+20"),
+                         std::invalid_argument);
+  for (const std::string& name : rule_names())
+    for (double tau : {1e-20, 1e-10, 1e20}) {
+      if (name == "reinmax" && tau < 1) continue;
+      if (name == "perturbed" || name == "blackbox" || name == "i-mle") continue;
+      CAPTURE(name);
+      CAPTURE(tau);
+      Tape tape;
+      Rng rng(1);
+      const Var l = tape.parameter(tensor({2, 3}, {1e30, 0, 3, -1e30, 1e30, 1e30})),
+                z = sample(l, rule_named(name, tau), rng);
+      const Tensor g = backward(sum(z * tape.constant(tensor({3}, {1, 2, 3})), -1))[l];
+      for (Scalar x : g) CHECK(std::isfinite(x));
+    }
+}
+
 TEST_CASE("gradients in float, to float's own precision") {
   const std::vector<std::pair<Function, std::vector<Shape>>> cases = {
       {[](const Vars& v) { return tanh(matmul(v[0], v[1]) + v[2]); }, {{3, 4}, {4, 5}, {5}}},
@@ -361,6 +510,62 @@ TEST_CASE("sinkhorn reaches a tolerance in float, and its limit's gradient") {
   const Exact exact(x.data(), g.data(), 30, 0.7, 300);
   for (std::size_t k = 0; k < 900; ++k)
     CHECK(std::abs(static_cast<double>(found.data()[k]) - exact.gradient[k]) <= 4e-6);
+}
+
+TEST_CASE("a common offset of 1e7, where floats are 1 apart: sorts, matchings and Sinkhorn") {
+  Tape tape;
+  const Tensor scores{1, 3, 0, 2};
+  for (float offset : {0.0f, 1e7f, -1e7f}) {
+    CHECK(neural_sort(tape.constant(scores + offset), 1).value()(0, 0) ==
+          doctest::Approx(0.26539).epsilon(1e-4));
+    CHECK(soft_sort(tape.constant(scores + offset), 1).value()(0, 0) ==
+          doctest::Approx(0.23688).epsilon(1e-4));
+  }
+  Rng rng(6);
+  const Tensor x = xt::floor(3.0f * rng.normal({20, 5, 5})), g = rng.normal({20, 5, 5}),
+               noise = rng.gumbel({20, 5, 5});
+  for (const Rule& rule : {blackbox(3), perturbed(1), i_mle(3, 2), gumbel_sinkhorn(1),
+                           st_gumbel_sinkhorn(1), straight_through_sinkhorn(1)}) {
+    CAPTURE(rule.name);
+    const auto found = [&](float offset) {
+      Tape tape;
+      const Var l = tape.parameter(x + offset);
+      const Var p = sample_matching(l, rule, tape.constant(noise));
+      return std::pair{p.value(), backward(sum(p * tape.constant(g), {-2, -1}))[l]};
+    };
+    const auto near = found(0), far = found(1e7f);
+    for (std::size_t k = 0; k < x.size(); ++k) {
+      CHECK(std::abs(near.first.data()[k] - far.first.data()[k]) < 1e-5f);
+      CHECK(std::abs(near.second.data()[k] - far.second.data()[k]) < 1e-5f);
+    }
+  }
+  // As many places as items: what a column has in common does not matter to a matching either.
+  const auto drawn = [&](const Tensor& offset) {
+    Tape tape;
+    return sample_matching(tape.constant(x + offset), zero(), tape.constant(noise)).value();
+  };
+  CHECK(identical(drawn(Tensor{0, 1e7f, -1e7f, 3e6f, 1}), drawn(zeros({5}))));
+  // Beyond a hundred or so one of a column is the same for the derivatives of Sinkhorn's
+  // iterations.
+  const auto slopes = [&](float offset) {
+    Tape tape;
+    const Var l = tape.parameter(x + offset * Tensor{0, 1, 0, 1, 0});
+    const Var slope = differentiate({square(sinkhorn(l, 0.7, 6))}, {l}, {tape.constant(g)})[0];
+    return std::pair{slope.value(), backward(slope, {}, tape.constant(noise))[l]};
+  };
+  const auto near = slopes(1e3f), far = slopes(1e7f);
+  for (std::size_t k = 0; k < x.size(); ++k) {
+    CHECK(std::abs(near.first.data()[k] - far.first.data()[k]) < 1e-4f);
+    CHECK(std::abs(near.second.data()[k] - far.second.data()[k]) < 1e-4f);
+  }
+  // What float cannot hold at all is refused.
+  CHECK_THROWS_WITH_AS(blackbox(1e-46),
+                       "blackbox: lambda is 1e-46; need 1.17549e-38 to 8.50706e+37",
+                       std::invalid_argument);
+  CHECK_THROWS_WITH_AS(i_mle(1e39), "i_mle: lambda is 1e+39; need 1.17549e-38 to 8.50706e+37",
+                       std::invalid_argument);
+  CHECK_THROWS_WITH_AS(sinkhorn(tape.constant(zeros({2, 2})), 1e39, 5),
+                       "sinkhorn: tau is 1e+39; need 1e-20 to 1e+20", std::invalid_argument);
 }
 
 TEST_CASE("hard choices are exactly one-hot in float, whatever the logits") {

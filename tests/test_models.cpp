@@ -253,6 +253,11 @@ TEST_CASE("zero_one: every learning rule learns the digits (seeded, the small da
     CHECK(best > (method == "score-function" ? 0.78 : 0.85));
   }
   CHECK_THROWS_AS(train_zero_one(data, "gumble", settings), std::invalid_argument);
+  settings.batch = 0;
+  refuses([&] { train_zero_one(data, "exact", settings); },
+          ("train_zero_one: epochs, batch and repeats are " + std::to_string(settings.epochs) +
+           ", 0, 4; need at least 1 of each")
+              .c_str());
 }
 
 TEST_CASE("a training step in its steady state asks the system for no memory") {

@@ -355,6 +355,9 @@ TEST_CASE("points: separated clusters") {
     }
   CHECK_THROWS_WITH_AS(separated_points(10, 0, 2, 0.1, rng),
                        "separated_points: 10 points in 0 dimensions around 2 centres, with spread "
-                       "0.1; need at least 1 of each, and a spread of 0 or more",
+                       "0.1; need at least 1 of each, and a finite spread of 0 or more",
+                       std::invalid_argument);
+  CHECK_THROWS_WITH_AS(separated_points(10, 2, 2, std::numeric_limits<double>::infinity(), rng),
+                       doctest::Contains("need at least 1 of each, and a finite spread"),
                        std::invalid_argument);
 }

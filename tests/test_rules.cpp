@@ -1017,6 +1017,28 @@ TEST_CASE("choices refuse what they cannot choose from, at the call") {
         sample(tape.parameter(full({2, 2}, -kInf)), zero(), rng);
       },
       "sample[zero]: logits are all -inf in row 0; need at least one possible category");
+  refuses(
+      [&] {
+        argmax(tape.parameter(full({2, 2}, -kInf)), zero());
+      },
+      "argmax[zero]: logits are all -inf in row 0; need at least one possible category");
+  for (const std::string& name : rule_names())
+    for (bool drawn : {true, false}) {
+      if (!drawn && rule_named(name).needs_draw) continue;
+      CAPTURE(name);
+      CAPTURE(drawn);
+      for (const Tensor& x :
+           {Tensor{{0, 1, 2}, {kInf, 0, 1}}, Tensor{{0, 1, 2}, {kInf, kInf, 1}},
+            Tensor{{0, 1, 2}, {-kInf, -kInf, -kInf}}, Tensor{{0, 1, 2}, {-kInf, kNan, 0}}}) {
+        const Var odd = tape.parameter(x);
+        const auto choice = [&] {
+          return drawn ? sample(odd, rule_named(name), rng) : argmax(odd, rule_named(name));
+        };
+        CHECK_THROWS_WITH_AS(choice(), doctest::Contains("in row 1; need"), std::invalid_argument);
+        CHECK_THROWS_WITH_AS(expectation(odd, [](Var z) { return sum(z, -1); }),
+                             doctest::Contains("expectation: logits"), std::invalid_argument);
+      }
+    }
   refuses([&] { noise_of(argmax(l, zero())); },
           "noise_of: the Var is argmax[zero]; need a sample along the last axis");
   refuses(
@@ -1034,6 +1056,75 @@ TEST_CASE("choices refuse what they cannot choose from, at the call") {
       "sample: input 1 stands on another tape; need all on one tape");
   refuses([&] { backward(sum(sample(slice(l, 0, 1), score_function(leave_one_out()), rng), -1)); },
           "leave_one_out: the choices are (1,); need at least 2 samples along the first axis");
+}
+
+TEST_CASE("forbidden categories: no rule passes anything to them, or NaN, at either order") {
+  const Tensor logits{{0, -kInf, 1, -kInf}, {-kInf, 2, -kInf, -kInf}},
+      noise = Rng(2).gumbel({2, 4});
+  for (const std::string& name : rule_names()) {
+    if (name == "straight-through-identity" || name == "score-function+leave-one-out") continue;
+    if (name == "perturbed" || name == "blackbox" || name == "i-mle") continue;
+    CAPTURE(name);
+    Tape tape;
+    const Var l = tape.parameter(logits), w = tape.constant(Rng(3).normal({4}));
+    const Var cost = square(sum(sample(l, rule_named(name), tape.constant(noise)) * w, -1));
+    const Tensor g = backward(cost)[l];
+    const Var recorded = differentiate(cost, l)[0];
+    const Tensor again = backward(square(recorded))[l];
+    for (std::size_t i = 0; i < 8; ++i) {
+      CHECK(std::isfinite(g.data()[i]));
+      if (std::isinf(logits.data()[i])) CHECK(g.data()[i] == 0);
+      if (name != "score-function+mean")  // which has learned in between
+        CHECK(recorded.value().data()[i] == doctest::Approx(g.data()[i]));
+      CHECK(std::isfinite(again.data()[i]));
+    }
+  }
+}
+
+TEST_CASE("costs that are not finite: NaN is refused by its row, what is impossible adds nothing") {
+  Tape tape;
+  const Var l = tape.parameter(Tensor{{0, -kInf, 1}, {2, -kInf, 0.5}});
+  for (double never : {kInf, -kInf, kNan, 7.0}) {
+    CAPTURE(never);
+    const Tensor costs{3, never, 1};
+    const Cost f = [&](Var z) { return take(z.tape->constant(costs), indices_of(z)); };
+    const Var e = expectation(l, f);
+    const double p = 1 / (1 + std::exp(1.0));
+    CHECK(e.value()(0) == doctest::Approx(3 * p + 1 - p));
+    const Tensor g = backward(e)[l];
+    CHECK(g(0, 0) == doctest::Approx(2 * p * (1 - p)));
+    CHECK(g(0, 1) == 0);
+    CHECK(g(1, 1) == 0);
+    CHECK(differentiate(e, l)[0].value() == g);
+  }
+  const Cost bad = [](Var z) { return z.tape->constant(Tensor{1, kNan}); };
+  refuses([&] { expectation(l, bad); }, "expectation: costs have NaN in row 1; need numbers");
+  refuses([&] { evaluate(l, bad); }, "evaluate: costs have NaN in row 1; need numbers");
+  Rng rng(1);
+  const Var z = sample(l, score_function(), rng);
+  refuses(
+      [&] {
+        backward(sum(z, -1) * tape.constant(Tensor{1, kNan}));
+      },
+      "sample[score-function]: costs have NaN in row 1; need numbers");
+}
+
+TEST_CASE("a running mean learns nothing from a cost that is not finite") {
+  const Baseline baseline = running_mean(0.5);
+  baseline.learn(Tensor{4, 6});
+  for (double odd : {kInf, -kInf, kNan}) baseline.learn(Tensor{1, odd});
+  baseline.learn(zeros({0}));
+  CHECK(baseline.value(zeros({1})) == Tensor{5});
+  baseline.learn(Tensor{7, 7});
+  CHECK(baseline.value(zeros({1})) == Tensor{6});
+}
+
+TEST_CASE("costs that agree: leave-one-out subtracts them to exactly nothing") {
+  Rng rng(1);
+  for (std::size_t samples : {std::size_t{2}, std::size_t{3}, std::size_t{4}, std::size_t{7}}) {
+    const Tensor same = broadcast_to(rng.uniform({1, 50}, -3, 3), {samples, 50});
+    CHECK(leave_one_out().value(same) == same);
+  }
 }
 
 TEST_CASE("the stop report names the argmax that cut a gradient, and what to do") {

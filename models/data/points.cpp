@@ -117,10 +117,10 @@ Tensor read_points(const std::string& path) {
 
 Tensor separated_points(std::size_t n, std::size_t d, std::size_t clusters, double spread,
                         Rng& rng) {
-  if (n == 0 || d == 0 || clusters == 0 || !(spread >= 0))
+  if (n == 0 || d == 0 || clusters == 0 || !(spread >= 0 && std::isfinite(spread)))
     refuse("separated_points: ", n, " points in ", d, " dimensions around ", clusters,
            " centres, with spread ", spread,
-           "; need at least 1 of each, and a spread of 0 or more");
+           "; need at least 1 of each, and a finite spread of 0 or more");
   const Tensor centres = rng.uniform({clusters, d});
   Tensor points = rng.normal({n, d});
   for (std::size_t i = 0; i < points.size(); ++i)

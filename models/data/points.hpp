@@ -31,7 +31,7 @@ Tensor read_points(const std::string& path);
 
 /// n points around `clusters` centres: a centre is uniform in (0, 1)^d, a point its centre and
 /// normal noise of deviation `spread`; point i belongs to centre i % clusters. Throws
-/// std::invalid_argument if n, d or clusters is 0, and unless spread >= 0.
+/// std::invalid_argument if n, d or clusters is 0, and unless spread >= 0 is finite.
 Tensor separated_points(std::size_t n, std::size_t d, std::size_t clusters, double spread,
                         Rng& rng);
 

@@ -51,12 +51,6 @@ struct InMemory {
   }
 };
 
-/// `noise`, if not null, is added.
-struct NoisyRow {
-  InMemory x, noise;
-  Lane operator()(std::size_t i) const { return noise.x ? x(i) + noise(i) : x(i); }
-};
-
 /// The largest of a row of n > 0 numbers.
 template <class R>
 [[gnu::always_inline]] inline Scalar max_lanes(std::size_t n, R row) {
@@ -64,6 +58,23 @@ template <class R>
   for (std::size_t i = kLane; i < n; i += kLane) m = xsimd::max(m, row(i));
   return lane_max(m);
 }
+
+/// x + noise, if that is not null, less a shift.
+struct NoisyRow {
+  InMemory x, noise;
+  Scalar shift = 0;
+  Lane operator()(std::size_t i) const { return noise.x ? x(i) - Lane(shift) + noise(i) : x(i); }
+  /// Whether the noise loses its digits where the sum's largest number is this.
+  [[gnu::always_inline]] bool loses_noise(Scalar largest) const {
+    return noise.x && std::abs(largest) >= 64;
+  }
+  /// Shifts by the largest of x then, if it is finite.
+  void settle(Scalar largest) {
+    if (!loses_noise(largest)) return;
+    const Scalar top = max_lanes(x.n, x);
+    shift = std::isfinite(top) ? top : 0;
+  }
+};
 
 /// The sum of a row of n numbers.
 template <class R>
@@ -163,17 +174,12 @@ std::size_t row_extreme(const Scalar* x, std::size_t n) {
                                   x);
 }
 
-/// How many of a row's numbers are not 0.
-template <class R>
-Scalar count_lanes(std::size_t n, R row) {
-  return sum_lanes(
-      n, [&](std::size_t i) { return xsimd::select(row(i) == Lane(0), Lane(0), Lane(1)); });
-}
-
 /// The place of the 1 in a row of n > 0 numbers; n if the rest is not all 0.
 inline std::size_t one_hot_place(const Scalar* x, std::size_t n) {
   const Largest one = row_argmax(n, InMemory{x, n, kLowest});
-  return one.value == 1 && count_lanes(n, InMemory{x, n}) == 1 ? one.at : n;
+  const Scalar not_zero = row_sum(
+      n, [](Lane v) { return xsimd::select(v == Lane(0), Lane(0), Lane(1)); }, x);
+  return one.value == 1 && not_zero == 1 ? one.at : n;
 }
 
 /// log sum exp(x) of a row in two parts, without overflow: x - shift - log_sum keeps digits that
@@ -240,6 +246,17 @@ Tensor map_rows(const Shape& shape, F f, const From&... from) {
   return map_each_row(shape, [=](ResultRow y) { f(y, from[y.r]...); });
 }
 
+/// One row of what follows, of any length and with a shift where the noise needs it.
+template <class F, class... From>
+[[gnu::noinline]] void softmax_row(ResultRow y, NoisyRow row, Scalar tau, const F& f,
+                                   const From&... from) {
+  row.settle(max_lanes(y.n, row));
+  const Lane m(max_lanes(y.n, row)), slope(1 / tau);
+  y = [&](std::size_t i) { return lane_exp((row(i) - m) * slope); };
+  const InMemory e{y.to, y.n};
+  f(y, e, sum_lanes(y.n, e), from...);
+}
+
 /// The same for a softmax: f(ResultRow, e, sum of e, the same rows of `from`...) with
 /// e = e^{(x + noise - max) / tau}, which may stand where the result goes. The sum is NaN for
 /// numbers that have no softmax: among them NaN or +inf, or nothing but -inf.
@@ -250,7 +267,11 @@ Tensor map_softmax_rows(const Shape& shape, const TensorRows& x, Scalar tau, F f
   const Lane slope(1 / tau);
   if (x.n <= kLane)
     return map_each_row(shape, [=](ResultRow y) {
-      const Lane v = x.noisy(y.r)(0), e = lane_exp((v - Lane(lane_max(v))) * slope);
+      const NoisyRow row = x.noisy(y.r);
+      const Lane v = row(0);
+      const Scalar m = lane_max(v);
+      if (row.loses_noise(m)) return softmax_row(y, row, tau, f, from[y.r]...);
+      const Lane e = lane_exp((v - Lane(m)) * slope);
       f(y, InLane{e}, lane_sum(e), InLane{from[y.r](0)}...);
     });
   if (x.n <= short_row)
@@ -258,29 +279,25 @@ Tensor map_softmax_rows(const Shape& shape, const TensorRows& x, Scalar tau, F f
       const NoisyRow row = x.noisy(y.r);
       Lane e[short_row / kLane], m(kLowest), total(0);
       for (std::size_t i = 0; i < y.n; i += kLane) m = xsimd::max(m, e[i / kLane] = row(i));
-      m = Lane(lane_max(m));
+      const Scalar largest = lane_max(m);
+      if (row.loses_noise(largest)) return softmax_row(y, row, tau, f, from[y.r]...);
+      m = Lane(largest);
       for (std::size_t i = 0; i < y.n; i += kLane)
         total += e[i / kLane] = lane_exp((e[i / kLane] - m) * slope);
       f(
           y, [&](std::size_t i) { return e[i / kLane]; }, lane_sum(total), from[y.r]...);
     });
-  return map_each_row(shape, [=](ResultRow y) {
-    const NoisyRow row = x.noisy(y.r);
-    const Lane m(max_lanes(y.n, row));
-    y = [&](std::size_t i) { return lane_exp((row(i) - m) * slope); };
-    const InMemory e{y.to, y.n};
-    f(y, e, sum_lanes(y.n, e), from[y.r]...);
-  });
+  return map_each_row(shape,
+                      [=](ResultRow y) { softmax_row(y, x.noisy(y.r), tau, f, from[y.r]...); });
 }
 
-/// y = scale J(p) g = scale p * (g - <p, g>) for a row p = e / sum. Gives <p, g>.
+/// y = scale J(p) g = scale p * (g - <p, g>) for a row p = e / sum.
 template <class E, class G>
-[[gnu::always_inline]] inline Scalar jacobian_row(ResultRow y, E e, Scalar sum, G g, Scalar scale) {
-  const Scalar over = 1 / sum,
-               mean = over * sum_lanes(y.n, [&](std::size_t i) { return e(i) * g(i); });
-  const Lane m(mean), s(scale * over);
-  y = [&](std::size_t i) { return s * e(i) * (g(i) - m); };
-  return mean;
+[[gnu::always_inline]] inline void jacobian_row(ResultRow y, E e, Scalar sum, G g, Scalar scale) {
+  const Scalar over = 1 / sum;
+  const Lane mean(over * sum_lanes(y.n, [&](std::size_t i) { return e(i) * g(i); })),
+      s(scale * over);
+  y = [&](std::size_t i) { return s * e(i) * (g(i) - mean); };
 }
 
 ARGTAPE_END

@@ -29,9 +29,9 @@ struct Rows {
   }
 };
 
-/// The moments of a row times `unit`.
+/// The moments, and the mean of x^2, of a row times `unit`.
 struct UnitMoments : Moments {
-  Scalar unit;
+  Scalar square, unit;
 };
 
 /// The same in units of a power of two near the largest number, where sums and squares would be out
@@ -42,17 +42,15 @@ struct UnitMoments : Moments {
   const int exponent = largest > 0 && std::isfinite(largest) ? std::ilogb(largest) : 0;
   const Scalar unit =
       std::ldexp(Scalar{1}, std::min(-exponent, std::numeric_limits<Scalar>::max_exponent - 1));
-  double mean = 0, variance = 0;
-  const auto count = static_cast<double>(n);
-  for (std::size_t i = 0; i < n; ++i) mean += double{x[i] * unit} / count;
-  for (std::size_t i = 0; i < n; ++i) variance += std::pow(double{x[i] * unit} - mean, 2) / count;
-  return {{static_cast<Scalar>(mean), static_cast<Scalar>(variance)}, unit};
-}
-
-/// In units of 1 where these will do.
-inline UnitMoments unit_moments(const Scalar* x, std::size_t n) {
-  const Moments m = row_moments(x, n);
-  return std::isfinite(m.variance) ? UnitMoments{m, 1} : rescaled_moments(x, n);
+  double mean = 0, variance = 0, square = 0;
+  const auto each = [&](auto f) {
+    for (std::size_t i = 0; i < n; ++i) f(double{x[i] * unit}, static_cast<double>(n));
+  };
+  each([&](double v, double count) { mean += v / count, square += v * v / count; });
+  each([&](double v, double count) { variance += (v - mean) * (v - mean) / count; });
+  return {{static_cast<Scalar>(mean), static_cast<Scalar>(variance)},
+          static_cast<Scalar>(square),
+          unit};
 }
 
 ARGTAPE_END

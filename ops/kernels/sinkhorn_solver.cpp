@@ -53,6 +53,7 @@ SinkhornSolver::SinkhornSolver(std::size_t n, double tau, bool remember)
       stride_((n + kLane - 1) / kLane * kLane),
       target_(1 / tau),
       remember_(remember),
+      largest_(n),
       sums_(stride_) {
   k_.fill(Array<Scalar>((n + 1) * stride_));
   factors_.fill(Array<Scalar>(stride_));
@@ -64,10 +65,10 @@ void SinkhornSolver::exponentials() {
   for (std::size_t i = 0; i < n_; ++i) {
     const Scalar* x = logits_ + i * n_;
     Scalar* y = k_[kColumns].data() + i * stride_;
-    const double less = potentials_[kRows][i];
+    const double largest = largest_[i], less = potentials_[kRows][i];
 #pragma omp simd
     for (std::size_t j = 0; j < n_; ++j)
-      y[j] = static_cast<Scalar>(slope * static_cast<double>(x[j]) - less - v[j]);
+      y[j] = static_cast<Scalar>(slope * (static_cast<double>(x[j]) - largest) - less - v[j]);
     std::fill(y + n_, y + stride_, kLowest);
     for (std::size_t j = 0; j < stride_; j += kLane)
       lane_exp(Lane::load_aligned(y + j)).store_aligned(y + j);
@@ -90,35 +91,36 @@ void SinkhornSolver::fold(Side side) {
 // K anew, such that the largest number of each row (or column) is 1.
 void SinkhornSolver::absorb(Side side) {
   fold(other(side));
-  double *u = potentials_[kRows].data(), *v = potentials_[kColumns].data();
-  std::fill_n(side == kRows ? u : v, n_, -kInf);
-  for (std::size_t i = 0; i < n_; ++i) {
-    const Scalar* x = logits_ + i * n_;
-    const double slope = slope_, less = u[i];
-    if (side == kRows) {
-      double largest = -kInf;
-#pragma omp simd reduction(max : largest)
-      for (std::size_t j = 0; j < n_; ++j)
-        largest = std::max(largest, slope * static_cast<double>(x[j]) - v[j]);
-      u[i] = largest;
-    } else {
-#pragma omp simd
-      for (std::size_t j = 0; j < n_; ++j)
-        v[j] = std::max(v[j], slope * static_cast<double>(x[j]) - less);
+  Array<double>& own = potentials_[side];
+  const Array<double>& across = potentials_[other(side)];
+  std::fill(own.begin(), own.end(), -kInf);
+  for (std::size_t i = 0; i < n_; ++i)
+    for (std::size_t j = 0; j < n_; ++j) {
+      const std::size_t mine = side == kRows ? i : j, its = side == kRows ? j : i;
+      const double x = static_cast<double>(logits_[i * n_ + j]) - largest_[i];
+      own[mine] = std::max(own[mine], slope_ * x - across[its]);
     }
-  }
+  renew();
+}
+
+void SinkhornSolver::renew() {
   exponentials();
   if (remember_) absorbed_.push_back({history_.size() / stride_, potentials_});
 }
 
-void SinkhornSolver::start(const Scalar* logits, double slope) {
+void SinkhornSolver::read(const Scalar* logits) {
   logits_ = logits;
+  for (std::size_t i = 0; i < n_; ++i, logits += n_)
+    largest_[i] = static_cast<double>(logits[row_extreme<false>(logits, n_)]);
+}
+
+void SinkhornSolver::start(double slope) {
   slope_ = slope;
   if (remember_) history_.assign(stride_, 1);
   absorbed_.clear();
-  std::fill(potentials_[kColumns].begin(), potentials_[kColumns].end(), 0.0);
+  for (Array<double>& u : potentials_) std::fill(u.begin(), u.end(), 0.0);
   std::fill_n(factors_[kColumns].begin(), n_, Scalar(1));
-  absorb(kRows);
+  renew();  // the largest number of each row is 1
 }
 
 void SinkhornSolver::sum(Side side) {
@@ -148,7 +150,8 @@ void SinkhornSolver::scale(Side side) {
 }
 
 void SinkhornSolver::iterate(const Scalar* logits, std::size_t iterations) {
-  start(logits, target_);
+  read(logits);
+  start(target_);
   for (std::size_t k = 0; k < iterations; ++k)
     for (Side side : {kRows, kColumns}) {
       sum(side);
@@ -203,13 +206,12 @@ double SinkhornSolver::residual() {
 }
 
 std::size_t SinkhornSolver::converge(const Scalar* logits, double tolerance, std::size_t most) {
-  double low = kInf, high = -kInf;
-  for (std::size_t k = 0; k < n_ * n_; ++k) {
-    const auto x = static_cast<double>(logits[k]);
-    high = std::max(high, x);
-    if (x > -kInf) low = std::min(low, x);
-  }
-  start(logits, high > low ? std::min(target_, kWarm / (high - low)) : target_);
+  read(logits);
+  double range = 0;
+  for (std::size_t k = 0; k < n_ * n_; ++k)
+    if (logits[k] > kLowest)
+      range = std::max(range, largest_[k / n_] - static_cast<double>(logits[k]));
+  start(std::min(target_, kWarm / range));
   for (std::size_t k = 0, stage = 0;; ++k, ++stage) {
     sum(kRows);
     const double far = stage > 0 ? residual(kRows) : 1;

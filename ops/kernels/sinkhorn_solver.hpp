@@ -50,12 +50,14 @@ class SinkhornSolver {
   enum Side : std::size_t { kRows, kColumns };
   static Side other(Side side) { return side == kRows ? kColumns : kRows; }
 
-  void start(const Scalar* logits, double slope);
+  void read(const Scalar* logits);
+  void start(double slope);
   void sum(Side side);
   void scale(Side side);
   bool invert(Side side);
   void fold(Side side);
   void absorb(Side side);
+  void renew();
   double residual(Side side) const;
   void newton();
   void exponentials();
@@ -69,6 +71,7 @@ class SinkhornSolver {
   // and its transpose for rows, with a row of zeros where n is odd; a and b; u and v.
   Pair<Scalar> k_, factors_;
   Pair<double> potentials_;
+  Array<double> largest_;  // each row's largest logit, on which nothing depends, is taken off first
   Array<Scalar> sums_;
 
   // For backward(): after a row of ones the factors of each half iteration, and where K was made

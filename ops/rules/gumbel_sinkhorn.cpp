@@ -1,7 +1,7 @@
 #include "ops/rules/gumbel_sinkhorn.hpp"
 
 #include "ops/elementwise.hpp"
-#include "ops/kernels/offset.hpp"
+#include "ops/kernels/logits.hpp"
 #include "ops/rules/decision.hpp"
 
 ARGTAPE_PUBLIC_BEGIN

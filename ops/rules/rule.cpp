@@ -3,11 +3,13 @@
 #include <utility>
 
 #include "ops/elementwise.hpp"
+#include "ops/reduce.hpp"
+#include "ops/rules/decision.hpp"
 
 ARGTAPE_PUBLIC_BEGIN
 
 Var Draw::hard() const {
-  return soft ? decision->solve(logits + noise)
+  return soft ? decision->solve(logits - max(logits, own_axes(*this), keep_axes) + noise)
               : value.tape->borrow_constant(value.value(), "choice");
 }
 

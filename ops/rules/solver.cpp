@@ -2,7 +2,7 @@
 
 #include "engine/require.hpp"
 #include "ops/formula.hpp"
-#include "ops/kernels/offset.hpp"
+#include "ops/kernels/logits.hpp"
 #include "ops/kernels/settings.hpp"
 #include "ops/reduce.hpp"
 #include "ops/rules/decision.hpp"

@@ -1,4 +1,5 @@
-// What a row's numbers have in common, taken off. For the library's own .cpp files.
+// Logits and scores: whether all are finite, and less what a row of them has in common. For the
+// library's own .cpp files.
 #pragma once
 
 #include <limits>
@@ -8,11 +9,16 @@
 
 ARGTAPE_PRIVATE_BEGIN
 
+inline bool all_finite(const Tensor& x) {
+  return row_sum(
+             x.size(), [](Lane v) { return v * Lane(0); }, x.data()) == 0;
+}
+
 /// Each row of x less its largest: for what does not depend on a number added to a row, of which a
-/// large one would swallow, in float, the noise or the step that comes on top. -inf and +inf stay,
-/// and a finite number stays finite.
-inline Tensor without_offset(const Tensor& x) {
-  return map_each_row(x.shape(), [rows = TensorRows(x)](ResultRow y) {
+/// large one would swallow, in float, the noise or the step that comes on top. So the gradient is
+/// that for x. -inf and +inf stay, and a finite number stays finite.
+inline Var without_offset(Var x) {
+  Tensor y = map_each_row(x.shape(), [rows = TensorRows(x.value())](ResultRow y) {
     const NoisyRow row = rows.noisy(y.r);
     constexpr Scalar most = std::numeric_limits<Scalar>::max();
     const Lane lowest(kLowest), largest(std::min(max_lanes(y.n, row), most));
@@ -21,11 +27,7 @@ inline Tensor without_offset(const Tensor& x) {
       return xsimd::select(v > lowest, xsimd::max(v - largest, Lane(-most)), v);
     };
   });
-}
-
-/// The same for what is differentiated, whose gradient is that for x.
-inline Var without_offset(Var x) {
-  return x.tape->record("without_offset", {x}, without_offset(x.value()),
+  return x.tape->record("without_offset", {x}, std::move(y),
                         [](BackwardContext& ctx) { ctx.pass(0); });
 }
 
