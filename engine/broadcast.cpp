@@ -8,6 +8,7 @@
 #include "engine/system/sweep_door.hpp"
 
 ARGTAPE_PUBLIC_BEGIN
+
 Tensor sum_to(const Tensor& x, const Shape& shape) {
   require(broadcasts_to(shape, x.shape()), "sum_to: ", shape, " does not broadcast to ", x.shape());
   return summed(x, shape);

@@ -43,8 +43,7 @@ void philox_rounds(Wide (&c)[n][4], std::uint64_t key) {
     }
 }
 
-// Bits of a Scalar's significand, and the words one number takes.
-constexpr int kDigits = std::numeric_limits<Scalar>::digits;
+// The words one number takes.
 constexpr std::size_t kWords = sizeof(Scalar) / sizeof(std::uint32_t);
 constexpr std::size_t kGroup = 64, kCounters = kGroup / 4;  // words, and counters, of a group
 constexpr std::size_t kNumbers = kGroup / kWords;           // that one group makes
@@ -53,7 +52,8 @@ using Bits = std::conditional_t<kWords == 1, std::uint32_t, std::uint64_t>;
 // In (0, 1), from so many of each word's bits. With one bit less than the significand holds they
 // are an even grid, whose last number the half step added keeps below 1. With all of them they are
 // fine near 0, so that the logarithm has an honest tail.
-constexpr int kAll = 8 * static_cast<int>(sizeof(Bits)), kEven = kDigits - 1;
+constexpr int kAll = 8 * static_cast<int>(sizeof(Bits)),
+              kEven = std::numeric_limits<Scalar>::digits - 1;
 template <int bits>
 void uniforms(const std::uint32_t* words, Scalar* out) {
   const auto step = static_cast<Scalar>(std::ldexp(1.0, -bits));

@@ -17,7 +17,7 @@ namespace {
 Program program_of(const char* op, const Lambda& f, std::size_t inputs) {
   const auto run = [&](const Tensor* value) {
     SymbolicTape tape(op, inputs, value);
-    Var x[BroadcastLoop::kMostInputs];
+    Var x[StretchedAxes::kMostInputs];
     for (std::size_t i = 0; i < inputs; ++i) x[i] = tape.var(i);
     return tape.program(f.call(f.f, x));
   };

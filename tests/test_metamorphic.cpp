@@ -319,6 +319,15 @@ const RowOp kRowOps[] = {
     {"logsumexp", 1, [](const Vars& v, int a) { return logsumexp(v[0], a); }, true, 1},
     {"softmax", 1, [](const Vars& v, int a) { return softmax(v[0], a); }},
     {"log_softmax", 1, [](const Vars& v, int a) { return log_softmax(v[0], a); }},
+    {"norm", 1, [](const Vars& v, int a) { return norm(v[0], a); }, true, kNan},
+    {"softmax_jacobian", 2,
+     [](const Vars& v, int) { return softmax_jacobian(softmax(v[0]), v[1], 0.5); }, false, kNan},
+    {"relaxed_jacobian", 2, [](const Vars& v, int) { return relaxed_jacobian(v[0], v[1], 0.5); },
+     false, kNan},
+    {"log_softmax_vjp", 2,
+     [](const Vars& v, int) { return log_softmax_vjp(log_softmax(v[0]), v[1]); }, false, kNan},
+    {"kl_gaussian", 2, [](const Vars& v, int) { return kl_gaussian(v[0], v[1] * 0.5); }, false,
+     kNan},
     {"cross_entropy", 1,
      [](const Vars& v, int) {
        return cross_entropy(v[0], std::vector<std::size_t>(v[0].shape()[0], 0));
@@ -327,11 +336,8 @@ const RowOp kRowOps[] = {
     {"cross_entropy soft", 1,
      [](const Vars& v, int) { return cross_entropy(v[0], softmax(stop_gradient(v[0]) * 0.5)); },
      false},
-    {"kl_categorical", 1,
-     [](const Vars& v, int) {
-       return kl_categorical(v[0], v[0] * 0.5 - 0.5 * v[0].value().data()[0]);
-     },
-     false, kNan, false},
+    {"kl_categorical", 1, [](const Vars& v, int) { return kl_categorical(v[0], v[0] * 0.5); },
+     false},
     {"kl_categorical_uniform", 1, [](const Vars& v, int) { return kl_categorical_uniform(v[0]); },
      false},
     {"bce_with_logits", 2, [](const Vars& v, int) { return bce_with_logits(v[0], v[1]); }, false,

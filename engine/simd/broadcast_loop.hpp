@@ -60,7 +60,6 @@ class BroadcastLoop {
   /// Numbers of a block, so few that a formula's temporaries stay in the nearest cache. (With 256
   /// it takes half as long again; from 320 to 512 no difference can be told from noise.)
   static constexpr std::size_t kBlock = 320;
-  static constexpr std::size_t kMostInputs = StretchedAxes::kMostInputs;
 
   /// Each input must broadcast to `shape`.
   BroadcastLoop(const Shape& shape, const Source* inputs, std::size_t count);
@@ -84,13 +83,13 @@ class BroadcastLoop {
     Block* const in_;
     std::size_t from_;  // where in the innermost axis the next block begins
     Walk walk_;         // along the others
-    Scalar buffers_[kMostInputs][kBlock + kLane];
+    Scalar buffers_[StretchedAxes::kMostInputs][kBlock + kLane];
   };
 
  private:
   const StretchedAxes axes_;
-  const Scalar* data_[kMostInputs];
-  bool walked_[kMostInputs];  // neither as large as the result nor a single number
+  const Scalar* data_[StretchedAxes::kMostInputs];
+  bool walked_[StretchedAxes::kMostInputs];  // neither as large as the result nor a single number
 };
 
 ARGTAPE_END

@@ -20,15 +20,13 @@ constexpr std::size_t kLane = Lane::size;
 // AVX-512's instructions that xsimd 8 has no name for.
 #ifdef ARGTAPE_DOUBLE
 #define ARGTAPE_AVX512(name) _mm512_##name##_pd
-#define ARGTAPE_AVX512_MASK(name) _mm512_##name##_pd_mask
 #else
 #define ARGTAPE_AVX512(name) _mm512_##name##_ps
-#define ARGTAPE_AVX512_MASK(name) _mm512_##name##_ps_mask
 #endif
 namespace lanes {
 using Mask = Lane::batch_bool_type::register_type;
-inline unsigned equal(Lane x, Lane y) { return ARGTAPE_AVX512_MASK(cmp)(x, y, _CMP_EQ_OQ); }
-inline unsigned unordered(Lane x) { return ARGTAPE_AVX512_MASK(cmp)(x, x, _CMP_UNORD_Q); }
+inline unsigned equal(Lane x, Lane y) { return static_cast<Mask>(x == y); }
+inline unsigned unordered(Lane x) { return static_cast<Mask>(xsimd::isnan(x)); }
 }  // namespace lanes
 #endif
 

@@ -1,7 +1,6 @@
 #include "engine/system/memory.hpp"
 
 #include <atomic>
-#include <cstdint>
 #include <cstdlib>
 #include <new>
 #include <utility>

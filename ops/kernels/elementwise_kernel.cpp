@@ -1,6 +1,5 @@
 #include "ops/kernels/elementwise_kernel.hpp"
 
-#include <algorithm>
 #include <array>
 #include <stdexcept>
 #include <string>
