@@ -8,50 +8,41 @@
 #include "engine/system/sweep_door.hpp"
 
 ARGTAPE_PUBLIC_BEGIN
-namespace {
-
-void require_fits(const char* op, const Shape& small, const Shape& large) {
-  if (!broadcasts_to(small, large)) refuse(op, ": ", small, " does not broadcast to ", large);
-}
-
-}  // namespace
 
 Tensor sum_to(const Tensor& x, const Shape& shape) {
-  require_fits("sum_to", shape, x.shape());
-  return sum_bundles(x, shape);
+  require(broadcasts_to(shape, x.shape()), "sum_to: ", shape, " does not broadcast to ", x.shape());
+  return summed(x, shape);
 }
 
 Tensor broadcast_to(const Tensor& x, const Shape& shape) {
-  require_fits("broadcast_to", x.shape(), shape);
+  require(broadcasts_to(x.shape(), shape), "broadcast_to: ", x.shape(), " does not broadcast to ",
+          shape);
   Tensor out = uninitialised(shape);
-  along_rows(x.shape(), shape, [&x, &out](const Bundle& b) {
-    parallel_for(b.rows, rows_of_grain(b.length), [&](std::size_t begin, std::size_t end) {
-      for (std::size_t r = begin; r < end; ++r) {
-        const Scalar* p = x.data() + b.small + r * b.step;
-        Scalar* o = out.data() + b.large + r * b.length;
-        if (b.moving)
-          std::copy(p, p + b.length, o);
-        else
-          std::fill(o, o + b.length, *p);
-      }
-    });
+  const Source source{x.data(), &x.shape()};
+  const BroadcastLoop loop(shape, &source, 1);
+  parallel_for(out.size(), kGrain, [&](std::size_t begin, std::size_t end) {
+    Block in;
+    BroadcastLoop::Blocks block(loop, begin, end, end - begin, &in);
+    while (block.next()) {
+      if (in.along)
+        std::copy_n(in.data, block.n, out.data() + block.at);
+      else
+        std::fill_n(out.data() + block.at, block.n, *in.data);
+    }
   });
   return out;
 }
 
 void add_to(Tensor& a, const Tensor& b) {
-  Scalar* p = a.data();
-  const Scalar* q = b.data();
-  const std::size_t n = a.size();
-  parallel_for(n, kGrain, [=](std::size_t begin, std::size_t end) {
-#pragma omp simd
-    for (std::size_t i = begin; i < end; ++i) p[i] += q[i];
+  parallel_for(a.size(), kGrain, [&](std::size_t begin, std::size_t end) {
+    map_lanes(
+        end - begin, a.data() + begin, true, [](Lane x) { return x; }, b.data() + begin);
   });
 }
 
 Var sum_to(Var x, const Shape& shape) {
   return x.tape->record("sum", {x}, sum_to(x.value(), shape),
-                        [](BackwardContext& ctx) { SweepDoor::pass_broadcast(ctx, 0); });
+                        [](BackwardContext& ctx) { SweepDoor::pass(ctx, 0); });
 }
 
 Var broadcast_to(Var x, const Shape& shape) {
@@ -62,7 +53,7 @@ Var broadcast_to(Var x, const Shape& shape) {
 
 Var reshaped(Var x, const Shape& shape) {
   return x.tape->record("reshape", {x}, reshaped(x.value(), shape),
-                        [](BackwardContext& ctx) { SweepDoor::pass_reshaped(ctx, 0); });
+                        [](BackwardContext& ctx) { SweepDoor::pass(ctx, 0); });
 }
 
 Var add_same(Var a, Var b) {

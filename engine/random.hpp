@@ -25,15 +25,17 @@ class Rng {
 
   /// Uniform in the open interval (0, 1).
   Tensor uniform(const Shape& shape);
-  /// Uniform in (low, high). Throws std::invalid_argument unless low < high, both finite.
+  /// Uniform in (low, high). Throws std::invalid_argument unless low < high, both finite, and a
+  /// Scalar lies between them.
   Tensor uniform(const Shape& shape, double low, double high);
   /// Normal with mean 0 and variance 1 (Box-Muller).
   Tensor normal(const Shape& shape);
   /// Standard Gumbel, -log(-log u). In float its values lie in [-2.9, 22.9], in double in
   /// [-3.7, 44.4].
   Tensor gumbel(const Shape& shape);
-  /// For each row of logits (..., K) the index k, with probability softmax(logits)_k. Throws
-  /// std::invalid_argument, naming the row, for NaN or no category.
+  /// For each row of logits (..., K) the index k, with probability softmax(logits)_k; -inf is an
+  /// impossible category. Throws std::invalid_argument, naming the row, for NaN, +inf or no possible
+  /// category.
   std::vector<std::size_t> categorical(const Tensor& logits);
   /// 0..n-1 in random order, each order equally likely.
   std::vector<std::size_t> permutation(std::size_t n);
@@ -45,7 +47,6 @@ class Rng {
 
  private:
   // Words come in groups, those of 16 counters; a call always starts with a fresh group.
-  void next_group(std::uint32_t* words);
   template <class Numbers>
   Tensor draw(const Shape& shape, Numbers numbers);
 

@@ -1,20 +1,13 @@
 #include "engine/report.hpp"
 
 #include <algorithm>
-#include <cmath>
-#include <cstdio>
+#include <utility>
 
 #include "engine/require.hpp"
 #include "engine/sweep.hpp"
 
 ARGTAPE_PUBLIC_BEGIN
 namespace {
-
-double norm(const Tensor& t) {
-  double squares = 0;
-  for (Scalar x : t) squares += static_cast<double>(x) * static_cast<double>(x);
-  return std::sqrt(squares);
-}
 
 const std::string& name_of(const Var& v) { return v.tape->node(v.index).op.name; }
 
@@ -28,8 +21,72 @@ std::string list(const std::vector<Var>& nodes) {
 // A cost's sweep, looked at without leaving a trace.
 class Look {
  public:
-  explicit Look(Var cost);
-  StopLine line(Var p) const;
+  explicit Look(Var cost)
+      : tape_(tape_of("stop_report", cost)),
+        cost_(cost.index),
+        feeds_(cost_ + 1, false),
+        arrives_(cost_ + 1, false) {
+    feeds_[cost_] = arrives_[cost_] = true;
+    std::vector<Var> wanting;
+    for (std::uint32_t i = cost_ + 1; i-- > 0;) {
+      const Node& n = tape_.node(i);
+      const bool sends = n.op.flow != Flow::cut && (arrives_[i] || (n.op.needs_costs && feeds_[i]));
+      for (std::uint32_t in : n.inputs) {
+        feeds_[in] = feeds_[in] || feeds_[i];
+        arrives_[in] = arrives_[in] || sends;
+      }
+      if (feeds_[i] && n.wants_gradient) wanting.push_back(tape_.var(i));
+    }
+    try {
+      gradients_ = dry_run(cost, wanting);
+    } catch (const NoPath& e) {
+      refusal_ = e.what();
+      return;
+    }
+    if (std::any_of(wanting.begin(), wanting.end(),
+                    [&](Var v) { return worst_of(gradients_[v]) != Worst::finite; }))
+      find_anomaly(cost);
+  }
+
+  StopLine line(Var p) const {
+    const Ways ways = ways_from(p.index);
+    const auto says = [&](Stop reason, const std::string& words, const std::vector<Var>& nodes = {},
+                          double norm = 0) {
+      return StopLine{p, reason, nodes, norm, name_of(p) + ": " + words};
+    };
+    if (!ways.connected)
+      return says(Stop::unconnected,
+                  "no gradient. The cost was not computed from it: no operations lead from one to "
+                  "the other.");
+    if (!tape_.node(p.index).wants_gradient)
+      return says(
+          Stop::unconnected,
+          "no gradient. It is a constant on this tape; tape.parameter() makes it one to learn.");
+    if (!refusal_.empty())
+      return says(Stop::refused, "no gradient. The sweep stops with an error: " + refusal_);
+    if (!gradients_.reached(p)) {
+      const std::vector<Var>& nodes = ways.cuts.empty() ? ways.ends : ways.cuts;
+      std::string words = "no gradient. It was cut at " + ways.passing_nothing(nodes);
+      if (!ways.further.empty())
+        words += " Before that, " + list(ways.further) + " would cut it too.";
+      return says(Stop::cut, words, nodes);
+    }
+    const std::string rest =
+        ways.cuts.empty() ? "."
+                          : ". Another part of it was cut at " + ways.passing_nothing(ways.cuts);
+    const double norm = size(p.index);
+    if (worst_of(gradients_[p]) != Worst::finite)
+      return says(Stop::not_finite, "a gradient arrives that is not finite" + rest + anomaly_,
+                  anomalous_, norm);
+    if (norm != 0)
+      return says(Stop::reached, "a gradient arrives, of norm " + str(norm, 3) + rest, {}, norm);
+    std::string words = "a gradient arrives, but it is zero";
+    if (!ways.zeros.empty())
+      words += ": at " + list(ways.zeros) +
+               " one came in that is not, and nothing but zeros went on (saturated, or "
+               "contributions that cancel)";
+    return says(Stop::zero, words + rest, ways.zeros);
+  }
 
  private:
   // On the ways from a parameter to the cost: the nodes that cut a gradient which arrives there, or
@@ -39,12 +96,53 @@ class Look {
     bool connected = false;
     std::vector<Var> cuts, further, zeros, ends;
     std::string why_cut;
-    std::string words(const char* what) const {
-      return what + list(cuts) + (cuts.size() == 1 ? ", which passes" : ", which pass") +
+    std::string passing_nothing(const std::vector<Var>& nodes) const {
+      return list(nodes) + (nodes.size() == 1 ? ", which passes" : ", which pass") +
              " nothing back." + why_cut;
     }
   };
-  Ways ways_from(std::uint32_t p) const;
+  void find_anomaly(Var cost) {
+    const bool before = std::exchange(tape_.detect_anomaly, true);
+    try {
+      for (std::uint32_t i = 0; i <= cost_; ++i)
+        if (feeds_[i]) tape_.check_finite(i);
+      dry_run(cost);
+    } catch (const NotFinite& e) {
+      anomaly_ = std::string(" ") + e.what() + ".";
+      anomalous_ = {e.node};
+    }
+    tape_.detect_anomaly = before;
+  }
+
+  Ways ways_from(std::uint32_t p) const {
+    Ways ways;
+    std::vector<bool> below(cost_ + 1, false);  // computed from p, through edges of any kind
+    if (p <= cost_) below[p] = true;
+    for (std::uint32_t i = p + 1; i <= cost_; ++i) {
+      const Node& n = tape_.node(i);
+      bool none = true, dead = true;
+      for (std::uint32_t in : n.inputs) {
+        if (!below[in]) continue;
+        below[i] = true;
+        if (!refusal_.empty() || !feeds_[i] || !tape_.node(in).wants_gradient) continue;
+        none = none && !gradients_.reached(tape_.var(in));
+        dead = dead && size(in) == 0;
+      }
+      if (!below[i] || !feeds_[i]) continue;
+      const Var v = tape_.var(i);
+      if (n.op.flow == Flow::cut) {
+        (arrives_[i] ? ways.cuts : ways.further).push_back(v);
+        if (arrives_[i] && *n.op.why_cut && ways.why_cut.find(n.op.why_cut) == std::string::npos)
+          ways.why_cut += std::string(" ") + n.op.why_cut;
+      } else if (refusal_.empty() && n.wants_gradient && gradients_.reached(v)) {
+        if (none) ways.ends.push_back(v);
+        if (!none && dead && size(i) != 0) ways.zeros.push_back(v);
+      }
+    }
+    ways.connected = below[cost_];
+    return ways;
+  }
+
   double size(std::uint32_t i) const { return norm(gradients_[tape_.var(i)]); }
 
   Tape& tape_;
@@ -52,100 +150,10 @@ class Look {
   std::vector<bool> feeds_, arrives_;  // nodes that feed the cost; at which a gradient arrives
   Gradients gradients_;
   std::string refusal_;
+  // Where a gradient is not finite: who made the first such number.
+  std::string anomaly_;
+  std::vector<Var> anomalous_;
 };
-
-Look::Look(Var cost)
-    : tape_(tape_of("stop_report", cost)),
-      cost_(cost.index),
-      feeds_(cost_ + 1, false),
-      arrives_(cost_ + 1, false) {
-  feeds_[cost_] = arrives_[cost_] = true;
-  std::vector<Var> wanting;
-  for (std::uint32_t i = cost_ + 1; i-- > 0;) {
-    const Node& n = tape_.node(i);
-    const bool sends = n.op.flow != Flow::cut && (arrives_[i] || (n.op.needs_costs && feeds_[i]));
-    for (std::uint32_t in : n.inputs) {
-      feeds_[in] = feeds_[in] || feeds_[i];
-      arrives_[in] = arrives_[in] || sends;
-    }
-    if (feeds_[i] && n.wants_gradient) wanting.push_back(tape_.var(i));
-  }
-  try {
-    gradients_ = dry_run(cost, wanting);
-  } catch (const NoPath& e) {
-    refusal_ = e.what();
-  }
-}
-
-Look::Ways Look::ways_from(std::uint32_t p) const {
-  Ways ways;
-  std::vector<bool> below(cost_ + 1, false);  // computed from p, through edges of any kind
-  if (p <= cost_) below[p] = true;
-  for (std::uint32_t i = p + 1; i <= cost_; ++i) {
-    const Node& n = tape_.node(i);
-    bool none = true, dead = true;
-    for (std::uint32_t in : n.inputs) {
-      if (!below[in]) continue;
-      below[i] = true;
-      if (!refusal_.empty() || !feeds_[i] || !tape_.node(in).wants_gradient) continue;
-      none = none && !gradients_.reached(tape_.var(in));
-      dead = dead && size(in) == 0;
-    }
-    if (!below[i] || !feeds_[i]) continue;
-    const Var v = tape_.var(i);
-    if (n.op.flow == Flow::cut) {
-      (arrives_[i] ? ways.cuts : ways.further).push_back(v);
-      if (arrives_[i] && *n.op.why_cut && ways.why_cut.find(n.op.why_cut) == std::string::npos)
-        ways.why_cut += std::string(" ") + n.op.why_cut;
-    } else if (refusal_.empty() && n.wants_gradient && gradients_.reached(v)) {
-      if (none) ways.ends.push_back(v);
-      if (!none && dead && size(i) != 0) ways.zeros.push_back(v);
-    }
-  }
-  ways.connected = below[cost_];
-  return ways;
-}
-
-StopLine Look::line(Var p) const {
-  Ways ways = ways_from(p.index);
-  StopLine line{p, Stop::unconnected, {}, 0, name_of(p) + ": "};
-  std::string& words = line.words;
-  if (!ways.connected) {
-    words +=
-        "no gradient. The cost was not computed from it: no operations lead from one to the other.";
-  } else if (!tape_.node(p.index).wants_gradient) {
-    words += "no gradient. It is a constant on this tape; tape.parameter() makes it one to learn.";
-  } else if (!refusal_.empty()) {
-    line.reason = Stop::refused;
-    words += "no gradient. The sweep stops with an error: " + refusal_;
-  } else if (!gradients_.reached(p)) {
-    line.reason = Stop::cut;
-    if (ways.cuts.empty()) ways.cuts = ways.ends;
-    line.nodes = ways.cuts;
-    words += ways.words("no gradient. It was cut at ");
-    if (!ways.further.empty())
-      words += " Before that, " + list(ways.further) + " would cut it too.";
-  } else {
-    line.norm = size(p.index);
-    line.reason = line.norm == 0 ? Stop::zero : Stop::reached;  // NaN arrives
-    words += "a gradient arrives, ";
-    if (line.reason == Stop::reached) {
-      char number[32];
-      std::snprintf(number, sizeof number, "%.3g", line.norm);
-      words += std::string("of norm ") + number;
-    } else {
-      line.nodes = ways.zeros;
-      words += "but it is zero";
-      if (!ways.zeros.empty())
-        words += ": at " + list(ways.zeros) +
-                 " one came in that is not, and nothing but zeros went on (saturated, or "
-                 "contributions that cancel)";
-    }
-    words += ".";
-    if (!ways.cuts.empty()) words += ways.words(" Another part of it was cut at ");
-  }
-  return line;
-}
 
 }  // namespace
 

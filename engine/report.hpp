@@ -11,6 +11,7 @@ ARGTAPE_PUBLIC_BEGIN
 enum class Stop {
   reached,      ///< a gradient arrives and is not zero
   zero,         ///< one arrives, but every number in it is zero
+  not_finite,   ///< one arrives with NaN or an infinity in it
   cut,          ///< a node on the way passes nothing back
   unconnected,  ///< the cost was not computed from it
   refused,      ///< the sweep itself is an error
@@ -19,9 +20,11 @@ enum class Stop {
 struct StopLine {
   Var parameter;
   Stop reason;
-  std::vector<Var> nodes;  ///< where the gradient stopped; empty if it reached, or never set out
-  double norm = 0;         ///< of the gradient, where one arrives
-  std::string words;       ///< all of it in a sentence
+  /// Where the gradient stopped, or what made it not finite (Tape::detect_anomaly); empty if it
+  /// reached, or never set out.
+  std::vector<Var> nodes;
+  double norm = 0;    ///< of the gradient, where one arrives
+  std::string words;  ///< all of it in a sentence
 };
 
 /// One line for each parameter. Throws std::invalid_argument for Vars of two tapes.

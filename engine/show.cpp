@@ -17,18 +17,9 @@ std::string quoted(const std::string& s) {
   return q + "\"";
 }
 
-const char* edge_style(Flow flow, bool wanted) {
-  if (!wanted) return "color=gray70";
-  switch (flow) {
-    case Flow::surrogate:
-      return "style=dashed, color=\"#D55E00\", penwidth=2";
-    case Flow::cut:
-      return "style=dotted, color=\"#CC0000\", penwidth=2";
-    case Flow::exact:
-      break;
-  }
-  return "color=black";
-}
+// By Flow.
+const char* const kEdges[] = {"color=black", "style=dashed, color=\"#D55E00\", penwidth=2",
+                              "style=dotted, color=\"#CC0000\", penwidth=2"};
 
 // backward_and_release() has given some values back.
 std::string shown_shape(const Node& n) { return n.value ? str(n.value->shape()) : "(given back)"; }
@@ -65,7 +56,8 @@ std::string to_dot(const Tape& tape) {
     out << "];\n";
     for (std::uint32_t in : n.inputs)
       out << "  n" << in << " -> n" << i << " ["
-          << edge_style(n.op.flow, tape.node(in).wants_gradient) << "];\n";
+          << (tape.node(in).wants_gradient ? kEdges[static_cast<int>(n.op.flow)] : "color=gray70")
+          << "];\n";
   }
   out << "}\n";
   return out.str();

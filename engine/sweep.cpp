@@ -14,42 +14,248 @@ ARGTAPE_PUBLIC_BEGIN
 
 enum class Result { numbers, nothing_but_numbers, vars };
 
+namespace {
+std::uint32_t nodes_up_to(Inputs costs) {
+  std::uint32_t top = 0;
+  for (const Var& c : costs) top = std::max(top, c.index + 1);
+  return top;
+}
+
+// A gradient in the shape of what it is for.
+template <class T>
+T fitted(const T& g, const Shape& shape) {
+  if (g.shape() == shape) return g;
+  if (size_of(g.shape()) == size_of(shape)) return reshaped(g, shape);
+  return broadcasts_to(shape, g.shape()) ? sum_to(g, shape) : broadcast_to(g, shape);
+}
+}  // namespace
+
 class Sweep {
  public:
   // For `keep`, and unless in Vars for all parameters.
-  Sweep(const char* name, Inputs costs, Inputs keep, Inputs weights, Result result);
-  ~Sweep();
+  Sweep(const char* name, Inputs costs, Inputs keep, Inputs weights, Result result)
+      : tape_(tape_of(name, costs)),
+        result_(result),
+        recorded_(result == Result::vars),
+        was_temporary_(tape_.temporary_),
+        counts_(tape_.counts),
+        mark_(tape_.nodes_.size()),
+        costs_(costs.begin(), costs.end()),
+        weights_(weights.begin(), weights.end()),
+        count_(nodes_up_to(costs)),
+        sets_(count_, costs.size()),
+        store_(tape_, count_, recorded_) {
+    check(name, keep);
+    for (const Var& v : keep) kept_.push_back(v.index);
+    std::sort(kept_.begin(), kept_.end());
+    kept_.erase(std::unique(kept_.begin(), kept_.end()), kept_.end());
+    if (recorded_) {
+      needed_.assign(mark_, 0);
+      for (std::uint32_t k : kept_) needed_[k] = 1;
+      for (std::uint32_t i = 0; i < count_; ++i) {
+        const Node& n = tape_.nodes_[i];
+        if (!n.wants_gradient && !n.wants_costs) continue;
+        for (std::uint32_t in : n.inputs) needed_[i] |= needed_[in];
+      }
+    }
+    tape_.temporary_ |= !recorded_;
+    ++tape_.sweeps_;
+  }
+  ~Sweep() {
+    tape_.temporary_ = was_temporary_;
+    --tape_.sweeps_;
+    if (result_ == Result::nothing_but_numbers) tape_.counts = counts_;
+    if (!recorded_ || !done_) tape_.truncate(mark_);
+  }
   Sweep(const Sweep&) = delete;
   Sweep& operator=(const Sweep&) = delete;
 
-  void run(const TakeGradient* take = nullptr);
-  Gradients gradients();
-  std::vector<Var> vars(Inputs wrt);
+  void run(const TakeGradient* take = nullptr) {
+    std::unique_ptr<Release> release;
+    if (take) {
+      if (tape_.sweeps_ > 1)
+        refuse<std::logic_error>(
+            "backward_and_release: a sweep is running on this tape; need a tape of its own for a "
+            "last sweep inside a backward");
+      tape_.spent_ = true;
+      release = std::make_unique<Release>(tape_, costs_, count_, store_, *take);
+    }
+    start();
+    BackwardContext ctx;
+    ctx.sweep_ = this;
+    ctx.tape_ = &tape_;
+    for (std::uint32_t i = count_; i-- > 0;) {
+      const Node& n = tape_.nodes_[i];
+      if ((n.wants_gradient || n.wants_costs) && needed(i) && sets_.feeds_any(i)) visit(i, ctx);
+      if (release) release->passed(i);
+    }
+    done_ = true;
+  }
+
+  Gradients gradients() {
+    Gradients g;
+    g.tape_ = &tape_;
+    std::vector<std::uint32_t> all;
+    std::set_union(kept_.begin(), kept_.end(), tape_.parameters_.begin(), tape_.parameters_.end(),
+                   std::back_inserter(all));
+    g.entries_.reserve(all.size());
+    for (std::uint32_t k : all) {
+      const bool reached = k < count_ && store_.has(k);
+      g.entries_.push_back({k, reached, reached ? std::move(store_.whole(k)) : zeros(shape_of(k))});
+    }
+    return g;
+  }
+
+  std::vector<Var> vars(Inputs wrt) {
+    std::vector<Var> found;
+    for (const Var& v : wrt)
+      found.push_back(v.index < count_ && store_.has(v.index)
+                          ? store_.var(v.index)
+                          : tape_.constant(zeros(v.shape()), "zero"));
+    return found;
+  }
 
  private:
   friend class BackwardContext;
   friend struct SweepDoor;
-  enum class Way : std::uint8_t { same, broadcast, reshaped };
   struct Given {
-    std::uint32_t input;
+    std::uint32_t to;
     Var gradient;  // empty: the node's own, passed on
-    Way way = Way::same;
   };
 
-  void check(const std::string& name, Inputs keep) const;
+  void check(const char* name, Inputs keep) const {
+    if (tape_.spent_)
+      refuse<std::logic_error>(name,
+                               ": backward_and_release() has swept this tape; need a new one");
+    tape_.check_borrowed(name);
+    if (!weights_.empty() && weights_.size() != costs_.size())
+      refuse(name, ": ", weights_.size(), " weights for ", costs_.size(),
+             " costs; need one for each");
+    if (!weights_.empty()) tape_of(name, weights_);
+    for (std::size_t c = 0; c < weights_.size(); ++c) {
+      const std::string weight = "weight " + std::to_string(c);
+      if (weights_[c].tape != &tape_)
+        refuse(name, ": ", weight, " stands on another tape than the costs");
+      if (weights_[c].shape() != costs_[c].shape())
+        refuse(name, ": ", weight, " is ", weights_[c].shape(), ", its cost is ", costs_[c].shape(),
+               "; need the same shape");
+    }
+    for (const Var& v : keep) {
+      if (v.tape != &tape_) refuse(name, ": a Var asked for stands on another tape than the costs");
+      if (!tape_.nodes_[v.index].wants_gradient)
+        refuse(name, ": ", tape_.nodes_[v.index].op.name, " (node ", v.index,
+               ") depends on no parameter; make it one with tape.parameter() to get its gradient");
+    }
+  }
+
   bool needed(std::uint32_t i) const { return needed_.empty() || needed_[i]; }
   bool wants(std::uint32_t i) const { return tape_.nodes_[i].wants_gradient && needed(i); }
   bool keeps(std::uint32_t i) const {
     return tape_.nodes_[i].parameter || std::binary_search(kept_.begin(), kept_.end(), i);
   }
-  void start();
-  void visit(std::uint32_t i, BackwardContext& ctx);
-  void give(BackwardContext& ctx, std::size_t i, Var gradient, Way way);
-  void settle(BackwardContext& ctx);
-  void deliver(BackwardContext& ctx, const Given& given, bool last);
-  void deliver_own(BackwardContext& ctx, std::uint32_t in, Way way, bool last);
-  void require_shape(bool fits, const BackwardContext& ctx, std::uint32_t in,
-                     const Shape& given) const;
+  const Shape& shape_of(std::uint32_t i) const { return tape_.nodes_[i].value->shape(); }
+
+  void start() {
+    for (std::size_t c = 0; c < costs_.size(); ++c) {
+      const std::uint32_t i = costs_[c].index;
+      sets_.start(i, c, wants(i));
+      if (!wants(i)) continue;
+      const Var slope =
+          weights_.empty() ? tape_.constant(ones(costs_[c].shape()), "one") : weights_[c];
+      recorded_ ? store_.add(i, slope) : store_.add_copy(i, slope.value());
+    }
+  }
+
+  void visit(std::uint32_t i, BackwardContext& ctx) {
+    const Node& n = tape_.nodes_[i];
+    for (std::uint32_t in : n.inputs) sets_.hand_on_feeds(i, in);
+    if (n.backward) {
+      if (n.op.refuses_no_path && !sets_.has_all_paths(i))
+        refuse<NoPath>(
+            n.op.name,
+            ": no differentiable path from this choice to the cost; use score_function(), "
+            "or make the path differentiable");
+      if (store_.has(i) || n.op.needs_costs) {
+        ctx.node_ = &n;
+        ctx.index_ = i;
+        ctx.gradient_ = recorded_ && store_.has(i) ? store_.var(i) : Var{};
+        n.backward(ctx);
+        settle(ctx);
+        if (tape_.detect_anomaly) check_finite(i);
+      }
+    }
+    if (!keeps(i)) store_.drop(i);
+  }
+
+  // What has arrived at nodes passed before was finite.
+  void check_finite(std::uint32_t i) const {
+    const Node& n = tape_.nodes_[i];
+    for (std::uint32_t in : n.inputs)
+      if (store_.has(in))
+        if (const Worst worst = worst_of(store_.gathered(in)); worst != Worst::finite)
+          throw NotFinite(n.op.name + ": the gradient that node " + std::to_string(i) +
+                              " hands back is " + str(worst) + ", the one that arrived is not",
+                          tape_.at(i));
+  }
+
+  // What a backward gave is added up only when it is done, so that its last use of a value may take
+  // it instead of copying it.
+  void settle(BackwardContext& ctx) {
+    // The value that is given: the index of its node, or kOwn.
+    constexpr std::uint32_t kOwn = ~std::uint32_t{0};
+    const auto value_of = [&](const Given& g) {
+      const bool own = !g.gradient.tape || (ctx.gradient_.tape && !recorded_ &&
+                                            g.gradient.index == ctx.gradient_.index);
+      return own ? kOwn : g.gradient.index;
+    };
+    for (auto g = given_.begin(); g != given_.end(); ++g) {
+      const std::uint32_t value = value_of(*g);
+      if (value == kOwn) g->gradient = Var{};
+      deliver(ctx, *g, std::none_of(g + 1, given_.end(), [&](const Given& later) {
+                return value_of(later) == value;
+              }));
+    }
+    given_.clear();
+    if (!recorded_ && tape_.size() > mark_) tape_.truncate(mark_);
+  }
+
+  void deliver(BackwardContext& ctx, const Given& given, bool last) {
+    const auto& [to, g] = given;
+    if (recorded_) return store_.add(to, fitted(g.tape ? g : ctx.gradient(), shape_of(to)));
+    if (!g.tape) return deliver_own(ctx.index_, to, last);
+    Node* temporary = g.index >= mark_ ? &tape_.nodes_[g.index] : nullptr;
+    if (g.shape() != shape_of(to))
+      store_.add(to, fitted(g.value(), shape_of(to)));
+    else if (last && temporary && temporary->value == &temporary->own && !store_.has(to))
+      store_.add(to, std::move(temporary->own));
+    else
+      store_.add_copy(to, g.value());
+  }
+
+  // A node's own gradient, on to an input, in numbers. Where it is stretched, it is kept small.
+  void deliver_own(std::uint32_t from, std::uint32_t to, bool last) {
+    const Shape &own = shape_of(from), &shape = shape_of(to);
+    const bool reshapes = own != shape && size_of(own) == size_of(shape);
+    if (own != shape && !reshapes && broadcasts_to(shape, own))
+      return store_.add(to, sum_to(store_.whole(from), shape));
+    Tensor* whole = reshapes ? &store_.whole(from) : nullptr;
+    if (last && !store_.has(to) && !keeps(from)) {  // nobody else will ask for it
+      if (whole) whole->reshape(shape);
+      store_.move(from, to);
+    } else {
+      store_.add_copy(to, whole ? *whole : store_.gathered(from));
+    }
+  }
+
+  void give(BackwardContext& ctx, std::size_t i, Var gradient, bool fits) {
+    const std::uint32_t to = ctx.input(i);
+    if (!fits)
+      refuse<std::logic_error>(ctx.op(), ": backward gave a gradient of shape ",
+                               gradient.tape ? gradient.shape() : shape_of(ctx.index_),
+                               " for input ", i, " of shape ", shape_of(to));
+    given_.push_back({to, gradient});
+    sets_.hand_on_paths(ctx.index_, to, ctx.node_->op.needs_costs);
+  }
 
   Tape& tape_;
   const Result result_;
@@ -65,226 +271,6 @@ class Sweep {
   std::vector<Given> given_;  // by the backward that is running
   bool done_ = false;
 };
-
-namespace {
-std::uint32_t nodes_up_to(Inputs costs) {
-  std::uint32_t top = 0;
-  for (const Var& c : costs) top = std::max(top, c.index + 1);
-  return top;
-}
-}  // namespace
-
-Sweep::Sweep(const char* name, Inputs costs, Inputs keep, Inputs weights, Result result)
-    : tape_(tape_of(name, costs)),
-      result_(result),
-      recorded_(result == Result::vars),
-      was_temporary_(tape_.temporary_),
-      counts_(tape_.counts),
-      mark_(tape_.nodes_.size()),
-      costs_(costs.begin(), costs.end()),
-      weights_(weights.begin(), weights.end()),
-      count_(nodes_up_to(costs)),
-      sets_(count_, costs.size()),
-      store_(tape_, count_, recorded_) {
-  check(name, keep);
-  for (const Var& v : keep) kept_.push_back(v.index);
-  std::sort(kept_.begin(), kept_.end());
-  kept_.erase(std::unique(kept_.begin(), kept_.end()), kept_.end());
-  if (recorded_) {
-    needed_.assign(mark_, 0);
-    for (std::uint32_t k : kept_) needed_[k] = 1;
-    for (std::uint32_t i = 0; i < count_; ++i) {
-      const Node& n = tape_.nodes_[i];
-      if (!n.wants_gradient && !n.wants_costs) continue;
-      for (std::uint32_t in : n.inputs) needed_[i] |= needed_[in];
-    }
-  }
-  tape_.temporary_ |= !recorded_;
-  ++tape_.sweeps_;
-}
-
-Sweep::~Sweep() {
-  tape_.temporary_ = was_temporary_;
-  --tape_.sweeps_;
-  if (result_ == Result::nothing_but_numbers) tape_.counts = counts_;
-  if (!recorded_ || !done_) tape_.truncate(mark_);
-}
-
-void Sweep::check(const std::string& name, Inputs keep) const {
-  if (tape_.spent_)
-    refuse<std::logic_error>(name, ": backward_and_release() has swept this tape; need a new one");
-  if (!weights_.empty() && weights_.size() != costs_.size())
-    refuse(name, ": ", weights_.size(), " weights for ", costs_.size(),
-           " costs; need one for each");
-  if (!weights_.empty()) tape_of(name, weights_);
-  for (std::size_t c = 0; c < weights_.size(); ++c) {
-    const std::string weight = "weight " + std::to_string(c);
-    if (weights_[c].tape != &tape_)
-      refuse(name, ": ", weight, " stands on another tape than the costs");
-    if (weights_[c].shape() != costs_[c].shape())
-      refuse(name, ": ", weight, " is ", weights_[c].shape(), ", its cost is ", costs_[c].shape(),
-             "; need the same shape");
-  }
-  for (const Var& v : keep) {
-    if (v.tape != &tape_) refuse(name, ": a Var asked for stands on another tape than the costs");
-    if (!tape_.nodes_[v.index].wants_gradient)
-      refuse(name, ": ", tape_.nodes_[v.index].op.name, " (node ", v.index,
-             ") depends on no parameter; make it one with tape.parameter() to get its gradient");
-  }
-}
-
-void Sweep::run(const TakeGradient* take) {
-  std::unique_ptr<Release> release;
-  if (take) {
-    if (tape_.sweeps_ > 1)
-      refuse<std::logic_error>(
-          "backward_and_release: a sweep is running on this tape; need a tape of its own for a "
-          "last sweep inside a backward");
-    tape_.spent_ = true;
-    release = std::make_unique<Release>(tape_, costs_, count_, store_, *take);
-  }
-  start();
-  BackwardContext ctx;
-  ctx.sweep_ = this;
-  ctx.tape_ = &tape_;
-  for (std::uint32_t i = count_; i-- > 0;) {
-    const Node& n = tape_.nodes_[i];
-    if ((n.wants_gradient || n.wants_costs) && needed(i) && sets_.feeds_any(i)) visit(i, ctx);
-    if (release) release->passed(i);
-  }
-  done_ = true;
-}
-
-void Sweep::start() {
-  for (std::size_t c = 0; c < costs_.size(); ++c) {
-    const std::uint32_t i = costs_[c].index;
-    sets_.start(i, c, wants(i));
-    if (!wants(i)) continue;
-    if (recorded_)
-      store_.add(i,
-                 weights_.empty() ? tape_.constant(ones(costs_[c].shape()), "one") : weights_[c]);
-    else
-      store_.add(i, weights_.empty() ? ones(costs_[c].shape()) : Tensor(weights_[c].value()));
-  }
-}
-
-void Sweep::visit(std::uint32_t i, BackwardContext& ctx) {
-  const Node& n = tape_.nodes_[i];
-  for (std::uint32_t in : n.inputs) sets_.hand_on_feeds(i, in);
-  if (n.backward) {
-    if (n.op.refuses_no_path && !sets_.has_all_paths(i))
-      refuse<NoPath>(n.op.name,
-                     ": no differentiable path from this choice to the cost; use score_function(), "
-                     "or make the path differentiable");
-    if (store_.has(i) || n.op.needs_costs) {
-      ctx.node_ = &n;
-      ctx.index_ = i;
-      ctx.gradient_ = recorded_ && store_.has(i) ? store_.var(i) : Var{};
-      n.backward(ctx);
-      settle(ctx);
-    }
-  }
-  if (!keeps(i)) store_.drop(i);
-}
-
-// What a backward gave is added up only when it is done, so that its last use of a value may take
-// it instead of copying it.
-void Sweep::settle(BackwardContext& ctx) {
-  // The value that is given: the index of its node, or kOwn.
-  constexpr std::uint32_t kOwn = ~std::uint32_t{0};
-  const auto value_of = [&](const Given& g) {
-    const bool own = !g.gradient.tape ||
-                     (ctx.gradient_.tape && !recorded_ && g.gradient.index == ctx.gradient_.index);
-    return own ? kOwn : g.gradient.index;
-  };
-  for (auto g = given_.begin(); g != given_.end(); ++g) {
-    const std::uint32_t value = value_of(*g);
-    if (value == kOwn) g->gradient = Var{};
-    deliver(ctx, *g, std::none_of(g + 1, given_.end(), [&](const Given& later) {
-              return value_of(later) == value;
-            }));
-  }
-  given_.clear();
-  if (!recorded_ && tape_.size() > mark_) tape_.truncate(mark_);
-}
-
-void Sweep::deliver(BackwardContext& ctx, const Given& given, bool last) {
-  const std::uint32_t in = ctx.node_->inputs[given.input];
-  const Shape& shape = tape_.nodes_[in].value->shape();
-  if (!recorded_ && !given.gradient.tape) return deliver_own(ctx, in, given.way, last);
-  Var g = given.gradient.tape ? given.gradient : ctx.gradient();
-  if (recorded_) {
-    if (given.way == Way::broadcast) g = broadcast_to(g, shape);
-    if (given.way == Way::reshaped) g = reshaped(g, shape);
-    require_shape(broadcasts_to(shape, g.shape()), ctx, in, g.shape());
-    return store_.add(in, g.shape() == shape ? g : sum_to(g, shape));
-  }
-  require_shape(broadcasts_to(shape, g.shape()), ctx, in, g.shape());
-  if (g.shape() != shape) return store_.add(in, sum_to(g.value(), shape));
-  Node* temporary = g.index >= mark_ ? &tape_.nodes_[g.index] : nullptr;
-  if (last && temporary && temporary->value == &temporary->own && !store_.has(in))
-    store_.add(in, std::move(temporary->own));
-  else
-    store_.add_copy(in, g.value());
-}
-
-// The node's own gradient, on to an input, in numbers.
-void Sweep::deliver_own(BackwardContext& ctx, std::uint32_t in, Way way, bool last) {
-  const Shape &shape = tape_.nodes_[in].value->shape(), &from = ctx.node_->value->shape();
-  require_shape(way == Way::broadcast  ? broadcasts_to(from, shape)
-                : way == Way::reshaped ? size_of(from) == size_of(shape)
-                                       : broadcasts_to(shape, from),
-                ctx, in, from);
-  if (way == Way::same && shape != from)
-    return store_.add(in, sum_to(store_.whole(ctx.index_), shape));
-  Tensor* whole = way == Way::reshaped ? &store_.whole(ctx.index_) : nullptr;
-  if (last && !store_.has(in) && !keeps(ctx.index_)) {  // nobody else will ask for it
-    if (whole) whole->reshape(shape);
-    store_.move(ctx.index_, in);
-  } else {
-    store_.add_copy(in, whole ? *whole : store_.unexpanded(ctx.index_));
-  }
-}
-
-void Sweep::require_shape(bool fits, const BackwardContext& ctx, std::uint32_t in,
-                          const Shape& given) const {
-  if (fits) return;
-  const auto& inputs = ctx.node_->inputs;
-  const auto i = std::find(inputs.begin(), inputs.end(), in) - inputs.begin();
-  refuse<std::logic_error>(ctx.op(), ": backward gave a gradient of shape ", given, " for input ",
-                           i, " of shape ", tape_.nodes_[in].value->shape());
-}
-
-void Sweep::give(BackwardContext& ctx, std::size_t i, Var gradient, Way way) {
-  const std::uint32_t in = ctx.input(i);
-  if (!wants(in)) return;
-  given_.push_back({static_cast<std::uint32_t>(i), gradient, way});
-  sets_.hand_on_paths(ctx.index_, in, ctx.node_->op.needs_costs);
-}
-
-Gradients Sweep::gradients() {
-  Gradients g;
-  g.tape_ = &tape_;
-  std::vector<std::uint32_t> all;
-  std::set_union(kept_.begin(), kept_.end(), tape_.parameters_.begin(), tape_.parameters_.end(),
-                 std::back_inserter(all));
-  g.entries_.reserve(all.size());
-  for (std::uint32_t k : all) {
-    const bool reached = k < count_ && store_.has(k);
-    g.entries_.push_back(
-        {k, reached, reached ? std::move(store_.whole(k)) : zeros(tape_.nodes_[k].value->shape())});
-  }
-  return g;
-}
-
-std::vector<Var> Sweep::vars(Inputs wrt) {
-  std::vector<Var> found;
-  for (const Var& v : wrt)
-    found.push_back(v.index < count_ && store_.has(v.index)
-                        ? store_.var(v.index)
-                        : tape_.constant(zeros(v.shape()), "zero"));
-  return found;
-}
 
 void BackwardContext::refuse_input(std::size_t i) const {
   refuse<std::out_of_range>(op(), ": backward asked for input ", i, "; need one of ", inputs(),
@@ -311,10 +297,12 @@ void BackwardContext::give(std::size_t i, Var gradient) {
   if (!wants(i)) return;
   if (gradient.tape != tape_)
     refuse<std::logic_error>(op(), ": backward gave a gradient that stands on another tape");
-  sweep_->give(*this, i, gradient, Sweep::Way::same);
+  sweep_->give(*this, i, gradient, broadcasts_to(in(i).shape(), gradient.shape()));
 }
 
-void BackwardContext::pass(std::size_t i) { sweep_->give(*this, i, Var{}, Sweep::Way::same); }
+void BackwardContext::pass(std::size_t i) {
+  if (wants(i)) sweep_->give(*this, i, Var{}, broadcasts_to(in(i).shape(), out().shape()));
+}
 
 std::vector<DownstreamCost> BackwardContext::downstream_costs() const {
   std::vector<DownstreamCost> all;
@@ -338,7 +326,7 @@ bool SweepDoor::recorded(const BackwardContext& ctx) { return ctx.sweep_->record
 
 const Tensor& SweepDoor::unexpanded(const BackwardContext& ctx) {
   ctx.require_gradient();
-  return ctx.sweep_->store_.unexpanded(ctx.index_);
+  return ctx.sweep_->store_.gathered(ctx.index_);
 }
 
 SweepDoor::Sink SweepDoor::sink(BackwardContext& ctx, std::size_t i) {
@@ -349,12 +337,10 @@ SweepDoor::Sink SweepDoor::sink(BackwardContext& ctx, std::size_t i) {
   return {t.data(), fresh};
 }
 
-void SweepDoor::pass_broadcast(BackwardContext& ctx, std::size_t i) {
-  ctx.sweep_->give(ctx, i, Var{}, Sweep::Way::broadcast);
-}
-
-void SweepDoor::pass_reshaped(BackwardContext& ctx, std::size_t i) {
-  ctx.sweep_->give(ctx, i, Var{}, Sweep::Way::reshaped);
+void SweepDoor::pass(BackwardContext& ctx, std::size_t i) {
+  if (!ctx.wants(i)) return;
+  const Shape &from = ctx.out().shape(), &to = ctx.in(i).shape();
+  ctx.sweep_->give(ctx, i, Var{}, size_of(from) == size_of(to) || broadcasts_to(from, to));
 }
 
 const Gradients::Entry& Gradients::entry(Var v) const {
@@ -366,7 +352,8 @@ const Gradients::Entry& Gradients::entry(Var v) const {
   return *at;
 }
 
-const Tensor& Gradients::operator[](Var v) const { return entry(v).gradient; }
+const Tensor& Gradients::operator[](Var v) const& { return entry(v).gradient; }
+Tensor Gradients::operator[](Var v) && { return entry(v).gradient; }
 bool Gradients::reached(Var v) const { return entry(v).reached; }
 
 Gradients backward(Inputs costs, Inputs also, Inputs weights) {

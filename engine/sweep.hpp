@@ -23,7 +23,9 @@ class Gradients {
  public:
   /// The gradient for one of the tape's parameters (or of the Vars asked for): zeros if nothing
   /// arrived. Throws std::invalid_argument for any other Var.
-  const Tensor& operator[](Var v) const;
+  const Tensor& operator[](Var v) const&;
+  /// Of Gradients that nobody keeps, as in backward(cost)[x]: a tensor of its own.
+  Tensor operator[](Var v) &&;
   /// Whether a gradient arrived at all; stop_report() (engine/report.hpp) says why not.
   bool reached(Var v) const;
 

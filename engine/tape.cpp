@@ -1,5 +1,7 @@
 #include "engine/tape.hpp"
 
+#include <algorithm>
+#include <cstring>
 #include <limits>
 
 #include "engine/require.hpp"
@@ -28,6 +30,29 @@ Var Tape::var(std::size_t index) {
 void Tape::truncate(std::size_t size) {
   while (nodes_.size() > size) nodes_.pop_back();
   while (!parameters_.empty() && parameters_.back() >= size) parameters_.pop_back();
+  while (!borrowed_.empty() && borrowed_.back().first >= size) borrowed_.pop_back();
+}
+
+namespace {
+// Of at most 16 numbers, spread over all: an optimiser's step does not miss them.
+std::uint64_t stamp_of(const Tensor& t) {
+  std::uint64_t stamp = t.size();
+  for (std::size_t i = 0; i < t.size(); i += t.size() / 16 + 1) {
+    std::uint64_t bits = 0;
+    std::memcpy(&bits, t.data() + i, sizeof(Scalar));
+    stamp = (stamp ^ bits) * 0x9E3779B97F4A7C15u;
+    stamp ^= stamp >> 32;
+  }
+  return stamp;
+}
+}  // namespace
+
+void Tape::check_borrowed(const char* op) const {
+  for (const auto& [i, stamp] : borrowed_)
+    if (stamp_of(*nodes_[i].value) != stamp)
+      refuse<std::logic_error>(op, ": ", nodes_[i].op.name, " (node ", i,
+                               ") is borrowed, and has changed since it was recorded; need a new "
+                               "tape after each update");
 }
 
 template <class Value>
@@ -39,6 +64,8 @@ Var Tape::leaf(Value&& value, std::string name, bool parameter) {
   const std::size_t index = nodes_.size();
   Node& n = nodes_.emplace_back(Op(std::move(name)), std::forward<Value>(value));
   n.parameter = n.wants_gradient = parameter;
+  if (n.value != &n.own && !temporary_)
+    borrowed_.emplace_back(static_cast<std::uint32_t>(index), stamp_of(*n.value));
   if (parameter) parameters_.push_back(static_cast<std::uint32_t>(index));
   return at(index);
 }
@@ -96,7 +123,19 @@ Var Tape::append(Op&& op, Inputs inputs, Value&& value, Backward&& backward) {
   n.wants_gradient = useful && !n.op.needs_costs;
   n.wants_costs = costs || (useful && (n.op.needs_costs || n.op.refuses_no_path));
   if (useful) n.backward = std::move(backward);
+  if (detect_anomaly) check_finite(index);
   return at(index);
+}
+
+void Tape::check_finite(std::size_t index) {
+  const Node& n = nodes_[index];
+  Worst before = Worst::finite;
+  for (std::uint32_t in : n.inputs) before = std::max(before, worst_of(*nodes_[in].value));
+  const Worst now = worst_of(*n.value);
+  if (!n.inputs.empty() && now > before)
+    throw NotFinite(
+        n.op.name + ": node " + std::to_string(index) + " is " + str(now) + ", its inputs are not",
+        at(index));
 }
 
 Tape& tape_of(const std::string& op, Inputs vars) {

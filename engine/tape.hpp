@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <functional>
 #include <initializer_list>
+#include <stdexcept>
 #include <string>
 #include <type_traits>
 #include <vector>
@@ -96,6 +97,14 @@ struct Node {
   bool wants_costs = false;       // upstream a choice needs to know which costs it feeds
 };
 
+/// A node made a NaN, or an infinity, that was not among what it was made of: its value out of its
+/// inputs' values, or a gradient out of the one that arrived.
+class NotFinite : public std::domain_error {
+ public:
+  NotFinite(const std::string& words, Var node) : std::domain_error(words), node(node) {}
+  Var node;
+};
+
 /// Records operations. Neither copied nor moved, since Vars point at it; made anew for each
 /// training step, in a local scope. Parameters are plain tensors that live outside and outlive it.
 class Tape {
@@ -111,7 +120,8 @@ class Tape {
   Var constant(Tensor value, std::string name = "constant");
   Var constant(double value);
   /// One parameter for each tensor of a model, and a constant, read where they stand instead of
-  /// copied: they must outlive the tape and keep still until its last sweep.
+  /// copied: they must outlive the tape and keep still until its last sweep. One that has changed
+  /// since is refused by the next sweep (std::logic_error), as far as a few of its numbers show it.
   std::vector<Var> borrow_parameters(const std::vector<Tensor>& values);
   Var borrow_constant(const Tensor& value, std::string name = "constant");
   std::vector<Var> borrow_parameters(std::vector<Tensor>&& values) = delete;
@@ -138,10 +148,15 @@ class Tape {
   std::size_t size() const { return nodes_.size(); }
   const std::vector<std::uint32_t>& parameter_indices() const { return parameters_; }
   const Node& node(std::size_t index) const { return nodes_[index]; }
+  /// Throws NotFinite if node `index` has a NaN or an infinity in its value, and no input has.
+  void check_finite(std::size_t index);
   /// Node `index` as a Var. Throws std::out_of_range beyond the last.
   Var var(std::size_t index);
 
   Counts counts;
+  /// For looking for errors: the first node that makes a NaN or an infinity is refused with
+  /// NotFinite, where it is recorded or where a sweep passes it. Each value is looked at once more.
+  bool detect_anomaly = false;
 
  private:
   friend class BackwardContext;
@@ -155,6 +170,7 @@ class Tape {
     return v;
   }
   void truncate(std::size_t size);
+  void check_borrowed(const char* op) const;
   template <class Value>
   Var append(Op&& op, Inputs inputs, Value&& value, Backward&& backward);
   template <class Value>
@@ -169,7 +185,8 @@ class Tape {
 
   StableVector<Node> nodes_;
   std::vector<std::uint32_t> parameters_;
-  bool spent_ = false;             // by backward_and_release()
+  std::vector<std::pair<std::uint32_t, std::uint64_t>> borrowed_;  // with the stamp of its numbers
+  bool spent_ = false;                                             // by backward_and_release()
   bool temporary_ = false;         // what is recorded now goes when the running backward returns
   std::size_t sweeps_ = 0;         // that are running, one inside a backward of the other
   const char* formula_ = nullptr;  // the op whose formula is recorded here, and nothing else

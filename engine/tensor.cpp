@@ -1,7 +1,8 @@
 #include "engine/tensor.hpp"
 
 #include <algorithm>
-#include <cstdio>
+#include <charconv>
+#include <cmath>
 #include <cstring>
 
 #include "engine/require.hpp"
@@ -23,20 +24,17 @@ std::string str(const Shape& shape) {
   return s + (shape.size() == 1 ? ",)" : ")");
 }
 
-std::string str(double x) {
-  char number[32];
-  std::snprintf(number, sizeof number, "%g", x);
-  return number;
+// As printf's %g in the C locale, whatever the locale is.
+std::string str(double x, int digits) {
+  char number[64];
+  const auto format = std::chars_format::general;
+  return {number, std::to_chars(number, number + sizeof number, x, format, digits).ptr};
 }
 
 namespace {
 void write_axis(std::string& s, const Tensor& t, std::size_t axis, std::size_t& next, int digits) {
   if (axis == t.dimension()) {
-    char number[32];
-    // -0 is 0 to a reader.
-    std::snprintf(number, sizeof number, "%.*g", digits,
-                  static_cast<double>(t.data()[next++]) + 0.0);
-    s += number;
+    s += str(static_cast<double>(t.data()[next++]) + 0.0, digits);  // -0 is 0 to a reader
     return;
   }
   s += "{";
@@ -112,6 +110,26 @@ bool broadcasts_to(const Shape& small, const Shape& large) {
   for (std::size_t i = 0; i < small.size(); ++i)
     if (small[i] != 1 && small[i] != large[large.size() - small.size() + i]) return false;
   return true;
+}
+
+double norm(const Tensor& t) {
+  double squares = 0;
+  for (Scalar x : t) squares += static_cast<double>(x) * static_cast<double>(x);
+  return std::sqrt(squares);
+}
+
+Worst worst_of(const Tensor& t) {
+  Worst worst = Worst::finite;
+  for (Scalar x : t)
+    if (std::isnan(x))
+      return Worst::nan;
+    else if (std::isinf(x))
+      worst = Worst::infinite;
+  return worst;
+}
+
+const char* str(Worst worst) {
+  return worst == Worst::nan ? "NaN" : worst == Worst::infinite ? "infinite" : "finite";
 }
 
 bool identical(const Tensor& a, const Tensor& b) {

@@ -39,8 +39,8 @@ std::size_t size_of(const Shape& shape);
 /// A shape as Python prints it: "(2, 3)", "(4,)", "()".
 std::string str(const Shape& shape);
 
-/// A number for a message, to six significant digits: "0.5", "1e-09".
-std::string str(double x);
+/// A number for a message, to so many significant digits: "0.5", "1e-09".
+std::string str(double x, int digits = 6);
 
 /// A tensor's numbers as they are written in C++, to `digits` significant ones: "{{1, 0.25}, {0,
 /// 3}}".
@@ -67,6 +67,15 @@ Shape broadcast_shape(const char* op, const Shape& a, const Shape& b);
 
 /// Whether a tensor of shape `small` stretches to `large` as NumPy broadcasts.
 bool broadcasts_to(const Shape& small, const Shape& large);
+
+/// The Euclidean norm, gathered in double.
+double norm(const Tensor& t);
+
+/// The worst that stands among a tensor's numbers.
+enum class Worst { finite, infinite, nan };
+Worst worst_of(const Tensor& t);
+/// "finite", "infinite", "NaN".
+const char* str(Worst worst);
 
 /// True if all elements agree bit for bit and the shapes do too.
 bool identical(const Tensor& a, const Tensor& b);

@@ -2,6 +2,7 @@
 #include <nlohmann/json.hpp>
 
 #include <argtape/argtape.hpp>
+#include "examples/common/digits.hpp"
 #include "examples/common/program.hpp"
 
 using namespace argtape;
@@ -32,7 +33,7 @@ int main(int argc, char** argv) {
       }
       methods = {only};
     }
-    const Dataset digits = load_digits(program.data.empty() ? ARGTAPE_DATA_DIR : program.data);
+    const Dataset digits = digits_in(program.data);
     const Split data = split(digits, default_train_size(digits));
     ZeroOneSettings settings;
     settings.hidden = static_cast<std::size_t>(hidden);
@@ -53,8 +54,7 @@ int main(int argc, char** argv) {
       try {
         runs.push_back(train_zero_one(data, m, settings, [&] { progress.step(), ++step; }));
       } catch (const std::invalid_argument& e) {
-        throw std::runtime_error(std::string(e.what()) + "; training diverged at step " +
-                                 std::to_string(step) + ", so lower --rate");
+        throw std::runtime_error(e.what() + program.advice(step, "--rate"));
       }
     }
 
@@ -102,9 +102,11 @@ int main(int argc, char** argv) {
       for (std::size_t c : run.never_predicted) classes += " " + std::to_string(c);
       std::cout << "\n" << run.rule << " never predicts" << classes << ".\n";
       if (run.rule != "cross-entropy")
-        std::cout
-            << "The 0/1 loss has such traps, whatever the rule: with the exact gradient too about "
-               "one seed in five\nends in one, and a longer run may still leave it.\n";
+        std::cout << "The 0/1 loss has such traps: what is never predicted has a small probability "
+                     "p, and "
+                     "its logit's gradient\nis p (1 - p). How many runs end in one is a matter of "
+                     "the data "
+                     "and the rule; a longer run may leave it.\n";
     }
     if (program.out.empty()) return;
     table.write_csv(program.out + "/zero_one_loss.csv");

@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 
 #include <argtape/argtape.hpp>
+#include "examples/common/digits.hpp"
 #include "examples/common/program.hpp"
 
 using namespace argtape;
@@ -426,15 +427,18 @@ void train(const Split& data, const Plan& plan, const TrainingSettings& settings
 }
 
 void show_training(Program& program, const TrainingSettings& settings) {
-  const Dataset digits = load_digits(program.data.empty() ? ARGTAPE_DATA_DIR : program.data);
+  const Dataset digits = digits_in(program.data);
   const Split data = split(digits, default_train_size(digits));
   std::vector<Plan> plans;
   for (const std::string& rule : kRules) {
     for (double tau : {0.1, 0.5, 1.0, 2.0, 5.0}) plans.push_back({rule, number(tau), tau});
-    // To the floor in three quarters of the run.
-    const double from = 2, to = 0.3;
-    const double rate = std::log(from / to) / (0.75 * static_cast<double>(settings.steps));
-    plans.push_back({rule, "2 to 0.3", exponential_decay(from, rate, to)});
+    // To the end in three quarters of the run.
+    const double fall = 0.75 * static_cast<double>(settings.steps);
+    plans.push_back({rule, "2 to 0.3", exponential_decay(2, std::log(2 / 0.3) / fall, 0.3)});
+    plans.push_back(
+        {rule, "2 to 0.3, a line",
+         linear_decay(2, 0.3, std::max<std::size_t>(1, static_cast<std::size_t>(fall)))});
+    plans.push_back({rule, "5 to 0.1", exponential_decay(5, std::log(5 / 0.1) / fall, 0.1)});
   }
   std::vector<Outcome> outcomes(plans.size());
   Progress progress("training", plans.size() * settings.seeds * settings.steps);
@@ -478,18 +482,20 @@ void show_training(Program& program, const TrainingSettings& settings) {
          "gap between the columns.\n   The straight-through form has none, its codes are "
          "one-hot all along.\n";
   for (const std::string& rule : kRules) {
-    std::size_t fixed = plans.size(), annealed = plans.size();
+    const auto shown = [&](std::size_t i) {
+      return "(" + plans[i].name + ") " + with_error(hard[i].mean, hard[i].error);
+    };
+    std::size_t fixed = plans.size();
+    std::string annealed;
     for (std::size_t i = 0; i < plans.size(); ++i) {
       if (plans[i].rule != rule) continue;
       if (plans[i].tau.scheduled())
-        annealed = i;
+        annealed += (annealed.empty() ? "" : ", ") + shown(i);
       else if (fixed == plans.size() || hard[i].mean < hard[fixed].mean)
         fixed = i;
     }
-    std::cout << "   " << rule << ": annealed "
-              << with_error(hard[annealed].mean, hard[annealed].error)
-              << "; the best fixed temperature, " << plans[fixed].name << ", "
-              << with_error(hard[fixed].mean, hard[fixed].error) << ".\n";
+    std::cout << "   " << rule << ": annealed " << annealed << ";\n     the best fixed temperature "
+              << shown(fixed) << ".\n";
   }
   if (program.out.empty()) return;
   Picture picture("One-hot test cost of a Gumbel-softmax autoencoder (" + digits.name + ")", "step",

@@ -3,6 +3,7 @@
 #include <nlohmann/json.hpp>
 
 #include <argtape/argtape.hpp>
+#include "examples/common/digits.hpp"
 #include "examples/common/program.hpp"
 
 using namespace argtape;
@@ -45,7 +46,7 @@ int main(int argc, char** argv) {
     if (!(tolerance >= 1e-5 && tolerance < 1))
       throw WrongCall("--tolerance must be at least 1e-05 and less than 1");
     set_threads(program.threads);
-    const Dataset digits = load_digits(program.data.empty() ? ARGTAPE_DATA_DIR : program.data);
+    const Dataset digits = digits_in(program.data);
     if (static_cast<std::size_t>(grid) > std::min(digits.height, digits.width))
       throw WrongCall("--grid is more than the " +
                       std::to_string(std::min(digits.height, digits.width)) +
@@ -69,8 +70,7 @@ int main(int argc, char** argv) {
     try {
       run = train_jigsaw(data, settings, 8, [&] { progress.step(), ++step; });
     } catch (const std::invalid_argument& e) {
-      throw std::runtime_error(std::string(e.what()) + "; training diverged at step " +
-                               std::to_string(step) + ", so lower --rate");
+      throw std::runtime_error(e.what() + program.advice(step, "--rate", {"--temperature"}));
     }
     progress.finish();
 

@@ -7,6 +7,7 @@
 #include <numeric>
 
 #include <argtape/argtape.hpp>
+#include "examples/common/digits.hpp"
 #include "examples/common/kmeans_pictures.hpp"
 #include "examples/common/program.hpp"
 
@@ -174,7 +175,7 @@ Data load(const Settings& s, Rng& rng) {
   if (s.problem == "file") {
     data = {std::filesystem::path(s.path).filename().string(), read_points(s.path)};
   } else if (s.problem == "digits") {
-    const Dataset digits = load_digits(s.path.empty() ? ARGTAPE_DATA_DIR : s.path);
+    const Dataset digits = digits_in(s.path);
     data = {digits.name, digits.images};
   } else if (s.problem == "separated") {
     data = {"separated clusters", separated_points(n, d, k, s.spread, rng)};
@@ -347,11 +348,15 @@ void show_collapse(const Data& data, const std::vector<Outcome>& outcomes) {
   const KMeansRun &lloyd = named(outcomes, "lloyd"), &plain = named(outcomes, "gradient-descent");
   std::cout << "\nCluster sizes\n  lloyd             " << listed(lloyd.end.size)
             << "\n  gradient-descent  " << listed(plain.end.size) << "\n";
-  const std::size_t largest = plain.end.largest();
+  std::vector<std::size_t> sizes = plain.end.size;
+  std::sort(sizes.rbegin(), sizes.rend());
+  const std::size_t largest = sizes[0];
   if (plain.end.loss > 1.01 * lloyd.end.loss && 3 * largest > data.size() &&
       largest > 2 * lloyd.end.largest())
     std::cout << "Plain gradient descent collapses: its largest cluster has " << largest << " of "
-              << plural(data.size(), "point") << ", Lloyd's " << lloyd.end.largest()
+              << plural(data.size(), "point")
+              << (sizes[1] > lloyd.end.largest() ? ", the next " + std::to_string(sizes[1]) : "")
+              << ", Lloyd's " << lloyd.end.largest()
               << ".\nA centre's gradient is 2 (size / n) (centre - mean of its points): the larger "
                  "a cluster, the faster\nits centre runs to the middle, where it is the nearest to "
                  "more points still. Lloyd and Newton divide by\nthe size, Adam by the gradient's "
@@ -360,6 +365,12 @@ void show_collapse(const Data& data, const std::vector<Outcome>& outcomes) {
   else
     std::cout << "Here plain gradient descent ends "
               << against_lloyd(plain.end.loss, lloyd.end.loss) << ".\n";
+  for (const auto& [name, run] : outcomes)
+    if (name == "sgd-document")
+      std::cout << "sgd-document has the settings of a question that calls its end similar to what "
+                   "sklearn's k-means, Lloyd's\nalgorithm, gives: its largest cluster has "
+                << run.end.largest() << " points, and it ends "
+                << against_lloyd(run.end.loss, lloyd.end.loss) << ".\n";
 }
 
 // SGD where there are clusters to find, from a start with a centre in each and from another.

@@ -1,5 +1,6 @@
 // Which operation should each edge of a small cell do? Searched by gradients through a choice that
 // runs all operations, or just the chosen one.
+#include <CLI/CLI.hpp>
 #include <algorithm>
 #include <cmath>
 #include <cstdlib>
@@ -9,6 +10,7 @@
 #include <sstream>
 
 #include <argtape/argtape.hpp>
+#include "examples/common/digits.hpp"
 #include "examples/common/program.hpp"
 
 using namespace argtape;
@@ -59,13 +61,13 @@ Beside compare(const Tensor& g, const Tensor& exact) {
   return {std::sqrt(off / norm), product / std::sqrt(own * norm)};
 }
 
-// f(), and if training diverges in it, the flag that it asks to lower.
+// f(), and if training diverges in it, the flags that it asks for.
 template <class F>
-auto diverges_with(const char* flag, F f) {
+auto diverges_with(const char* flags, F f) {
   try {
     return f();
   } catch (const std::runtime_error& e) {
-    throw std::runtime_error(std::string(e.what()) + ": " + flag);
+    throw std::runtime_error(std::string(e.what()) + ": " + flags);
   }
 }
 
@@ -158,7 +160,10 @@ void Study::search() {
     own.method = method;
     own.seed = seed;
     return diverges_with(
-        "--rate", [&] { return search_architecture(data.train, own, [&] { searching.step(); }); });
+        program.app.count("--temperature") + program.app.count("--temperature-end") > 0
+            ? "--rate, --temperature, --temperature-end"
+            : "--rate",
+        [&] { return search_architecture(data.train, own, [&] { searching.step(); }); });
   };
   for (const std::string& m : methods) runs[m] = found(m, program.seed);
   for (std::size_t i = 0; both && i < forms; ++i)
@@ -428,6 +433,12 @@ void Study::show_gradients() {
             << std::pow(settings.candidates.size(), kCellEdges) << " cells; " << draws
             << " draws at temperature " << argtape_examples::number(temperature) << "\n\n";
   gradients.print();
+  std::cout
+      << "\nA mixture y = sum_i w_i o_i with w = softmax(v / tau) has dy/dv_i = w_i (o_i - y) / "
+         "tau: "
+         "through the softmax every\noperation's output is in every logit's derivative. And in "
+         "each step it updates every operation, by its weight, however\nsmall; where only the "
+         "chosen one runs, the others stay as they are.\n";
   if (!program.out.empty()) gradients.write_csv(program.out + "/architecture_search_gradient.csv");
 }
 
@@ -494,8 +505,8 @@ int main(int argc, char** argv) {
     for (const auto& [flag, tau] : {std::pair{"--temperature", settings.tau},
                                     std::pair{"--temperature-end", settings.tau_end},
                                     std::pair{"--bias-temperature", temperature}})
-      if (!(tau >= 1e-20 && std::isfinite(tau)))
-        throw WrongCall(std::string(flag) + " must be at least 1e-20");
+      if (!(tau >= 1e-20 && tau <= 1e30))
+        throw WrongCall(std::string(flag) + " must be at least 1e-20, and at most 1e30");
     const Names methods = only.empty() ? search_methods() : parts(only);
     for (const std::string& m : methods) {
       if (std::count(search_methods().begin(), search_methods().end(), m) == 0)
@@ -506,7 +517,7 @@ int main(int argc, char** argv) {
     }
     if (cells > 100) throw WrongCall("--cells must be at most 100: there are 125 of them");
     set_threads(program.threads);
-    Dataset digits = load_digits(program.data.empty() ? ARGTAPE_DATA_DIR : program.data);
+    Dataset digits = digits_in(program.data);
     if (digits.height > 16) digits = halved_images(digits);
     const auto chosen = [&](int given, int all, int quick) {
       return static_cast<std::size_t>(given > 0 ? given : program.quick ? quick : all);

@@ -166,8 +166,8 @@ SearchSettings checked(SearchSettings s) {
     s.architecture_rate = s.method == "gdas" || s.method == "gdas-scalars" ? 2e-2 : 1e-2;
   require(s.steps > 0 && s.batch > 0, "search: steps and batch are ", s.steps, ", ", s.batch,
           "; need at least 1 of each");
-  require(s.tau > 0 && s.tau_end > 0, "search: temperatures are ", s.tau, " and ", s.tau_end,
-          "; need more than 0");
+  require(s.tau > 0 && s.tau_end > 0 && std::isfinite(s.tau) && std::isfinite(s.tau_end),
+          "search: temperatures are ", s.tau, " and ", s.tau_end, "; need more than 0, and finite");
   Rng any(0);
   random_cell(s.candidates, any);
   return s;
@@ -218,21 +218,30 @@ Var ArchitectureSearch::loss_on(const std::vector<Var>& w, Var logits, const Dat
 }
 
 void ArchitectureSearch::diverged(const std::string& what) const {
-  refuse<std::runtime_error>("search: ", what, " at step ", steps_, " of ", settings_.method,
-                             "; need a lower rate");
+  const std::string& m = settings_.method;
+  const bool tempered =
+      m == "gumbel-softmax" || m == "st-all" || m == "gdas" || m == "gdas-scalars";
+  refuse<std::runtime_error>("search: training of ", m, " diverged at step ", steps_, " (", what,
+                             "); need a lower rate",
+                             tempered ? ", or temperatures nearer to 1" : "");
 }
 
-void ArchitectureSearch::forward_done(Var loss) {
+void ArchitectureSearch::update(Adam& adam, std::vector<Tensor>& parameters,
+                                const std::vector<Var>& on_tape, Var loss) {
   if (!std::isfinite(loss.item())) diverged("the loss is " + str(static_cast<double>(loss.item())));
   cost_.kept_bytes = std::max(cost_.kept_bytes, memory_use().held_bytes - held_before_);
+  try {
+    adam.step(parameters, on_tape, loss);
+  } catch (const std::invalid_argument& e) {
+    diverged(e.what());
+  }
 }
 
 double ArchitectureSearch::step_weights(const Dataset& digits) {
   Tape tape;
   const std::vector<Var> w = tape.borrow_parameters(network_.parameters);
   const Var loss = loss_on(w, tape.borrow_constant(logits_[0], "logits"), digits);
-  forward_done(loss);
-  weights_adam_.step(network_.parameters, w, loss);
+  update(weights_adam_, network_.parameters, w, loss);
   return static_cast<double>(loss.item());
 }
 
@@ -243,8 +252,7 @@ void ArchitectureSearch::step_logits(const Dataset& train) {
     Tape tape;
     const std::vector<Var> logits = tape.borrow_parameters(logits_);
     const Var loss = expected_cell_loss(logits[0], losses);
-    forward_done(loss);
-    return logits_adam_.step(logits_, logits, loss);
+    return update(logits_adam_, logits_, logits, loss);
   }
   Tape tape;
   const std::vector<Var> logits = tape.borrow_parameters(logits_);
@@ -253,8 +261,7 @@ void ArchitectureSearch::step_logits(const Dataset& train) {
                              network_, logits[0], [this](Var l) { return choice_for(l); }, train,
                              digits, settings_.rate)
                        : loss_on(constants(tape, network_.parameters), logits[0], digits);
-  forward_done(loss);
-  logits_adam_.step(logits_, logits, loss);
+  update(logits_adam_, logits_, logits, loss);
 }
 
 double ArchitectureSearch::warm_up() { return step_weights(for_weights_.next()); }
@@ -266,8 +273,6 @@ double ArchitectureSearch::step() {
   const auto begin = std::chrono::steady_clock::now();
   const Dataset train = for_weights_.next();
   step_logits(train);
-  if (!std::all_of(logits_[0].begin(), logits_[0].end(), [](Scalar x) { return std::isfinite(x); }))
-    diverged("the logits are no numbers");
   const double loss = step_weights(train);
   cost_.milliseconds =
       std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - begin).count();

@@ -83,7 +83,7 @@ class ArchitectureSearch {
   ArchitectureSearch(const Dataset& train, const SearchSettings& settings);
 
   /// One step of the weights alone; one pair of steps. Both give the loss of the weights' half, and
-  /// throw std::runtime_error when it is no longer a number.
+  /// throw std::runtime_error when it, or a gradient, is no longer a number.
   double warm_up();
   double step();
 
@@ -100,7 +100,8 @@ class ArchitectureSearch {
   void step_logits(const Dataset& train);
   double step_weights(const Dataset& digits);
   [[noreturn]] void diverged(const std::string& what) const;
-  void forward_done(Var loss);
+  void update(Adam& adam, std::vector<Tensor>& parameters, const std::vector<Var>& on_tape,
+              Var loss);
 
   SearchSettings settings_;
   Rng noise_;

@@ -250,7 +250,7 @@ KMeansRun kmeans_descent(const Tensor& points, const Tensor& start, const KMeans
     run.loss.push_back(loss);
     next = run.iterations + std::max<std::size_t>(5, run.iterations / 40);
   };
-  for (; run.iterations < settings.steps; ++run.iterations) {
+  const auto step = [&] {
     const Rule rule = settings.rule.at(run.iterations);
     const bool known = settings.batch == 0 && rule.soft_tau == 0;
     if (!known && run.iterations == next) note(kmeans_assign(points, centres[0]).loss);
@@ -278,14 +278,23 @@ KMeansRun kmeans_descent(const Tensor& points, const Tensor& start, const KMeans
     else
       sgd.step(centres, c, cost);
     run.seconds += seconds_since(begin);
-    if (!std::all_of(centres[0].begin(), centres[0].end(),
-                     [](Scalar x) { return std::isfinite(x); }))
-      refuse_kmeans("training diverged at step " + std::to_string(run.iterations + 1),
-                    "a lower rate");
+  };
+  const auto or_diverged = [&](auto what) {
+    try {
+      what();
+    } catch (const std::invalid_argument& e) {
+      if (run.iterations == 0) throw;  // no step was taken yet that could have led here
+      refuse_kmeans(
+          "training diverged at step " + std::to_string(run.iterations) + " (" + e.what() + ")",
+          settings.rule.name == "zero" ? "a lower rate" : "a lower rate or another temperature");
+    }
+  };
+  for (; run.iterations < settings.steps; ++run.iterations) {
+    or_diverged(step);
     if (progress) progress();
   }
   run.centres = centres[0];
-  run.end = kmeans_assign(points, run.centres);
+  or_diverged([&] { run.end = kmeans_assign(points, run.centres); });
   note(run.end.loss);
   return run;
 }

@@ -110,6 +110,7 @@ void check(std::size_t n, const std::string& method, const SortingSettings& s, s
   require(s.hidden > 0 && s.steps > 0 && s.batch > 0 && lists > 0,
           "train_sorting: hidden, steps, batch and lists are ", s.hidden, ", ", s.steps, ", ",
           s.batch, ", ", lists, "; need at least 1 of each");
+  require(s.repeats > 0, "train_sorting: repeats are 0; need at least 1");
 }
 
 }  // namespace

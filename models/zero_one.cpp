@@ -110,6 +110,9 @@ ZeroOneRun train_zero_one(const Split& data, const std::string& method,
 ZeroOneRun train_zero_one(const Split& data, const std::string& method,
                           const ZeroOneSettings& settings, Mlp& network,
                           const std::function<void()>& progress) {
+  require(settings.epochs > 0 && settings.batch > 0 && settings.repeats > 0,
+          "train_zero_one: epochs, batch and repeats are ", settings.epochs, ", ", settings.batch,
+          ", ", settings.repeats, "; need at least 1 of each");
   // Streams of their own: every method sees the same batches, whatever it draws.
   Rng order(settings.seed, 0, 1), noise(settings.seed, 0, 2);
   const std::size_t steps = settings.epochs * (data.train.size() / settings.batch);

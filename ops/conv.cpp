@@ -5,11 +5,11 @@
 #include <vector>
 
 #include "engine/require.hpp"
-#include "engine/simd/lane.hpp"
 #include "engine/sweep.hpp"
 #include "engine/system/parallel.hpp"
 #include "ops/kernels/conv_geometry.hpp"
 #include "ops/kernels/gather_gemm.hpp"
+#include "ops/kernels/pair_sums.hpp"
 
 ARGTAPE_PUBLIC_BEGIN
 namespace {
@@ -78,7 +78,7 @@ class Patches {
 
   void read(const Scalar* image) {
     source_ = s_.padded() ? padded_.data() : image;
-    if (s_.padded()) copy_planes(s_.c, s_.h, s_.w, unpadded(image), interior());
+    if (s_.padded()) copy_planes(s_.c, s_.h, s_.w, {image, s_.h * s_.w, s_.w}, interior());
   }
   // The matrix of a band of the image read, with stride 1; or, as a left factor, its rows from
   // `first` on without the columns that count for nothing; or, so too, its transpose.
@@ -102,35 +102,31 @@ class Patches {
     std::fill(target_, target_ + s_.c * s_.padded_plane(), Scalar{0});
   }
   void add(std::size_t i, std::size_t rows, const Scalar* matrix) {
-    const std::size_t window = s_.kernel_h * s_.kernel_w, n = length(rows),
-                      down = s_.stride * s_.padded_width();
-    // Plane by plane within: what was just written is not needed again at once.
+    const std::size_t window = s_.kernel_h * s_.kernel_w, down = s_.stride * s_.padded_width();
+    // Plane by plane within: what was just written is not needed again at once. Row by row: what
+    // counts for nothing may be NaN, where a weight is infinite.
     for (std::size_t place = 0; place < window; ++place)
       for (std::size_t k = place; k < starts_.size(); k += window) {
         const Scalar* from = matrix + k * most;
         Scalar* to = target_ + starts_[k] + i * down;
-        if (s_.stride == 1) {
-#pragma omp simd
-          for (std::size_t j = 0; j < n; ++j) to[j] += from[j];
-        } else {
-          for (std::size_t r = 0; r < rows; ++r, from += s_.out_w, to += down)
+        for (std::size_t r = 0; r < rows; ++r, from += pitch, to += down)
+          if (s_.stride == 1)
+            map_lanes(
+                s_.out_w, to, true, [](Lane v) { return v; }, from);
+          else
             for (std::size_t j = 0; j < s_.out_w; ++j) to[j * s_.stride] += from[j];
-        }
       }
   }
   void end(Scalar* image) {
     if (!s_.padded()) return;
     const Planes<Scalar> inside = interior();
-    copy_planes(s_.c, s_.h, s_.w, {inside.data, inside.plane, inside.pitch}, unpadded(image));
+    copy_planes(s_.c, s_.h, s_.w, {inside.data, inside.plane, inside.pitch},
+                {image, s_.h * s_.w, s_.w});
   }
 
  private:
   const Scalar* band_from(std::size_t i) const {
     return source_ + i * s_.stride * s_.padded_width();
-  }
-  template <class P>
-  Planes<P> unpadded(P* image) const {
-    return {image, s_.h * s_.w, s_.w};
   }
   Planes<Scalar> interior() {
     return {padded_.data() + s_.pad_h * s_.padded_width() + s_.pad_w, s_.padded_plane(),
@@ -149,11 +145,11 @@ std::size_t images_of_grain(const ConvGeometry& s, std::size_t o) {
                                (std::size_t{1} << 20) / (o * s.kernel_size() * s.out_size() + 1));
 }
 
-// to[channel * distance + j] = columns[j * width + channel]: a matrix turned around.
-void turn(const Scalar* columns, std::size_t width, std::size_t channels, std::size_t n, Scalar* to,
-          std::size_t distance) {
-  for (std::size_t channel = 0; channel < channels; ++channel, to += distance)
-    for (std::size_t j = 0; j < n; ++j) to[j] = columns[j * width + channel];
+// to[i * to_pitch + j] = from[j * from_pitch + i] for i < n, j < m: a matrix turned around.
+void turn(const Scalar* from, std::size_t from_pitch, std::size_t n, std::size_t m, Scalar* to,
+          std::size_t to_pitch) {
+  for (std::size_t i = 0; i < n; ++i, to += to_pitch)
+    for (std::size_t j = 0; j < m; ++j) to[j] = from[j * from_pitch + i];
 }
 
 std::size_t whole_lanes(std::size_t n) { return (n + kLane - 1) / kLane * kLane; }
@@ -213,6 +209,23 @@ void correlate(const ConvGeometry& s, std::size_t o, const Scalar* x, const Left
   (s.stride != 1 || turned < straight ? correlate_turned : correlate_straight)(s, o, x, w, to);
 }
 
+// The lane at sums + (i m + j) kLane gets every kLane-th term of <a_i, b_j> added.
+struct InnerProducts {
+  static constexpr std::size_t kRows = kTileRows, kColumns = 3;
+  std::size_t length, m, pitch;
+  const Scalar *rows, *data;
+  const std::size_t* starts;
+  Scalar* sums;
+
+  const Scalar* a(std::size_t i) const { return rows + i * pitch; }
+  const Scalar* b(std::size_t j) const { return data + starts[j]; }
+  static Lane term(Lane x, Lane y, Lane sum) { return xsimd::fma(x, y, sum); }
+  void put(std::size_t i, std::size_t j, Lane sum) const {
+    Scalar* to = sums + (i * m + j) * kLane;
+    (Lane::load_unaligned(to) + sum).store_unaligned(to);
+  }
+};
+
 // A convolution y of images x with o kernels w, and the two products that are its derivatives. Each
 // takes whole images or whole rows of w, so that the sums do not depend on the number of threads.
 struct Convolution : ConvGeometry {
@@ -227,8 +240,10 @@ struct Convolution : ConvGeometry {
   }
 
   void input_vjp(const Scalar* y, const Scalar* w, Scalar* x) const {
-    // Fewer than eight planes would leave registers idle.
-    if (stride == 1 && pad_h < kernel_h && pad_w < kernel_w && c >= 8)
+    // Fewer than eight planes would leave registers idle; and the padding of y times an infinite
+    // weight is NaN, which has no business here.
+    if (stride == 1 && pad_h < kernel_h && pad_w < kernel_w && c >= 8 &&
+        std::all_of(w, w + o * kernel_size(), [](Scalar v) { return std::isfinite(v); }))
       mirrored(y, w, x);
     else
       handed_back(y, w, x);
@@ -263,10 +278,7 @@ struct Convolution : ConvGeometry {
     for (std::size_t k = 0; k < n; ++k) {
       patches.read(x + k * image_size());
       patches.bands([&](std::size_t i, std::size_t rows) {
-        const Scalar* from = band_of(y, k, i).data;
-        for (std::size_t channel = 0; channel < o; ++channel, from += out_size())
-          for (std::size_t j = 0; j < rows * out_w; ++j)
-            turned.data()[j * width + channel] = from[j];
+        turn(band_of(y, k, i).data, out_size(), rows * out_w, o, turned.data(), width);
         gather_gemm(end - begin, width, rows * out_w, patches.rows(i, begin, windows),
                     {turned.data(), y_rows.data()}, total.data(), width, true);
       });
@@ -287,8 +299,9 @@ struct Convolution : ConvGeometry {
         if (rows < patches.band) std::fill(spread.begin(), spread.end(), Scalar{0});
         copy_planes(o, rows, out_w, band_of(y, k, i), {spread.data(), width, patches.pitch});
         const Right windows = patches.rows(i);
-        add_inner_products(o, m, patches.length(rows), spread.data(), width,
-                           {windows.data, windows.rows + begin}, sums.data());
+        pair_sums(InnerProducts{patches.length(rows), m, width, spread.data(), windows.data,
+                                windows.rows + begin, sums.data()},
+                  0, o, m);
       });
     }
     bool finite = true;
@@ -305,8 +318,8 @@ struct Convolution : ConvGeometry {
   // times the kernels turned by half a circle.
   void mirrored(const Scalar* y, const Scalar* kernels, Scalar* x) const {
     ConvGeometry back = *this;
-    back.c = o, back.h = out_h, back.w = out_w, back.out_h = h, back.out_w = w;
-    back.pad_h = kernel_h - 1 - pad_h, back.pad_w = kernel_w - 1 - pad_w;
+    back.mirror();
+    back.c = o;
     const std::size_t window = kernel_h * kernel_w;
     const Starts rows = starts_at(c, window);
     Starts columns(back.kernel_size());

@@ -3,10 +3,10 @@
 #include <algorithm>
 
 #include "engine/require.hpp"
-#include "engine/simd/lane.hpp"
 #include "engine/sweep.hpp"
 #include "engine/system/parallel.hpp"
 #include "ops/elementwise.hpp"
+#include "ops/kernels/pair_sums.hpp"
 #include "ops/linalg.hpp"
 #include "ops/reduce.hpp"
 #include "ops/shape.hpp"
@@ -14,63 +14,25 @@
 ARGTAPE_PUBLIC_BEGIN
 namespace {
 
-// So many rows by so many centres stay in registers at a time.
-#if defined(__AVX512F__)
-constexpr std::size_t kTileRows = 4;  // 32 registers
-#else
-constexpr std::size_t kTileRows = 2;
-#endif
-constexpr std::size_t kTileCentres = 4;
+// y[i * k + j] = |x_i - c_j|^2.
+struct Distances {
+  static constexpr std::size_t kRows = kTileRows / 2, kColumns = 4;
+  std::size_t length, k;
+  const Scalar *x, *centres;
+  Scalar* y;
 
-// y[r * k + j] = |x_r - c_j|^2 for r < rows, j < centres.
-template <std::size_t rows, std::size_t centres>
-void tile(std::size_t d, std::size_t k, const Scalar* x, const Scalar* c, Scalar* y) {
-  Lane sum[rows][centres];
-#pragma GCC unroll 4
-  for (std::size_t r = 0; r < rows; ++r)
-#pragma GCC unroll 4
-    for (std::size_t j = 0; j < centres; ++j) sum[r][j] = Lane(0);
-  const auto add = [&](auto load) {
-    Lane row[rows];
-#pragma GCC unroll 4
-    for (std::size_t r = 0; r < rows; ++r) row[r] = load(x + r * d);
-#pragma GCC unroll 4
-    for (std::size_t j = 0; j < centres; ++j) {
-      const Lane centre = load(c + j * d);
-#pragma GCC unroll 4
-      for (std::size_t r = 0; r < rows; ++r) {
-        const Lane difference = row[r] - centre;
-        sum[r][j] = xsimd::fma(difference, difference, sum[r][j]);
-      }
-    }
-  };
-  std::size_t t = 0;
-  for (; t + kLane <= d; t += kLane)
-    add([t](const Scalar* p) { return Lane::load_unaligned(p + t); });
-  if (t < d) add([=](const Scalar* p) { return load_some(p + t, d - t); });
-#pragma GCC unroll 4
-  for (std::size_t r = 0; r < rows; ++r)
-#pragma GCC unroll 4
-    for (std::size_t j = 0; j < centres; ++j) y[r * k + j] = lane_sum(sum[r][j]);
-}
-
-// A few rows' distances to all centres.
-template <std::size_t rows>
-void tiles(std::size_t d, std::size_t k, const Scalar* x, const Scalar* c, Scalar* y) {
-  std::size_t j = 0;
-  for (; j + kTileCentres <= k; j += kTileCentres)
-    tile<rows, kTileCentres>(d, k, x, c + j * d, y + j);
-  for (; j < k; ++j) tile<rows, 1>(d, k, x, c + j * d, y + j);
-}
+  const Scalar* a(std::size_t i) const { return x + i * length; }
+  const Scalar* b(std::size_t j) const { return centres + j * length; }
+  static Lane term(Lane x, Lane c, Lane sum) { return xsimd::fma(x - c, x - c, sum); }
+  void put(std::size_t i, std::size_t j, Lane sum) const { y[i * k + j] = lane_sum(sum); }
+};
 
 Tensor distances(const Tensor& x, const Tensor& c) {
   const std::size_t n = x.shape()[0], d = x.shape()[1], k = c.shape()[0];
   Tensor y = uninitialised({n, k});
-  parallel_for(n, rows_of_grain(k * d), [&](std::size_t i, std::size_t end) {
-    for (; i + kTileRows <= end; i += kTileRows)
-      tiles<kTileRows>(d, k, x.data() + i * d, c.data(), y.data() + i * k);
-    for (; i < end; ++i) tiles<1>(d, k, x.data() + i * d, c.data(), y.data() + i * k);
-  });
+  const Distances all{d, k, x.data(), c.data(), y.data()};
+  parallel_for(n, rows_of_grain(k * d),
+               [&](std::size_t begin, std::size_t end) { pair_sums(all, begin, end, k); });
   return y;
 }
 
@@ -92,12 +54,10 @@ Tensor differences(const Tensor& g, const Tensor& x, const Tensor& c, bool to_ce
             [=](Lane a, Lane b) { return twice * (a - b); }, x.data() + i * d, c.data() + j * d);
       }
   };
-  if (to_centres)
-    parallel_for(k, rows_of_grain(n * d / std::max<std::size_t>(k, 1)),
-                 [&](std::size_t begin, std::size_t end) { rows(0, n, begin, end); });
-  else
-    parallel_for(n, rows_of_grain(d),
-                 [&](std::size_t begin, std::size_t end) { rows(begin, end, 0, k); });
+  const std::size_t length = to_centres ? n * d / std::max<std::size_t>(k, 1) : d;
+  parallel_for(to_centres ? k : n, rows_of_grain(length), [&](std::size_t begin, std::size_t end) {
+    to_centres ? rows(0, n, begin, end) : rows(begin, end, 0, k);
+  });
   return y;
 }
 

@@ -10,18 +10,21 @@ namespace {
 
 Lane max_0(Lane x) { return if_positive(-x, 0, x); }  // NaN comes through
 
-// a^b has the derivative b base^(b-1) for a: 0 for b = 0, whatever a is.
-constexpr Scalar kLeast = std::numeric_limits<Scalar>::min();
-Lane base(Lane a, Lane b) {
-  return xsimd::select((b == Lane(0)) & !(xsimd::abs(a) > Lane(kLeast)), Lane(1), a);
-}
-Var base(Var a, Var b) { return where(equal(b, 0) * (1 - greater(abs(a), kLeast)), 1, a); }
-// And a^b log argument for b: 0 for a = 0 and b > 0.
-Lane argument(Lane a, Lane b) { return xsimd::select((a == Lane(0)) & (b > Lane(0)), Lane(1), a); }
-Var argument(Var a, Var b) { return where(equal(a, 0) * greater(b, 0), 1, a); }
+// The words of elementwise.hpp for Lanes, as far as slopes are written in them.
+Lane one_if(Lane::batch_bool_type holds) { return xsimd::select(holds, Lane(1), Lane(0)); }
+Lane greater(Lane a, Lane b) { return one_if(a > b); }
+Lane equal(Lane a, Lane b) { return one_if(a == b); }
+Lane where(Lane c, Lane a, Lane b) { return xsimd::select(c == Lane(0), b, a); }
+Lane abs(Lane x) { return xsimd::abs(x); }
 Lane pow(Lane a, Lane b) { return lane_pow(a, b); }
 
-Lane where(Lane c, Lane a, Lane b) { return xsimd::select(c == Lane(0), b, a); }
+// a^b has the derivative b base^(b-1) for a: 0 for b = 0, whatever a is. And a^b log argument for
+// b: 0 for a = 0 and b > 0.
+constexpr auto base = [](auto a, auto b) {
+  constexpr Scalar least = std::numeric_limits<Scalar>::min();
+  return where(equal(b, 0) * (1 - greater(abs(a), least)), 1, a);
+};
+constexpr auto argument = [](auto a, auto b) { return where(equal(a, 0) * greater(b, 0), 1, a); };
 
 constexpr auto kAdd = row(
     "add", [](Lane a, Lane b) { return a + b; }, kPasses, kPasses);
@@ -33,6 +36,12 @@ constexpr auto kMultiply = row(
 constexpr auto kDivide = row(
     "divide", [](Lane a, Lane b) { return a / b; }, slope<1>([](auto g, auto b) { return g / b; }),
     slope<1, kValue>([](auto g, auto b, auto y) { return -g * y / b; }));
+// Linear in the gradient, as they are, their own derivatives are those of * and /.
+constexpr auto kTimes = row(
+    "multiply", [](Lane g, Lane x) { return times(g, x); }, kMultiply.slopes[0],
+    kMultiply.slopes[1]);
+constexpr auto kOver = row(
+    "divide", [](Lane g, Lane x) { return over(g, x); }, kDivide.slopes[0], kDivide.slopes[1]);
 constexpr auto kNegative = row(
     "negative", [](Lane x) { return -x; }, slope<>([](auto g) { return -g; }));
 
@@ -63,7 +72,7 @@ constexpr auto kPow = row(
     slope<0, 1, kValue>(
         [](auto g, auto a, auto b, auto y) { return g * y * log(argument(a, b)); }));
 constexpr auto kAbs = row(
-    "abs", [](Lane x) { return xsimd::abs(x); },
+    "abs", [](Lane x) { return abs(x); },
     slope<0>([](auto g, auto x) { return if_positive(x, g, 0) - if_positive(-x, g, 0); }));
 constexpr auto kClip = row(
     "clip",
@@ -75,26 +84,25 @@ constexpr auto kClip = row(
     }),
     kNothing, kNothing);
 
-// The larger of a and b, or of -a and -b with `sign` -1.
+// What the first of the two gets of the gradient.
+template <int sign>
+constexpr auto share = [](auto g, auto a, auto b) {
+  return 0.5f * (if_positive(sign * (a - b), g, 0) + if_positive(sign * (b - a), 0, g));
+};
+// The larger of a and b, or of -a and -b with `sign` -1; NaN if one of them is.
 template <int sign>
 constexpr auto kExtreme = row(
     sign > 0 ? "maximum" : "minimum",
     [](Lane a, Lane b) {
-      const Lane d = Lane(sign) * (a - b);
-      return xsimd::select(d > Lane(0), a, xsimd::select(d < Lane(0), b, Lane(0.5f) * (a + b)));
+      const Lane p = Lane(sign) * a, q = Lane(sign) * b;
+      return xsimd::select(p > q, a, xsimd::select(q >= p, b, a + b));
     },
-    slope<0, 1>([](auto g, auto a, auto b) {
-      return 0.5f * (if_positive(sign * (a - b), g, 0) + if_positive(sign * (b - a), 0, g));
-    }),
-    slope<0, 1>([](auto g, auto a, auto b) {
-      return 0.5f * (if_positive(sign * (b - a), g, 0) + if_positive(sign * (a - b), 0, g));
-    }));
+    slope<0, 1>(share<sign>), slope<1, 0>(share<sign>));
 
 constexpr const char* kFlat = "A comparison is flat almost everywhere.";
-Lane one_if(Lane::batch_bool_type holds) { return xsimd::select(holds, Lane(1), Lane(0)); }
-constexpr auto kGreater = cut_row("greater", kFlat, [](Lane a, Lane b) { return one_if(a > b); });
+constexpr auto kGreater = cut_row("greater", kFlat, [](Lane a, Lane b) { return greater(a, b); });
 constexpr auto kLess = cut_row("less", kFlat, [](Lane a, Lane b) { return one_if(a < b); });
-constexpr auto kEqual = cut_row("equal", kFlat, [](Lane a, Lane b) { return one_if(a == b); });
+constexpr auto kEqual = cut_row("equal", kFlat, [](Lane a, Lane b) { return equal(a, b); });
 constexpr auto kCondition =
     cut_row("condition", "A condition is flat almost everywhere.", [](Lane c) { return c; });
 constexpr auto kWhere = row(
@@ -105,6 +113,9 @@ constexpr auto kStopGradient =
     cut_row("stop_gradient", "That is what it is for.", [](Lane x) { return x; });
 
 }  // namespace
+
+Var times(Var g, const Operand& x) { return apply<kTimes>(g, x); }
+Var over(Var g, const Operand& x) { return apply<kOver>(g, x); }
 
 Var operator+(const Operand& a, const Operand& b) { return apply<kAdd>(a, b); }
 Var operator-(const Operand& a, const Operand& b) { return apply<kSubtract>(a, b); }
@@ -123,7 +134,7 @@ Var square(Var x) { return apply<kSquare>(x); }
 Var pow(const Operand& a, const Operand& b) { return apply<kPow>(a, b); }
 Var abs(Var x) { return apply<kAbs>(x); }
 Var clip(Var x, double low, double high) {
-  if (!(low <= high)) refuse("clip: low is ", low, ", high is ", high, "; need low <= high");
+  require(low <= high, "clip: low is ", low, ", high is ", high, "; need low <= high");
   return apply<kClip>(x, low, high);
 }
 Var maximum(const Operand& a, const Operand& b) { return apply<kExtreme<1>>(a, b); }

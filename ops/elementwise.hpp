@@ -1,5 +1,11 @@
 // Ops that work number by number. Two operands are brought together as NumPy does: aligned at the
 // last axis, an axis of length 1 stretched; std::invalid_argument if they do not fit.
+//
+// What passes back is what arrives times a slope. Where 0 arrives 0 goes on, though the slope be
+// infinite or NaN: so what `where` did not take, and what was multiplied by 0, gets a gradient of
+// exactly 0, one op at a time or in a formula (ops/formula.hpp), in numbers or recorded. NaN in an
+// operand is NaN in the value; a comparison with it does not hold, so that relu and abs pass 0 back
+// there, and maximum and minimum half, as for equal numbers.
 #pragma once
 
 #include "../engine/tape.hpp"

@@ -1,10 +1,9 @@
 #include "ops/formula.hpp"
 
 #include <algorithm>
-#include <array>
 #include <memory>
+#include <numeric>
 #include <stdexcept>
-#include <string>
 
 #include "engine/broadcast.hpp"
 #include "engine/require.hpp"
@@ -15,135 +14,128 @@ ARGTAPE_PUBLIC_BEGIN
 namespace formula {
 namespace {
 
-Program run_symbolic(const char* op, const Lambda& f, std::size_t inputs, const Tensor* value) {
-  SymbolicTape tape(op, inputs, value);
-  Var x[BroadcastLoop::kMostInputs];
-  for (std::size_t i = 0; i < inputs; ++i) x[i] = tape.var(i);
-  return tape.program(f.call(f.f, x));
-}
-
 Program program_of(const char* op, const Lambda& f, std::size_t inputs) {
+  const auto run = [&](const Tensor* value) {
+    SymbolicTape tape(op, inputs, value);
+    Var x[StretchedAxes::kMostInputs];
+    for (std::size_t i = 0; i < inputs; ++i) x[i] = tape.var(i);
+    return tape.program(f.call(f.f, x));
+  };
   try {
-    return run_symbolic(op, f, inputs, nullptr);
+    return run(nullptr);
   } catch (const std::logic_error&) {
     // With values to read, an op that may not stand in a formula comes so far as to be refused by
     // name.
     const Tensor value = ones({1, 1});
-    run_symbolic(op, f, inputs, &value);
+    run(&value);
     refuse(op,
            ": the formula reads a value, but is run once for all numbers; need functions of "
            "ops/elementwise.hpp");
   }
 }
 
-// The shape the inputs broadcast to.
-Shape shape_of(const char* op, Inputs inputs) {
-  tape_of(op, inputs);
-  Shape shape = inputs[0].shape();
-  for (const Var& x : inputs) shape = broadcast_shape(op, shape, x.shape());
-  return shape;
+// Calls slope(node, k) for the operands k of the steps, from the last node on, to which a
+// derivative may go: among what they lead to is a wanted input.
+template <class Slope>
+void each_slope(const Program& program, std::vector<bool> leads, Slope slope) {
+  const auto each_operand = [&](std::size_t node, auto f) {
+    const auto& [row, x, number] = program.steps[node - program.inputs];
+    for (std::size_t k = 0; row && k < row->value.count; ++k)
+      if (row->slopes[k].kernel && leads[x[k]]) f(k);
+  };
+  const std::size_t nodes = program.inputs + program.steps.size();
+  leads.resize(nodes);
+  for (std::size_t node = program.inputs; node < nodes; ++node)
+    each_operand(node, [&](std::size_t) { leads[node] = true; });
+  for (std::size_t node = nodes; node-- > program.inputs;)
+    each_operand(node, [&](std::size_t k) { slope(node, k); });
 }
 
-// Which inputs and steps have a wanted input among what their derivatives lead to.
-std::vector<bool> leads_to(const Program& program, std::vector<bool> wanted) {
-  wanted.resize(program.inputs);
-  for (const Program::Step& step : program.steps) {
-    bool any = false;
-    for (std::size_t k = 0; step.row && k < step.row->operands; ++k)
-      any = any || (step.row->slopes[k].kernel && wanted[step.operands[k]]);
-    wanted.push_back(any);
-  }
-  return wanted;
-}
-
-// Four sums side by side, none of which waits for the others.
-double sum_of(const Scalar* x, std::size_t n) {
-  Lane sums[4] = {Lane(0), Lane(0), Lane(0), Lane(0)};
-  std::size_t i = 0;
-  for (; i + 4 * kLane <= n; i += 4 * kLane)
-    for (std::size_t k = 0; k < 4; ++k) sums[k] += Lane::load_unaligned(x + i + k * kLane);
-  for (; i < n; i += kLane)
-    sums[0] += n - i < kLane ? load_some(x + i, n - i) : Lane::load_unaligned(x + i);
-  return static_cast<double>(lane_sum((sums[0] + sums[1]) + (sums[2] + sums[3])));
+std::vector<Var> inputs_of(const BackwardContext& ctx) {
+  std::vector<Var> x;
+  for (std::size_t i = 0; i < ctx.inputs(); ++i) x.push_back(ctx.in(i));
+  return x;
 }
 
 // A program as kernels, which are run one after the other on each block. What they read and write
-// are registers: the inputs, the steps, the gradient that arrives for the result, and the gradients
-// for steps and inputs.
+// are registers: the program's nodes, and the gradients for them.
 class Machine {
  public:
-  explicit Machine(const Program& program);
+  Machine(const Program& program, Inputs x);
+  // Adds the derivatives for the inputs that want one, from the gradient that arrives, and leaves
+  // out what is not needed then.
+  void differentiate(const Source& gradient, bool value_needed);
   void put_result(const Out& out) { code_.back().to = out; }
-  // Adds the derivatives for the inputs that are wanted, and leaves out what is not needed then.
-  void differentiate(const std::vector<bool>& wanted, bool value_needed);
   // Whether a derivative leads to input i; and where it is put.
   bool reaches(std::size_t i) const { return gradients_[i] != kNone; }
   void put_gradient(std::size_t i, const Out& out);
-  // Over all of `shape`, from the inputs, and the gradient that arrives if there are derivatives.
-  // sums[i] becomes the sum of the result's grain i, unless it is null.
-  void run(const Shape& shape, const std::vector<Source>& inputs, double* sums) const;
+  // Over all of `shape`. sums[i] becomes the sum of the result's grain i, unless it is null.
+  void run(const Shape& shape, double* sums) const;
 
  private:
   static constexpr Index kNone = ~Index{0};
   struct Instruction {
-    Kernel kernel;
-    std::size_t count;
+    const Row::Formula* formula;
     Index in[kReadable], out;
     Index base;   // what is added
     Out to = {};  // in place of the register's own numbers
   };
-  void run_block(std::size_t at, std::size_t n, Block* registers) const;
+  void add(const Row::Formula& formula, const Index* readable, Index out, Index base);
+  void run_block(std::size_t at, std::size_t n, bool stream, Block* registers) const;
 
   const Program& program_;
-  const Index arriving_;
-  Index registers_;
+  const Index result_;
+  Index registers_;              // their number: nodes come first
+  std::vector<Source> sources_;  // for the inputs, and the gradient that arrives
+  std::vector<bool> wanted_;     // inputs
   std::vector<Instruction> code_;
   std::vector<Index> gradients_;  // for inputs and steps
 };
 
-Machine::Machine(const Program& program)
+Machine::Machine(const Program& program, Inputs x)
     : program_(program),
-      arriving_(static_cast<Index>(program.inputs + program.steps.size())),
-      registers_(arriving_ + 1) {
-  for (std::size_t s = 0; s < program.steps.size(); ++s) {
-    const auto& [row, x, number] = program.steps[s];
-    if (row)
-      code_.push_back({row->value,
-                       row->operands,
-                       {x[0], x[1], x[2]},
-                       static_cast<Index>(program.inputs + s),
-                       kNone});
+      result_(static_cast<Index>(program.inputs + program.steps.size()) - 1),
+      registers_(result_ + 1) {
+  for (const Var& v : x) {
+    sources_.push_back({v.value().data(), &v.shape()});
+    wanted_.push_back(v.tape->node(v.index).wants_gradient);
+  }
+  auto node = static_cast<Index>(program.inputs);
+  for (const auto& [row, operands, number] : program.steps) {
+    if (row) add(row->value, operands, node, kNone);
+    ++node;
   }
 }
 
-void Machine::differentiate(const std::vector<bool>& wanted, bool value_needed) {
-  const std::vector<bool> leads = leads_to(program_, wanted);
-  gradients_.assign(arriving_, kNone);
-  gradients_.back() = arriving_;
-  for (Index node = arriving_; node-- > program_.inputs;) {
+void Machine::add(const Row::Formula& formula, const Index* readable, Index out, Index base) {
+  code_.push_back({&formula, {}, out, base});
+  for (std::size_t i = 0; i < formula.count; ++i) code_.back().in[i] = readable[formula.reads[i]];
+}
+
+void Machine::differentiate(const Source& gradient, bool value_needed) {
+  sources_.push_back(gradient);
+  gradients_.assign(registers_, kNone);
+  gradients_.back() = static_cast<Index>(program_.inputs - 1);
+  each_slope(program_, wanted_, [&](std::size_t node, std::size_t k) {
     const auto& [row, x, number] = program_.steps[node - program_.inputs];
     const Index g = gradients_[node];
-    for (std::size_t k = 0; row && g != kNone && k < row->operands; ++k) {
-      if (!row->slopes[k].kernel || !leads[x[k]]) continue;
-      Index& sum = gradients_[x[k]];
-      if (row->slopes[k].passes && sum == kNone && x[k] >= program_.inputs) {
-        sum = g;
-        continue;
-      }
-      const Index readable[kReadable] = {x[0], x[1], x[2], node, g};
-      Instruction c{row->slopes[k].kernel, row->slopes[k].count, {}, registers_++, sum};
-      for (std::size_t i = 0; i < c.count; ++i) c.in[i] = readable[row->slopes[k].reads[i]];
-      code_.push_back(c);
-      sum = c.out;
+    Index& sum = gradients_[x[k]];
+    if (g == kNone) return;
+    if (row->slopes[k].passes && sum == kNone && x[k] >= program_.inputs) {
+      sum = g;
+      return;
     }
-  }
+    const Index readable[kReadable] = {x[0], x[1], x[2], static_cast<Index>(node), g};
+    add(row->slopes[k], readable, registers_, sum);
+    sum = registers_++;
+  });
   std::vector<bool> needed(registers_, false);
   for (std::size_t i = 0; i < program_.inputs; ++i)
     if (reaches(i)) needed[gradients_[i]] = true;
-  needed[arriving_ - 1] = value_needed;
+  needed[result_] = value_needed;
   const auto unneeded = [&](const Instruction& c) {
     if (!needed[c.out]) return true;
-    for (std::size_t i = 0; i < c.count; ++i) needed[c.in[i]] = true;
+    for (std::size_t i = 0; i < c.formula->count; ++i) needed[c.in[i]] = true;
     if (c.base != kNone) needed[c.base] = true;
     return false;
   };
@@ -153,14 +145,15 @@ void Machine::differentiate(const std::vector<bool>& wanted, bool value_needed) 
 void Machine::put_gradient(std::size_t i, const Out& out) {
   const Index g = gradients_[i];
   if (out.base.data)  // at the end, since an input that is given twice is gathered at one place
-    code_.push_back({kRow<kCopy>.value, 1, {g}, registers_++, kNone, out});
+    code_.push_back({&kCopy.value, {g}, registers_++, kNone, out});
   else
     std::find_if(code_.begin(), code_.end(), [g](const auto& c) { return c.out == g; })->to = out;
 }
 
-void Machine::run(const Shape& shape, const std::vector<Source>& inputs, double* sums) const {
-  constexpr std::size_t size = BroadcastLoop::kBlock;
-  const BroadcastLoop loop(shape, inputs.data(), inputs.size());
+void Machine::run(const Shape& shape, double* sums) const {
+  constexpr std::size_t size = BroadcastLoop::kBlock, line = 64 / sizeof(Scalar);
+  const bool stream = streams(size_of(shape));
+  const BroadcastLoop loop(shape, sources_.data(), sources_.size());
   parallel_for(size_of(shape), kGrain, [&](std::size_t begin, std::size_t end) {
     Tensor own = uninitialised({registers_, size});
     std::vector<Block> registers(registers_);
@@ -169,98 +162,68 @@ void Machine::run(const Shape& shape, const std::vector<Source>& inputs, double*
       if (const std::size_t r = program_.inputs + s; !program_.steps[s].row)
         registers[r] = lane_of(program_.steps[s].number, own.data() + r * size);
     for (std::size_t from = begin; from < end; from += kGrain) {
-      BroadcastLoop::Blocks block(loop, from, std::min(from + kGrain, end), size);
+      BroadcastLoop::Blocks block(loop, from, std::min(from + kGrain, end), size, registers.data());
       while (block.next()) {
-        for (std::size_t j = 0; j < program_.inputs; ++j) registers[j] = block.in[j];
-        if (inputs.size() > program_.inputs) registers[arriving_] = block.in[program_.inputs];
-        for (std::size_t j = 0; j < inputs.size(); ++j)
-          for (std::size_t i = 0; block.in[j].along && i < size; i += 64 / sizeof(Scalar))
-            __builtin_prefetch(block.in[j].data + 2 * size + i);
-        run_block(block.at, block.n, registers.data());
-        if (sums) sums[from / kGrain] += sum_of(registers[arriving_ - 1].data, block.n);
+        for (std::size_t j = 0; j < sources_.size(); ++j)
+          for (std::size_t i = 0; registers[j].along && i < size; i += line)
+            __builtin_prefetch(registers[j].data + 2 * size + i);
+        run_block(block.at, block.n, stream, registers.data());
+        if (sums)
+          sums[from / kGrain] +=
+              static_cast<double>(argtape::sum_of(registers[result_].data, block.n));
       }
     }
     finish_streams();
   });
 }
 
-void Machine::run_block(std::size_t at, std::size_t n, Block* registers) const {
+void Machine::run_block(std::size_t at, std::size_t n, bool stream, Block* registers) const {
   for (const Instruction& c : code_) {
     Block& result = registers[c.out];
+    const bool adds = c.to.base.data;
     if (c.to.to) result.data = c.to.to + at;
-    Out out{const_cast<Scalar*>(result.data), {nullptr, 0}, c.to.stream};
-    if (c.base != kNone)
-      out.base = registers[c.base];
-    else if (c.to.base.data)
-      out.base = result;
-    c.kernel(n, out, registers, c.in);
+    const Block base = c.base != kNone ? registers[c.base] : adds ? result : Block{nullptr, 0};
+    const Out out{const_cast<Scalar*>(result.data), base, stream && c.to.to && !adds};
+    c.formula->kernel(n, out, registers, c.in);
   }
 }
-
-std::vector<Source> sources(Inputs x) {
-  std::vector<Source> all;
-  for (const Var& v : x) all.push_back({v.value().data(), &v.shape()});
-  return all;
-}
-
-std::vector<Var> inputs_of(const BackwardContext& ctx) {
-  std::vector<Var> x;
-  for (std::size_t i = 0; i < ctx.inputs(); ++i) x.push_back(ctx.in(i));
-  return x;
-}
-
-std::vector<bool> wanted_by(const BackwardContext& ctx) {
-  std::vector<bool> wanted;
-  for (std::size_t i = 0; i < ctx.inputs(); ++i) wanted.push_back(ctx.wants(i));
-  return wanted;
-}
-
-// Of a result so large that no cache would hold it.
-bool streams(const Shape& shape) { return size_of(shape) * sizeof(Scalar) >= kPastCaches; }
 
 // The derivatives in Vars, for a recorded sweep: the program is recorded, op by op.
 void give_vars(BackwardContext& ctx, const Program& program, const Shape& shape, double factor) {
   Tape& tape = *ctx.out().tape;
   std::vector<Var> v = inputs_of(ctx);
+  const Var g = factor == 1 ? ctx.gradient() : ctx.gradient() * factor;
+  v.push_back(g.shape() == shape ? g : broadcast_to(g, shape));
   for (const auto& [row, x, number] : program.steps) {
     const Operand operands[] = {v[x[0]], v[x[1]], v[x[2]]};
     const Operand* const all[] = {operands, operands + 1, operands + 2};
     v.push_back(row ? apply(*row, all) : tape.constant(static_cast<double>(number)));
   }
-  const std::vector<bool> leads = leads_to(program, wanted_by(ctx));
+  std::vector<bool> wanted;
+  for (std::size_t i = 0; i < ctx.inputs(); ++i) wanted.push_back(ctx.wants(i));
   std::vector<Var> gradients(v.size());
-  const Var arriving = factor == 1 ? ctx.gradient() : ctx.gradient() * factor;
-  gradients.back() = arriving.shape() == shape ? arriving : broadcast_to(arriving, shape);
-  for (std::size_t s = program.steps.size(); s-- > 0;) {
-    const auto& [row, x, number] = program.steps[s];
-    const Var g = gradients[program.inputs + s], y = v[program.inputs + s];
-    if (!row || !g.tape) continue;
-    const Var readable[kReadable] = {v[x[0]], v[x[1]], v[x[2]], y, g};
-    for (std::size_t k = 0; k < row->operands; ++k) {
-      if (!row->slopes[k].vars || !leads[x[k]]) continue;
-      const Var slope = row->slopes[k].vars(readable);
-      Var& sum = gradients[x[k]];
-      sum = sum.tape ? sum + slope : slope;
-    }
-  }
-  for (std::size_t i = 0; i < program.inputs; ++i)
+  gradients.back() = v[program.inputs - 1];
+  each_slope(program, wanted, [&](std::size_t node, std::size_t k) {
+    const auto& [row, x, number] = program.steps[node - program.inputs];
+    if (!gradients[node].tape) return;
+    const Var readable[kReadable] = {v[x[0]], v[x[1]], v[x[2]], v[node], gradients[node]};
+    const Var slope = row->slopes[k].vars(readable);
+    Var& sum = gradients[x[k]];
+    sum = sum.tape ? sum + slope : slope;
+  });
+  for (std::size_t i = 0; i < ctx.inputs(); ++i)
     if (gradients[i].tape) ctx.give(i, gradients[i]);
 }
 
 void backward(BackwardContext& ctx, const Program& program) {
   const Shape& shape = ctx.out().shape();
   if (recorded(ctx)) return give_vars(ctx, program, shape, 1);
-  Machine machine(program);
-  machine.differentiate(wanted_by(ctx), false);
-  for (std::size_t i = 0; i < program.inputs; ++i) {
-    if (!machine.reaches(i)) continue;
-    Out out = gradient_out(ctx, i);
-    out.stream = !out.base.data && streams(shape);
-    machine.put_gradient(i, out);
+  Machine machine(program, inputs_of(ctx));
+  machine.differentiate(arrived(ctx), false);
+  for (std::size_t i = 0; i < ctx.inputs(); ++i) {
+    if (machine.reaches(i)) machine.put_gradient(i, gradient_out(ctx, i));
   }
-  std::vector<Source> inputs = sources(inputs_of(ctx));
-  inputs.push_back(arrived(ctx));
-  machine.run(shape, inputs, nullptr);
+  machine.run(shape, nullptr);
 }
 
 // What a sum keeps for its backward.
@@ -270,30 +233,29 @@ struct Sum {
   Scalar factor;
   std::vector<std::pair<std::size_t, Tensor>> slopes;  // by input; gone when a sweep took them
 
-  double run(Inputs x, const std::vector<bool>& wanted) {
-    Machine machine(program);
-    std::vector<Source> inputs = sources(x);
-    machine.differentiate(wanted, true);
+  double run(Inputs x) {
+    Machine machine(program, x);
+    machine.differentiate({&factor, nullptr}, true);
     for (std::size_t i = 0; i < x.size(); ++i) {
       if (!machine.reaches(i)) continue;
       slopes.emplace_back(i, uninitialised(shape));
-      machine.put_gradient(i, {slopes.back().second.data(), {nullptr, 0}, streams(shape)});
+      machine.put_gradient(i, {slopes.back().second.data()});
     }
-    inputs.push_back({&factor, nullptr});
     std::vector<double> sums((size_of(shape) + kGrain - 1) / kGrain, 0.0);
-    machine.run(shape, inputs, sums.data());
+    machine.run(shape, sums.data());
     for (auto& [i, slope] : slopes)
       if (x[i].shape() != shape) slope = sum_to(slope, x[i].shape());
-    double total = 0;
-    for (double s : sums) total += s;
-    return total;
+    return std::accumulate(sums.begin(), sums.end(), 0.0);
   }
   void backward(BackwardContext& ctx) {
     if (recorded(ctx)) return give_vars(ctx, program, shape, static_cast<double>(factor));
-    if (slopes.empty()) run(inputs_of(ctx), wanted_by(ctx));
+    if (slopes.empty()) run(inputs_of(ctx));
     const Scalar g = *ctx.gradient().value().data();
     for (auto& [i, slope] : slopes) {
-      if (g != 1) slope *= g;
+      if (g != 1)
+        map_lanes(
+            slope.size(), slope.data(), false, [g](Lane x) { return times(Lane(g), x); },
+            slope.data());
       ctx.give(i, ctx.out().tape->constant(std::move(slope), "gradient"));
     }
     slopes.clear();
@@ -310,9 +272,9 @@ Var elementwise(const char* name, Lambda f, Inputs x) {
   const Shape shape = shape_of(name, x);
   const auto program = std::make_shared<const Program>(program_of(name, f, x.size()));
   Tensor y = uninitialised(shape);
-  Machine machine(*program);
-  machine.put_result({y.data(), {nullptr, 0}, streams(shape)});
-  machine.run(shape, sources(x), nullptr);
+  Machine machine(*program, x);
+  machine.put_result({y.data()});
+  machine.run(shape, nullptr);
   return x[0].tape->record(name, x, std::move(y),
                            [program](BackwardContext& ctx) { backward(ctx, *program); });
 }
@@ -324,10 +286,7 @@ Var sum(const char* name, bool mean, Lambda f, Inputs x) {
   const double factor = mean ? 1 / static_cast<double>(size) : 1;
   const auto sum = std::make_shared<Sum>(
       Sum{program_of(name, f, x.size()), shape, static_cast<Scalar>(factor), {}});
-  std::vector<bool> wanted;
-  for (const Var& v : x) wanted.push_back(v.tape->node(v.index).wants_gradient);
-  const double total = sum->run(x, wanted);
-  return x[0].tape->record(name, x, full({}, total * factor),
+  return x[0].tape->record(name, x, full({}, sum->run(x) * factor),
                            [sum](BackwardContext& ctx) { sum->backward(ctx); });
 }
 

@@ -3,31 +3,34 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <limits>
 #include <memory>
+#include <utility>
 
 #include "engine/broadcast.hpp"
 #include "engine/require.hpp"
 #include "engine/sweep.hpp"
 #include "ops/elementwise.hpp"
-#include "ops/kernels/row_kernels.hpp"
 #include "ops/kernels/rows.hpp"
 #include "ops/reduce.hpp"
+#include "ops/shape.hpp"
 
 ARGTAPE_PUBLIC_BEGIN
 namespace {
 
-// What is kept of the rows: the mean of each, and 1 / deviation.
+// What is kept of the rows: the mean of each, and 1 / deviation. Epsilon is one number, or one for
+// each row.
 struct Normal {
   Rows rows;
-  double epsilon;
-  Tensor moments;
+  Tensor epsilon, moments;
 
-  Normal(const Shape& x, double epsilon)
-      : rows(x), epsilon(epsilon), moments(uninitialised({rows.count, 2})) {}
+  Normal(const Shape& x, Tensor epsilon)
+      : rows(x), epsilon(std::move(epsilon)), moments(uninitialised({rows.count, 2})) {}
   void measure(std::size_t r, const Scalar* row) {
     const Moments m = row_moments(row, rows.length);
     moments.data()[2 * r] = m.mean;
-    moments.data()[2 * r + 1] = 1 / std::sqrt(m.variance + static_cast<Scalar>(epsilon));
+    moments.data()[2 * r + 1] =
+        1 / std::sqrt(m.variance + epsilon.data()[epsilon.size() == 1 ? 0 : r]);
   }
   Lane mean(std::size_t r) const { return Lane(moments.data()[2 * r]); }
   Lane scale(std::size_t r) const { return Lane(moments.data()[2 * r + 1]); }
@@ -38,13 +41,12 @@ struct Normal {
 };
 using Kept = std::shared_ptr<Normal>;
 
-// Whether v is one row of x, for all of x's rows.
-bool one_row(const Shape& v, std::size_t length) {
-  return size_of(v) == length && (length == 1 || v[v.size() - 1] == length);
+// A shape without the axes of length 1 at its front.
+Shape without_ones(const Shape& shape) {
+  return Shape(std::find_if(shape.begin(), shape.end(), [](std::size_t n) { return n != 1; }),
+               shape.end());
 }
-Var row_of(Var x, double value) {
-  return x.tape->constant(full({x.shape()[x.shape().size() - 1]}, value), "row");
-}
+Var row_of(Var x, double value) { return x.tape->constant(full({x.shape().back()}, value), "row"); }
 Var mean_of_rows(Var x) { return mean(x, -1, keep_axes); }
 
 // J (gain g) for one row, where J u = (u - <u> - n <u n>) / deviation, <> being the mean over the
@@ -125,7 +127,7 @@ Var layer_norm_vjp(Var x, Var gain, Var g, const Kept& kept, Tensor&& value) {
         if (!ctx.wants(0)) return;
         // d n = J dx, and d (1 / deviation) = -<n dx> / deviation^2.
         const Var n = normalised(x, one, row_of(x, 0), kept),
-                  scale = 1 / sqrt(variance(x, -1, keep_axes) + kept->epsilon);
+                  scale = 1 / sqrt(variance(x, -1, keep_axes) + x.tape->constant(kept->epsilon));
         ctx.give(0, -scale * (n * mean_of_rows(u * v) + back * mean_of_rows(n * g * gain) +
                               v * mean_of_rows(n * u)));
       });
@@ -158,6 +160,20 @@ Var normalised(Var x, Var gain, Var bias, const Kept& kept, bool first) {
         normal.rows.length, to + at, false,
         [n = normal.of(r)](Lane v, Lane k, Lane b) { return n(v) * k + b; }, from + at, k, b);
   });
+  if (first) {  // rows whose squares overflow are counted in units of their own, epsilon too
+    Shape shape = x.shape();
+    shape.back() = 1;
+    Tensor units = ones(shape);
+    for (std::size_t r = 0; r < units.size(); ++r)
+      if (!(normal.moments.data()[2 * r + 1] > 0))
+        units.data()[r] = rescaled_moments(from + r * normal.rows.length, normal.rows.length).unit;
+    if (units != ones(shape)) {
+      Tensor epsilon = normal.epsilon * units * units;
+      for (Scalar& e : epsilon) e = std::max(e, std::numeric_limits<Scalar>::min());  // not 0
+      return normalised(x * x.tape->constant(units, "units"), gain, bias,
+                        std::make_shared<Normal>(x.shape(), epsilon), true);
+    }
+  }
   return x.tape->record("layer_norm", {x, gain, bias}, std::move(y), [kept](BackwardContext& ctx) {
     const Var x = ctx.in(0), gain = ctx.in(1), g = ctx.gradient();
     auto [to, to_gain, to_bias] =
@@ -173,20 +189,30 @@ Var normalised(Var x, Var gain, Var bias, const Kept& kept, bool first) {
 }  // namespace
 
 Var layer_norm(Var x, Var gain, Var bias, double epsilon) {
-  if (!(epsilon > 0)) refuse("layer_norm: epsilon is ", epsilon, "; need more than 0");
+  if (!(static_cast<Scalar>(epsilon) > 0 && std::isfinite(static_cast<Scalar>(epsilon))))
+    refuse("layer_norm: epsilon is ", epsilon, "; need more than 0, and finite");
   const Shape& shape = x.shape();
-  if (shape.empty() || shape[shape.size() - 1] == 0)
+  if (shape.empty() || shape.back() == 0)
     refuse("layer_norm: x is ", shape, "; need at least one number on the last axis");
   tape_of("layer_norm", {x, gain, bias});
-  for (const Var& v : {gain, bias})
-    if (!broadcasts_to(v.shape(), shape))
-      refuse("layer_norm: x is ", shape, ", gain is ", gain.shape(), ", bias is ", bias.shape(),
-             "; need gain and bias that broadcast to x");
-  const auto kept = std::make_shared<Normal>(shape, epsilon);
-  const std::size_t length = kept->rows.length;
-  if (one_row(gain.shape(), length) && one_row(bias.shape(), length))
-    return normalised(x, gain, bias, kept, true);
-  return normalised(x, row_of(x, 1), row_of(x, 0), kept, true) * gain + bias;
+  const Shape a = without_ones(gain.shape()), b = without_ones(bias.shape()),
+              row = !a.empty()   ? a
+                    : !b.empty() ? b
+                                 : Shape{shape.back()};
+  if (row.size() > shape.size() || row != Shape(shape.end() - row.size(), shape.end()) ||
+      size_of(row) == 0 || (!b.empty() && b != row))
+    refuse("layer_norm: x is ", shape, ", gain is ", gain.shape(), ", bias is ", bias.shape(),
+           "; need of each one number, or the shape of x's last axes");
+  const std::size_t length = size_of(row);
+  const auto as_row = [length](Var v) {
+    return v.value().size() == length ? v : broadcast(reshape(v, {1}), {length});
+  };
+  if (row.size() == 1)
+    return normalised(x, as_row(gain), as_row(bias),
+                      std::make_shared<Normal>(shape, full({}, epsilon)), true);
+  const auto flat = [&](Var v) { return reshape(as_row(v), {length}); };
+  const Var rows = reshape(x, {x.value().size() / length, length});
+  return reshape(layer_norm(rows, flat(gain), flat(bias), epsilon), shape);
 }
 
 ARGTAPE_END

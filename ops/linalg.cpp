@@ -15,80 +15,58 @@ namespace {
   refuse(op, ": a is ", a.shape(), ", b is ", b.shape(), "; need ", needed);
 }
 
-// A stack of products c += op(a) op(b) laid out for gemm: op(a) is (n, k), op(b) is (k, m). The
-// leading axes say how far each of the three moves; one that stays where it is has step 0. For c
-// that means a sum over the axis.
-struct Stack {
+std::size_t from_end(const Tensor& t, std::size_t i) { return t.shape()[t.dimension() - i]; }
+
+// A stack of products c = op(a) op(b), or c += op(a) op(b) unless it is `fresh`. The leading axes
+// say how far each of the three moves; one that stays where it is has step 0. For c that means a
+// sum over the axis.
+void multiply(const Tensor& a, bool ta, const Tensor& b, bool tb, Tensor& c, bool fresh) {
   struct Axis {
     std::size_t length, a, b, c;
   };
-  bool ta, tb;
-  std::size_t n, m, k;
-  xt::svector<Axis, 4> axes;
-  std::size_t size = 1, c_size;  // products; numbers of c
-
-  Stack(bool ta, bool tb, std::size_t n, std::size_t m, std::size_t k, const Shape& a,
-        const Shape& b, const Shape& c)
-      : ta(ta), tb(tb), n(n), m(m), k(k) {
-    c_size = size_of(c);
-    const std::size_t most = std::max({a.size(), b.size(), c.size()}) - 2;
-    std::size_t step_a = n * k, step_b = k * m, step_c = n * m;
-    // Outwards from the last; neighbours that all three run through alike join.
-    for (std::size_t i = 0; i < most; ++i) {
-      const auto length = [i](const Shape& s) {
-        return s.size() > i + 2 ? s[s.size() - 3 - i] : std::size_t{1};
-      };
-      const std::size_t la = length(a), lb = length(b), lc = length(c);
-      const Axis axis{std::min(la, std::min(lb, lc)) == 0 ? 0 : std::max({la, lb, lc}),
-                      la == 1 ? 0 : step_a, lb == 1 ? 0 : step_b, lc == 1 ? 0 : step_c};
-      step_a *= la, step_b *= lb, step_c *= lc;
-      size *= axis.length;
-      if (axis.length == 1) continue;
-      if (!axes.empty()) {
-        Axis& inner = axes.back();
-        if (axis.a == inner.a * inner.length && axis.b == inner.b * inner.length &&
-            axis.c == inner.c * inner.length) {
-          inner.length *= axis.length;
-          continue;
-        }
-      }
-      axes.push_back(axis);
-    }
-    if (axes.empty()) return;
+  xt::svector<Axis, 4> axes;  // outwards from the last
+  // op(a) is (n, k), op(b) is (k, m).
+  std::size_t n = from_end(c, 2), m = from_end(c, 1), k = from_end(a, ta ? 2 : 1);
+  std::size_t products = 1, step_a = n * k, step_b = k * m, step_c = n * m;
+  for (std::size_t i = 3; i <= std::max({a.dimension(), b.dimension(), c.dimension()}); ++i) {
+    const auto length = [i](const Tensor& t) {
+      return t.dimension() >= i ? from_end(t, i) : std::size_t{1};
+    };
+    const std::size_t la = length(a), lb = length(b), lc = length(c);
+    const Axis axis{std::min({la, lb, lc}) == 0 ? 0 : std::max({la, lb, lc}), la == 1 ? 0 : step_a,
+                    lb == 1 ? 0 : step_b, lc == 1 ? 0 : step_c};
+    step_a *= la, step_b *= lb, step_c *= lc;
+    if (axis.length == 1) continue;
     // One b for all: the stack is rows like any other. One c for all: it is a longer sum.
-    const Axis& last = axes.front();
-    const bool rows = last.b == 0 && !ta && last.a == n * k && last.c == n * m;
-    const bool sum = last.c == 0 && ta && !tb && last.a == n * k && last.b == k * m;
-    if (!rows && !sum) return;
-    (rows ? this->n : this->k) *= last.length;
-    axes.erase(axes.begin(), axes.begin() + 1);
+    if (axes.empty() && !ta && axis.b == 0 && axis.a == n * k && axis.c == n * m) {
+      n *= axis.length;
+    } else if (axes.empty() && ta && !tb && axis.c == 0 && axis.a == n * k && axis.b == k * m) {
+      k *= axis.length;
+    } else {
+      axes.push_back(axis);
+      products *= axis.length;
+    }
   }
-
-  // `fresh`: c is written, not added to.
-  void run(const Scalar* a, const Scalar* b, Scalar* c, bool fresh) const {
-    if (size == 0 && fresh) std::fill(c, c + c_size, Scalar{0});
-    if (size != 0) run(axes.size(), a, b, c, fresh);
+  if (products == 0 && fresh) std::fill(c.begin(), c.end(), Scalar{0});
+  for (std::size_t p = 0; p < products; ++p) {
+    std::size_t rest = p, at_a = 0, at_b = 0, at_c = 0;
+    bool first = fresh;
+    for (const Axis& axis : axes) {
+      const std::size_t i = rest % axis.length;
+      rest /= axis.length;
+      at_a += i * axis.a, at_b += i * axis.b, at_c += i * axis.c;
+      first = first && (i == 0 || axis.c != 0);
+    }
+    gemm(ta, tb, n, m, k, a.data() + at_a, b.data() + at_b, first ? 0 : 1, c.data() + at_c);
   }
-
- private:
-  void run(std::size_t depth, const Scalar* a, const Scalar* b, Scalar* c, bool fresh) const {
-    if (depth == 0) return gemm(ta, tb, n, m, k, a, b, fresh ? 0 : 1, c);
-    const Axis& axis = axes[depth - 1];
-    for (std::size_t i = 0; i < axis.length; ++i)
-      run(depth - 1, a + i * axis.a, b + i * axis.b, c + i * axis.c,
-          fresh && (i == 0 || axis.c != 0));
-  }
-};
+}
 
 // op(a) op(b) over the last two axes, plus the rows of `shift` if there is one, of a shape whose
 // leading axes may be stretched or, where they are shorter than those of a and b, summed over. Its
 // derivatives are such products again.
 Var product(const char* op, Var a, bool ta, Var b, bool tb, const Shape& shape, Var shift = {}) {
-  const Shape& p = a.shape();
-  const std::size_t rank = shape.size();
   Tensor y = shift.tape ? broadcast_to(shift.value(), shape) : uninitialised(shape);
-  Stack(ta, tb, shape[rank - 2], shape[rank - 1], p[p.size() - (ta ? 2 : 1)], p, b.shape(), shape)
-      .run(a.value().data(), b.value().data(), y.data(), !shift.tape);
+  multiply(a.value(), ta, b.value(), tb, y, !shift.tape);
   const auto backward = [ta, tb](BackwardContext& ctx) {
     const Var a = ctx.in(0), b = ctx.in(1), g = ctx.gradient();
     const auto give = [&](std::size_t i, Var p, bool tp, Var q, bool tq) {
@@ -111,23 +89,22 @@ Shape product_shape(const char* op, Var a, Var b, std::size_t columns) {
   return shape;
 }
 
+Var product_of(const char* op, Var a, Var b, bool tb, const char* needed) {
+  tape_of(op, {a, b});
+  const Shape &p = a.shape(), &q = b.shape();
+  if (p.size() < 2 || q.size() < 2 || p.back() != q[q.size() - (tb ? 1 : 2)])
+    mismatch(op, a, b, needed);
+  return product(op, a, false, b, tb, product_shape(op, a, b, q[q.size() - (tb ? 2 : 1)]));
+}
+
 }  // namespace
 
 Var matmul(Var a, Var b) {
-  tape_of("matmul", {a, b});
-  const Shape &p = a.shape(), &q = b.shape();
-  if (p.size() < 2 || q.size() < 2 || p[p.size() - 1] != q[q.size() - 2])
-    mismatch("matmul", a, b, "(..., n, k) and (..., k, m)");
-  return product("matmul", a, false, b, false, product_shape("matmul", a, b, q[q.size() - 1]));
+  return product_of("matmul", a, b, false, "(..., n, k) and (..., k, m)");
 }
 
 Var matmul_transposed(Var a, Var b) {
-  tape_of("matmul_transposed", {a, b});
-  const Shape &p = a.shape(), &q = b.shape();
-  if (p.size() < 2 || q.size() < 2 || p[p.size() - 1] != q[q.size() - 1])
-    mismatch("matmul_transposed", a, b, "(..., n, k) and (..., m, k)");
-  const Shape shape = product_shape("matmul_transposed", a, b, q[q.size() - 2]);
-  return product("matmul_transposed", a, false, b, true, shape);
+  return product_of("matmul_transposed", a, b, true, "(..., n, k) and (..., m, k)");
 }
 
 Var dense(Var x, Var w, Var b) {

@@ -17,15 +17,6 @@ ARGTAPE_PUBLIC_BEGIN
 
 namespace {
 
-// a b, but 0 for a = 0 whatever b is.
-Lane times(Lane a, Lane b) { return xsimd::select(a == Lane(0), Lane(0), a * b); }
-Var times(Var a, Var b);
-constexpr auto kTimes = row(
-    "times", [](Lane a, Lane b) { return times(a, b); },
-    slope<1>([](auto g, auto b) { return times(g, b); }),
-    slope<0>([](auto g, auto a) { return times(g, a); }));
-Var times(Var a, Var b) { return apply<kTimes>(a, b); }
-
 // weight log_p, where an impossible category of no weight costs nothing, and the weight's slope is
 // 0. A row without a softmax passes nothing back where nothing arrives.
 Lane possible(Lane weight, Lane log_p) {
@@ -36,8 +27,8 @@ Var possible(Var weight, Var log_p) {
 }
 constexpr auto kWeighted = row(
     "weighted", [](Lane w, Lane l) { return times(w, l); },
-    slope<0, 1>([](auto g, auto w, auto l) { return times(g, possible(w, l)); }),
-    slope<0>([](auto g, auto w) { return times(g, w); }));
+    slope<0, 1>([](auto g, auto w, auto l) { return g * possible(w, l); }),
+    slope<0>([](auto g, auto w) { return g * w; }));
 Var weighted(Var weight, Var log_p) { return apply<kWeighted>(weight, log_p); }
 
 // Checks, in the op's own name, that one of its operands broadcasts to the other: (B, 1) and (B,)

@@ -5,7 +5,7 @@
 #include "engine/require.hpp"
 #include "engine/sweep.hpp"
 #include "ops/elementwise.hpp"
-#include "ops/kernels/assignment_checks.hpp"
+#include "ops/kernels/assignment.hpp"
 #include "ops/kernels/axis.hpp"
 #include "ops/kernels/row_kernels.hpp"
 #include "ops/linalg.hpp"
@@ -16,12 +16,10 @@
 ARGTAPE_PUBLIC_BEGIN
 namespace {
 
-Tensor solved(const std::string& op, const Tensor& x) {
-  const std::vector<std::size_t> columns = best_columns(op, "logit", x, Best::largest);
-  const std::size_t m = x.shape()[x.dimension() - 1];
-  Tensor p = zeros(x.shape());
-  for (std::size_t r = 0; r < columns.size(); ++r) p.data()[r * m + columns[r]] = 1;
-  return p;
+// M(x), or M(x + noise).
+Tensor solved(const std::string& op, const Tensor& x, const Tensor* noise) {
+  const std::vector<std::size_t> columns = best_columns(op, "logit", x, Best::largest, noise);
+  return reshaped(one_hot(columns, x.shape()[x.dimension() - 1]), x.shape());
 }
 
 const Decision kMatching = {2, [](Var x) { return matching(x, zero()); },
@@ -38,8 +36,7 @@ Var match(const char* verb, Var logits, const Rule& rule, Var noise) {
   Op op = op_with(verb, rule, AppliesTo::matching, drawn);
   if (soft && !rule.relaxation) refuse(op.name, ": the rule is soft; need its relaxation");
   Tensor value;
-  if (!soft)
-    value = solved(op.name, drawn ? Tensor(logits.value() + noise.value()) : logits.value());
+  if (!soft) value = solved(op.name, logits.value(), drawn ? &noise.value() : nullptr);
   if (!rule.relaxation)
     return record_decision(std::move(op), rule, kMatching, logits, noise, std::move(value));
   Tape& tape = *logits.tape;
@@ -77,8 +74,7 @@ Var matching(Var logits, const Rule& rule) {
 
 Var sample_matching(Var logits, const Rule& rule, Rng& rng) {
   Tape& tape = tape_of("sample_matching", {logits});
-  return match("sample_matching", logits, rule,
-               tape.constant(rng.gumbel(logits.shape()), "gumbel noise"));
+  return sample_matching(logits, rule, tape.constant(rng.gumbel(logits.shape()), "gumbel noise"));
 }
 
 Var sample_matching(Var logits, const Rule& rule, Var noise) {

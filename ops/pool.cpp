@@ -1,33 +1,28 @@
 #include "ops/pool.hpp"
 
 #include <algorithm>
+#include <cmath>
 #include <limits>
 #include <type_traits>
+#include <utility>
 #include <vector>
 
 #include "engine/require.hpp"
-#include "engine/simd/lane.hpp"
 #include "engine/sweep.hpp"
 #include "engine/system/parallel.hpp"
 #include "ops/kernels/conv_geometry.hpp"
-#include "ops/shape.hpp"
+#include "ops/kernels/row_kernels.hpp"
 
 ARGTAPE_PUBLIC_BEGIN
 namespace {
 
-constexpr Scalar kNan = std::numeric_limits<Scalar>::quiet_NaN(),
-                 kLeast = -std::numeric_limits<Scalar>::infinity();
-
 // Pooling works plane by plane: each plane counts as an image of its own.
 struct Pooling : ConvGeometry {
-  std::size_t side, padding;
   Shape x_shape, y_shape;
 
   Pooling(const char* op, const Shape& x, std::size_t window, std::size_t stride,
           std::size_t padding)
       : ConvGeometry(op, x, window, window, stride == 0 ? window : stride, padding),
-        side(window),
-        padding(padding),
         x_shape(x),
         y_shape({x[0], x[1], out_h, out_w}) {
     if (h == 0 || w == 0) refuse(op, ": x is ", x, "; need images of at least one pixel");
@@ -37,314 +32,204 @@ struct Pooling : ConvGeometry {
     n *= c;
     c = 1;
   }
-
-  // Of window i along an axis the pixels inside the image: begin <= a < end; pixel a is at
-  // i * stride + a - padding.
-  struct Range {
-    std::size_t begin, end;
-  };
-  Range pixels(std::size_t i, std::size_t size) const {
-    const std::size_t at = i * stride;
-    return {at < padding ? padding - at : 0, std::min(side, size + padding - at)};
-  }
-  // How many those are, for each window.
-  std::vector<Scalar> counts(std::size_t size, std::size_t windows) const {
-    std::vector<Scalar> counts(windows);
-    for (std::size_t i = 0; i < windows; ++i) {
-      const Range r = pixels(i, size);
-      counts[i] = static_cast<Scalar>(r.end - r.begin);
-    }
-    return counts;
-  }
-  // Whether the windows lie side by side and cover each pixel once at most.
-  bool tiles() const { return stride == side && padding == 0; }
   // f(first plane, the one after the last), on all threads.
   template <class F>
   void planes(F f) const {
-    parallel_for(n, rows_of_grain(side * side * std::max(out_size(), h * w) / 4 + 1), f);
+    parallel_for(n, rows_of_grain(kernel_size() * std::max(out_size(), h * w) / 4 + 1), f);
   }
 };
 
-// One plane with a border around it, and room behind each row for a lane that runs over.
-class Bordered {
+// One plane with its padding. Columns that leave the same when divided by the stride make a part of
+// their own: so the pixels at one place of neighbouring windows are neighbours, whatever the
+// stride. A lane may run over into the next row, and behind the last there is room.
+class Plane {
  public:
-  Bordered(std::size_t h, std::size_t w, std::size_t border, Scalar filled)
-      : pitch(w + 2 * border + kLane),
-        border_(border),
-        numbers_(full({(h + 2 * border) * pitch + kLane}, static_cast<double>(filled))) {}
+  Plane(const Pooling& s, Scalar filled)
+      : pitch((s.padded_width() - 1) / s.stride + 1),
+        s_(s),
+        parts_(std::min(s.stride, s.kernel_w)),
+        numbers_(full({parts_ * part() + kLane}, static_cast<double>(filled))) {
+    for (std::size_t a = 0; a < s.kernel_h; ++a)
+      for (std::size_t b = 0; b < s.kernel_w; ++b)
+        places.push_back(static_cast<std::size_t>(at(a, b) - at(0, 0)));
+  }
 
-  const std::size_t pitch;
+  const std::size_t pitch;          // from a row to the next
+  std::vector<std::size_t> places;  // from a window's first pixel to each of its pixels
 
-  // The pixel i, j counted from the border's corner.
-  Scalar* at(std::size_t i, std::size_t j) { return numbers_.data() + i * pitch + j; }
-  Scalar* inside(std::size_t i) { return at(i + border_, border_); }
-  void read(const Scalar* from, std::size_t h, std::size_t w) {
-    for (std::size_t i = 0; i < h; ++i)
-      map_lanes(
-          w, inside(i), false, [](Lane x) { return x; }, from + i * w);
+  // The pixel i, j counted from the padding's corner.
+  Scalar* at(std::size_t i, std::size_t j) {
+    return numbers_.data() + j % s_.stride * part() + i * pitch + j / s_.stride;
+  }
+  void read(const Scalar* from) {
+    // Rows one behind the other are read as one.
+    const std::size_t rows = s_.w == pitch * s_.stride ? 1 : s_.h, n = s_.h * s_.w / rows;
+    const auto sort_out = [&](std::size_t row, auto stride) {
+      for (std::size_t j = 0; j < stride; ++j) {
+        if ((j + s_.pad_w) % stride >= parts_) continue;  // between the windows
+        Scalar* to = at(row, j + s_.pad_w);
+        for (std::size_t k = j; k < n; k += stride) *to++ = from[k];
+      }
+    };
+    Scalar* to = at(s_.pad_h, s_.pad_w);
+    for (std::size_t i = 0; i < rows; ++i, from += n, to += pitch)
+      if (s_.stride == 1)
+        map_lanes(
+            n, to, false, [](Lane x) { return x; }, from);
+      else if (s_.stride == 2)
+        sort_out(i + s_.pad_h, std::integral_constant<std::size_t, 2>());
+      else
+        sort_out(i + s_.pad_h, s_.stride);
   }
 
  private:
-  std::size_t border_;
+  std::size_t part() const { return (s_.h + 2 * s_.pad_h) * pitch; }
+
+  const Pooling& s_;
+  std::size_t parts_;
   Tensor numbers_;
 };
 
-// f(i, j, n) for each lane of h rows of w numbers: n of them are meant, from i, j on.
-template <class F>
-void each_lane(std::size_t h, std::size_t w, F f) {
-  for (std::size_t i = 0; i < h; ++i)
-    for (std::size_t j = 0; j < w; j += kLane) f(i, j, std::min(kLane, w - j));
-}
-
-void store_lane(Lane x, Scalar* to, std::size_t n) {
-  n == kLane ? x.store_unaligned(to) : store_some(x, to, n);
-}
-
-// NaN wins.
-Scalar larger(Scalar m, Scalar v) { return v > m || v != v ? v : m; }
-Lane larger(Lane m, Lane v) { return xsimd::select(v == v, xsimd::select(v > m, v, m), v); }
-constexpr auto total = [](auto m, auto v) { return m + v; };
-
-// put(i, j, n, numbers) for each lane of h x w windows of a bordered plane with stride 1: what f
-// makes of a window's pixels, beginning with `first`.
-template <class F, class Put>
-void each_window(std::size_t h, std::size_t w, std::size_t side, Bordered& x, Scalar first, F f,
-                 Put put) {
-  each_lane(h, w, [&](std::size_t i, std::size_t j, std::size_t n) {
-    Lane y(first);
-    for (std::size_t a = 0; a < side; ++a)
-      for (std::size_t b = 0; b < side; ++b) y = f(y, Lane::load_unaligned(x.at(i + a, j + b)));
-    put(i, j, n, y);
-  });
-}
-
-// The same for the windows of `s`: where their stride is more than 1, column by column and then row
-// by row.
-template <class F, class Put>
-void each_window(const Pooling& s, Bordered& x, Scalar first, F f, Put put) {
-  if (s.stride == 1) return each_window(s.out_h, s.out_w, s.side, x, first, f, put);
-  Tensor columns = uninitialised({x.pitch});
-  alignas(64) Scalar some[kLane];
-  for (std::size_t i = 0; i < s.out_h; ++i) {
-    for (std::size_t j = 0; j < s.padded_width(); j += kLane) {
-      Lane y(first);
-      for (std::size_t a = 0; a < s.side; ++a)
-        y = f(y, Lane::load_unaligned(x.at(i * s.stride + a, j)));
-      y.store_unaligned(columns.data() + j);
-    }
-    each_lane(1, s.out_w, [&](std::size_t, std::size_t j, std::size_t n) {
-      Lane y(first);
-      for (std::size_t b = 0; b < s.side; ++b) {
-        for (std::size_t k = 0; k < n; ++k) some[k] = columns.data()[(j + k) * s.stride + b];
-        y = f(y, Lane::load_aligned(some));
-      }
-      put(i, j, n, y);
-    });
-  }
-}
-
-// f(side, window's number, its first pixel's number) for each window of planes that are laid with
-// tiles; the compiler knows the side if it is the usual one.
-template <class F>
-void each_tile(const Pooling& s, F f) {
-  const auto all = [&](auto side) {
-    s.planes([&](std::size_t begin, std::size_t end) {
-      for (std::size_t k = begin; k < end; ++k)
-        for (std::size_t i = 0; i < s.out_h; ++i) {
-          const std::size_t window = k * s.out_size() + i * s.out_w,
-                            pixel = k * s.image_size() + i * side * s.w;
-          for (std::size_t j = 0; j < s.out_w; ++j) f(side, window + j, pixel + j * s.side);
-        }
-    });
-  };
-  s.side == 2 ? all(std::integral_constant<std::size_t, 2>()) : all(s.side);
-}
-
-// y = finish(the numbers of a window brought together by f, beginning with `first`; how many pixels
-// of it are inside the image).
-template <class F, class Finish>
-Tensor pooled(const Pooling& s, const Tensor& x, Scalar first, F f, Finish finish) {
+// y = f(each, i, j) for lanes of windows, from row i, column j on, of planes that read(plane, k)
+// reads, `padding` around them; each(g) calls g(v) for one pixel of the windows after the other.
+template <class Read, class F>
+Tensor pooled(const Pooling& s, Scalar padding, Read read, F f) {
   Tensor y = uninitialised(s.y_shape);
-  const Scalar* from = x.data();
-  Scalar* to = y.data();
-  if (s.tiles()) {
-    each_tile(s, [=, w = s.w, count = static_cast<Scalar>(s.side * s.side)](
-                     auto side, std::size_t window, std::size_t pixel) {
-      Scalar v = first;
-      for (std::size_t a = 0; a < side; ++a)
-        for (std::size_t b = 0; b < side; ++b) v = f(v, from[pixel + a * w + b]);
-      to[window] = finish(v, count);
-    });
-    return y;
-  }
-  const std::vector<Scalar> down = s.counts(s.h, s.out_h), across = s.counts(s.w, s.out_w);
   s.planes([&](std::size_t begin, std::size_t end) {
-    Bordered image(s.h, s.w, s.padding, first);
+    Plane plane(s, padding);
+    const std::vector<std::size_t> places = plane.places;
     for (std::size_t k = begin; k < end; ++k) {
-      image.read(from + k * s.image_size(), s.h, s.w);
-      each_window(s, image, first, f, [&](std::size_t i, std::size_t j, std::size_t n, Lane v) {
-        const Scalar* counts = across.data() + j;
-        const Lane count = n == kLane ? Lane::load_unaligned(counts) : load_some(counts, n, 1);
-        store_lane(finish(v, Lane(down[i]) * count), to + k * s.out_size() + i * s.out_w + j, n);
-      });
+      read(plane, k);
+      for (std::size_t i = 0; i < s.out_h; ++i) {
+        const Scalar* row = plane.at(i * s.stride, 0);
+        store_lanes(s.out_w, y.data() + k * s.out_size() + i * s.out_w, [&](std::size_t j) {
+          const auto each = [&](auto g) {
+            for (std::size_t place : places) g(Lane::load_unaligned(row + place + j));
+          };
+          return f(each, i, j);
+        });
+      }
     }
   });
   return y;
 }
 
-// The number of the first pixel of plane k's window i, j that is NaN, as one of them is.
-std::size_t first_nan(const Pooling& s, const Scalar* x, std::size_t k, std::size_t i,
-                      std::size_t j) {
-  const Pooling::Range down = s.pixels(i, s.h), across = s.pixels(j, s.w);
-  for (std::size_t a = down.begin; a < down.end; ++a)
-    for (std::size_t b = across.begin; b < across.end; ++b) {
-      const std::size_t at =
-          k * s.image_size() + (i * s.stride + a - s.padding) * s.w + j * s.stride + b - s.padding;
-      if (x[at] != x[at]) return at;
-    }
-  return k * s.image_size();  // not reached
-}
-
-// f(window's number, its largest pixel's number, the first that equals y) for each window of planes
-// that are laid with tiles.
+// f(window's number, its largest pixel's number): the first that equals y, or the first NaN.
 template <class F>
-void each_tile_winner(const Pooling& s, const Scalar* x, const Scalar* y, F f) {
-  each_tile(s, [=, w = s.w](auto side, std::size_t window, std::size_t pixel) {
-    const Scalar most = y[window];
-    std::size_t place = pixel;
-    if (most != most) {
-      while (x[place] == x[place]) place += (place - pixel) % w + 1 < side ? 1 : w + 1 - side;
-    } else {  // backwards, so that the first is the last to be noted; without a branch
-      for (std::size_t a = side; a-- > 0;)
-        for (std::size_t b = side; b-- > 0;) {
-          const std::size_t at = pixel + a * w + b;
-          place = x[at] < most ? place : at;
-        }
-    }
-    f(window, place);
-  });
-}
-
-// The same for windows that may overlap.
-template <class F>
-void each_winner(const Pooling& s, const Scalar* x, const Scalar* y, F f) {
-  if (s.tiles()) return each_tile_winner(s, x, y, f);
+void each_winner(const Pooling& s, const Tensor& x, const Tensor& y, F f) {
   s.planes([&](std::size_t begin, std::size_t end) {
-    Bordered image(s.h, s.w, s.padding, kNan);
-    // From a window's first pixel to its others: in a plane, and in a bordered one.
-    std::vector<std::size_t> pixels(s.side * s.side), bordered(pixels.size());
-    for (std::size_t p = 0; p < pixels.size(); ++p) {
-      pixels[p] = p / s.side * s.w + p % s.side;
-      bordered[p] = p / s.side * image.pitch + p % s.side;
-    }
-    alignas(64) Scalar first[kLane];  // of the window's pixels, that equals the largest; or -1
+    Plane plane(s, kLowest);
+    const std::vector<std::size_t> places = plane.places;
+    std::vector<std::size_t> pixels;  // from a window's first pixel to its others, in an image
+    for (std::size_t p = 0; p < places.size(); ++p)
+      pixels.push_back(p / s.kernel_w * s.w + p % s.kernel_w);
+    alignas(64) Scalar first[kLane];  // the place that equals the largest, if that is a number
     for (std::size_t k = begin; k < end; ++k) {
-      image.read(x + k * s.image_size(), s.h, s.w);
-      each_lane(s.out_h, s.out_w, [&](std::size_t i, std::size_t j, std::size_t n) {
-        const std::size_t window = k * s.out_size() + i * s.out_w + j;
-        const Scalar *from = image.at(i * s.stride, j * s.stride), *most = y + window;
-        if (s.stride == 1) {
-          const Lane largest = n == kLane ? Lane::load_unaligned(most) : load_some(most, n);
+      plane.read(x.data() + k * s.image_size());
+      for (std::size_t i = 0; i < s.out_h; ++i)
+        for (std::size_t j = 0; j < s.out_w; j += kLane) {
+          const std::size_t number = k * s.out_size() + i * s.out_w;
+          const Lane largest = InMemory{y.data() + number, s.out_w}(j);
+          const Scalar* window = plane.at(i * s.stride, 0) + j;
           Lane found(-1);
-          for (std::size_t p = pixels.size(); p-- > 0;)
-            found = xsimd::select(Lane::load_unaligned(from + bordered[p]) == largest,
+          for (std::size_t p = places.size(); p-- > 0;)
+            found = xsimd::select(Lane::load_unaligned(window + places[p]) == largest,
                                   Lane(static_cast<Scalar>(p)), found);
-          found.store_aligned(first);
-        } else {
-          for (std::size_t t = 0; t < n; ++t) {
-            first[t] = -1;
-            for (std::size_t p = pixels.size(); p-- > 0;)
-              first[t] =
-                  from[t * s.stride + bordered[p]] == most[t] ? static_cast<Scalar>(p) : first[t];
-          }
+          xsimd::select(largest > Lane(kLowest), found, Lane(-1)).store_aligned(first);
+          // The first NaN; or the first pixel inside, where all are -inf as the padding is.
+          const auto no_number = [&](std::size_t t) {
+            const auto inside = [&](std::size_t at) { return std::max(at, s.pad_h) - s.pad_h; };
+            std::size_t p = 0;
+            if (std::isnan(y.data()[number + j + t]))
+              while (!std::isnan(window[t + places[p]])) ++p;
+            return inside(i * s.stride + p / s.kernel_w) * s.w +
+                   inside((j + t) * s.stride + p % s.kernel_w);
+          };
+          // With padding the first pixel's number wraps around, and back again.
+          const std::size_t corner = (i * s.stride - s.pad_h) * s.w + j * s.stride - s.pad_w,
+                            plane_at = k * s.image_size(), n = std::min(kLane, s.out_w - j);
+          for (std::size_t t = 0; t < n; ++t)
+            f(number + j + t,
+              plane_at + (first[t] < 0 ? no_number(t)
+                                       : corner + t * s.stride +
+                                             pixels[static_cast<std::size_t>(first[t])]));
         }
-        // With padding the first pixel's number wraps around, and back again.
-        const std::size_t corner =
-            k * s.image_size() + (i * s.stride - s.padding) * s.w + j * s.stride - s.padding;
-        for (std::size_t t = 0; t < n; ++t)
-          f(window + t, first[t] < 0
-                            ? first_nan(s, x, k, i, j + t)
-                            : corner + t * s.stride + pixels[static_cast<std::size_t>(first[t])]);
-      });
     }
   });
 }
 
-// The transpose of average pooling: hands each window's number back to its pixels.
-void spread_means(const Pooling& s, const Scalar* y, Scalar* x) {
-  if (s.tiles()) {
-    std::fill_n(x, s.n * s.image_size(), Scalar{0});
-    return each_tile(s, [=, w = s.w, count = static_cast<Scalar>(s.side * s.side)](
-                            auto side, std::size_t window, std::size_t pixel) {
-      const Scalar part = y[window] / count;
-      for (std::size_t a = 0; a < side; ++a)
-        for (std::size_t b = 0; b < side; ++b) x[pixel + a * w + b] = part;
-    });
-  }
-  const std::vector<Scalar> down = s.counts(s.h, s.out_h), across = s.counts(s.w, s.out_w);
-  s.planes([&](std::size_t begin, std::size_t end) {
-    Bordered part(s.h + 2 * s.padding + 1 - s.side, s.w + 2 * s.padding + 1 - s.side,
-                  s.side - 1 - s.padding, 0);  // with room for as many windows as stride 1 has
-    for (std::size_t k = begin; k < end; ++k) {
-      const Scalar* from = y + k * s.out_size();
-      for (std::size_t i = 0; i < s.out_h; ++i, from += s.out_w) {
-        Scalar* to = part.inside(i * s.stride);
-        const Lane count(down[i]);
-        if (s.stride == 1)
-          map_lanes(
-              s.out_w, to, false, [=](Lane v, Lane c) { return v / (count * c); }, from,
-              across.data());
-        else
-          for (std::size_t j = 0; j < s.out_w; ++j)
-            to[j * s.stride] = from[j] / (down[i] * across[j]);
-      }
-      // The sum over the windows that a pixel stands in.
-      each_window(s.h, s.w, s.side, part, 0, total,
-                  [&](std::size_t i, std::size_t j, std::size_t n, Lane v) {
-                    store_lane(v, x + k * s.image_size() + i * s.w + j, n);
-                  });
-    }
-  });
+// How many pixels inside the image the windows from row i, column j on have.
+auto counts_of(const Pooling& s) {
+  const auto along = [&](std::size_t size, std::size_t windows) {
+    std::vector<Scalar> counts(windows + kLane, 1);
+    for (std::size_t i = 0; i < windows; ++i)
+      counts[i] = static_cast<Scalar>(std::min(i * s.stride + s.kernel_h, size + s.pad_h) -
+                                      std::max(i * s.stride, s.pad_h));
+    return counts;
+  };
+  return [down = along(s.h, s.out_h), across = along(s.w, s.out_w)](std::size_t i, std::size_t j) {
+    return Lane(down[i]) * Lane::load_unaligned(across.data() + j);
+  };
 }
 
-// The two are each other's transpose; the pixels that won are constants.
-Var max_pool2d_jvp(Var x, Var y, Var u, const Pooling& s);
+template <class Each>
+[[gnu::always_inline]] inline Lane sum_of(Each each) {
+  Lane sum(0);
+  each([&sum](Lane v) { sum += v; });
+  return sum;
+}
 
-Var max_pool2d_vjp(Var x, Var y, Var g, const Pooling& s) {
-  Tensor to = zeros(s.x_shape);
-  each_winner(s, x.value().data(), y.value().data(),
+auto planes_of(const Pooling& s, Var x) {
+  return [from = x.value().data(), size = s.image_size()](Plane& plane, std::size_t k) {
+    plane.read(from + k * size);
+  };
+}
+
+// The transpose of average pooling: each pixel's sum over the windows that it stands in.
+Tensor spread_means(Pooling s, const Scalar* y) {
+  const auto read = [y, s, counts = counts_of(s)](Plane& part, std::size_t k) {
+    Scalar* to = part.at(s.kernel_h - 1 - s.pad_h, s.kernel_w - 1 - s.pad_w);
+    for (std::size_t i = 0; i < s.out_h; ++i, to += s.stride * part.pitch) {
+      const InMemory numbers{y + k * s.out_size() + i * s.out_w, s.out_w};
+      store_lanes(s.out_w, to, [&](std::size_t j) { return numbers(j) / counts(i, j); });
+      for (std::size_t j = s.out_w - 1; s.stride > 1 && j > 0; --j)  // apart, as the windows are
+        to[j * s.stride] = std::exchange(to[j], Scalar{0});
+    }
+  };
+  s.mirror();
+  std::swap(s.x_shape, s.y_shape);
+  return pooled(s, 0, read, [](auto each, std::size_t, std::size_t) { return sum_of(each); });
+}
+
+// Each window's number added to the pixel that won it, which is a constant; or, the transpose, each
+// window's number from that pixel.
+template <bool to_pixels>
+Var handed(Var x, Var y, Var g, const Pooling& s) {
+  Tensor to = zeros(to_pixels ? s.x_shape : s.y_shape);
+  each_winner(s, x.value(), y.value(),
               [from = g.value().data(), to = to.data()](std::size_t window, std::size_t pixel) {
-                to[pixel] += from[window];
+                to[to_pixels ? pixel : window] += from[to_pixels ? window : pixel];
               });
-  return g.tape->record("max_pool2d_vjp", {g}, std::move(to), [x, y, s](BackwardContext& ctx) {
-    ctx.give(0, max_pool2d_jvp(x, y, ctx.gradient(), s));
-  });
-}
-
-Var max_pool2d_jvp(Var x, Var y, Var u, const Pooling& s) {
-  Tensor to = uninitialised(s.y_shape);
-  each_winner(s, x.value().data(), y.value().data(),
-              [from = u.value().data(), to = to.data()](std::size_t window, std::size_t pixel) {
-                to[window] = from[pixel];
-              });
-  return u.tape->record("max_pool2d_jvp", {u}, std::move(to), [x, y, s](BackwardContext& ctx) {
-    ctx.give(0, max_pool2d_vjp(x, y, ctx.gradient(), s));
+  const char* name = to_pixels ? "max_pool2d_vjp" : "max_pool2d_jvp";
+  return g.tape->record(name, {g}, std::move(to), [x, y, s](BackwardContext& ctx) {
+    ctx.give(0, handed<!to_pixels>(x, y, ctx.gradient(), s));
   });
 }
 
 Var avg_pool2d_vjp(Var g, const Pooling& s);
 
 Var avg_pool2d(Var x, const Pooling& s) {
-  Tensor y = pooled(s, x.value(), 0, total, [](auto v, auto count) { return v / count; });
+  const auto mean = [counts = counts_of(s)](auto each, std::size_t i, std::size_t j) {
+    return sum_of(each) / counts(i, j);
+  };
+  Tensor y = pooled(s, 0, planes_of(s, x), mean);
   return x.tape->record("avg_pool2d", {x}, std::move(y), [s](BackwardContext& ctx) {
     ctx.give(0, avg_pool2d_vjp(ctx.gradient(), s));
   });
 }
 
 Var avg_pool2d_vjp(Var g, const Pooling& s) {
-  Tensor x = uninitialised(s.x_shape);
-  spread_means(s, g.value().data(), x.data());
-  return g.tape->record("avg_pool2d_vjp", {g}, std::move(x),
+  return g.tape->record("avg_pool2d_vjp", {g}, spread_means(s, g.value().data()),
                         [s](BackwardContext& ctx) { ctx.give(0, avg_pool2d(ctx.gradient(), s)); });
 }
 
@@ -352,11 +237,18 @@ Var avg_pool2d_vjp(Var g, const Pooling& s) {
 
 Var max_pool2d(Var x, std::size_t window, std::size_t stride, std::size_t padding) {
   const Pooling s("max_pool2d", x.shape(), window, stride, padding);
-  Tensor y = pooled(
-      s, x.value(), kLeast, [](auto m, auto v) { return larger(m, v); },
-      [](auto v, auto) { return v; });
+  const auto largest = [](auto each, std::size_t, std::size_t) {
+    Lane most(kLowest);
+    auto numbers = most == most;
+    each([&](Lane v) {
+      numbers = numbers & (v == v);
+      most = xsimd::max(most, v);
+    });
+    return xsimd::select(numbers, most, Lane(std::numeric_limits<Scalar>::quiet_NaN()));
+  };
+  Tensor y = pooled(s, kLowest, planes_of(s, x), largest);
   return x.tape->record("max_pool2d", {x}, std::move(y), [s](BackwardContext& ctx) {
-    ctx.give(0, max_pool2d_vjp(ctx.in(0), ctx.out(), ctx.gradient(), s));
+    ctx.give(0, handed<true>(ctx.in(0), ctx.out(), ctx.gradient(), s));
   });
 }
 

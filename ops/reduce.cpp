@@ -1,6 +1,8 @@
 #include "ops/reduce.hpp"
 
 #include <algorithm>
+#include <cmath>
+#include <limits>
 #include <numeric>
 
 #include "engine/broadcast.hpp"
@@ -20,29 +22,24 @@ Axes all_axes(const Var& x) {
   return axes;
 }
 
-// x's shape with the axes brought down to length 1.
-Shape kept_shape(const char* op, const Shape& shape, const Axes& axes) {
-  Shape kept = shape;
-  std::vector<bool> seen(shape.size(), false);
-  for (int axis : axes) {
-    const std::size_t a = axis_of(op, axis, shape);
-    if (seen[a]) refuse(op, ": axis ", axis, " of ", shape, " is given twice; need each once");
-    seen[a] = true;
-    kept[a] = 1;
-  }
-  return kept;
-}
+// What becomes of a shape whose axes are brought down to one number.
+struct Reduced {
+  Shape kept, shape;  // with the axes, of length 1; and as it was asked for
 
-// y of `kept`'s size: in that shape, or without the axes.
-Var shaped(Var y, const Shape& kept, const Axes& axes, KeepAxes keep) {
-  if (keep == KeepAxes::yes || axes.empty()) return y.shape() == kept ? y : reshape(y, kept);
-  std::vector<bool> gone(kept.size(), false);
-  for (int axis : axes) gone[axis_of("reshape", axis, kept)] = true;
-  std::vector<std::size_t> left;
-  for (std::size_t i = 0; i < gone.size(); ++i)
-    if (!gone[i]) left.push_back(kept[i]);
-  return reshape(y, Shape(left.begin(), left.end()));
-}
+  Reduced(const char* op, const Shape& from, const Axes& axes, KeepAxes keep) {
+    std::vector<bool> gone(from.size(), false);
+    for (int axis : axes) {
+      const std::size_t a = axis_of(op, axis, from);
+      if (gone[a]) refuse(op, ": axis ", axis, " of ", from, " is given twice; need each once");
+      gone[a] = true;
+    }
+    for (std::size_t i = 0; i < from.size(); ++i) {
+      kept.push_back(gone[i] ? 1 : from[i]);
+      if (!gone[i] || keep == KeepAxes::yes) shape.push_back(kept[i]);
+    }
+  }
+  Var of(Var y) const { return y.shape() == shape ? y : reshape(y, shape); }
+};
 
 void require_elements(const char* op, const Shape& shape, const Shape& kept) {
   if (size_of(shape) == 0 && size_of(kept) != 0)
@@ -53,14 +50,14 @@ void require_elements(const char* op, const Shape& shape, const Shape& kept) {
 // with the axes behind the others, and gives numbers of a shape in which they have length 1.
 template <class F>
 Var by_rows(const char* op, Var x, const Axes& axes, KeepAxes keep, F f) {
-  const Shape kept = kept_shape(op, x.shape(), axes);
+  const Reduced to(op, x.shape(), axes, keep);
+  const Shape& kept = to.kept;
   require_elements(op, x.shape(), kept);
   const std::size_t count = size_of(kept);
   const Rows rows(count, count == 0 ? 0 : x.value().size() / count);
   auto end = kept.end();
   while (end != kept.begin() && *(end - 1) == 1) --end;
-  if (std::equal(kept.begin(), end, x.shape().begin()))
-    return shaped(f(x, rows, kept), kept, axes, keep);
+  if (std::equal(kept.begin(), end, x.shape().begin())) return to.of(f(x, rows, kept));
   Axes order;
   Shape shape;
   for (bool gone : {false, true})
@@ -69,22 +66,22 @@ Var by_rows(const char* op, Var x, const Axes& axes, KeepAxes keep, F f) {
         order.push_back(static_cast<int>(i));
         shape.push_back(kept[i]);
       }
-  return shaped(f(transpose(x, order), rows, shape), kept, axes, keep);
+  return to.of(f(transpose(x, order), rows, shape));
 }
 
 }  // namespace
 
 Var sum(Var x, const Axes& axes, KeepAxes keep) {
-  const Shape kept = kept_shape("sum", x.shape(), axes);
-  return shaped(sum_to(x, kept), kept, axes, keep);
+  const Reduced to("sum", x.shape(), axes, keep);
+  return to.of(sum_to(x, to.kept));
 }
 
 Var mean(Var x, const Axes& axes, KeepAxes keep) {
-  const Shape kept = kept_shape("mean", x.shape(), axes);
-  require_elements("mean", x.shape(), kept);
-  const std::size_t parts = size_of(kept);
+  const Reduced to("mean", x.shape(), axes, keep);
+  require_elements("mean", x.shape(), to.kept);
+  const std::size_t parts = size_of(to.kept);
   const double n = parts == 0 ? 1 : static_cast<double>(size_of(x.shape()) / parts);
-  return shaped(sum_to(x, kept) / n, kept, axes, keep);
+  return to.of(sum_to(x, to.kept) / n);
 }
 
 namespace {
@@ -100,33 +97,51 @@ Var extreme(const char* op, Var x, const Axes& axes, KeepAxes keep) {
   });
 }
 
-// g e^{x - y} for y = logsumexp(x), row by row.
-Var logsumexp_vjp(Var x, Var y, Var g, const Rows& rows) {
-  Tensor to = uninitialised(x.shape());
-  const Scalar *from = x.value().data(), *totals = y.value().data(), *slopes = g.value().data();
-  rows.each([&](std::size_t r, std::size_t at) {
-    const Lane total(totals[r]), slope(slopes[r]);
-    map_lanes(
-        rows.length, to.data() + at, false, [=](Lane v) { return slope * lane_exp(v - total); },
-        from + at);
-  });
-  return x.tape->record("logsumexp_vjp", {x, y, g}, std::move(to), [](BackwardContext& ctx) {
-    const Var u = ctx.gradient(), both = u * ctx.out();
-    ctx.give(0, both);
-    if (ctx.wants(1)) ctx.give(1, -both);
-    if (ctx.wants(2)) ctx.give(2, u * exp(ctx.in(0) - ctx.in(1)));
-  });
+// g softmax(x), row by row.
+Var logsumexp_vjp(Var x, Var g, const Rows& rows) {
+  TensorRows numbers(x.value());
+  numbers.n = rows.length;  // which may be that of several axes
+  const auto row = [numbers, slopes = g.value().data()](ResultRow y, auto e, Scalar sum) {
+    const Scalar slope = slopes[y.r], *x = numbers.x + y.r * y.n;
+    if (slope != 0 && !std::isnan(sum)) {
+      y = [&, scale = Lane(slope / sum)](std::size_t i) { return e(i) * scale; };
+      return;
+    }
+    // What stands at +inf shares all weight. Nothing arrives at a row of nothing but -inf, nor
+    // where none comes; NaN stays.
+    const auto infinite = static_cast<Scalar>(std::count(x, x + y.n, -kLowest));
+    const bool nan = slope != 0 && std::isnan(logsumexp_row(x, y.n));
+    std::transform(x, x + y.n, y.to, [=](Scalar v) {
+      return nan ? std::numeric_limits<Scalar>::quiet_NaN() : v == -kLowest ? slope / infinite : 0;
+    });
+  };
+  Tensor to = map_softmax_rows({rows.count, rows.length}, numbers, 1, row);
+  return x.tape->record("logsumexp_vjp", {x, g}, reshaped(std::move(to), x.shape()),
+                        [rows](BackwardContext& ctx) {
+                          const Var x = ctx.in(0), g = ctx.in(1), u = ctx.gradient(),
+                                    one = u.tape->constant(ones(g.shape()), "one"),
+                                    p = logsumexp_vjp(x, one, rows), both = u * ctx.out();
+                          if (ctx.wants(0)) ctx.give(0, both - p * sum_to(both, g.shape()));
+                          if (ctx.wants(1)) ctx.give(1, u * p);
+                        });
 }
 
 // 2 g (x - mean) / length, row by row; linear in x, too, and symmetric.
 Var variance_vjp(Var x, Var g, const Rows& rows) {
-  Tensor to = uninitialised(x.shape());
+  Tensor to = zeros(x.shape());
   const Scalar *from = x.value().data(), *slopes = g.value().data();
   const auto scale = static_cast<Scalar>(2.0 / static_cast<double>(rows.length));
   rows.each([&](std::size_t r, std::size_t at) {
-    const Lane mean(row_mean(from + at, rows.length)), slope(scale * slopes[r]);
+    if (slopes[r] == 0) return;  // whatever the row holds
+    Scalar mean = row_mean(from + at, rows.length);
+    if (!std::isfinite(mean)) {  // whose sum may be out of range
+      const UnitMoments m = rescaled_moments(from + at, rows.length);
+      mean = m.mean / m.unit;
+    }
     map_lanes(
-        rows.length, to.data() + at, false, [=](Lane v) { return slope * (v - mean); }, from + at);
+        rows.length, to.data() + at, false,
+        [slope = Lane(scale * slopes[r]), mean = Lane(mean)](Lane v) { return slope * (v - mean); },
+        from + at);
   });
   return x.tape->record("variance_vjp", {x, g}, std::move(to), [rows](BackwardContext& ctx) {
     const Var g = ctx.in(1), u = ctx.gradient();
@@ -137,33 +152,78 @@ Var variance_vjp(Var x, Var g, const Rows& rows) {
   });
 }
 
+// y = value(row, length) for each row, and what vjp(x, y, g, rows) hands back.
+template <class Value, class Vjp>
+Var numbers_of_rows(const char* op, Var x, const Axes& axes, KeepAxes keep, Value value, Vjp vjp) {
+  return by_rows(op, x, axes, keep, [=](Var x, const Rows& rows, const Shape& shape) {
+    Tensor y = uninitialised(shape);
+    rows.each([&, from = x.value().data()](std::size_t r, std::size_t at) {
+      y.data()[r] = value(from + at, rows.length);
+    });
+    return x.tape->record(op, {x}, std::move(y), [rows, vjp](BackwardContext& ctx) {
+      ctx.give(0, vjp(ctx.in(0), ctx.out(), ctx.gradient(), rows));
+    });
+  });
+}
+
+Scalar row_norm(const Scalar* x, std::size_t n) {
+  using Limits = std::numeric_limits<Scalar>;
+  constexpr double least = double{Limits::min()} / Limits::epsilon() / Limits::epsilon();
+  const auto squares = static_cast<double>(row_sum(
+      n, [](Lane v) { return v * v; }, x));
+  // Neither overflow nor vanish those that count.
+  if (std::isfinite(squares) && squares > least) return static_cast<Scalar>(std::sqrt(squares));
+  const UnitMoments m = rescaled_moments(x, n);
+  return std::sqrt(m.square * static_cast<Scalar>(n)) / m.unit;
+}
+
+// g x / y for y = |x|, and 0 where y is 0 or nothing arrives, row by row; linear in x and g.
+Var norm_vjp(Var x, Var y, Var g, const Rows& rows) {
+  Tensor to = zeros(x.shape());
+  const Scalar *from = x.value().data(), *norms = y.value().data(), *slopes = g.value().data();
+  rows.each([&](std::size_t r, std::size_t at) {
+    if (norms[r] == 0 || slopes[r] == 0) return;
+    map_lanes(
+        rows.length, to.data() + at, false,
+        [norm = Lane(norms[r]), slope = Lane(slopes[r])](Lane v) { return slope * (v / norm); },
+        from + at);
+  });
+  return x.tape->record("norm_vjp", {x, y, g}, std::move(to), [rows](BackwardContext& ctx) {
+    const Var x = ctx.in(0), y = ctx.in(1), g = ctx.in(2), u = ctx.gradient(),
+              one = u.tape->constant(ones(g.shape()), "one"), over = norm_vjp(u, y, one, rows);
+    if (ctx.wants(0)) ctx.give(0, g * over);
+    if (ctx.wants(1)) ctx.give(1, -over * ctx.out());
+    if (ctx.wants(2)) ctx.give(2, over * x);
+  });
+}
+
 }  // namespace
 
 Var max(Var x, const Axes& axes, KeepAxes keep) { return extreme<false>("max", x, axes, keep); }
 Var min(Var x, const Axes& axes, KeepAxes keep) { return extreme<true>("min", x, axes, keep); }
 
 Var logsumexp(Var x, const Axes& axes, KeepAxes keep) {
-  return by_rows("logsumexp", x, axes, keep, [](Var x, const Rows& rows, const Shape& shape) {
-    Tensor y = uninitialised(shape);
-    rows.each([&, from = x.value().data()](std::size_t r, std::size_t at) {
-      y.data()[r] = logsumexp_row(from + at, rows.length);
-    });
-    return x.tape->record("logsumexp", {x}, std::move(y), [rows](BackwardContext& ctx) {
-      ctx.give(0, logsumexp_vjp(ctx.in(0), ctx.out(), ctx.gradient(), rows));
-    });
-  });
+  if (x.shape().empty() && axes.empty()) return logsumexp(reshape(x, {1}));
+  return numbers_of_rows(
+      "logsumexp", x, axes, keep,
+      [](const Scalar* row, std::size_t n) { return logsumexp_row(row, n); },
+      [](Var x, Var, Var g, const Rows& rows) { return logsumexp_vjp(x, g, rows); });
 }
 
 Var variance(Var x, const Axes& axes, KeepAxes keep) {
-  return by_rows("variance", x, axes, keep, [](Var x, const Rows& rows, const Shape& shape) {
-    Tensor y = uninitialised(shape);
-    rows.each([&, from = x.value().data()](std::size_t r, std::size_t at) {
-      y.data()[r] = row_moments(from + at, rows.length).variance;
-    });
-    return x.tape->record("variance", {x}, std::move(y), [rows](BackwardContext& ctx) {
-      ctx.give(0, variance_vjp(ctx.in(0), ctx.gradient(), rows));
-    });
+  const auto value = [](const Scalar* row, std::size_t n) {
+    const Scalar variance = row_moments(row, n).variance;
+    if (std::isfinite(variance)) return variance;
+    const UnitMoments m = rescaled_moments(row, n);
+    return m.variance / m.unit / m.unit;
+  };
+  return numbers_of_rows("variance", x, axes, keep, value, [](Var x, Var, Var g, const Rows& rows) {
+    return variance_vjp(x, g, rows);
   });
+}
+
+Var norm(Var x, const Axes& axes, KeepAxes keep) {
+  return numbers_of_rows("norm", x, axes, keep, row_norm, norm_vjp);
 }
 
 Var sum(Var x) { return sum(x, all_axes(x)); }
@@ -172,5 +232,6 @@ Var max(Var x) { return max(x, all_axes(x)); }
 Var min(Var x) { return min(x, all_axes(x)); }
 Var logsumexp(Var x) { return logsumexp(x, all_axes(x)); }
 Var variance(Var x) { return variance(x, all_axes(x)); }
+Var norm(Var x) { return norm(x, all_axes(x)); }
 
 ARGTAPE_END

@@ -21,11 +21,17 @@ Var max(Var x);
 Var max(Var x, const Axes& axes, KeepAxes keep = KeepAxes::no);
 Var min(Var x);
 Var min(Var x, const Axes& axes, KeepAxes keep = KeepAxes::no);
-/// log sum exp(x), without overflow.
+/// log sum exp(x), without overflow. Its derivative is softmax(x) itself, whatever offset is common
+/// to x: numbers at -inf get 0, in a row of nothing else too, and those at +inf share all of it.
 Var logsumexp(Var x);
 Var logsumexp(Var x, const Axes& axes, KeepAxes keep = KeepAxes::no);
 /// The mean of (x - mean)^2.
 Var variance(Var x);
 Var variance(Var x, const Axes& axes, KeepAxes keep = KeepAxes::no);
+/// The Euclidean norm, the root of the sum of squares, which may be out of range themselves. Its
+/// derivative is x / |x|, and 0 where x is: a subgradient, where sqrt(sum(square(x))) gives NaN. It
+/// can be differentiated again away from 0.
+Var norm(Var x);
+Var norm(Var x, const Axes& axes, KeepAxes keep = KeepAxes::no);
 
 ARGTAPE_END

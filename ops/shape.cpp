@@ -5,6 +5,7 @@
 
 #include "engine/require.hpp"
 #include "engine/sweep.hpp"
+#include "ops/kernels/axis.hpp"
 
 ARGTAPE_PUBLIC_BEGIN
 namespace {
@@ -28,37 +29,22 @@ void copy_range(const Tensor& x, std::size_t from, Tensor& y, std::size_t to, st
 }
 
 Tensor transposed(const Tensor& x, const std::vector<std::size_t>& axes) {
-  const std::size_t rank = axes.size();
-  Shape shape(rank), step(rank);
-  xt::svector<std::size_t, 4> strides(rank);
-  std::size_t s = 1;
-  for (std::size_t i = rank; i-- > 0;) {
-    strides[i] = s;
-    s *= x.shape()[i];
+  Shape shape{1}, step{0};  // the result's axes behind one more, and where they go in x
+  for (std::size_t a : axes) {
+    shape.push_back(x.shape()[a]);
+    step.push_back(static_cast<std::size_t>(x.strides()[a]));
   }
-  for (std::size_t i = 0; i < rank; ++i) {
-    shape[i] = x.shape()[axes[i]];
-    step[i] = strides[axes[i]];
-  }
-  Tensor y = uninitialised(shape);
-  if (y.size() == 0) return y;
-  const Scalar* from = x.data();
+  Tensor y = uninitialised(Shape(shape.begin() + 1, shape.end()));
+  const std::size_t n = axes.size(), length = shape[n], along = step[n], down = step[n - 1];
   Scalar* to = y.data();
-  xt::svector<std::size_t, 4> at(rank, std::size_t{0});
-  const std::size_t row = shape[rank - 1], row_step = step[rank - 1];
-  for (;;) {
-    for (std::size_t i = 0; i < row; ++i) to[i] = from[i * row_step];
-    to += row;
-    std::size_t axis = rank - 1;
-    for (;;) {
-      if (axis == 0) return y;
-      --axis;
-      from += step[axis];
-      if (++at[axis] < shape[axis]) break;
-      from -= step[axis] * shape[axis];
-      at[axis] = 0;
-    }
+  for (std::size_t matrix = 0; to != y.data() + y.size(); ++matrix) {
+    const Scalar* from = x.data();
+    for (std::size_t axis = n - 1, rest = matrix; axis-- > 0; rest /= shape[axis])
+      from += rest % shape[axis] * step[axis];
+    for (std::size_t row = 0; row < shape[n - 1]; ++row, from += down, to += length)
+      for (std::size_t i = 0; i < length; ++i) to[i] = from[i * along];
   }
+  return y;
 }
 
 }  // namespace
@@ -66,37 +52,28 @@ Tensor transposed(const Tensor& x, const std::vector<std::size_t>& axes) {
 Var reshape(Var x, const Shape& shape) { return reshaped(x, shape); }
 
 Var expand_dims(Var x, int axis) {
-  Shape shape(x.shape().size() + 1, 1);
-  const std::size_t a = axis_of("expand_dims", axis, shape);
-  for (std::size_t i = 0, k = 0; i < shape.size(); ++i)
-    if (i != a) shape[i] = x.shape()[k++];
-  return reshaped(x, shape);
+  const Shape longer(x.shape().size() + 1, 1);
+  return reshaped(x, with_axis(x.shape(), axis_of("expand_dims", axis, longer), 1));
 }
 
 Var squeeze(Var x, int axis) {
   const std::size_t a = axis_of("squeeze", axis, x.shape());
   if (x.shape()[a] != 1) refuse("squeeze: axis ", a, " of ", x.shape(), "; need length 1");
-  Shape shape(x.shape().size() - 1);
-  for (std::size_t i = 0, k = 0; i < x.shape().size(); ++i)
-    if (i != a) shape[k++] = x.shape()[i];
+  Shape shape = x.shape();
+  shape.erase(shape.begin() + a, shape.begin() + a + 1);
   return reshaped(x, shape);
 }
 
 Var transpose(Var x, const Axes& axes) {
   const std::size_t rank = x.shape().size();
-  std::vector<std::size_t> order(rank);
-  for (std::size_t i = 0; i < rank; ++i) order[i] = rank - 1 - i;
-  if (!axes.empty()) {
-    std::vector<bool> seen(rank, false);
-    order.clear();
-    for (int a : axes) order.push_back(axis_of("transpose", a, x.shape()));
-    for (std::size_t o : order) seen[o] = true;
-    if (order.size() != rank || std::find(seen.begin(), seen.end(), false) != seen.end())
-      refuse("transpose: ", axes.size(), " axes for ", x.shape(), "; need each axis once");
-  }
+  std::vector<std::size_t> order;
+  for (int a : axes) order.push_back(axis_of("transpose", a, x.shape()));
+  for (std::size_t i = rank; axes.empty() && i-- > 0;) order.push_back(i);
+  Axes back(rank, -1);
+  for (std::size_t i = 0; i < order.size(); ++i) back[order[i]] = static_cast<int>(i);
+  if (order.size() != rank || std::count(back.begin(), back.end(), -1) > 0)
+    refuse("transpose: ", axes.size(), " axes for ", x.shape(), "; need each axis once");
   if (rank == 0) return reshape(x, {});
-  Axes back(rank);
-  for (std::size_t i = 0; i < rank; ++i) back[order[i]] = static_cast<int>(i);
   return x.tape->record(
       "transpose", {x}, transposed(x.value(), order),
       [back](BackwardContext& ctx) { ctx.give(0, transpose(ctx.gradient(), back)); });
@@ -112,26 +89,25 @@ Var concatenate(const std::vector<Var>& parts, int axis) {
   Tape& tape = tape_of("concatenate", parts);
   Shape shape = parts[0].shape();
   const std::size_t a = axis_of("concatenate", axis, shape);
-  std::vector<std::size_t> ends;
-  shape[a] = 0;
+  std::vector<std::size_t> starts{0};
   for (std::size_t i = 0; i < parts.size(); ++i) {
-    Shape other = parts[i].shape(), wanted = shape;
+    Shape other = parts[i].shape();
     if (other.size() == shape.size()) {
-      shape[a] += other[a];
-      other[a] = wanted[a] = 0;
+      starts.push_back(starts.back() + other[a]);
+      other[a] = shape[a];
     }
-    if (other != wanted)
-      refuse("concatenate: part ", i, " is ", parts[i].shape(), ", part 0 is ", parts[0].shape(),
+    if (other != shape)
+      refuse("concatenate: part ", i, " is ", parts[i].shape(), ", part 0 is ", shape,
              "; need equal lengths on all axes but ", a);
-    ends.push_back(shape[a]);
   }
+  shape[a] = starts.back();
   Tensor y = uninitialised(shape);
   for (std::size_t i = 0; i < parts.size(); ++i)
-    copy_range(parts[i].value(), 0, y, i ? ends[i - 1] : 0, ends[i] - (i ? ends[i - 1] : 0), a);
-  return tape.record("concatenate", parts, std::move(y), [a, ends](BackwardContext& ctx) {
-    for (std::size_t i = 0; i < ends.size(); ++i)
+    copy_range(parts[i].value(), 0, y, starts[i], starts[i + 1] - starts[i], a);
+  return tape.record("concatenate", parts, std::move(y), [a, starts](BackwardContext& ctx) {
+    for (std::size_t i = 0; i < ctx.inputs(); ++i)
       if (ctx.wants(i))
-        ctx.give(i, slice(ctx.gradient(), i ? ends[i - 1] : 0, ends[i], static_cast<int>(a)));
+        ctx.give(i, slice(ctx.gradient(), starts[i], starts[i + 1], static_cast<int>(a)));
   });
 }
 
@@ -177,68 +153,62 @@ Var pad(Var x, std::size_t before, std::size_t after, int axis) {
 
 namespace {
 
-using Indices = std::shared_ptr<const std::vector<std::size_t>>;
+// Which numbers are picked: y[o, k, i] = x[o, indices[k], i], for x of shape `from`, seen around an
+// axis, and y of shape `to`.
+struct Picks {
+  const char *name, *transpose;
+  std::vector<std::size_t> indices;
+  Shape from, to;
+  Around around;
 
-Var take_shared(Var x, const Indices& indices, std::size_t axis);
+  // f(where in x, where in y) for each stretch of numbers one behind the other.
+  template <class F>
+  void each(F f) const {
+    std::size_t at = 0;
+    for (std::size_t o = 0; o < around.outer; ++o)
+      for (std::size_t k : indices) {
+        f((o * around.length + k) * around.inner, at);
+        at += around.inner;
+      }
+  }
+};
+using Picked = std::shared_ptr<const Picks>;
 
-// The transpose of take: element k of an axis of x is added to element indices[k] of one of
-// `length`.
-Var put_shared(Var x, const Indices& indices, std::size_t axis, std::size_t length) {
-  Shape shape = x.shape();
-  shape[axis] = length;
-  Tensor y = zeros(shape);
-  const Around from(x.shape(), axis), to(shape, axis);
-  for (std::size_t o = 0; o < from.outer; ++o)
-    for (std::size_t k = 0; k < from.length; ++k) {
-      const Scalar* source = x.value().data() + (o * from.length + k) * from.inner;
-      Scalar* target = y.data() + (o * to.length + (*indices)[k]) * to.inner;
+Var put(Var y, const Picked& picks);
+
+Var pick(Var x, const Picked& picks) {
+  Tensor y = uninitialised(picks->to);
+  picks->each([n = picks->around.inner, from = x.value().data(), to = y.data()](std::size_t in_x,
+                                                                                std::size_t in_y) {
+    n == 1 ? void(to[in_y] = from[in_x]) : void(std::copy_n(from + in_x, n, to + in_y));
+  });
+  return x.tape->record(picks->name, {x}, std::move(y),
+                        [picks](BackwardContext& ctx) { ctx.give(0, put(ctx.gradient(), picks)); });
+}
+
+// The transpose: x is 0 but for what is added to it.
+Var put(Var y, const Picked& picks) {
+  Tensor x = zeros(picks->from);
+  picks->each([n = picks->around.inner, from = y.value().data(), to = x.data()](std::size_t in_x,
+                                                                                std::size_t in_y) {
 #pragma omp simd
-      for (std::size_t i = 0; i < from.inner; ++i) target[i] += source[i];
-    }
-  return x.tape->record("put", {x}, std::move(y), [indices, axis](BackwardContext& ctx) {
-    ctx.give(0, take_shared(ctx.gradient(), indices, axis));
+    for (std::size_t i = 0; i < n; ++i) to[in_x + i] += from[in_y + i];
+  });
+  return y.tape->record(picks->transpose, {y}, std::move(x), [picks](BackwardContext& ctx) {
+    ctx.give(0, pick(ctx.gradient(), picks));
   });
 }
 
-Var take_shared(Var x, const Indices& indices, std::size_t axis) {
-  Shape shape = x.shape();
-  shape[axis] = indices->size();
-  Tensor y = uninitialised(shape);
-  const Around from(x.shape(), axis), to(shape, axis);
-  for (std::size_t o = 0; o < to.outer; ++o)
-    for (std::size_t k = 0; k < to.length; ++k)
-      std::copy_n(x.value().data() + (o * from.length + (*indices)[k]) * from.inner, from.inner,
-                  y.data() + (o * to.length + k) * to.inner);
-  return x.tape->record("take", {x}, std::move(y), [indices, axis](BackwardContext& ctx) {
-    ctx.give(0, put_shared(ctx.gradient(), indices, axis, ctx.in(0).shape()[axis]));
-  });
-}
-
-Var gather_shared(Var x, const Indices& indices, const Shape& shape);
-
-Var scatter_shared(Var x, const Indices& indices, const Shape& shape) {
-  Tensor y = zeros(shape);
-  for (std::size_t i = 0; i < indices->size(); ++i) y.data()[(*indices)[i]] += x.value().data()[i];
-  return x.tape->record("scatter", {x}, std::move(y), [indices](BackwardContext& ctx) {
-    ctx.give(0, gather_shared(ctx.gradient(), indices, ctx.in(0).shape()));
-  });
-}
-
-Var gather_shared(Var x, const Indices& indices, const Shape& shape) {
-  Tensor y = uninitialised(shape);
-  for (std::size_t i = 0; i < indices->size(); ++i) y.data()[i] = x.value().data()[(*indices)[i]];
-  return x.tape->record("gather", {x}, std::move(y), [indices](BackwardContext& ctx) {
-    ctx.give(0, scatter_shared(ctx.gradient(), indices, ctx.in(0).shape()));
-  });
-}
-
-void require_indices(const char* op, const std::vector<std::size_t>& indices, const Shape& many,
-                     const Shape& into) {
-  if (indices.size() != size_of(many))
-    refuse(op, ": ", indices.size(), " indices for ", many, "; need ", size_of(many));
-  const std::size_t n = size_of(into);
+// Of all numbers, counted in row-major order.
+Picked picks_of_all(const char* op, const std::vector<std::size_t>& indices, const Shape& from,
+                    const Shape& to) {
+  if (indices.size() != size_of(to))
+    refuse(op, ": ", indices.size(), " indices for ", to, "; need ", size_of(to));
+  const std::size_t n = size_of(from);
   for (std::size_t i : indices)
-    if (i >= n) refuse(op, ": index ", i, " into ", into, "; need less than ", n);
+    if (i >= n) refuse(op, ": index ", i, " into ", from, "; need less than ", n);
+  const Picks picks{"gather", "scatter", indices, from, to, Around({n}, 0)};
+  return std::make_shared<const Picks>(picks);
 }
 
 }  // namespace
@@ -248,17 +218,18 @@ Var take(Var x, const std::vector<std::size_t>& indices, int axis) {
   for (std::size_t i : indices)
     if (i >= length)
       refuse("take: index ", i, " on axis ", a, " of ", x.shape(), "; need less than ", length);
-  return take_shared(x, std::make_shared<const std::vector<std::size_t>>(indices), a);
+  Shape shape = x.shape();
+  shape[a] = indices.size();
+  const Picks picks{"take", "put", indices, x.shape(), shape, Around(x.shape(), a)};
+  return pick(x, std::make_shared<const Picks>(picks));
 }
 
 Var gather(Var x, const std::vector<std::size_t>& indices, const Shape& shape) {
-  require_indices("gather", indices, shape, x.shape());
-  return gather_shared(x, std::make_shared<const std::vector<std::size_t>>(indices), shape);
+  return pick(x, picks_of_all("gather", indices, x.shape(), shape));
 }
 
 Var scatter(Var x, const std::vector<std::size_t>& indices, const Shape& shape) {
-  require_indices("scatter", indices, x.shape(), shape);
-  return scatter_shared(x, std::make_shared<const std::vector<std::size_t>>(indices), shape);
+  return put(x, picks_of_all("scatter", indices, shape, x.shape()));
 }
 
 Tensor one_hot(const std::vector<std::size_t>& labels, std::size_t classes) {

@@ -2,10 +2,13 @@
 
 #include <algorithm>
 #include <cmath>
+#include <numeric>
 #include <vector>
 
 #include "engine/require.hpp"
 #include "ops/elementwise.hpp"
+#include "ops/kernels/logits.hpp"
+#include "ops/kernels/settings.hpp"
 #include "ops/reduce.hpp"
 #include "ops/shape.hpp"
 #include "ops/softmax.hpp"
@@ -13,16 +16,19 @@
 ARGTAPE_PUBLIC_BEGIN
 namespace {
 
-constexpr double kLeastTau = 1e-20;
-
 std::size_t checked(const char* op, Var scores, double tau) {
   tape_of(op, {scores});
   const Shape& shape = scores.shape();
   if (shape.empty() || shape[shape.size() - 1] == 0)
     refuse(op, ": scores are ", shape, "; need (..., n) with n of at least 1");
-  if (!(tau >= kLeastTau) || std::isinf(tau))
-    refuse(op, ": tau is ", tau, "; need at least ", kLeastTau, ", not infinite");
-  return shape[shape.size() - 1];
+  require_temperature(op, tau);
+  const std::size_t n = shape[shape.size() - 1];
+  if (all_finite(scores.value())) return n;
+  for (std::size_t i = 0;; ++i) {
+    const Scalar s = scores.value().data()[i];
+    require(std::isfinite(s), op, ": scores have ", std::isnan(s) ? "NaN" : "an infinity",
+            " in row ", i / n, "; need numbers");
+  }
 }
 
 }  // namespace
@@ -32,19 +38,20 @@ Var neural_sort(Var scores, double tau) {
   Tensor slopes = uninitialised({n});
   for (std::size_t j = 0; j < n; ++j)
     slopes.data()[j] = static_cast<Scalar>(2 * static_cast<double>(j) + 1 - static_cast<double>(n));
-  const Var column = expand_dims(scores, -1),
-            apart = sum(abs(column - expand_dims(scores, -2)), -1, keep_axes);
-  return softmax((column * scores.tape->constant(std::move(slopes)) - apart) / tau, -2);
+  const Var s = without_offset(scores), column = expand_dims(s, -1),
+            apart = sum(abs(column - expand_dims(s, -2)), -1, keep_axes);
+  const Var p = softmax((column * scores.tape->constant(std::move(slopes)) - apart) / tau, -2);
+  if (!all_finite(p.value()))
+    refuse("neural_sort: scores / tau leave the range of numbers, with tau ", tau,
+           "; need scores closer together, or a larger tau");
+  return p;
 }
 
 Var soft_sort(Var scores, double tau) {
   const std::size_t n = checked("soft_sort", scores, tau);
   const Scalar* s = scores.value().data();
   std::vector<std::size_t> order(scores.value().size());
-  for (std::size_t i = 0; i < order.size(); ++i) {
-    if (std::isnan(s[i])) refuse("soft_sort: scores have NaN in row ", i / n, "; need numbers");
-    order[i] = i;
-  }
+  std::iota(order.begin(), order.end(), std::size_t{0});
   for (auto row = order.begin(); row != order.end(); row += static_cast<std::ptrdiff_t>(n))
     std::stable_sort(row, row + static_cast<std::ptrdiff_t>(n),
                      [s](std::size_t a, std::size_t b) { return s[a] < s[b]; });

@@ -579,7 +579,7 @@ TEST_CASE("what does not fit is refused") {
   s = short_search("gdas");
   s.tau_end = 0;
   refuses([&] { ArchitectureSearch(uci().train, s); },
-          "search: temperatures are 5 and 0; need more than 0");
+          "search: temperatures are 5 and 0; need more than 0, and finite");
   s = short_search("darts");
   s.rate = 1e30;
   ArchitectureSearch diverging(uci().train, s);

@@ -66,7 +66,8 @@ std::vector<std::size_t> counts(const Dataset& data) {
 
 TEST_CASE("data: the embedded digits are read right") {
   const Dataset data = load_digits(data_dir());
-  CHECK(data.name == "UCI digits");
+  CHECK(data.name == "data");  // the folder's
+  CHECK(data.train_size == 0);
   CHECK(data.size() == 1797);
   CHECK(str(data.images.shape()) == "(1797, 64)");
   CHECK(data.height == 8);
@@ -134,7 +135,7 @@ TEST_CASE("data: IDX files, plain and gzipped, are read right") {
   const Dataset plain = read_idx(folder.write("i", images), folder.write("l", labels));
   const Dataset packed = read_idx(folder.write_gz("i.gz", images), folder.write_gz("l.gz", labels));
 
-  CHECK(plain.name == "MNIST");
+  CHECK(plain.name == fs::path(folder.path()).filename().string());
   CHECK(str(plain.images.shape()) == "(5, 77)");
   CHECK(plain.height == 7);
   CHECK(plain.width == 11);
@@ -156,16 +157,26 @@ TEST_CASE("data: IDX files longer than a reading chunk are read right") {
 TEST_CASE("data: a folder's files are found, plain or gzipped, train before t10k") {
   const Folder folder;
   folder.write("digits.csv", csv_line());
-  CHECK(load_digits(folder.path()).name == "UCI digits");
+  const std::string own = fs::path(folder.path()).filename().string();
+  CHECK(load_digits(folder.path()).name == own);
 
   folder.write_gz("t10k-images-idx3-ubyte.gz", idx_images(2, 2, 2));
   folder.write("t10k-labels-idx1-ubyte", idx_labels({8, 9}));
   CHECK(load_digits(folder.path()).labels == std::vector<std::size_t>{8, 9});
+  CHECK(load_digits(folder.path()).train_size == 0);
 
   folder.write("train-images-idx3-ubyte", idx_images(3, 2, 2));
   folder.write_gz("train-labels-idx1-ubyte.gz", idx_labels({0, 1, 2}));
   const Dataset both = load_digits(folder.path());
+  CHECK(both.name == own);
+  CHECK(load_digits(folder.path() + "/.").name == own);
+  CHECK(load_digits(folder.path() + "//").name == own);
   CHECK(both.labels == std::vector<std::size_t>{0, 1, 2, 8, 9});
+  // Where the files say what is for training, that is the split: three and two, not four and one.
+  CHECK(both.train_size == 3);
+  CHECK(default_train_size(both) == 3);
+  CHECK(split(both, default_train_size(both)).test.labels == std::vector<std::size_t>{8, 9});
+  CHECK(default_train_size(take(both, {0, 1, 2, 3, 4})) == 4);  // of any other rows nobody says it
   CHECK(str(both.images.shape()) == "(5, 4)");
   CHECK(both.images(2, 3) == Scalar{11} / Scalar{255});
   CHECK(both.images(3, 0) == 0);

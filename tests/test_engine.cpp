@@ -2,6 +2,7 @@
 #include <doctest/doctest.h>
 
 #include <atomic>
+#include <clocale>
 #include <cmath>
 #include <limits>
 #include <thread>
@@ -823,22 +824,115 @@ TEST_CASE("a node may have its input's value: not copied, and gone when that is 
 }
 
 TEST_CASE("gradients passed on in another shape are checked like any others") {
-  const auto sweep = [](void (*way)(BackwardContext&, std::size_t), const Shape& from,
-                        const Shape& to) {
+  const auto sweep = [](const Shape& from, const Shape& to, auto way) {
     Tape tape;
     const Var x = tape.parameter(ones(to));
-    const Var y = tape.record("odd", {x}, ones(from), [way](BackwardContext& ctx) { way(ctx, 0); });
-    backward(add_same(y, y));
-    differentiate(add_same(y, y), x);
+    const Var y = tape.record("odd", {x}, ones(from), [way](BackwardContext& ctx) { way(ctx); });
+    const bool same = backward(add_same(y, y))[x] == differentiate(add_same(y, y), x)[0].value();
+    CHECK(same);
   };
-  CHECK_THROWS_WITH_AS(sweep(&SweepDoor::pass_broadcast, {3, 2}, {2, 3}),
+  const auto moved = [](BackwardContext& ctx) { SweepDoor::pass(ctx, 0); };
+  const auto passed = [](BackwardContext& ctx) { ctx.pass(0); };
+  CHECK_THROWS_WITH_AS(sweep({3, 2}, {2, 4}, moved),
+                       "odd: backward gave a gradient of shape (3, 2) for input 0 of shape (2, 4)",
+                       std::logic_error);
+  // What anybody may pass is summed, neither stretched nor put in another order.
+  CHECK_THROWS_WITH_AS(sweep({3, 2}, {2, 3}, passed),
                        "odd: backward gave a gradient of shape (3, 2) for input 0 of shape (2, 3)",
                        std::logic_error);
-  CHECK_THROWS_WITH_AS(sweep(&SweepDoor::pass_reshaped, {5}, {6}),
-                       "odd: backward gave a gradient of shape (5,) for input 0 of shape (6,)",
+  CHECK_THROWS_WITH_AS(sweep({3}, {2, 3}, passed),
+                       "odd: backward gave a gradient of shape (3,) for input 0 of shape (2, 3)",
                        std::logic_error);
-  sweep(&SweepDoor::pass_broadcast, {1, 3}, {2, 3});
-  sweep(&SweepDoor::pass_reshaped, {3, 2}, {2, 3});
+  sweep({1, 3}, {2, 3}, moved);
+  sweep({3, 2}, {2, 3}, moved);
+  sweep({1, 3}, {0, 3}, moved);
+  sweep({2, 3}, {3}, passed);
+  sweep({2, 3}, {1, 2, 3}, moved);
+}
+
+TEST_CASE(
+    "not finite: the first node that makes a NaN or an infinity is named, forward or backward") {
+  const auto op = [](const char* name, Var x, double value, double slope) {
+    return x.tape->record(name, {x}, full(x.shape(), value), [slope](BackwardContext& ctx) {
+      ctx.give(0, ctx.out().tape->constant(full(ctx.in(0).shape(), slope)));
+    });
+  };
+  constexpr double inf = std::numeric_limits<double>::infinity(),
+                   nan = std::numeric_limits<double>::quiet_NaN();
+  {
+    Tape tape;
+    const Var x = tape.parameter(Tensor{1, 2}, "x"), log = op("log", x, -inf, inf),
+              cost = op("cost", op("minus", log, nan, nan), nan, nan);
+    const StopLine line = stop_report(cost, x)[0];
+    CHECK(line.words ==
+          "x: a gradient arrives that is not finite. log: node 1 is infinite, its inputs are not.");
+    CHECK(line.reason == Stop::not_finite);
+    REQUIRE(line.nodes.size() == 1);
+    CHECK(line.nodes[0].index == log.index);
+    CHECK_FALSE(tape.detect_anomaly);
+  }
+  {  // NaN of an infinity is made, too; an infinity that was given is not.
+    Tape tape;
+    tape.detect_anomaly = true;
+    const Var mask = tape.constant(Tensor{-inf, 0});
+    const Var still = op("same", mask, -inf, 0);
+    CHECK_THROWS_WITH_AS(op("product", still, nan, 0), "product: node 2 is NaN, its inputs are not",
+                         NotFinite);
+  }
+  Tape tape;
+  const Var x = tape.parameter(Tensor{0, 1}, "x"), root = op("root", x, 0, inf),
+            cost = op("cost", op("scale", root, 1, 2), 1, 1);
+  CHECK(stop_report(cost, x)[0].words ==
+        "x: a gradient arrives that is not finite. root: the gradient that node 1 hands back is "
+        "infinite, the one that arrived is not.");
+  CHECK(backward(cost)[x] == Tensor{inf, inf});
+  tape.detect_anomaly = true;
+  const std::string words =
+      "root: the gradient that node 1 hands back is infinite, the one that arrived is not";
+  CHECK_THROWS_WITH_AS(backward(cost), words.c_str(), NotFinite);
+  CHECK_THROWS_WITH_AS(differentiate(cost, x), words.c_str(), NotFinite);
+  tape.detect_anomaly = false;
+  CHECK(backward(cost)[x] == Tensor{inf, inf});
+}
+
+TEST_CASE("lifetimes: gradients of a call are kept, a borrowed tensor that changed is noticed") {
+  Tape tape;
+  const Var x = tape.parameter(Tensor{1, 2, 3, 4}), y = times(x, x);
+  const Tensor& g = backward(y)[x];
+  const auto half = backward(y)[x] / 2;
+  Tensor other = full({4}, 99);  // would take the place of what had been given back
+  CHECK(g == Tensor{2, 4, 6, 8});
+  CHECK(Tensor(half) == Tensor{1, 2, 3, 4});
+
+  for (std::size_t n : {1, 16, 17, 1000}) {
+    Tape lent;
+    std::vector<Tensor> w = {full({n}, 2)};
+    Tensor batch = full({n}, 3);
+    const Var p = lent.borrow_parameters(w)[0], z = times(p, lent.borrow_constant(batch));
+    CHECK(backward(z)[p] == full({n}, 3));
+    w[0] -= Scalar(0.1) * backward(z)[p];
+    CHECK_THROWS_WITH_AS(backward(z),
+                         "backward: parameter 0 (node 0) is borrowed, and has changed since it was "
+                         "recorded; need a new tape after each update",
+                         std::logic_error);
+    w[0] = full({n}, 2);
+    CHECK(differentiate(z, p)[0].value() == full({n}, 3));
+    batch += Scalar(1);
+    CHECK_THROWS_AS(differentiate(z, p), std::logic_error);
+  }
+}
+
+TEST_CASE("numbers in messages do not follow the locale") {
+  const std::string before = std::setlocale(LC_NUMERIC, nullptr);
+  for (const char* name : {"de_DE.UTF-8", "de_DE", "fr_FR.UTF-8", before.c_str()}) {
+    if (!std::setlocale(LC_NUMERIC, name)) continue;
+    CHECK(str(0.5) == "0.5");
+    CHECK(str(1e-9) == "1e-09");
+    CHECK(str(1234567.0) == "1.23457e+06");
+    CHECK(str(1.0 / 3, 3) == "0.333");
+    CHECK(str(Tensor{0.5, -0.0}) == "{0.5, 0}");
+  }
+  std::setlocale(LC_NUMERIC, before.c_str());
 }
 
 TEST_CASE("shapes: printing, axes, broadcasting, and their errors") {

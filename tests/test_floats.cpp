@@ -247,6 +247,69 @@ TEST_CASE("a common offset costs no digits, at either order") {
   }
 }
 
+TEST_CASE("a common offset: the gradient of logsumexp is the softmax, wherever the logits are") {
+  const double total = 1 + std::exp(-1.0) + std::exp(-2.0);
+  for (double offset : {0.0, 1e3, 1e7, -1e7, -16777216.0 + 2}) {
+    CAPTURE(offset);
+    Tape tape;
+    const Var x = tape.parameter(Tensor{static_cast<float>(offset), static_cast<float>(offset - 1),
+                                        static_cast<float>(offset - 2)});
+    const Var slope = differentiate(logsumexp(x), x)[0];
+    const Tensor second = backward(slope, {}, tape.constant(Tensor{1, 0, 0}))[x];
+    for (std::size_t k = 0; k < 3; ++k) {
+      const double p = std::exp(-static_cast<double>(k)) / total;
+      CHECK(static_cast<double>(slope.value()(k)) == doctest::Approx(p).epsilon(1e-6));
+      CHECK(static_cast<double>(second(k)) ==
+            doctest::Approx((k == 0 ? p : 0) - p / total).epsilon(1e-6));
+    }
+  }
+  Tape tape;
+  const Var x = tape.parameter(full({2, 3}, -1e30));
+  const Gradients g = backward(logsumexp(x, 1));
+  for (Scalar v : g[x]) CHECK(static_cast<double>(v) == doctest::Approx(1.0 / 3));
+}
+
+TEST_CASE("the range of float: squares that overflow or vanish") {
+  Tape tape;
+  const auto close = [](const Tensor& found, const std::vector<double>& expected) {
+    REQUIRE(found.size() == expected.size());
+    for (std::size_t i = 0; i < expected.size(); ++i)
+      CHECK(static_cast<double>(found.data()[i]) == doctest::Approx(expected[i]).epsilon(1e-5));
+  };
+  const Var one = tape.parameter(Tensor{1, 1}), none = tape.parameter(Tensor{0, 0});
+  for (float size : {1e3f, 1e18f, 1e19f, 1e20f, 1e30f, 3e38f}) {
+    CAPTURE(size);
+    // A row of ordinary numbers beside it keeps its own scale.
+    const Var x = tape.parameter(Tensor{{-size, size}, {1, 3}}), y = layer_norm(x, one, none);
+    const double near = 1 / std::sqrt(1 + 1e-5);
+    close(y.value(), {-1, 1, -near, near});
+    const Gradients g = backward(y, {}, tape.constant(Tensor{{1, 0}, {1, 0}}));
+    close(g[one], {-1 - near, 0});
+    CHECK(std::abs(g[x](0, 0) * size) <= 1e-4f);  // the derivative of a sign
+    CHECK(static_cast<double>(g[x](1, 0)) == doctest::Approx(0.5e-5).epsilon(0.05));
+    close(norm(tape.constant(Tensor{0.6f * size, -0.8f * size})).value(),
+          {static_cast<double>(size)});
+    const Var v = tape.parameter(Tensor{0.6f * size, -0.8f * size});
+    close(backward(norm(v))[v], {0.6, -0.8});
+  }
+  close(layer_norm(tape.constant(Tensor{2e38f, -1e38f, -1e38f}), tape.constant(1.0),
+                   tape.constant(0.0))
+            .value(),
+        {std::sqrt(2.0), -std::sqrt(0.5), -std::sqrt(0.5)});
+  close(layer_norm(tape.constant(Tensor{3e38f, 3e38f}), one, none).value(), {0, 0});
+  close(variance(tape.constant(Tensor{-1e19f, 1e19f, -1e19f, 1e19f})).value(), {1e38});
+  const Var level = tape.parameter(Tensor{3e38f, 3e38f});
+  close(variance(level).value(), {0});
+  close(backward(variance(level))[level], {0, 0});
+  for (float size : {1e-15f, 1e-25f, 1e-30f, 1e-38f}) {
+    const Var v = tape.parameter(Tensor{3 * size, -4 * size});
+    close(norm(v).value(), {5 * static_cast<double>(size)});
+    close(backward(norm(v))[v], {0.6, -0.8});
+  }
+  for (double epsilon : {1e-60, 1e39, static_cast<double>(NAN)})
+    CHECK_THROWS_AS(layer_norm(level, one, none, epsilon), std::invalid_argument);
+}
+
 TEST_CASE("a common offset: log-probabilities and what is made of them") {
   const Tensor targets = tensor({1, 3}, {0.2, 0.5, 0.3}), cost = tensor({3}, {1, 2, 3}),
                noise = Rng(7).gumbel({1, 3});
@@ -449,6 +512,62 @@ TEST_CASE("sinkhorn reaches a tolerance in float, and its limit's gradient") {
   const Exact exact(x.data(), g.data(), 30, 0.7, 300);
   for (std::size_t k = 0; k < 900; ++k)
     CHECK(std::abs(static_cast<double>(found.data()[k]) - exact.gradient[k]) <= 4e-6);
+}
+
+TEST_CASE("a common offset of 1e7, where floats are 1 apart: sorts, matchings and Sinkhorn") {
+  Tape tape;
+  const Tensor scores{1, 3, 0, 2};
+  for (float offset : {0.0f, 1e7f, -1e7f}) {
+    CHECK(neural_sort(tape.constant(scores + offset), 1).value()(0, 0) ==
+          doctest::Approx(0.26539).epsilon(1e-4));
+    CHECK(soft_sort(tape.constant(scores + offset), 1).value()(0, 0) ==
+          doctest::Approx(0.23688).epsilon(1e-4));
+  }
+  Rng rng(6);
+  const Tensor x = xt::floor(3.0f * rng.normal({20, 5, 5})), g = rng.normal({20, 5, 5}),
+               noise = rng.gumbel({20, 5, 5});
+  for (const Rule& rule : {blackbox(3), perturbed(1), i_mle(3, 2), gumbel_sinkhorn(1),
+                           st_gumbel_sinkhorn(1), straight_through_sinkhorn(1)}) {
+    CAPTURE(rule.name);
+    const auto found = [&](float offset) {
+      Tape tape;
+      const Var l = tape.parameter(x + offset);
+      const Var p = sample_matching(l, rule, tape.constant(noise));
+      return std::pair{p.value(), backward(sum(p * tape.constant(g), {-2, -1}))[l]};
+    };
+    const auto near = found(0), far = found(1e7f);
+    for (std::size_t k = 0; k < x.size(); ++k) {
+      CHECK(std::abs(near.first.data()[k] - far.first.data()[k]) < 1e-5f);
+      CHECK(std::abs(near.second.data()[k] - far.second.data()[k]) < 1e-5f);
+    }
+  }
+  // As many places as items: what a column has in common does not matter to a matching either.
+  const auto drawn = [&](const Tensor& offset) {
+    Tape tape;
+    return sample_matching(tape.constant(x + offset), zero(), tape.constant(noise)).value();
+  };
+  CHECK(identical(drawn(Tensor{0, 1e7f, -1e7f, 3e6f, 1}), drawn(zeros({5}))));
+  // Beyond a hundred or so one of a column is the same for the derivatives of Sinkhorn's
+  // iterations.
+  const auto slopes = [&](float offset) {
+    Tape tape;
+    const Var l = tape.parameter(x + offset * Tensor{0, 1, 0, 1, 0});
+    const Var slope = differentiate({square(sinkhorn(l, 0.7, 6))}, {l}, {tape.constant(g)})[0];
+    return std::pair{slope.value(), backward(slope, {}, tape.constant(noise))[l]};
+  };
+  const auto near = slopes(1e3f), far = slopes(1e7f);
+  for (std::size_t k = 0; k < x.size(); ++k) {
+    CHECK(std::abs(near.first.data()[k] - far.first.data()[k]) < 1e-4f);
+    CHECK(std::abs(near.second.data()[k] - far.second.data()[k]) < 1e-4f);
+  }
+  // What float cannot hold at all is refused.
+  CHECK_THROWS_WITH_AS(blackbox(1e-46),
+                       "blackbox: lambda is 1e-46; need 1.17549e-38 to 8.50706e+37",
+                       std::invalid_argument);
+  CHECK_THROWS_WITH_AS(i_mle(1e39), "i_mle: lambda is 1e+39; need 1.17549e-38 to 8.50706e+37",
+                       std::invalid_argument);
+  CHECK_THROWS_WITH_AS(sinkhorn(tape.constant(zeros({2, 2})), 1e39, 5),
+                       "sinkhorn: tau is 1e+39; need 1e-20 to 1e+20", std::invalid_argument);
 }
 
 TEST_CASE("hard choices are exactly one-hot in float, whatever the logits") {

@@ -749,6 +749,11 @@ TEST_CASE("k-means: wrong calls are refused") {
   wild.rate = 1e10;
   CHECK_THROWS_WITH_AS(kmeans_descent(tensor({2, 1}, {0, 1}), tensor({1, 1}, {3}), wild),
                        doctest::Contains("training diverged at step"), std::invalid_argument);
+  // Not the rate alone, where there is a temperature.
+  wild.rule = straight_through(0.1);
+  CHECK_THROWS_WITH_AS(kmeans_descent(tensor({2, 1}, {0, 1}), tensor({1, 1}, {3}), wild),
+                       doctest::Contains("need a lower rate or another temperature"),
+                       std::invalid_argument);
 }
 
 TEST_CASE("k-means: duplicate points") {

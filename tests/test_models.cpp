@@ -2,6 +2,7 @@
 
 #include <cmath>
 #include <cstdlib>
+#include <limits>
 
 #include "models/argtape.hpp"
 #include "tests/recycling.hpp"
@@ -66,9 +67,10 @@ TEST_CASE("SGD with momentum and Adam against their definitions") {
     CHECK(static_cast<double>(c[1](0)) == doctest::Approx(2 - 0.2 - 0.1 * (0.9 * 2 + 2)));
     CHECK(static_cast<double>(d[1](0)) == doctest::Approx(2 - 0.1 - 0.1));  // two steps of the rate
   }
-  refuses([] { Sgd(0); }, "Sgd: rate is 0; need more than 0");
+  refuses([] { Sgd(0); }, "Sgd: rate is 0; need more than 0, and a number that Scalar can hold");
   refuses([] { Sgd(1, 1); }, "Sgd: momentum is 1; need 0 <= momentum < 1");
-  refuses([] { Adam(-1); }, "Adam: rate is -1; need more than 0");
+  refuses([] { Adam(-1); },
+          "Adam: rate is -1; need more than 0, and a number that Scalar can hold");
   refuses([] { Adam(1, 1); }, "Adam: beta1 is 1; need 0 <= beta1 < 1");
   Tape tape;
   std::vector<Tensor> other = {Tensor{1, 2, 3}};
@@ -79,6 +81,90 @@ TEST_CASE("SGD with momentum and Adam against their definitions") {
       "Adam: parameter 0 is (3,), on the tape (3,), in the steps before (2,); need the same shape");
   refuses([&] { adam.step(a, {}, gradients); },
           "Adam: 1 parameters, 0 of them on the tape; need as many of each");
+}
+
+TEST_CASE("the range of Scalar: Adam goes on after a gradient of any finite size") {
+  constexpr double rate = 0.1, b1 = 0.9, b2 = 0.999, epsilon = 1e-8;
+  for (double far : {1e15, 1e19, 1e20, 1e30, 3e38, -3e38, 1e-18, 1e-30})
+    for (std::size_t size : {std::size_t{1}, std::size_t{37}}) {
+      CAPTURE(far);
+      std::vector<Tensor> a = {zeros({size})};
+      Adam adam(rate);
+      double m = 0, v = 0, p = 0, other_m = 0, other_v = 0, other = 0;
+      for (int t = 1; t <= 30; ++t) {
+        const double g = t == 3 ? far : 1;
+        Tensor weight = full({size}, 1);
+        weight.data()[0] = static_cast<Scalar>(g);
+        Tape tape;
+        const std::vector<Var> x = tape.borrow_parameters(a);
+        adam.step(a, x, x[0] * tape.constant(weight));
+        const auto step = [&](double slope, double& mean, double& square, double& at) {
+          mean = b1 * mean + (1 - b1) * slope;
+          square = b2 * square + (1 - b2) * slope * slope;
+          at -= rate * (mean / (1 - std::pow(b1, t))) /
+                (std::sqrt(square / (1 - std::pow(b2, t))) + epsilon);
+        };
+        step(g, m, v, p), step(1, other_m, other_v, other);
+        CHECK(static_cast<double>(a[0].data()[0]) == doctest::Approx(p).epsilon(1e-4));
+        if (size > 1)
+          CHECK(static_cast<double>(a[0].data()[size - 1]) == doctest::Approx(other).epsilon(1e-4));
+      }
+    }
+  const char* too_small = "; need more than 0, and a number that Scalar can hold";
+  CHECK_THROWS_WITH_AS(Adam(0.1, 0.9, 0.999, 1e-46), doctest::Contains(too_small),
+                       std::invalid_argument);
+  CHECK_THROWS_WITH_AS(Adam(1e39), doctest::Contains(too_small), std::invalid_argument);
+  CHECK_THROWS_WITH_AS(Sgd(1e39), doctest::Contains(too_small), std::invalid_argument);
+}
+
+TEST_CASE("not finite: an optimiser refuses such a gradient, and keeps nothing of it") {
+  constexpr Scalar inf = std::numeric_limits<Scalar>::infinity();
+  const auto try_all = [&](auto make, const std::string& name) {
+    for (Scalar bad : {std::nanf(""), inf, -inf})
+      for (bool once : {false, true}) {
+        CAPTURE(bad);
+        std::vector<Tensor> a = {full({40}, 1)}, b = a;
+        auto harmed = make(), spared = make();
+        const auto step = [&](auto& optimiser, std::vector<Tensor>& p, const Tensor& slope) {
+          Tape tape;
+          const std::vector<Var> x = tape.borrow_parameters(p);
+          const Var cost = x[0] * tape.constant(slope);
+          once ? optimiser.step(p, x, cost) : optimiser.step(p, x, backward(cost));
+        };
+        const Tensor good = full({40}, 2);
+        Tensor poisoned = good;
+        poisoned.data()[33] = bad;
+        step(harmed, a, good), step(spared, b, good);
+        const Tensor before = a[0];
+        CHECK_THROWS_WITH_AS(step(harmed, a, poisoned),
+                             (name + ": the gradient of parameter 0 is " +
+                              str(static_cast<double>(bad)) + " at 33; need finite numbers")
+                                 .c_str(),
+                             std::invalid_argument);
+        CHECK(a[0](33) == before(33));
+        // What is kept about it had no part in the step that was refused.
+        step(harmed, a, good), step(spared, b, good);
+        CHECK(static_cast<double>(a[0](33)) ==
+              doctest::Approx(static_cast<double>(b[0](33))).epsilon(0.05));
+        for (Scalar x : a[0]) CHECK(std::isfinite(x));
+      }
+    std::vector<Tensor> a = {Tensor{1, inf}};
+    Tape tape;
+    const std::vector<Var> x = tape.borrow_parameters(a);
+    auto optimiser = make();
+    CHECK_THROWS_WITH_AS(optimiser.step(a, x, x[0]),
+                         (name + ": parameter 0 is inf at 1; need finite numbers").c_str(),
+                         std::invalid_argument);
+  };
+  try_all([] { return Adam(0.1); }, "Adam");
+  try_all([] { return Sgd(0.1, 0.9); }, "Sgd");
+  std::vector<Tensor> a = {Tensor{1}};
+  Tape tape;
+  const std::vector<Var> x = tape.borrow_parameters(a);
+  const Gradients gradients = backward(x[0] * 1e10);
+  refuses([&] { Sgd(1e30).step(a, x, gradients); },
+          "Sgd: a step at rate 1e+30 takes parameter 0 out of Scalar's range; need a lower rate");
+  CHECK(a[0](0) == 1);
 }
 
 TEST_CASE("layers: a dense stack against plain loops, initialisers within their bounds") {
@@ -167,6 +253,11 @@ TEST_CASE("zero_one: every learning rule learns the digits (seeded, the small da
     CHECK(best > (method == "score-function" ? 0.78 : 0.85));
   }
   CHECK_THROWS_AS(train_zero_one(data, "gumble", settings), std::invalid_argument);
+  settings.batch = 0;
+  refuses([&] { train_zero_one(data, "exact", settings); },
+          ("train_zero_one: epochs, batch and repeats are " + std::to_string(settings.epochs) +
+           ", 0, 4; need at least 1 of each")
+              .c_str());
 }
 
 TEST_CASE("a training step in its steady state asks the system for no memory") {

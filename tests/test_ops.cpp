@@ -116,6 +116,11 @@ const std::vector<Row>& rows() {
       {"variance of one", [](const Vars& v) { return variance(v[0], 1) + v[0]; }, {{3, 1}}},
       {"variance", [](const Vars& v) { return variance(v[0], 1); }, {{3, 5}}},
       {"variance of all", [](const Vars& v) { return variance(v[0]); }, {{3, 5}}},
+      {"norm", [](const Vars& v) { return norm(v[0]); }, {{3, 5}}},
+      {"norm axis 0, kept", [](const Vars& v) { return norm(v[0], 0, keep_axes) * v[0]; }, {{3, 5}}},
+      {"norm of the last two", [](const Vars& v) { return norm(v[0], {1, 2}); }, {{2, 3, 7}}},
+      {"norm of no row", [](const Vars& v) { return norm(v[0], 1); }, {{0, 3}}},
+      {"logsumexp of a number", [](const Vars& v) { return logsumexp(v[0]) * v[0]; }, {{}}},
       {"dense", [](const Vars& v) { return dense(v[0], v[1], v[2]); }, {{3, 4}, {4, 5}, {5}}},
       {"dense of a stack", [](const Vars& v) { return dense(v[0], v[1], v[2]) * 2.0; }, {{2, 3, 4}, {4, 2}, {2}}},
       {"dense below a sum", [](const Vars& v) { return sum(dense(v[0], v[1], v[2])); }, {{3, 4}, {4, 5}, {5}}},
@@ -204,7 +209,8 @@ const std::vector<Row>& rows() {
       {"layer_norm of one", [](const Vars& v) { return layer_norm(v[0], v[1], v[2]) * v[0]; }, {{3, 1}, {}, {1, 1}}},
       {"layer_norm twice", [](const Vars& v) { return layer_norm(v[0], v[1], v[2]) * layer_norm(v[0], v[1], v[2]); }, {{3, 9}, {9}, {9}}},
       {"layer_norm of no row", [](const Vars& v) { return layer_norm(v[0], v[1], v[2]); }, {{0, 3}, {3}, {3}}},
-      {"layer_norm, a gain for each row", [](const Vars& v) { return layer_norm(v[0], v[1], v[2]); }, {{4, 4}, {4, 1}, {}}},
+      {"layer_norm over all axes", [](const Vars& v) { return layer_norm(v[0], v[1], v[2]); }, {{3, 4}, {3, 4}, {}}},
+      {"layer_norm over two axes", [](const Vars& v) { return layer_norm(v[0], v[1], v[2]); }, {{2, 3, 5}, {3, 5}, {3, 5}}},
       {"layer_norm by itself", [](const Vars& v) { return layer_norm(v[0], v[0], v[0]); }, {{5}}},
       {"conv2d", [](const Vars& v) { return conv2d(v[0], v[1]); }, {{2, 2, 4, 5}, {3, 2, 3, 2}}},
       {"conv2d stride, padding", [](const Vars& v) { return conv2d(v[0], v[1], 2, 1); }, {{1, 2, 5, 4}, {2, 2, 3, 3}}},
@@ -597,7 +603,7 @@ TEST_CASE("layer_norm in one pass is what its formula says, for every shape of g
   Rng rng(12);
   for (std::size_t k : std::vector<std::size_t>{1, 3, 8, 13, 300})
     for (const auto& shapes : std::vector<std::pair<Shape, Shape>>{
-             {{k}, {k}}, {{1, 1, k}, {1, k}}, {{2, k}, {k}}, {{2, 1}, {}}, {{3, 2, k}, {1}}}) {
+             {{k}, {k}}, {{1, 1, k}, {1, k}}, {{}, {k}}, {{k}, {1, 1}}, {{}, {1}}}) {
       const Shape &gain = shapes.first, &bias = shapes.second;
       CAPTURE(k);
       CAPTURE(str(gain));
@@ -662,6 +668,138 @@ TEST_CASE("max pooling: the first of equal pixels gets the gradient, or the firs
     for (std::size_t i = 0; i < expected.size(); ++i)
       CHECK(twice.data()[i] == doctest::Approx(expected.data()[i] + 1));
   }
+}
+
+TEST_CASE("layer_norm goes over the axes that its gain or bias has") {
+  Rng rng(31);
+  const Tensor x = rng.normal({2, 3, 5}), gain = rng.normal({3, 5}), one = rng.normal({});
+  const auto expected = [](Var x, Var gain, Var bias) {
+    const Axes axes{-2, -1};
+    const Var scale = sqrt(variance(x, axes, keep_axes) + 1e-5);
+    return (x - mean(x, axes, keep_axes)) / scale * gain + bias;
+  };
+  for (const auto& both : std::vector<std::pair<Tensor, Tensor>>{
+           {gain, gain + 1.0}, {gain, one}, {one, gain}, {reshaped(gain, {1, 3, 5}), gain}}) {
+    const Tensor &a = both.first, &b = both.second;
+    CAPTURE(str(a.shape()));
+    check_close(value([](const Vars& v) { return layer_norm(v[0], v[1], v[2]); }, {x, a, b}),
+                value([&](const Vars& v) { return expected(v[0], v[1], v[2]); }, {x, a, b}));
+  }
+  Tape tape;
+  const auto of = [&](const Shape& shape) { return tape.constant(ones(shape)); };
+  refuses([&] { layer_norm(of({4, 4}), of({4, 1}), of({})); },
+          "layer_norm: x is (4, 4), gain is (4, 1), bias is (); need of each one number, or the "
+          "shape of x's last axes");
+  refuses([&] { layer_norm(of({2, 3, 5}), of({3, 5}), of({5})); },
+          "layer_norm: x is (2, 3, 5), gain is (3, 5), bias is (5,); need of each one number, or "
+          "the shape of x's last axes");
+}
+
+TEST_CASE("logsumexp among infinities: forbidden numbers get nothing, +inf all") {
+  Tape tape;
+  const Var x = tape.parameter(tensor({6, 3}, {-kInf, -kInf, -kInf, 0, -kInf, 0, kInf, 1, -kInf,
+                                               kInf, 5, kInf, kNan, 0, 0, 1, 1, 1}));
+  const Var y = logsumexp(x, 1);
+  CHECK(y.value()(0) == -kInf);
+  CHECK(y.value()(1) == doctest::Approx(std::log(2)));
+  CHECK((y.value()(2) == kInf && y.value()(3) == kInf));
+  const Var seed = tape.constant(Tensor{2, 2, 2, 2, 2, 0});
+  const Tensor slope = backward(y, {}, seed)[x];
+  const std::vector<double> expected = {0, 0, 0, 1, 0, 1, 2, 0, 0, 1, 0, 1};
+  for (std::size_t i = 0; i < expected.size(); ++i) CHECK(slope.data()[i] == expected[i]);
+  for (std::size_t k = 0; k < 3; ++k) CHECK((std::isnan(slope(4, k)) && slope(5, k) == 0));
+  // A row left out, whatever it holds, gets nothing, at first and second order.
+  const Var kept = tape.constant(Tensor{0, 1, 0, 0, 0, 1}),
+            cost = where(kept, logsumexp(x, 1), 0.0);
+  const Var first = differentiate(cost, x)[0];
+  const Tensor second = backward(square(first))[x];
+  for (std::size_t r = 0; r < 6; ++r)
+    for (std::size_t k = 0; k < 3; ++k) {
+      if (r == 1 || r == 5) continue;
+      CHECK(first.value()(r, k) == 0);
+      if (r != 4) CHECK(second(r, k) == 0);
+    }
+  for (std::size_t k = 0; k < 3; ++k) CHECK(std::isfinite(second(1, k)));
+  const Var spread = where(kept, variance(x, 1), 0.0);
+  const Gradients g = backward(spread);
+  for (std::size_t k = 0; k < 3; ++k) CHECK((g[x](0, k) == 0 && g[x](3, k) == 0 && g[x](4, k) == 0));
+  const Var number = tape.parameter(full({}, 3));
+  CHECK(backward(logsumexp(number))[number] == full({}, 1));
+}
+
+TEST_CASE("norm against its definition; at 0 its gradient is 0") {
+  const Tensor x = Rng(32).normal({3, 4, 5});
+  Tensor expected = zeros({4});
+  for (std::size_t i = 0; i < 60; ++i) expected(i / 5 % 4) += x.data()[i] * x.data()[i];
+  for (Scalar& v : expected) v = std::sqrt(v);
+  check_close(value([](const Vars& v) { return norm(v[0], {0, 2}); }, {x}), expected);
+  Tape tape;
+  const Var p = tape.parameter(Tensor{{0, 0}, {3, -4}, {0, 0}});
+  const Gradients g = backward(norm(p, 1));
+  CHECK(g[p] == Tensor{{0, 0}, {0.6, -0.8}, {0, 0}});
+  CHECK(norm(p).value() == full({}, 5));
+  const Var slope = differentiate(norm(p, 1), p)[0];
+  const Gradients again = backward(square(slope - 1.0));
+  for (Scalar v : again[p]) CHECK(std::isfinite(v));
+  // What arrives at nothing is nothing, also where the norm is infinite.
+  const Var far = tape.parameter(Tensor{{kInf, 1}, {3, 4}});
+  const Tensor passed = backward(norm(far, 1), {}, tape.constant(Tensor{0, 1}))[far];
+  CHECK(passed == Tensor{{0, 0}, {0.6, 0.8}});
+  CHECK(norm(far, 1).value()(0) == kInf);
+  CHECK(std::isnan(norm(tape.constant(Tensor{kNan, kInf})).item()));
+}
+
+TEST_CASE("sizes that callers give as negative numbers are refused before they are used") {
+  const std::size_t minus_one = static_cast<std::size_t>(-1), half = std::size_t{1} << 63;
+  Tape tape;
+  const Var x = tape.constant(ones({1, 2, 4, 4})), w = tape.constant(ones({3, 2, 3, 3}));
+  for (std::size_t padding : {minus_one, minus_one - 1, half, half + 1, std::size_t{1} << 47}) {
+    CAPTURE(padding);
+    CHECK_THROWS_WITH_AS(
+        conv2d(x, w, 1, padding),
+        ("conv2d: padding is " + std::to_string(padding) + "; need a number of pixels").c_str(),
+        std::invalid_argument);
+    CHECK_THROWS_AS(max_pool2d(x, 2, 1, padding), std::invalid_argument);
+    CHECK_THROWS_AS(avg_pool2d(x, padding, 1, padding - 1), std::invalid_argument);
+    CHECK_THROWS_AS(conv2d(x, w, padding), std::invalid_argument);
+    CHECK_THROWS_AS(max_pool2d(x, 2, padding), std::invalid_argument);
+    CHECK_THROWS_AS(max_pool2d(x, padding), std::invalid_argument);
+    CHECK_THROWS_AS(pad(x, padding, 1, 3), std::invalid_argument);
+    CHECK_THROWS_AS(pad(x, 1, padding, 3), std::invalid_argument);
+    CHECK_THROWS_AS(slice(x, padding, padding + 1), std::invalid_argument);
+    CHECK_THROWS_AS(slice(x, 0, padding), std::invalid_argument);
+    CHECK_THROWS_AS(take(x, {padding}), std::invalid_argument);
+    CHECK_THROWS_AS(gather(x, {padding}, {1}), std::invalid_argument);
+    CHECK_THROWS_AS(gather(x, {0}, {padding}), std::exception);
+    CHECK_THROWS_AS(scatter(x, {0}, {padding}), std::exception);
+    CHECK_THROWS_AS(one_hot({0, 1}, padding), std::length_error);
+    CHECK_THROWS_AS(broadcast(w, {padding, 3, 2, 3, 3}), std::length_error);
+    CHECK_THROWS_AS(reshape(x, {padding, 2}), std::exception);
+    CHECK_THROWS_AS(zeros({padding, 3}), std::length_error);
+  }
+  // More than memory holds, though each number alone could be meant.
+  const std::size_t much = std::size_t{1} << 40;
+  CHECK_THROWS_AS(conv2d(x, w, 1, much), std::length_error);
+  CHECK_THROWS_AS(conv2d(x, w, much, much), std::length_error);
+  CHECK_THROWS_AS(max_pool2d(x, much, 1, much - 1), std::length_error);
+  // A stride as long as one likes leaves one window.
+  CHECK(conv2d(x, w, much).value() == full({1, 3, 1, 1}, 18));
+  CHECK(max_pool2d(x, 2, much).value() == ones({1, 2, 1, 1}));
+  const Var p = tape.parameter(ones({1, 1, 2, 3}));
+  CHECK(backward(avg_pool2d(p, 2, much, 1))[p] == tensor({1, 1, 2, 3}, {1, 0, 0, 0, 0, 0}));
+}
+
+TEST_CASE("squares that overflow: layer_norm, variance and norm of numbers that do not") {
+  const double huge = 1e200;
+  check_close(value([](const Vars& v) { return layer_norm(v[0], v[1], v[2]); },
+                    {Tensor{{-huge, huge}, {1, 2}}, ones({2}), zeros({2})}),
+              value([](const Vars& v) { return layer_norm(v[0], v[1], v[2]); },
+                    {Tensor{{-1e5, 1e5}, {1, 2}}, ones({2}), zeros({2})}),
+              1e-9);
+  check_close(value([](const Vars& v) { return norm(v[0]); }, {Tensor{3 * huge, 4 * huge}}),
+              full({}, 5 * huge));
+  check_close(value([](const Vars& v) { return variance(v[0]); }, {Tensor{-1e154, 1e154, 0, 0}}),
+              full({}, 0.5e308));
 }
 
 TEST_CASE("convolution and pooling against plain loops") {
@@ -837,6 +975,34 @@ TEST_CASE("an infinite pixel makes of the kernels' gradient only what it stands 
         else
           CHECK(found(o, 0, u, v) == expected);
       }
+}
+
+TEST_CASE("an infinite weight makes of the images' gradient only what it stood on infinite") {
+  Rng rng(25);
+  for (std::size_t planes : {std::size_t{1}, std::size_t{9}})
+    for (std::size_t stride : {std::size_t{1}, std::size_t{2}}) {
+      Tensor w = xt::abs(rng.normal({2, planes, 3, 3}));
+      w(0, 0, 1, 1) = kInf;
+      Tape tape;
+      const Var p = tape.parameter(rng.normal({1, planes, 7, 7})), y = conv2d(p, tape.constant(w), stride);
+      const Tensor found = backward(y)[p];
+      for (std::size_t i = 0; i < 7; ++i)
+        for (std::size_t j = 0; j < 7; ++j) {
+          CAPTURE(i);
+          CAPTURE(j);
+          double expected = 0;
+          for (std::size_t o = 0; o < 2; ++o)
+            for (std::size_t a = 0; a < 3; ++a)
+              for (std::size_t b = 0; b < 3; ++b)
+                if (i >= a && j >= b && (i - a) % stride == 0 && (j - b) % stride == 0 &&
+                    (i - a) / stride < y.shape()[2] && (j - b) / stride < y.shape()[3])
+                  expected += w(o, 0, a, b);
+          if (std::isfinite(expected))
+            CHECK(found(0, 0, i, j) == doctest::Approx(expected));
+          else
+            CHECK(found(0, 0, i, j) == expected);
+        }
+    }
 }
 
 TEST_CASE("matrix products and moves against plain loops") {
@@ -1041,7 +1207,7 @@ TEST_CASE("each op refuses shapes, axes and numbers that do not fit, in its own 
           "cross_entropy: logits are (2, 3), labels are 1; need one label for each row");
   refuses([&] { cross_entropy(m, {0, 3}); }, "cross_entropy: label 3 in row 1; need less than 3");
   refuses([&] { cross_entropy(n, {0}); }, "cross_entropy: logits are (); need (..., K)");
-  refuses([&] { layer_norm(m, v, v, 0); }, "layer_norm: epsilon is 0; need more than 0");
+  refuses([&] { layer_norm(m, v, v, 0); }, "layer_norm: epsilon is 0; need more than 0, and finite");
   refuses([&] { layer_norm(e, n, n); },
           "layer_norm: x is (2, 0); need at least one number on the last axis");
   refuses([&] { conv2d(x, w); },
@@ -1056,7 +1222,7 @@ TEST_CASE("each op refuses shapes, axes and numbers that do not fit, in its own 
       [&] {
         conv2d(x, tape.constant(zeros({1, 2, 3, 3})), 0);
       },
-      "conv2d: stride is 0; need at least 1");
+      "conv2d: stride is 0; need a number of pixels, at least 1");
   refuses([&] { max_pool2d(m, 2); }, "max_pool2d: x is (2, 3); need (N, C, H, W)");
   refuses([&] { avg_pool2d(x, 2, 1, 2); },
           "avg_pool2d: padding is 2, the window 2; need less padding than window");

@@ -120,6 +120,10 @@ TEST_CASE("every rule trains, zero nothing, and the same seed gives the same run
   refuses([&] { train_sorting(4, "zero", settings, 7); },
           "train_sorting: hidden, steps, batch and lists are 32, 300, 0, 7; need at least 1 of "
           "each");
+  settings.batch = 1;
+  settings.repeats = 0;
+  refuses([&] { train_sorting(4, "zero", settings, 7); },
+          "train_sorting: repeats are 0; need at least 1");
 }
 
 TEST_CASE("images cut up and put together") {

@@ -78,6 +78,39 @@ TEST_CASE("points: CSV files as people have them") {
   is(read_points(folder.write_gz("points.csv.gz", "1,2\n3,4\n")), 2, 2, {1, 2, 3, 4});
 }
 
+TEST_CASE("points: a header has a name in it, and marks of missing values are none") {
+  is(csv(",x,y\n0,1,2\n"), 1, 3, {0, 1, 2});  // as pandas writes it
+  is(csv("Na,Mg\n1,2\n"), 1, 2, {1, 2});      // sodium
+  is(csv("\"NA\",\"B\"\n1,2\n"), 1, 2, {1, 2});
+  const Folder folder;
+  for (const std::string cell : {"NA", "na", "N/A", "null", "None", "?", "-", ".", "", "\"NA\""}) {
+    CAPTURE(cell);
+    const std::string path = folder.write("bad.csv", cell + "," + cell + "\n1,2\n");
+    CHECK_THROWS_WITH_AS(
+        read_points(path),
+        ("data: " + path + ", line 1, column 1 is '" + cell + "'; need a number").c_str(),
+        std::runtime_error);
+  }
+}
+
+TEST_CASE("points: a line is bounded, whatever a small file unpacks to") {
+  const Folder folder;
+  std::string zeros;
+  for (int i = 0; i < 1 << 19; ++i) zeros += "0,";
+  zeros.back() = '\n';
+  CHECK(read_points(folder.write_gz("longest.gz", zeros)).shape() == Shape{1, 1U << 19});
+  std::string more = "0,0";
+  for (int i = 0; i < 1 << 22; ++i) more += ",0";
+  const std::string bomb = folder.write_gz("bomb.gz", more + "\n");
+  CHECK(std::filesystem::file_size(bomb) < 20000);
+  CHECK_THROWS_WITH_AS(
+      read_points(bomb),
+      ("data: " + bomb +
+       ", line 1 has more than 1048576 characters; need a CSV or NumPy file of points")
+          .c_str(),
+      std::runtime_error);
+}
+
 TEST_CASE("points: long lines, many lines") {
   std::string text;
   std::vector<double> numbers;
@@ -258,6 +291,31 @@ TEST_CASE("points: a number that the library's Scalar cannot hold") {
                          std::runtime_error);
 }
 
+TEST_CASE("points: what would become 0 is refused, in text and in a NumPy file alike") {
+  const Folder folder;
+  const auto refused = [](const std::string& path, const std::string& shown) {
+    CHECK_THROWS_WITH_AS(read_points(path),
+                         ("data: " + path + ", point 1, column 2 is " + shown +
+                          "; need a number that the library's Scalar can hold")
+                             .c_str(),
+                         std::runtime_error);
+  };
+  const auto both = [&](const std::string& text, double value) {
+    return std::vector<std::string>{
+        folder.write("tiny.csv", "1," + text + "\n"),
+        folder.write("tiny.npy", numpy<double>("<f8", "(1, 2)", {1, value}))};
+  };
+  for (double value : {std::numeric_limits<double>::denorm_min(), 1e-50})
+    for (const std::string& path : both(str(value), value))
+      if (sizeof(Scalar) == 8)
+        is(read_points(path), 1, 2, {1, value});
+      else
+        refused(path, str(value));
+  for (const std::string& path : both("1e-44", 1e-44))  // a float, if not a normal one
+    CHECK(read_points(path)(0, 1) == static_cast<Scalar>(1e-44));
+  for (const std::string& path : both("-0.0", -0.0)) CHECK(read_points(path)(0, 1) == 0);
+}
+
 TEST_CASE("points: separated clusters") {
   constexpr std::size_t n = 1000, d = 5, k = 10;
   constexpr double spread = 0.01;
@@ -297,6 +355,9 @@ TEST_CASE("points: separated clusters") {
     }
   CHECK_THROWS_WITH_AS(separated_points(10, 0, 2, 0.1, rng),
                        "separated_points: 10 points in 0 dimensions around 2 centres, with spread "
-                       "0.1; need at least 1 of each, and a spread of 0 or more",
+                       "0.1; need at least 1 of each, and a finite spread of 0 or more",
+                       std::invalid_argument);
+  CHECK_THROWS_WITH_AS(separated_points(10, 2, 2, std::numeric_limits<double>::infinity(), rng),
+                       doctest::Contains("need at least 1 of each, and a finite spread"),
                        std::invalid_argument);
 }

@@ -3,14 +3,18 @@
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
+#include <clocale>
 #include <cmath>
 #include <cstdio>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
+#include <functional>
 #include <iostream>
 #include <iterator>
 #include <limits>
+#include <locale>
+#include <new>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <sstream>
@@ -252,6 +256,99 @@ TEST_CASE("program: a wrong call is one line that says what to do, and status 2"
   }
 }
 
+TEST_CASE("program: a name or a path may not be empty") {
+  for (const std::string flag : {"--json", "--out", "--data", "--rule"}) {
+    Program program("09_test", "a test");
+    std::string rule;
+    program.option("--rule", rule, "just this rule");
+    program.takes_digits();
+    bool ran = false;
+    for (const std::vector<std::string>& call :
+         {std::vector<std::string>{flag, ""}, {flag + "="}}) {
+      const Outcome outcome = run(program, call, [&] { ran = true; });
+      CHECK(outcome.status == 2);
+      CHECK(is_one_line(outcome.err));
+      CHECK(outcome.err.find(flag) != std::string::npos);
+    }
+    CHECK_FALSE(ran);
+  }
+}
+
+TEST_CASE("program: what fails says what to do, whatever was thrown") {
+  const auto said = [](const std::vector<std::string>& flags, auto body) {
+    Program program("09_test", "a test");
+    int draws = 1, hidden = 1;
+    program.option("--draws", draws, "draws");
+    program.option("--hidden", hidden, "units");
+    const Outcome outcome = run(program, flags, body);
+    CHECK(outcome.status == 1);
+    CHECK(is_one_line(outcome.err));
+    return outcome.err;
+  };
+  const auto no_memory = [] { throw std::bad_alloc(); };
+  CHECK(said({}, no_memory) == "09_test: there is not enough memory; free some, or try --quick\n");
+  CHECK(said({"--hidden", "9"}, no_memory) ==
+        "09_test: there is not enough memory; choose less for --hidden\n");
+  CHECK(said({"--hidden", "9", "--draws", "8"}, [] {
+          std::vector<int>().reserve(std::size_t(-1));
+        }) == "09_test: there is not enough memory; choose less for --draws or --hidden\n");
+  CHECK(said({}, std::function<void()>()) ==
+        "09_test: a function that was to be called is missing; give the code one\n");
+}
+
+TEST_CASE(
+    "program: advice after a failed step names what was given, and the rate once it can matter") {
+  const auto advice = [](const std::vector<std::string>& flags, std::size_t steps) {
+    Program program("09_test", "a test");
+    double rate = 1, tau = 1, lambda = 1;
+    program.option("--rate", rate, "Adam's");
+    program.option("--temperature", tau, "tau");
+    program.option("--lambda", lambda, "lambda");
+    std::string text;
+    run(program, flags, [&] {
+      text = program.advice(steps, "--rate", {"--temperature", "--lambda"});
+    });
+    return text;
+  };
+  CHECK(advice({}, 3) == "; training diverged at step 3, so lower --rate");
+  CHECK(advice({"--rate", "9"}, 3) == "; training diverged at step 3, so lower --rate");
+  CHECK(advice({"--rate", "9"}, 0) == "; it came in the first step of training");
+  CHECK(advice({"--temperature", "9"}, 3) ==
+        "; it came at step 3 of training, so choose a milder --temperature");
+  CHECK(advice({"--temperature", "9", "--rate", "9"}, 0) ==
+        "; it came at step 0 of training, so choose a milder --temperature");
+  CHECK(advice({"--temperature", "9", "--rate", "9", "--lambda", "9"}, 1) ==
+        "; it came at step 1 of training, so choose a milder --temperature, --lambda or --rate");
+}
+
+TEST_CASE("program: numbers are read and shown alike in every locale") {
+  const std::string old = std::setlocale(LC_ALL, nullptr);
+  const char* german = nullptr;
+  for (const char* name : {"de_DE.UTF-8", "de_DE.utf8", "de_DE", "fr_FR.UTF-8"})
+    if (!german) german = std::setlocale(LC_ALL, name);
+  if (!german) MESSAGE("no locale with a decimal comma is installed");
+  struct Comma : std::numpunct<char> {
+    char do_decimal_point() const override { return ','; }
+    char do_thousands_sep() const override { return '.'; }
+    std::string do_grouping() const override { return "\3"; }
+  };
+  const std::locale before = std::locale::global(std::locale(std::locale::classic(), new Comma));
+  CHECK(number(0.0123) == "0.0123");
+  CHECK(with_error(0.512, 0.003) == "0.5120 ± 0.0030");
+  CHECK(with_error(123456, 1200) == "123500 ± 1200");
+  CHECK(progress_line("t", 1, 10000, 1) == "t    0%  2 h 46 min left");
+  Program program("09_test", "a test");
+  double tau = 0.25;
+  program.option("--tau", tau, "the temperature");
+  const Outcome help = run(program, {"--help"}, [] {});
+  CHECK(help.out.find("0.25") != std::string::npos);
+  CHECK(run(program, {"--tau", "1.5"}, [] {}).status == 0);
+  CHECK(tau == 1.5);
+  CHECK(run(program, {"--tau", "1,5"}, [] {}).status == 2);
+  std::locale::global(before);
+  std::setlocale(LC_ALL, old.c_str());
+}
+
 TEST_CASE("program: the flags arrive, its own and CLI11's") {
   Folder folder;
   const std::string out = (folder / "a/b").string();
@@ -365,6 +462,12 @@ TEST_CASE("write_file: replaces whole files, writes through links and devices") 
   write_file(folder / "link", "new");
   CHECK(fs::is_symlink(folder / "link"));
   CHECK(contents(folder / "file") == "new");
+  // What its owner alone may read stays so.
+  fs::permissions(folder / "file", fs::perms::owner_read | fs::perms::owner_write);
+  write_file(folder / "file", "newer");
+  CHECK(contents(folder / "file") == "newer");
+  CHECK(fs::status(folder / "file").permissions() ==
+        (fs::perms::owner_read | fs::perms::owner_write));
   CHECK_NOTHROW(write_file("/dev/null", "x"));
   CHECK_FALSE(fs::is_regular_file("/dev/null"));
   CHECK_THROWS_WITH_AS(write_file(folder.path(), "x"), doctest::Contains("it is a folder"),

@@ -102,6 +102,19 @@ TEST_CASE("uniforms lie in the open interval and are uniform") {
                        std::invalid_argument);
 }
 
+TEST_CASE("uniforms over the whole range, and between neighbours") {
+  const Tensor wide = Rng(1).uniform({kMany}, -3e38, 3e38);
+  CHECK(kolmogorov_smirnov(wide, [](double x) { return (x / 3e38 + 1) / 2; }) < 1.95);
+  const Tensor one = Rng(1).uniform({100}, 16777216, 16777220);
+  for (Scalar x : one) CHECK(x == 16777218);
+  CHECK_THROWS_WITH_AS(Rng(1).uniform({2}, 16777216, 16777218),
+                       "uniform: no number lies inside of {16777216, 16777218}; need a wider "
+                       "interval",
+                       std::invalid_argument);
+  CHECK_THROWS_AS(Rng(1).uniform({2}, 1, 1 + 1e-9), std::invalid_argument);
+  CHECK_THROWS_AS(Rng(1).uniform({2}, 0, 1e39), std::invalid_argument);
+}
+
 TEST_CASE("normals are normal, and neighbours are uncorrelated") {
   const Tensor x = Rng(2).normal({kMany});
   CHECK(kolmogorov_smirnov(x, [](double v) { return 0.5 * std::erfc(-v / std::sqrt(2.0)); }) <
@@ -167,6 +180,11 @@ TEST_CASE("categorical draws come with the softmax's frequencies (chi-square)") 
   }
   CHECK(chi < 18.47);  // exceeded with probability 0.001, 4 degrees of freedom
   const Scalar nan = std::numeric_limits<Scalar>::quiet_NaN();
+  const Scalar inf = std::numeric_limits<Scalar>::infinity();
+  CHECK(Rng(1).categorical(Tensor{{-inf, 1}, {-5, -inf}}) == std::vector<std::size_t>{1, 0});
+  CHECK_THROWS_WITH_AS(Rng(1).categorical(Tensor{{1, 2}, {inf, 0}}),
+                       "categorical: logits have +inf in row 1; need numbers",
+                       std::invalid_argument);
   CHECK_THROWS_WITH_AS(Rng(1).categorical(Tensor{{1, 2}, {1, nan}}),
                        "categorical: logits have NaN in row 1; need numbers",
                        std::invalid_argument);

@@ -418,6 +418,64 @@ TEST_CASE("the unrolled loss of a cell is differentiated through the step of its
   CHECK(off > 1e-4 * norm);
 }
 
+TEST_CASE("not finite: weights are refused, and what weighs nothing adds nothing") {
+  const double inf = std::numeric_limits<double>::infinity(),
+               nan = std::numeric_limits<double>::quiet_NaN();
+  for (double bad : {nan, inf, -inf}) {
+    Tape tape;
+    const Var x = tape.parameter(Tensor{{1, 2}, {3, 4}}), none = tape.parameter(full({2, 2}, bad));
+    const std::vector<Branch> both = {[&] { return x; }, [&] { return none; }};
+    refuses(
+        [&] {
+          mixture(tape.constant(Tensor{1, bad}), both);
+        },
+        "mixture: the weights are not finite in row 0; need numbers");
+    refuses(
+        [&] {
+          mixture(tape.constant(tensor({2, 2}, {1, 0, bad, 1})), both);
+        },
+        "mixture: the weights are not finite in row 1; need numbers");
+    const Var w = tape.parameter(Tensor{2, 0}), y = mixture(w, both);
+    CHECK(y.value() == 2 * x.value());
+    const Gradients g = backward(y);
+    CHECK(g[x] == full({2, 2}, 2));
+    CHECK(g[none] == zeros({2, 2}));
+    CHECK(g[w](0) == 10);
+    const Var each = mixture(tape.constant(tensor({2, 2}, {1, 0, 0, 0})), both);
+    CHECK(each.value() == Tensor{{1, 2}, {0, 0}});
+  }
+}
+
+TEST_CASE("order and batch: branches in another order, and each example alone") {
+  Rng rng(10);
+  const std::size_t rows = 5;
+  const Tensor x0 = rng.normal({rows, 3}), w0 = rng.uniform({rows, 3}), g0 = rng.normal({rows, 3});
+  const std::vector<std::size_t> order = {2, 0, 1}, labels = {1, 2, 0, 1, 1};
+  for (bool chosen : {false, true}) {
+    const auto found = [&](const Tensor& w, const Tensor& x, const Tensor& g,
+                           const std::vector<std::size_t>& order) {
+      Tape tape;
+      const Vars p = {tape.constant(2.0), tape.constant(0.3), tape.constant(0.2)};
+      const std::vector<BranchOf> all = branches_of(p);
+      const std::vector<BranchOf> branches = {all[order[0]], all[order[1]], all[order[2]]};
+      const Var weights = tape.parameter(w), v = tape.parameter(x);
+      const Var picked = take(weights, order, 1);
+      const Var y = chosen ? select(picked, v, branches) : mixture(picked, v, branches);
+      const Gradients back = backward(y, {}, tape.constant(g));
+      return std::vector<Tensor>{y.value(), back[weights], back[v]};
+    };
+    const Tensor w = chosen ? hard(labels, 3) : w0;
+    const std::vector<Tensor> all = found(w, x0, g0, {0, 1, 2}), other = found(w, x0, g0, order);
+    for (std::size_t k = 0; k < 3; ++k) check_close(other[k], all[k]);
+    for (std::size_t r = 0; r < rows; ++r) {
+      Tape tape;
+      const auto one = [&](const Tensor& t) { return slice(tape.constant(t), r, r + 1).value(); };
+      const std::vector<Tensor> alone = found(one(w), one(x0), one(g0), order);
+      for (std::size_t k = 0; k < 3; ++k) check_close(alone[k], one(all[k]));
+    }
+  }
+}
+
 TEST_CASE("what does not fit is refused") {
   Tape tape;
   const auto f = [](Var v) { return v; };

@@ -381,6 +381,76 @@ TEST_CASE("implicit gradients where the matrix is all but a permutation") {
     }
 }
 
+TEST_CASE("a common offset of a row counts for nothing, in value and gradients of both orders") {
+  Rng rng(18);
+  const std::size_t n = 5;
+  // Whole numbers that stand exactly beside 1e16, where doubles are 2 apart.
+  const Tensor x = 2 * xt::floor(rng.normal({3, n, n})), g = rng.normal({3, n, n}),
+               u = rng.normal({3, n, n});
+  for (double tau : {1.0, 3.0})
+    for (bool converged : {false, true}) {
+      const auto found = [&](const Tensor& offset) {
+        Tape tape;
+        const Var l = tape.parameter(x + offset);
+        const Var p = converged ? sinkhorn(l, tau, Converge{1e-13}) : sinkhorn(l, tau, 6);
+        const Var slope = differentiate({square(p)}, {l}, {tape.constant(g)})[0];
+        return std::vector<Tensor>{p.value(), slope.value(),
+                                   backward({slope}, {}, {tape.constant(u)})[l]};
+      };
+      const auto same = [&](const std::vector<Tensor>& a, const std::vector<Tensor>& b) {
+        for (std::size_t k = 0; k < 3; ++k) {
+          CAPTURE(k);
+          CHECK(apart(a[k], b[k]) < 1e-10);
+        }
+      };
+      CAPTURE(tau);
+      CAPTURE(converged);
+      const std::vector<Tensor> expected = found(zeros({1}));
+      for (double offset : {1e16, -1e16}) same(found(full({1}, offset)), expected);
+      same(found(tensor({n, 1}, {1e16, 0, -1e16, 1e10, 1e15})), expected);
+      // One of a column counts for the first half iteration; at the limit it is none.
+      if (converged) same(found(tensor({n}, {0, 1e3, 0, -1e3, 0})), expected);
+    }
+}
+
+TEST_CASE("order and batch: of the permuted matrix, transposed, alone") {
+  Rng rng(19);
+  const std::size_t n = 7;
+  const Tensor x = rng.normal({4, n, n}), g = rng.normal({4, n, n});
+  const std::vector<std::size_t> rows = {3, 0, 6, 1, 5, 2, 4}, columns = {6, 2, 0, 1, 4, 5, 3};
+  const auto permuted = [&](const Tensor& t) {
+    Tape tape;
+    return take(take(tape.constant(t), rows, 1), columns, 2).value();
+  };
+  const auto transposed = [&](const Tensor& t) {
+    Tape tape;
+    return transpose(tape.constant(t), {0, 2, 1}).value();
+  };
+  for (bool converged : {false, true}) {
+    const auto found = [&](const Tensor& x, const Tensor& g) {
+      Tape tape;
+      const Var l = tape.parameter(x);
+      const Var p = converged ? sinkhorn(l, 0.4, Converge{1e-13}) : sinkhorn(l, 0.4, 5);
+      return std::pair{p.value(), backward({p}, {}, {tape.constant(g)})[l]};
+    };
+    const auto all = found(x, g), other = found(permuted(x), permuted(g));
+    CHECK(apart(other.first, permuted(all.first)) < 1e-12);
+    CHECK(apart(other.second, permuted(all.second)) < 1e-12);
+    if (converged) {
+      const auto across = found(transposed(x), transposed(g));
+      CHECK(apart(across.first, transposed(all.first)) < 1e-10);
+      CHECK(apart(across.second, transposed(all.second)) < 1e-10);
+    }
+    for (std::size_t m = 0; m < 4; ++m) {
+      Tape tape;
+      const auto one = [&](const Tensor& t) { return slice(tape.constant(t), m, m + 1).value(); };
+      const auto alone = found(one(x), one(g));
+      CHECK(identical(alone.first, one(all.first)));
+      CHECK(identical(alone.second, one(all.second)));
+    }
+  }
+}
+
 TEST_CASE("the same numbers for any number of threads") {
   Rng rng(17);
   const Tensor x = rng.normal({40, 30, 30}), g = rng.normal({40, 30, 30});
@@ -433,10 +503,11 @@ TEST_CASE("what is wrong is said in words") {
                  "only 3 columns between them; need one");
 
   const Var x = tape.constant(zeros({2, 2}));
-  for (double tau : {0.0, -1.0, kInf, kNan})
-    refuses([&] { sinkhorn(x, tau, 20); },
-            "sinkhorn: tau is " + str(tau) + "; need a number above 0, not infinite");
-  refuses([&] { sinkhorn(x, 1e-21, Converge{}); }, "sinkhorn: tau is 1e-21; need at least 1e-20");
+  for (double tau : {0.0, -1.0, kInf, kNan, 1e-21, 1e21}) {
+    const std::string message = "sinkhorn: tau is " + str(tau) + "; need 1e-20 to 1e+20";
+    refuses([&] { sinkhorn(x, tau, 20); }, message);
+    refuses([&] { sinkhorn(x, tau, Converge{}); }, message);
+  }
   refuses([&] { sinkhorn(x, 1, 0); }, "sinkhorn: 0 iterations; need 1 to 4294967296");
   refuses([&] { sinkhorn(x, 1, static_cast<std::size_t>(-1)); },
           "sinkhorn: 18446744073709551615 iterations; need 1 to 4294967296");
@@ -451,7 +522,7 @@ TEST_CASE("what is wrong is said in words") {
                 "; need at least 7.10543e-15 and less than 1");
   refuses(
       [&] {
-        sinkhorn(tape.constant(full({2, 2}, 1e300)), 1e-20, 1);
+        sinkhorn(tape.constant(Tensor{{0, -1e300}, {0, -1e300}}), 1e-20, 1);
       },
       "sinkhorn: logits / tau leave the range of numbers, with tau 1e-20; need smaller logits, "
       "or a larger tau");

@@ -5,22 +5,13 @@
 #include <numeric>
 #include <vector>
 
-#include "../system/bundles.hpp"
 #include "../system/parallel.hpp"
-#include "lane.hpp"
+#include "broadcast_loop.hpp"
 
 ARGTAPE_PRIVATE_BEGIN
 
 /// Above so many terms a sum is gathered in double: one of ever more floats stops growing.
 constexpr std::size_t kManyTerms = 256;
-
-inline Scalar sum_of_row(const Scalar* p, std::size_t n) {
-  Lane total(0);
-  std::size_t i = 0;
-  for (; i + kLane <= n; i += kLane) total += Lane::load_unaligned(p + i);
-  if (i < n) total += load_some(p + i, n - i);
-  return lane_sum(total);
-}
 
 // to[r * step] += the sum of row r, for rows one after the other from p on.
 template <class Sum>
@@ -40,44 +31,48 @@ void sum_rows(const Scalar* p, std::size_t rows, std::size_t length, Sum* to, st
   }
   for (p += r * length; r < rows; ++r, p += length, to += step)
     for (std::size_t i = 0; i < length; i += kManyTerms)
-      *to += sum_of_row(p + i, std::min(kManyTerms, length - i));
+      *to += sum_of(p + i, std::min(kManyTerms, length - i));
 }
 
 // out[i] += x's numbers above it.
 template <class Sum>
 void gather_sums(const Tensor& x, const Shape& shape, Sum* out) {
-  along_rows(shape, x.shape(), [&x, out](const Bundle& b) {
-    const Scalar* p = x.data() + b.large;
-    Sum* to = out + b.small;
-    if (b.moving) {
-      parallel_for(b.length, std::max(std::size_t{64}, kGrain / b.rows),
+  const Source small{nullptr, &shape};
+  const StretchedAxes axes(x.shape(), &small, 1);
+  const std::size_t length = axes.at(0).length, rows = axes.at(1).length;
+  const std::size_t step = axes.at(1).steps[0];
+  Walk walk(axes, 2);
+  const Scalar* const end = x.data() + x.size();
+  for (const Scalar* p = x.data(); p != end; p += rows * length, walk.next()) {
+    Sum* to = out + walk.offsets[0];
+    if (axes.at(0).steps[0] != 0) {
+      parallel_for(length, std::max(std::size_t{64}, kGrain / rows),
                    [&](std::size_t begin, std::size_t end) {
-                     for (std::size_t r = 0; r < b.rows; ++r) {
-                       const Scalar* from = p + r * b.length;
-                       Sum* sums = to + r * b.step;
+                     for (std::size_t r = 0; r < rows; ++r) {
+                       const Scalar* from = p + r * length;
+                       Sum* sums = to + r * step;
 #pragma omp simd
                        for (std::size_t i = begin; i < end; ++i) sums[i] += from[i];
                      }
                    });
-    } else if (b.rows > 1 && b.step > 0) {
-      parallel_for(b.rows, rows_of_grain(b.length), [&](std::size_t begin, std::size_t end) {
-        sum_rows(p + begin * b.length, end - begin, b.length, to + begin * b.step, b.step);
+    } else if (rows > 1) {
+      parallel_for(rows, rows_of_grain(length), [&](std::size_t begin, std::size_t end) {
+        sum_rows(p + begin * length, end - begin, length, to + begin * step, step);
       });
     } else {
       // One sum: in blocks that do not depend on the threads.
-      const std::size_t n = b.rows * b.length;
-      std::vector<double> blocks((n + kGrain - 1) / kGrain, 0.0);
-      parallel_for(n, kGrain, [&](std::size_t begin, std::size_t end) {
+      std::vector<double> blocks((length + kGrain - 1) / kGrain, 0.0);
+      parallel_for(length, kGrain, [&](std::size_t begin, std::size_t end) {
         for (std::size_t i = begin; i < end; i += kGrain)
           sum_rows(p + i, 1, std::min(kGrain, end - i), &blocks[i / kGrain], 0);
       });
       for (double s : blocks) *to += static_cast<Sum>(s);
     }
-  });
+  }
 }
 
 /// x summed to `shape`, which broadcasts to x's.
-inline Tensor sum_bundles(const Tensor& x, const Shape& shape) {
+inline Tensor summed(const Tensor& x, const Shape& shape) {
   Tensor out = zeros(shape);
   if (out.size() == 0 || x.size() / out.size() <= kManyTerms) {
     gather_sums(x, shape, out.data());

@@ -27,10 +27,8 @@ constexpr Scalar kFractionEnd = Scalar(Bit{1} << kFraction);  // whole numbers f
 // x y + z, in one rounding where the machine has such an instruction. (xsimd 8 leaves AVX-512's to
 // the compiler.)
 inline Lane multiply_add(Lane x, Lane y, Lane z) {
-#if defined(__AVX512F__) && defined(ARGTAPE_DOUBLE)
-  return _mm512_fmadd_pd(x, y, z);
-#elif defined(__AVX512F__)
-  return _mm512_fmadd_ps(x, y, z);
+#if defined(__AVX512F__)
+  return ARGTAPE_AVX512(fmadd)(x, y, z);
 #else
   return xsimd::fma(x, y, z);
 #endif
@@ -80,15 +78,14 @@ inline Lane power_of_two(Lane n) {
 }
 
 // x 2^n, for 2^n that are 0 or infinite too.
-#if defined(__AVX512F__)
-inline __m512 scaled(__m512 x, __m512 n) { return _mm512_scalef_ps(x, n); }
-inline __m512d scaled(__m512d x, __m512d n) { return _mm512_scalef_pd(x, n); }
-#else
 inline Lane scaled(Lane x, Lane n) {
+#if defined(__AVX512F__)
+  return ARGTAPE_AVX512(scalef)(x, n);
+#else
   const Lane half = xsimd::nearbyint(n * Lane(Scalar(0.5)));
   return x * power_of_two(half) * power_of_two(n - half);
-}
 #endif
+}
 
 // x = 2^exponent (1 + fraction), 1 + fraction in sqrt(1/2)..sqrt(2). The exponent of 0 is -inf,
 // that of inf is inf, and NaN for what has no logarithm.
@@ -96,13 +93,9 @@ struct Split {
   Lane exponent, fraction;
 };
 #if defined(__AVX512F__)
-inline __m512 exponent(__m512 x) { return _mm512_getexp_ps(x); }
-inline __m512d exponent(__m512d x) { return _mm512_getexp_pd(x); }
-inline __m512 mantissa(__m512 x) {
-  return _mm512_getmant_ps(x, _MM_MANT_NORM_1_2, _MM_MANT_SIGN_nan);
-}
-inline __m512d mantissa(__m512d x) {
-  return _mm512_getmant_pd(x, _MM_MANT_NORM_1_2, _MM_MANT_SIGN_nan);
+inline Lane exponent(Lane x) { return ARGTAPE_AVX512(getexp)(x); }
+inline Lane mantissa(Lane x) {
+  return ARGTAPE_AVX512(getmant)(x, _MM_MANT_NORM_1_2, _MM_MANT_SIGN_nan);
 }
 [[gnu::always_inline]] inline Split split(Lane x) {
   const Lane m = mantissa(x), e = exponent(x);
@@ -193,15 +186,7 @@ inline Doubles pow(Doubles x, Doubles y) { return Sleef_powd2_u10(x, y); }
 #endif
 }
 
-/// log(1 + x), to 1.6 ulp.
-inline Lane lane_log1p(Lane x) {
-  // What rounding took from 1 + x is given back.
-  const Lane w = Lane(1) + x, lost = x - (w - Lane(1));
-  const Lane more = xsimd::select(xsimd::abs(lost) > Lane(0), lost / w, Lane(0));
-  return xsimd::copysign(lane_log(w) + more, x);
-}
-
-/// log(1 + x) for 0 <= x <= 1, to 1.5 ulp, in less time.
+/// log(1 + x) for 0 <= x <= 1, to 1.5 ulp.
 [[gnu::always_inline]] inline Lane lane_log1p_of_unit(Lane x) {
   const auto small = x < Lane(Scalar(0.414213562));
   const Lane half(Scalar(0.5));

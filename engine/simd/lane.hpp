@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cstddef>
+#include <numeric>
 #include <xsimd/xsimd.hpp>
 
 #include "../scalar.hpp"
@@ -16,37 +17,23 @@ using Lane = xsimd::batch<Scalar>;
 constexpr std::size_t kLane = Lane::size;
 
 #if defined(__AVX512F__)
-// Masked instructions, which xsimd 8 has no name for.
+// AVX-512's instructions that xsimd 8 has no name for.
+#ifdef ARGTAPE_DOUBLE
+#define ARGTAPE_AVX512(name) _mm512_##name##_pd
+#else
+#define ARGTAPE_AVX512(name) _mm512_##name##_ps
+#endif
 namespace lanes {
-inline __m512 load(const float* p, unsigned mask, float rest) {
-  return _mm512_mask_loadu_ps(_mm512_set1_ps(rest), static_cast<__mmask16>(mask), p);
-}
-inline __m512d load(const double* p, unsigned mask, double rest) {
-  return _mm512_mask_loadu_pd(_mm512_set1_pd(rest), static_cast<__mmask8>(mask), p);
-}
-inline void store(float* p, unsigned mask, __m512 x) {
-  _mm512_mask_storeu_ps(p, static_cast<__mmask16>(mask), x);
-}
-inline void store(double* p, unsigned mask, __m512d x) {
-  _mm512_mask_storeu_pd(p, static_cast<__mmask8>(mask), x);
-}
-inline void stream(float* p, __m512 x) { _mm512_stream_ps(p, x); }
-inline void stream(double* p, __m512d x) { _mm512_stream_pd(p, x); }
-inline float sum(__m512 x) { return _mm512_reduce_add_ps(x); }
-inline double sum(__m512d x) { return _mm512_reduce_add_pd(x); }
-inline float max(__m512 x) { return _mm512_reduce_max_ps(x); }
-inline double max(__m512d x) { return _mm512_reduce_max_pd(x); }
-inline unsigned equal(__m512 x, __m512 y) { return _mm512_cmp_ps_mask(x, y, _CMP_EQ_OQ); }
-inline unsigned equal(__m512d x, __m512d y) { return _mm512_cmp_pd_mask(x, y, _CMP_EQ_OQ); }
-inline unsigned unordered(__m512 x) { return _mm512_cmp_ps_mask(x, x, _CMP_UNORD_Q); }
-inline unsigned unordered(__m512d x) { return _mm512_cmp_pd_mask(x, x, _CMP_UNORD_Q); }
+using Mask = Lane::batch_bool_type::register_type;
+inline unsigned equal(Lane x, Lane y) { return static_cast<Mask>(x == y); }
+inline unsigned unordered(Lane x) { return static_cast<Mask>(xsimd::isnan(x)); }
 }  // namespace lanes
 #endif
 
 /// The first n < kLane numbers from p; the rest of the lane is `rest`.
 inline Lane load_some(const Scalar* p, std::size_t n, Scalar rest = 0) {
 #if defined(__AVX512F__)
-  return lanes::load(p, (1u << n) - 1, rest);
+  return ARGTAPE_AVX512(mask_loadu)(Lane(rest), static_cast<lanes::Mask>((1u << n) - 1), p);
 #else
   alignas(64) Scalar some[kLane];
   std::fill(std::copy(p, p + n, some), some + kLane, rest);
@@ -55,7 +42,7 @@ inline Lane load_some(const Scalar* p, std::size_t n, Scalar rest = 0) {
 }
 inline void store_some(Lane x, Scalar* p, std::size_t n) {
 #if defined(__AVX512F__)
-  lanes::store(p, (1u << n) - 1, x);
+  ARGTAPE_AVX512(mask_storeu)(p, static_cast<lanes::Mask>((1u << n) - 1), x);
 #else
   alignas(64) Scalar some[kLane];
   x.store_aligned(some);
@@ -66,18 +53,16 @@ inline void store_some(Lane x, Scalar* p, std::size_t n) {
 /// The sum, and the largest, of a lane's numbers. (xsimd's own changed their names with version 9.)
 inline Scalar lane_sum(Lane x) {
 #if defined(__AVX512F__)
-  return lanes::sum(x);
+  return ARGTAPE_AVX512(reduce_add)(x);
 #else
   alignas(64) Scalar each[kLane];
   x.store_aligned(each);
-  Scalar s = 0;
-  for (Scalar v : each) s += v;
-  return s;
+  return std::accumulate(each, each + kLane, Scalar{0});
 #endif
 }
 inline Scalar lane_max(Lane x) {
 #if defined(__AVX512F__)
-  return lanes::max(x);
+  return ARGTAPE_AVX512(reduce_max)(x);
 #else
   alignas(64) Scalar each[kLane];
   x.store_aligned(each);
@@ -85,15 +70,28 @@ inline Scalar lane_max(Lane x) {
 #endif
 }
 
+/// The sum of n numbers: four sums side by side, none of which waits for the others.
+inline Scalar sum_of(const Scalar* p, std::size_t n) {
+  Lane sums[4] = {Lane(0), Lane(0), Lane(0), Lane(0)};
+  std::size_t i = 0;
+  for (; i + 4 * kLane <= n; i += 4 * kLane)
+    for (std::size_t k = 0; k < 4; ++k) sums[k] += Lane::load_unaligned(p + i + k * kLane);
+  for (; i < n; i += kLane)
+    sums[0] += n - i < kLane ? load_some(p + i, n - i) : Lane::load_unaligned(p + i);
+  return lane_sum((sums[0] + sums[1]) + (sums[2] + sums[3]));
+}
+
 /// Results so large go past the caches, which could not hold them until they are read: memory is
 /// not read first only to be written over.
 constexpr std::size_t kPastCaches = std::size_t{8} << 20;  // bytes
+
+constexpr bool streams(std::size_t numbers) { return numbers * sizeof(Scalar) >= kPastCaches; }
 
 /// Stores a lane past the caches, where the machine can be told so; p is a multiple of the lane's
 /// bytes. finish_streams() comes after the last, before another thread may read them.
 inline void stream_lane(Lane x, Scalar* p) {
 #if defined(__AVX512F__)
-  lanes::stream(p, x);
+  ARGTAPE_AVX512(stream)(p, x);
 #else
   x.store_aligned(p);
 #endif
@@ -104,19 +102,15 @@ inline void finish_streams() {
 #endif
 }
 
-// The loop below is flattened: a long f, in two places, would else stay a call for each lane.
-
-/// out[i] = f(in[i]...) for i < n; with `add`, out[i] += f(in[i]...).
+/// out[i] = f(in[i]...) for i < n; with `add`, out[i] += f(in[i]...). It is flattened: a long f, in
+/// two places, would else stay a call for each lane.
 template <class F, class... P>
 [[gnu::flatten]] void map_lanes(std::size_t n, Scalar* out, bool add, F f, const P*... in) {
   std::size_t i = 0;
-  if (add)
-    for (; i + kLane <= n; i += kLane)
-      (Lane::load_unaligned(out + i) + Lane(f(Lane::load_unaligned(in + i)...)))
-          .store_unaligned(out + i);
-  else
-    for (; i + kLane <= n; i += kLane)
-      Lane(f(Lane::load_unaligned(in + i)...)).store_unaligned(out + i);
+  for (; i + kLane <= n; i += kLane) {
+    const Lane y = f(Lane::load_unaligned(in + i)...);
+    (add ? Lane::load_unaligned(out + i) + y : y).store_unaligned(out + i);
+  }
   if (i == n) return;
   const Lane last = f(load_some(in + i, n - i)...);
   store_some(add ? load_some(out + i, n - i) + last : last, out + i, n - i);

@@ -1,25 +1,23 @@
 #include "engine/system/memory.hpp"
 
 #include <atomic>
-#include <cstdint>
 #include <cstdlib>
 #include <new>
 #include <utility>
 
-// Recycled memory would hide a use after free from the address sanitizer.
-#if defined(__SANITIZE_ADDRESS__)
-#define ARGTAPE_RECYCLE 0
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer)
-#define ARGTAPE_RECYCLE 0
-#endif
-#endif
-#ifndef ARGTAPE_RECYCLE
-#define ARGTAPE_RECYCLE 1
+#ifndef __has_feature
+#define __has_feature(feature) 0
 #endif
 
 ARGTAPE_PUBLIC_BEGIN
 namespace {
+
+// Recycled memory would hide a use after free from the address sanitizer.
+#if defined(__SANITIZE_ADDRESS__) || __has_feature(address_sanitizer)
+constexpr bool kRecycle = false;
+#else
+constexpr bool kRecycle = true;
+#endif
 
 constexpr std::size_t kLine = 64;     // a cache line, and the widest vector register
 constexpr std::size_t kSmall = 1024;  // up to here one class for each cache line
@@ -121,8 +119,7 @@ void give_block(void* block, std::size_t bytes) noexcept {
   const Class c = class_of(bytes);
   Cache* kept = cache ? cache : open_cache();
   if (kept) kept->held -= static_cast<std::ptrdiff_t>(c.bytes);
-  if (!ARGTAPE_RECYCLE || !kept ||
-      kept->of(c) + c.bytes > (c.bytes <= kSmall ? kMostSmall : kMostLarge)) {
+  if (!kRecycle || !kept || kept->of(c) + c.bytes > (c.bytes <= kSmall ? kMostSmall : kMostLarge)) {
     std::free(block);
     return;
   }

@@ -59,14 +59,11 @@ class Pool {
     return true;
   }
 
-  static bool& in_piece() {
-    static thread_local bool in = false;
-    return in;
-  }
+  static inline thread_local bool in_piece = false;
 
  private:
   void take_pieces() {
-    in_piece() = true;
+    in_piece = true;
     for (;;) {
       const std::size_t begin = next_.fetch_add(piece_);
       if (begin >= n_) break;
@@ -80,7 +77,7 @@ class Pool {
         }
       }
     }
-    in_piece() = false;
+    in_piece = false;
   }
 
   void serve(std::size_t index) {
@@ -134,7 +131,7 @@ void run_pieces(std::size_t n, std::size_t grain, void (*work)(void*, std::size_
   // Never destroyed: work may be done after main(), and a process that was forked has no workers to
   // wait for.
   static Pool& pool = *new Pool;
-  if (Pool::in_piece() || !pool.run(n, grain, work, context)) work(context, 0, n);
+  if (Pool::in_piece || !pool.run(n, grain, work, context)) work(context, 0, n);
 }
 
 }  // namespace argtape

@@ -22,10 +22,10 @@ struct SweepDoor {
   };
   static Sink sink(BackwardContext& ctx, std::size_t i);
 
-  /// The node's own gradient for input i, in either kind of sweep: stretched over the input, as
-  /// below a sum (it is kept small until somebody asks for all of it); in the input's shape.
-  static void pass_broadcast(BackwardContext& ctx, std::size_t i);
-  static void pass_reshaped(BackwardContext& ctx, std::size_t i);
+  /// The node's own gradient for input i, in either kind of sweep: in the input's shape, where that
+  /// has as many numbers, else stretched over the input, as below a sum. It is kept small until
+  /// somebody asks for all of it.
+  static void pass(BackwardContext& ctx, std::size_t i);
 };
 
 ARGTAPE_END

@@ -15,6 +15,7 @@
 #include <fstream>
 #include <iostream>
 #include <limits>
+#include <locale>
 #include <memory>
 #include <sstream>
 #include <stdexcept>
@@ -447,19 +448,18 @@ void write_grid(std::ostream& script, const Picture& picture, const Grid& grid, 
 
 std::string script_for(const Picture& picture, bool svg) {
   std::ostringstream script;
+  script.imbue(std::locale::classic());
   const Grid grid = picture.images.empty() ? Grid{} : lay_out(picture);
   const int height = picture.images.empty() ? canvas_height : grid.height;
-  std::ostringstream size;
-  size << " size " << canvas_width << ',' << height;
+  const std::string size = " size " + std::to_string(canvas_width) + ',' + std::to_string(height);
   script << "set encoding utf8\n";
   if (svg) {
-    script << "set terminal svg enhanced" << size.str()
+    script << "set terminal svg enhanced" << size
            << " font 'sans-serif,14' background rgb 'white'\nmark = 0.6\n";
   } else {
     script << "if (strstrt(GPVAL_TERMINALS, 'pngcairo')) {\n  set terminal pngcairo enhanced"
-           << size.str()
-           << " font 'sans-serif,14' fontscale 0.82 background rgb 'white'\n} else {\n"
-           << "  set terminal png truecolor enhanced" << size.str()
+           << size << " font 'sans-serif,14' fontscale 0.82 background rgb 'white'\n} else {\n"
+           << "  set terminal png truecolor enhanced" << size
            << " background rgb 'white'\n}\nmark = 1.2\n";
   }
   script << "set pointsize mark\n";
@@ -626,13 +626,16 @@ void write_file(const fs::path& path, const std::string& text) {
     throw std::runtime_error("cannot write '" + path.string() + "': " + reason);
   };
   std::error_code error;
-  const fs::file_type type = fs::symlink_status(path, error).type();
+  const fs::file_status before = fs::symlink_status(path, error);
+  const fs::file_type type = before.type();
   if (type == fs::file_type::directory) fail("it is a folder");
   const bool replace = type == fs::file_type::not_found || type == fs::file_type::regular;
   fs::path target = path;
   if (replace) target += "." + std::to_string(::getpid()) + ".tmp";
   errno = 0;
   std::ofstream file(target, std::ios::binary);
+  // Who may read the file is for its owner to say; still empty, the new one gives nothing away.
+  if (type == fs::file_type::regular) fs::permissions(target, before.permissions(), error);
   file << text;
   file.close();
   if (!file) {

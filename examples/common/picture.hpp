@@ -63,7 +63,8 @@ std::string exact(double value);
 
 std::string csv_field(const std::string& text);
 
-// A reader sees the old file or the new one, never a half. A link or a device is written through.
+// A reader sees the old file or the new one, never a half. A file that is there keeps its mode. A
+// link or a device is written through.
 void write_file(const std::filesystem::path& path, const std::string& text);
 
 // Characters as the reader counts them: code points, not bytes.

@@ -1,5 +1,6 @@
 #include "examples/common/program.hpp"
 
+#include <fcntl.h>
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
@@ -7,11 +8,13 @@
 #include <array>
 #include <charconv>
 #include <cmath>
+#include <csignal>
 #include <cstdio>
-#include <cstdlib>
+#include <functional>
+#include <new>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <set>
-#include <sstream>
 
 namespace argtape_examples {
 
@@ -19,14 +22,18 @@ namespace fs = std::filesystem;
 
 namespace {
 
-std::string formatted(const char* format, int digits, double value) {
+constexpr auto fixed = std::chars_format::fixed, scientific = std::chars_format::scientific,
+               general = std::chars_format::general;
+
+// As printf writes %f, %e and %g, but the same in every locale.
+std::string formatted(std::chars_format format, int digits, double value) {
   std::array<char, 400> buffer;  // a double's 309 digits, its sign and its decimals
-  const int size = std::snprintf(buffer.data(), buffer.size(), format, digits, value);
-  return std::string(buffer.data(), static_cast<std::size_t>(size));
+  char* const end = buffer.data() + buffer.size();
+  return {buffer.data(), std::to_chars(buffer.data(), end, value, format, digits).ptr};
 }
 
 int decimal_exponent(double value, int digits) {
-  const std::string text = formatted("%.*e", digits - 1, std::abs(value));
+  const std::string text = formatted(scientific, digits - 1, std::abs(value));
   return std::stoi(text.substr(text.find('e') + 1));
 }
 
@@ -39,15 +46,10 @@ std::string one_line(std::string text) {
 
 std::string duration(double seconds) {
   const auto whole = static_cast<long long>(std::min(std::ceil(seconds), 359999.0));
-  std::ostringstream text;
-  if (whole >= 3600) {
-    text << whole / 3600 << " h " << whole / 60 % 60 << " min";
-  } else if (whole >= 60) {
-    text << whole / 60 << " min " << whole % 60 << " s";
-  } else {
-    text << whole << " s";
-  }
-  return text.str();
+  const auto text = [](long long n, const char* unit) { return std::to_string(n) + unit; };
+  if (whole >= 3600) return text(whole / 3600, " h ") + text(whole / 60 % 60, " min");
+  if (whole >= 60) return text(whole / 60, " min ") + text(whole % 60, " s");
+  return text(whole, " s");
 }
 
 // CLI11 2.1 wraps -1 around to 2^64 - 1, reads 010 as eight and saturates what is too large.
@@ -69,17 +71,41 @@ CLI::Validator whole_number(Integer minimum) {
       "");
 }
 
-CLI::Validator finite_number() {
+// A decimal point in every locale; no number if it is not finite, or too large for a double.
+std::optional<double> finite_number(const std::string& text) {
+  double value = 0;
+  const char *begin = text.data(), *end = begin + text.size();
+  if (text.size() > 1 && text[0] == '+' && text[1] != '-') ++begin;
+  const auto [stop, error] = std::from_chars(begin, end, value);
+  if (error != std::errc() || stop != end || !std::isfinite(value)) return std::nullopt;
+  return value;
+}
+
+CLI::Validator not_empty() {
   return CLI::Validator(
       [](const std::string& text) {
-        char* stop = nullptr;
-        const double value = std::strtod(text.c_str(), &stop);
-        if (text.empty() || *stop != '\0' || !std::isfinite(value)) {
-          return "must be a number, not '" + text + "'";
-        }
-        return std::string();
+        return text.empty() ? std::string("it is empty; need a name") : std::string();
       },
       "");
+}
+
+std::string joined(const std::vector<std::string>& words, const char* before_last) {
+  std::string all;
+  for (std::size_t i = 0; i < words.size(); ++i) {
+    all += i == 0 ? "" : i + 1 < words.size() ? ", " : before_last;
+    all += words[i];
+  }
+  return all;
+}
+
+// A standard stream that is closed stays out of reach: else the next file that is opened takes its
+// place, and what is printed lands there.
+void keep_standard_streams_apart() {
+  for (int stream : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO})
+    if (::fcntl(stream, F_GETFD) < 0) {
+      const int file = ::open("/dev/null", O_RDONLY);  // the lowest number that is free
+      if (file > STDERR_FILENO) ::close(file);
+    }
 }
 
 void require_writable_folder(const fs::path& folder, const std::string& flag) {
@@ -108,10 +134,10 @@ nlohmann::ordered_json json_value(const Cell& cell) {
 std::string number(double value, int digits) {
   if (std::isnan(value)) return "-";
   if (value == 0) return "0";
-  const std::string text = formatted("%.*g", digits, value);
+  const std::string text = formatted(general, digits, value);
   const double size = std::abs(value);
   if (text.find('e') != std::string::npos && size >= 1 && std::round(size) < 1e6) {
-    return formatted("%.*f", 0, value);
+    return formatted(fixed, 0, value);
   }
   return text;
 }
@@ -123,24 +149,25 @@ std::string with_error(double value, double error) {
   }
   error = std::abs(error);
   const int largest = decimal_exponent(std::max(std::abs(value), error), 2);
-  const bool scientific = largest < -3 || largest > 5;
+  const bool with_power = largest < -3 || largest > 5;
   const int finest = decimal_exponent(error, 2) - 1;
   // A double holds no more than 17 digits, however small the error is.
-  const int decimals = std::min(scientific ? largest - finest : -finest, 17);
-  std::ostringstream text;
-  if (scientific) {
-    const std::string power = formatted("%.*e", 0, std::pow(10.0, largest));
+  const int decimals = std::min(with_power ? largest - finest : -finest, 17);
+  const auto both = [&](double unit) {
+    const int shown = std::max(decimals, 0);
+    return formatted(fixed, shown, value / unit) + " ± " + formatted(fixed, shown, error / unit);
+  };
+  if (with_power) {
     const double scale = std::pow(10.0, largest);
-    text << '(' << formatted("%.*f", decimals, value / scale) << " ± "
-         << formatted("%.*f", decimals, error / scale) << ')' << power.substr(power.find('e'));
-  } else if (decimals < 0) {
-    const double unit = std::pow(10.0, -decimals);
-    text << formatted("%.*f", 0, std::round(value / unit) * unit) << " ± "
-         << formatted("%.*f", 0, std::round(error / unit) * unit);
-  } else {
-    text << formatted("%.*f", decimals, value) << " ± " << formatted("%.*f", decimals, error);
+    const std::string power = formatted(scientific, 0, scale);
+    return '(' + both(scale) + ')' + power.substr(power.find('e'));
   }
-  return text.str();
+  if (decimals < 0) {
+    const double unit = std::pow(10.0, -decimals);
+    value = std::round(value / unit) * unit;
+    error = std::round(error / unit) * unit;
+  }
+  return both(1);
 }
 
 std::string Cell::text() const {
@@ -217,13 +244,17 @@ std::string progress_line(const std::string& label, std::size_t done, std::size_
                           double seconds) {
   done = std::min(done, total);
   const std::size_t percent = total == 0 ? 100 : 100 * done / total;
-  std::ostringstream text;
-  text << label << std::string(percent < 10 ? 4 : percent < 100 ? 3 : 2, ' ') << percent << '%';
+  std::string text = label +
+                     std::string(percent < 10    ? 4
+                                 : percent < 100 ? 3
+                                                 : 2,
+                                 ' ') +
+                     std::to_string(percent) + '%';
   if (done > 0) {
     const double left = seconds * static_cast<double>(total - done) / static_cast<double>(done);
-    text << "  " << duration(left) << " left";
+    text += "  " + duration(left) + " left";
   }
-  return text.str();
+  return text;
 }
 
 Progress::Progress(std::string label, std::size_t total)
@@ -260,12 +291,16 @@ struct Program::State {
   void check_paths(const Program& program) const;
   void claim(const std::string& shown);
   int complain(int status, const std::string& message) const;
+  bool given(const std::string& flag) const { return app.count(flag) > 0; }
+  int printed() const;
+  int out_of_memory() const;
 
   CLI::App app;
   nlohmann::ordered_json json;
   std::string name;
   std::string json_file;
   std::set<std::string> names_shown;
+  std::vector<std::string> sizes;  // the flags that take a whole number
 };
 
 void Program::State::check_paths(const Program& program) const {
@@ -304,6 +339,19 @@ int Program::State::complain(int status, const std::string& message) const {
   return status;
 }
 
+int Program::State::printed() const {
+  return std::cout.flush() ? 0 : complain(1, "standard output cannot be written");
+}
+
+int Program::State::out_of_memory() const {
+  std::vector<std::string> all;
+  for (const std::string& flag : sizes)
+    if (given(flag)) all.push_back(flag);
+  return complain(
+      1, "there is not enough memory; " + (all.empty() ? "free some, or try --quick"
+                                                       : "choose less for " + joined(all, " or ")));
+}
+
 Program::Program(std::string name, std::string description)
     : state_(std::make_unique<State>(name, description)), app(state_->app), json(state_->json) {
   const std::string group = "Every program's options";
@@ -317,9 +365,11 @@ Program::Program(std::string name, std::string description)
       ->check(whole_number(1))
       ->group(group);
   app.add_option("--json", state_->json_file, "Write every figure to this file")
+      ->check(not_empty())
       ->type_name("FILE")
       ->group(group);
   app.add_option("--out", out, "Write pictures and CSV to this folder, made if need be")
+      ->check(not_empty())
       ->type_name("DIR")
       ->group(group);
   app.add_flag("--quick", quick, "A short run")->group(group);
@@ -329,14 +379,23 @@ Program::~Program() = default;
 
 void Program::option(const std::string& flag, int& value, const std::string& help, int minimum) {
   app.add_option(flag, value, help)->check(whole_number(minimum))->capture_default_str();
+  state_->sizes.push_back(flag);
 }
 
 void Program::option(const std::string& flag, double& value, const std::string& help) {
-  app.add_option(flag, value, help)->check(finite_number())->capture_default_str();
+  app.add_option_function<std::string>(
+         flag, [&value](const std::string& text) { value = *finite_number(text); }, help)
+      ->check(CLI::Validator(
+          [](const std::string& text) {
+            return finite_number(text) ? "" : "must be a number, not '" + text + "'";
+          },
+          ""))
+      ->type_name("FLOAT")
+      ->default_str(exact(value));
 }
 
 void Program::option(const std::string& flag, std::string& value, const std::string& help) {
-  app.add_option(flag, value, help)->capture_default_str();
+  app.add_option(flag, value, help)->check(not_empty())->capture_default_str();
 }
 
 void Program::option(const std::string& flag, bool& value, const std::string& help) {
@@ -345,36 +404,42 @@ void Program::option(const std::string& flag, bool& value, const std::string& he
 
 void Program::takes_digits() {
   app.add_option("--data", data, "A folder with MNIST's IDX files; default: the UCI digits")
-      ->check([](const std::string& folder) {
-        return folder.empty() ? std::string("the folder's name is empty") : std::string();
-      })
+      ->check(not_empty())
       ->type_name("DIR")
       ->group("Every program's options");
 }
 
 int Program::run(int argc, const char* const* argv, const std::function<void()>& body) {
   try {
+    keep_standard_streams_apart();
     app.parse(argc, argv);
     state_->check_paths(*this);
+    // Without a file the run ends with its reader, as under `head`.
+    if (!state_->json_file.empty() || !out.empty()) std::signal(SIGPIPE, SIG_IGN);
     // Not the number of threads: it must not change a figure, so the files can be compared.
     json["program"] = state_->name;
     json["seed"] = seed;
     json["quick"] = quick;
     body();
-    if (!std::cout.flush()) throw std::runtime_error("standard output cannot be written");
     if (!state_->json_file.empty()) {
       using Json = nlohmann::ordered_json;
       write_file(state_->json_file,
                  json.dump(2, ' ', false, Json::error_handler_t::replace) + "\n");
     }
-    return 0;
+    return state_->printed();
   } catch (const CLI::CallForHelp&) {
-    std::cout << app.help() << std::flush;
-    return 0;
+    std::cout << app.help();
+    return state_->printed();
   } catch (const CLI::ParseError& error) {
     return state_->complain(2, error.what());
   } catch (const WrongCall& error) {
     return state_->complain(2, error.what());
+  } catch (const std::bad_alloc&) {
+    return state_->out_of_memory();
+  } catch (const std::length_error&) {  // more numbers than any memory holds
+    return state_->out_of_memory();
+  } catch (const std::bad_function_call&) {
+    return state_->complain(1, "a function that was to be called is missing; give the code one");
   } catch (const std::exception& error) {
     return state_->complain(1, error.what());
   }
@@ -404,6 +469,20 @@ void Program::show(const Picture& picture, const std::string& name) {
 void Program::figure(const std::string& name, const Cell& value) {
   json[name] = json_value(value);
   if (value.has_error()) json[name + " error"] = value.error();
+}
+
+std::string Program::advice(std::size_t steps_done, const std::string& rate,
+                            const std::vector<std::string>& others) const {
+  std::vector<std::string> suspects;
+  for (const std::string& flag : others)
+    if (state_->given(flag)) suspects.push_back(flag);
+  if (suspects.empty())
+    return steps_done == 0
+               ? "; it came in the first step of training"
+               : "; training diverged at step " + std::to_string(steps_done) + ", so lower " + rate;
+  if (steps_done > 0 && state_->given(rate)) suspects.push_back(rate);
+  return "; it came at step " + std::to_string(steps_done) + " of training, so choose a milder " +
+         joined(suspects, " or ");
 }
 
 }  // namespace argtape_examples

@@ -128,7 +128,8 @@ class Program {
   Program(const Program&) = delete;
   Program& operator=(const Program&) = delete;
 
-  // Flags of the program's own; the value they find is the default that --help shows.
+  // Flags of the program's own; the value they find is the default that --help shows. Text may not
+  // be empty: where there is such a default it means that nothing was asked for.
   void option(const std::string& flag, int& value, const std::string& help, int minimum = 1);
   void option(const std::string& flag, double& value, const std::string& help);
   void option(const std::string& flag, std::string& value, const std::string& help);
@@ -136,7 +137,8 @@ class Program {
   // Adds --data, for the programs that train on digits.
   void takes_digits();
 
-  // The status to return from main: 0, 1 for a failed run, 2 for a wrong call.
+  // The status to return from main: 0, 1 for a failed run, 2 for a wrong call. What was computed
+  // reaches --json even where standard output is full, closed, or a pipe that nobody reads.
   int run(int argc, const char* const* argv, const std::function<void()>& body);
 
   // Prints the table, keeps it in the JSON under `name`, and with --out writes name.csv.
@@ -145,6 +147,12 @@ class Program {
   void show(const Picture& picture, const std::string& name);
   // Keeps one figure in the JSON.
   void figure(const std::string& name, const Cell& value);
+
+  // How an error in training goes on: which flags may be at fault. Before the first step is done
+  // the rate has done nothing yet; of the `others`, such as a temperature, those that were given
+  // may.
+  std::string advice(std::size_t steps_done, const std::string& rate,
+                     const std::vector<std::string>& others = {}) const;
 
   std::uint64_t seed = 1;
   int threads = 1;

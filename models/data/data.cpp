@@ -92,8 +92,16 @@ std::string find(const std::string& folder, const std::string& name) {
   return "";
 }
 
+// The name of the folder that a file stands in.
+std::string folder_of(const std::string& path) {
+  std::error_code ignored;
+  const std::filesystem::path whole = std::filesystem::weakly_canonical(path, ignored);
+  return (ignored ? std::filesystem::path(path) : whole).parent_path().filename().string();
+}
+
 Dataset joined(const Dataset& a, const Dataset& b) {
   Dataset all = a;
+  all.train_size = a.size();
   all.labels.insert(all.labels.end(), b.labels.begin(), b.labels.end());
   all.images = uninitialised({all.size(), a.height * a.width});
   std::copy_n(b.images.data(), b.images.size(),
@@ -114,7 +122,7 @@ Dataset read_digits_csv(const std::string& path) {
   constexpr double brightest = 16;
 
   Source source(path, "a CSV file of 64 pixels and a label a line");
-  Dataset data{"UCI digits", {}, {}, height, width, digit_classes};
+  Dataset data{folder_of(path), {}, {}, height, width, digit_classes};
   std::vector<Scalar> values;
   for (std::string line; source.line(line);) {
     if (line.empty()) continue;
@@ -159,7 +167,7 @@ Dataset read_idx(const std::string& images_path, const std::string& labels_path)
     fail_data(labels_path + ", label " + std::to_string(wrong - labels.bytes.begin() + 1) + " is " +
               std::to_string(*wrong) + "; need a label from 0 to 9");
 
-  Dataset data{"MNIST", {}, {}, images.lengths[1], images.lengths[2], digit_classes};
+  Dataset data{folder_of(images_path), {}, {}, images.lengths[1], images.lengths[2], digit_classes};
   data.labels.assign(labels.bytes.begin(), labels.bytes.end());
   data.images = uninitialised({data.size(), data.height * data.width});
   std::transform(images.bytes.begin(), images.bytes.end(), data.images.data(),
@@ -214,7 +222,9 @@ Dataset take(const Dataset& data, const std::vector<std::size_t>& rows) {
   return out;
 }
 
-std::size_t default_train_size(const Dataset& data) { return data.size() * 4 / 5; }
+std::size_t default_train_size(const Dataset& data) {
+  return data.train_size > 0 ? data.train_size : data.size() * 4 / 5;
+}
 
 Split split(const Dataset& data, std::size_t train_size) {
   if (train_size == 0 || train_size >= data.size())

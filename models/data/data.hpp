@@ -18,33 +18,37 @@ struct Dataset {
   std::size_t height = 0;
   std::size_t width = 0;
   std::size_t classes = 0;
+  std::size_t train_size = 0;  // rows to train on, where the data's makers say so; 0: they do not
 
   std::size_t size() const { return labels.size(); }
 };
 
-/// The UCI digits from a CSV file, plain or gzipped, without a header line. A line holds the 64
-/// pixels of an 8 x 8 image, 0..16, which are scaled to 0..1, then the label, 0..9. Blank lines are
-/// passed over. Throws std::runtime_error if there is no such file, if it is empty or cut short, or
-/// if a line has another number of cells or a cell that is not a number in its range.
+/// Digits as the UCI's come, from a CSV file, plain or gzipped, without a header line. A line holds
+/// the 64 pixels of an 8 x 8 image, 0..16, which are scaled to 0..1, then the label, 0..9. Blank
+/// lines are passed over. Their name is that of the file's folder. Throws std::runtime_error if
+/// there is no such file, if it is empty or cut short, or if a line has another number of cells or
+/// a cell that is not a number in its range.
 Dataset read_digits_csv(const std::string& path);
 
 /// A pair of IDX files as MNIST has them, plain or gzipped: n images of height x width bytes, which
-/// are scaled from 0..255 to 0..1, and n labels, 0..9. Throws std::runtime_error if a file is
+/// are scaled from 0..255 to 0..1, and n labels, 0..9. Their name is that of the images' folder.
+/// Throws std::runtime_error if a file is
 /// missing, empty, of another kind, shorter or longer than its header promises, or if the two do
 /// not match. Memory grows with what the files hold, never with what a header promises.
 Dataset read_idx(const std::string& images_path, const std::string& labels_path);
 
 /// The digits a folder holds: MNIST's IDX files (train, t10k, or both, train first) if there are
-/// any, otherwise digits.csv; each plain or with .gz, the plain one preferred. Throws
-/// std::runtime_error if there is no such folder, if it holds neither, if an IDX file lacks its
-/// partner, and whatever the reader of the files throws.
+/// any, otherwise digits.csv; each plain or with .gz, the plain one preferred. With both,
+/// train_size is the number of train's. Throws std::runtime_error if there is no such folder, if it
+/// holds neither, if an IDX file lacks its partner, and whatever the reader of the files throws.
 Dataset load_digits(const std::string& folder);
 
 /// The given rows in the given order; a row may be taken more than once. Throws
 /// std::invalid_argument if a row is not below data.size().
 Dataset take(const Dataset& data, const std::vector<std::size_t>& rows);
 
-/// Four fifths of the rows, rounded down: 1,437 of the 1,797 UCI digits, 8,000 of MNIST's 10,000.
+/// data.train_size if it is not 0, such as 60,000 of all of MNIST; else four fifths of the rows,
+/// rounded down: 1,437 of the 1,797 UCI digits, 8,000 of MNIST's 10,000 for tests.
 std::size_t default_train_size(const Dataset& data);
 
 struct Split {

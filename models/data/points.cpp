@@ -1,6 +1,7 @@
 #include "models/data/points.hpp"
 
 #include <algorithm>
+#include <cctype>
 #include <cmath>
 #include <limits>
 #include <vector>
@@ -14,7 +15,7 @@ ARGTAPE_PUBLIC_BEGIN
 namespace {
 
 constexpr char kNeed[] = "a CSV or NumPy file of points";
-constexpr std::size_t kLongestLine = 1U << 24;
+constexpr std::size_t kLongestLine = 1U << 20;  // a cell takes some twenty times its characters
 
 char separator_of(const std::string& line) {
   for (char c : {';', '\t', ','})
@@ -31,6 +32,17 @@ std::vector<std::string> split_cells(const std::string& line, char separator) {
 
 bool is_number(const std::string& cell) { return parse_number(cell).reads; }
 
+// Whether a cell can be the name of a column.
+bool is_name(const std::string& cell) {
+  std::string plain;
+  for (char c : cell)
+    if (c != ' ' && c != '\t' && c != '"' && c != '\'')
+      plain += static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
+  for (const char* missing : {"", "na", "n/a", "null", "none", "?", "-", "."})
+    if (plain == missing) return false;
+  return true;
+}
+
 NumberTable read_csv(Source& source, const std::string& path) {
   NumberTable table;
   char separator = ' ';
@@ -44,7 +56,8 @@ NumberTable read_csv(Source& source, const std::string& path) {
     if (line.find_first_not_of(" \t") == std::string::npos || line[0] == '#') continue;
     if (table.size == 0) separator = separator_of(line);
     const std::vector<std::string> cells = split_cells(line, separator);
-    const bool names = first && std::none_of(cells.begin(), cells.end(), is_number);
+    const bool names = first && std::none_of(cells.begin(), cells.end(), is_number) &&
+                       std::any_of(cells.begin(), cells.end(), is_name);
     first = false;
     if (names) {
       header = line;
@@ -92,7 +105,8 @@ Tensor read_points(const std::string& path) {
   Tensor points = uninitialised({table.size, table.dimensions});
   for (std::size_t i = 0; i < table.numbers.size(); ++i) {
     const double x = table.numbers[i];
-    if (!(std::abs(x) <= static_cast<double>(std::numeric_limits<Scalar>::max())))
+    const bool held = std::abs(x) <= static_cast<double>(std::numeric_limits<Scalar>::max());
+    if (!held || (x != 0 && static_cast<Scalar>(x) == 0))
       fail_data(path + ", point " + std::to_string(i / table.dimensions + 1) + ", column " +
                 std::to_string(i % table.dimensions + 1) + " is " + str(x) +
                 "; need a number that the library's Scalar can hold");
@@ -103,10 +117,10 @@ Tensor read_points(const std::string& path) {
 
 Tensor separated_points(std::size_t n, std::size_t d, std::size_t clusters, double spread,
                         Rng& rng) {
-  if (n == 0 || d == 0 || clusters == 0 || !(spread >= 0))
+  if (n == 0 || d == 0 || clusters == 0 || !(spread >= 0 && std::isfinite(spread)))
     refuse("separated_points: ", n, " points in ", d, " dimensions around ", clusters,
            " centres, with spread ", spread,
-           "; need at least 1 of each, and a spread of 0 or more");
+           "; need at least 1 of each, and a finite spread of 0 or more");
   const Tensor centres = rng.uniform({clusters, d});
   Tensor points = rng.normal({n, d});
   for (std::size_t i = 0; i < points.size(); ++i)

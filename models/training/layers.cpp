@@ -30,6 +30,8 @@ Mlp::Mlp(const std::vector<std::size_t>& sizes, Rng& rng, const Initialiser& ini
   if (sizes.size() < 2) refuse("Mlp: ", sizes.size(), " sizes; need at least 2");
   for (std::size_t s : sizes)
     if (s == 0) refuse("Mlp: a size is 0; need at least 1");
+  if (!initialiser.weights || !initialiser.bias)
+    refuse("Mlp: the initialiser has no function for the weights or for the bias; need both");
   for (std::size_t l = 0; l + 1 < sizes.size(); ++l) {
     parameters.push_back(initialiser.weights(sizes[l], sizes[l + 1], rng));
     parameters.push_back(initialiser.bias(sizes[l], sizes[l + 1], rng));

@@ -1,8 +1,9 @@
 #include "models/training/optimisers.hpp"
 
 #include <algorithm>
-#include <array>
+#include <atomic>
 #include <cmath>
+#include <limits>
 
 #include "engine/require.hpp"
 #include "engine/simd/lane.hpp"
@@ -10,6 +11,72 @@
 
 ARGTAPE_PUBLIC_BEGIN
 namespace {
+
+using Limits = std::numeric_limits<Scalar>;
+
+void require_setting(const char* op, const char* what, double x, double least) {
+  require(x >= least && x <= static_cast<double>(Limits::max()), op, ": ", what, " is ", x,
+          "; need more than 0, and a number that Scalar can hold");
+}
+
+// What an update of parameter i refuses, after the fact.
+[[noreturn]] void refuse_update(const char* op, std::size_t i, const Tensor& parameter,
+                                const Tensor& gradient, double rate) {
+  for (const auto& [what, t] :
+       {std::pair{"the gradient of parameter ", &gradient}, std::pair{"parameter ", &parameter}}) {
+    const auto bad = std::find_if(t->begin(), t->end(), [](Scalar x) { return !std::isfinite(x); });
+    if (bad != t->end())
+      refuse(op, ": ", what, i, " is ", static_cast<double>(*bad), " at ",
+             static_cast<std::size_t>(bad - t->begin()), "; need finite numbers");
+  }
+  refuse(op, ": a step at rate ", rate, " takes parameter ", i,
+         " out of Scalar's range; need a lower rate");
+}
+
+bool finite(Lane x) { return xsimd::all(xsimd::abs(x) <= Lane(Limits::max())); }
+
+// update(k, count, load, store) for each lane of n numbers, the first of them k. It says whether
+// all are finite that it stored; false if one update did.
+template <class Update>
+bool each_lane(std::size_t n, Update update) {
+  std::atomic<bool> all{true};
+  parallel_for(n, kGrain, [&](std::size_t begin, std::size_t end) {
+    const Update here = update;  // its numbers stay in registers
+    bool fine = true;
+    std::size_t k = begin;
+    for (; k + kLane <= end; k += kLane)
+      fine &= here(
+          k, kLane, [](const Scalar* from) { return Lane::load_unaligned(from); },
+          [](Lane x, Scalar* to) { x.store_unaligned(to); });
+    const std::size_t left = end - k;
+    if (left > 0)
+      fine &= here(
+          k, left, [=](const Scalar* from) { return load_some(from, left); },
+          [=](Lane x, Scalar* to) { store_some(x, to, left); });
+    if (!fine) all = false;
+  });
+  return all;
+}
+
+struct AdamRates {
+  Scalar rate, unbias, epsilon, b1, c1, b2, c2;
+};
+
+// Adam's update where a square is out of range, though its root need not be.
+[[gnu::cold, gnu::noinline]] bool one_by_one(AdamRates by, const Scalar* g, Scalar* mean,
+                                             Scalar* root, Scalar* weight, std::size_t count) {
+  bool fine = true;
+  for (std::size_t k = 0; k < count; ++k) {
+    const Scalar m = by.b1 * mean[k] + by.c1 * g[k],
+                 v = std::hypot(std::sqrt(by.b2) * root[k], std::sqrt(by.c2) * g[k]),
+                 w = weight[k] - by.rate * (m / (v * by.unbias + by.epsilon));
+    if (std::isfinite(v) && std::isfinite(w))
+      mean[k] = m, root[k] = v, weight[k] = w;
+    else
+      fine = false;
+  }
+  return fine;
+}
 
 // One zero tensor for each parameter, at the first step; the same parameters later.
 void prepare(const char* op, const std::vector<Tensor>& parameters, const std::vector<Var>& on_tape,
@@ -50,7 +117,7 @@ void sweep_and_update(const char* op, const std::vector<Var>& on_tape, Inputs co
 }  // namespace
 
 Sgd::Sgd(double rate, double momentum) : rate(rate), momentum_(momentum) {
-  require(rate > 0, "Sgd: rate is ", rate, "; need more than 0");
+  require_setting("Sgd", "rate", rate, Limits::min());
   require(momentum >= 0 && momentum < 1, "Sgd: momentum is ", momentum, "; need 0 <= momentum < 1");
 }
 
@@ -68,22 +135,25 @@ void Sgd::step(std::vector<Tensor>& parameters, const std::vector<Var>& on_tape,
 }
 
 void Sgd::update(Tensor& parameter, std::size_t i, const Tensor& gradient) {
-  const auto m = static_cast<Scalar>(momentum_), r = static_cast<Scalar>(rate);
+  const Lane m = static_cast<Scalar>(momentum_), r = static_cast<Scalar>(rate);
   Scalar *p = parameter.data(), *v = velocity_[i].data();
   const Scalar* g = gradient.data();
-  parallel_for(parameter.size(), kGrain, [=](std::size_t begin, std::size_t end) {
-#pragma omp simd
-    for (std::size_t k = begin; k < end; ++k) {
-      v[k] = m * v[k] + g[k];
-      p[k] -= r * v[k];
-    }
-  });
+  const bool fine =
+      each_lane(parameter.size(), [=](std::size_t k, std::size_t, auto load, auto store) {
+        const Lane velocity = m * load(v + k) + load(g + k), weight = load(p + k) - r * velocity;
+        if (!finite(weight)) return false;  // and so are those that it comes from
+        store(velocity, v + k);
+        store(weight, p + k);
+        return true;
+      });
+  if (!fine) refuse_update("Sgd", i, parameter, gradient, rate);
 }
 
 Adam::Adam(double rate, double beta1, double beta2, double epsilon)
     : rate(rate), beta1_(beta1), beta2_(beta2), epsilon_(epsilon) {
-  require(rate > 0, "Adam: rate is ", rate, "; need more than 0");
-  require(epsilon > 0, "Adam: epsilon is ", epsilon, "; need more than 0");
+  require_setting("Adam", "rate", rate, Limits::min());
+  // Squares of gradients smaller than that are 0.
+  require_setting("Adam", "epsilon", epsilon, std::sqrt(Limits::min()));
   require(beta1 >= 0 && beta1 < 1, "Adam: beta1 is ", beta1, "; need 0 <= beta1 < 1");
   require(beta2 >= 0 && beta2 < 1, "Adam: beta2 is ", beta2, "; need 0 <= beta2 < 1");
 }
@@ -91,7 +161,7 @@ Adam::Adam(double rate, double beta1, double beta2, double epsilon)
 void Adam::step(std::vector<Tensor>& parameters, const std::vector<Var>& on_tape,
                 const Gradients& gradients) {
   prepare("Adam", parameters, on_tape, mean_);
-  prepare("Adam", parameters, on_tape, square_);
+  prepare("Adam", parameters, on_tape, root_);
   steps_.resize(parameters.size());
   for (std::size_t i = 0; i < parameters.size(); ++i)
     if (gradients.reached(on_tape[i])) update(parameters[i], i, gradients[on_tape[i]]);
@@ -99,7 +169,7 @@ void Adam::step(std::vector<Tensor>& parameters, const std::vector<Var>& on_tape
 
 void Adam::step(std::vector<Tensor>& parameters, const std::vector<Var>& on_tape, Inputs costs) {
   prepare("Adam", parameters, on_tape, mean_);
-  prepare("Adam", parameters, on_tape, square_);
+  prepare("Adam", parameters, on_tape, root_);
   steps_.resize(parameters.size());
   sweep_and_update("Adam", on_tape, costs,
                    [&](std::size_t i, const Tensor& g) { update(parameters[i], i, g); });
@@ -107,36 +177,32 @@ void Adam::step(std::vector<Tensor>& parameters, const std::vector<Var>& on_tape
 
 void Adam::update(Tensor& parameter, std::size_t i, const Tensor& gradient) {
   const double t = static_cast<double>(++steps_[i]);
-  const double unbiased = std::sqrt(1 - std::pow(beta2_, t));
-  const Lane r = static_cast<Scalar>(rate / (1 - std::pow(beta1_, t)));
-  const Lane root = static_cast<Scalar>(1 / unbiased), e = static_cast<Scalar>(epsilon_);
-  const Lane b1 = static_cast<Scalar>(beta1_), c1 = static_cast<Scalar>(1 - beta1_);
-  const Lane b2 = static_cast<Scalar>(beta2_), c2 = static_cast<Scalar>(1 - beta2_);
-  const auto updated = [=](Lane slope, Lane mean, Lane square, Lane weight) {
-    mean = b1 * mean + c1 * slope;
-    square = b2 * square + c2 * (slope * slope);
-    return std::array<Lane, 3>{mean, square, weight - r * mean / (xsimd::sqrt(square) * root + e)};
-  };
-  Scalar *p = parameter.data(), *m = mean_[i].data(), *v = square_[i].data();
+  const AdamRates by = {static_cast<Scalar>(rate / (1 - std::pow(beta1_, t))),
+                        static_cast<Scalar>(1 / std::sqrt(1 - std::pow(beta2_, t))),
+                        static_cast<Scalar>(epsilon_),
+                        static_cast<Scalar>(beta1_),
+                        static_cast<Scalar>(1 - beta1_),
+                        static_cast<Scalar>(beta2_),
+                        static_cast<Scalar>(1 - beta2_)};
+  const Lane r = by.rate, unbias = by.unbias, e = by.epsilon;
+  const Lane b1 = by.b1, c1 = by.c1, b2 = by.b2, c2 = by.c2;
+  Scalar *p = parameter.data(), *m = mean_[i].data(), *v = root_[i].data();
   const Scalar* g = gradient.data();
-  parallel_for(parameter.size(), kGrain, [&](std::size_t begin, std::size_t end) {
-    std::size_t k = begin;
-    for (; k + kLane <= end; k += kLane) {
-      const auto [mean, square, weight] =
-          updated(Lane::load_unaligned(g + k), Lane::load_unaligned(m + k),
-                  Lane::load_unaligned(v + k), Lane::load_unaligned(p + k));
-      mean.store_unaligned(m + k);
-      square.store_unaligned(v + k);
-      weight.store_unaligned(p + k);
-    }
-    if (k == end) return;
-    const std::size_t left = end - k;
-    const auto [mean, square, weight] = updated(load_some(g + k, left), load_some(m + k, left),
-                                                load_some(v + k, left), load_some(p + k, left));
-    store_some(mean, m + k, left);
-    store_some(square, v + k, left);
-    store_some(weight, p + k, left);
-  });
+  const bool fine =
+      each_lane(parameter.size(), [=](std::size_t k, std::size_t count, auto load, auto store) {
+        const Lane slope = load(g + k), before = load(v + k);
+        const Lane mean = b1 * load(m + k) + c1 * slope,
+                   square = b2 * (before * before) + c2 * (slope * slope),
+                   root = xsimd::sqrt(square),
+                   weight = load(p + k) - r * (mean / (root * unbias + e));
+        if (!finite(square) || !finite(weight))
+          return one_by_one(by, g + k, m + k, v + k, p + k, count);
+        store(mean, m + k);
+        store(root, v + k);
+        store(weight, p + k);
+        return true;
+      });
+  if (!fine) refuse_update("Adam", i, parameter, gradient, rate);
 }
 
 ARGTAPE_END

@@ -1,8 +1,8 @@
 // Where the windows of convolutions and pooling stand. For the library's own .cpp files.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
-#include <string>
 
 #include "../../engine/require.hpp"
 #include "../../engine/tensor.hpp"
@@ -18,14 +18,28 @@ struct ConvGeometry {
                std::size_t stride, std::size_t padding)
       : kernel_h(kernel_h), kernel_w(kernel_w), stride(stride), pad_h(padding), pad_w(padding) {
     if (x.size() != 4) refuse(op, ": x is ", x, "; need (N, C, H, W)");
-    if (stride == 0) refuse(op, ": stride is 0; need at least 1");
+    if (padding > kMostBytes) refuse(op, ": padding is ", padding, "; need a number of pixels");
     n = x[0], c = x[1], h = x[2], w = x[3];
-    const std::size_t padded_h = h + 2 * padding, padded_w = w + 2 * padding;
-    if (kernel_h == 0 || kernel_w == 0 || padded_h < kernel_h || padded_w < kernel_w)
+    const std::size_t padded_h = h + 2 * padding;
+    if (kernel_h == 0 || kernel_w == 0 || padded_h < kernel_h || padded_width() < kernel_w)
       refuse(op, ": x is ", x, " with padding ", padding, ", the window is (", kernel_h, ", ",
              kernel_w, "); need a window of at least one pixel that fits in");
+    if (stride == 0 || stride > kMostBytes)
+      refuse(op, ": stride is ", stride, "; need a number of pixels, at least 1");
+    size_of({c, padded_h, padded_width()});  // refuses what memory does not hold
+    // A longer stride leaves one window, too.
+    this->stride = std::min(stride, std::max(padded_h, padded_width()));
     out_h = (padded_h - kernel_h) / stride + 1;
-    out_w = (padded_w - kernel_w) / stride + 1;
+    out_w = (padded_width() - kernel_w) / stride + 1;
+  }
+
+  /// Makes of it the windows, with stride 1, that hand each pixel what the windows it stood in
+  /// were given: over an image with a number for every window that stride 1 has.
+  void mirror() {
+    const std::size_t windows_h = h + 2 * pad_h + 1 - kernel_h,
+                      windows_w = padded_width() + 1 - kernel_w;
+    out_h = h, out_w = w, h = windows_h, w = windows_w;
+    stride = 1, pad_h = kernel_h - 1 - pad_h, pad_w = kernel_w - 1 - pad_w;
   }
 
   /// Numbers of an image, of a kernel, of one plane of the result.

@@ -1,8 +1,8 @@
 #include "ops/kernels/elementwise_kernel.hpp"
 
-#include <algorithm>
 #include <array>
 #include <stdexcept>
+#include <string>
 
 #include "engine/require.hpp"
 #include "engine/system/parallel.hpp"
@@ -20,61 +20,56 @@ bool same(const Shape& a, const Shape& b) {
   return true;
 }
 
-// map() of in[which[0]], in[which[1]], ...: at once in the common case of few numbers, of which no
-// input is stretched that is more than one.
-void map_few(Kernel kernel, const Shape& shape, std::size_t size, const Out& out, const Source* in,
-             const Index* which, std::size_t count) {
+// out = the formula of in[reads[0]], in[reads[1]], ..., which broadcast to `shape`, out's own: at
+// once in the common case of few numbers, of which no input is stretched that is more than one.
+void map(const Row::Formula& formula, const Shape& shape, std::size_t size, const Out& out,
+         const Source* in) {
+  static constexpr Index in_order[kReadable] = {0, 1, 2, 3, 4};
   Block blocks[kReadable];
   Scalar lanes[kReadable][kLane];
   Source read[kReadable];
   bool straight = size < 2 * kGrain;
-  for (std::size_t i = 0; i < count; ++i) {
-    const Index j = which[i];
-    if (in[j].shape && same(*in[j].shape, shape))
-      blocks[j] = run_of(in[j].data);
-    else if (!in[j].shape || size_of(*in[j].shape) == 1)
-      blocks[j] = lane_of(*in[j].data, lanes[j]);
+  for (std::size_t i = 0; i < formula.count; ++i) {
+    const Source& from = read[i] = in[formula.reads[i]];
+    if (from.shape && same(*from.shape, shape))
+      blocks[i] = run_of(from.data);
+    else if (!from.shape || size_of(*from.shape) == 1)
+      blocks[i] = lane_of(*from.data, lanes[i]);
     else
       straight = false;
-    read[i] = in[j];
   }
-  if (straight) return kernel(size, out, blocks, which);
-  map(kernel, shape, out, read, count);
+  if (straight) return formula.kernel(size, out, blocks, in_order);
+  const bool stream = !out.base.data && streams(size);
+  const BroadcastLoop loop(shape, read, formula.count);
+  parallel_for(size, kGrain, [&](std::size_t begin, std::size_t end) {
+    Block here[kReadable];
+    BroadcastLoop::Blocks block(loop, begin, end, size, here);
+    while (block.next()) {
+      const Scalar* base = out.base.data ? out.base.data + block.at : nullptr;
+      formula.kernel(block.n, {out.to + block.at, {base, out.base.along}, stream}, here, in_order);
+    }
+    if (stream) finish_streams();
+  });
 }
 
-// The shape that the operands broadcast to.
-Shape shape_of(const Row& row, Inputs x) {
-  Shape shape = x[0].shape();
-  try {
-    for (const Var& v : x) shape = broadcast_shape(row.name, shape, v.shape());
-  } catch (const std::invalid_argument&) {
-    if (x.size() < 3) throw;
-    refuse(row.name, ": operands are ", x[0].shape(), ", ", x[1].shape(), " and ", x[2].shape(),
-           "; need shapes that broadcast");
-  }
-  return shape;
-}
-
-// `numbers` has bit k set where operand k is the next of `kept`, not the next input.
-template <std::size_t operands, unsigned numbers>
-void backward(BackwardContext& ctx, const Row& row, const Scalar* kept) {
+// `numbers` has bit k set where operand k is the next of `kept`, not the next input. It is known to
+// the compiler: each is inlined.
+[[gnu::always_inline]] inline void backward(BackwardContext& ctx, const Row& row, unsigned numbers,
+                                            const Scalar* kept) {
   const bool in_vars = recorded(ctx);
   Var x[kReadable];
   Source sources[kReadable];
-  std::size_t input_of[operands], inputs = 0;
   const auto read = [&](Index at, Var v) {
     const Tensor& value = v.value();
     x[at] = v;
     sources[at] = {value.data(), &value.shape()};
   };
-  for (Index k = 0; k < operands; ++k) {
-    if (numbers >> k & 1) {
-      input_of[k] = ctx.inputs();
+  std::size_t inputs = 0;
+  for (Index k = 0; k < row.value.count; ++k) {
+    if (numbers >> k & 1)
       sources[k] = {kept++, nullptr};
-    } else {
-      input_of[k] = inputs++;
-      read(k, ctx.in(input_of[k]));
-    }
+    else
+      read(k, ctx.in(inputs++));
   }
   read(kValue, ctx.out());
   if (in_vars)
@@ -82,11 +77,13 @@ void backward(BackwardContext& ctx, const Row& row, const Scalar* kept) {
   else
     sources[kGradient] = arrived(ctx);
   const Tensor& value = ctx.out().value();
-  for (std::size_t k = 0; k < operands; ++k) {
+  std::size_t i = 0;
+  for (Index k = 0; k < row.value.count; ++k) {
+    if (numbers >> k & 1) continue;
     const Row::Slope& slope = row.slopes[k];
-    const std::size_t i = input_of[k];
-    if (i == ctx.inputs() || !slope.kernel || !ctx.wants(i)) continue;
-    if (slope.passes) {
+    if (!slope.kernel || !ctx.wants(i)) {
+      // Nothing goes there.
+    } else if (slope.passes) {
       ctx.pass(i);
     } else if (in_vars) {
       for (std::size_t r = 0; r < slope.count; ++r)
@@ -94,34 +91,43 @@ void backward(BackwardContext& ctx, const Row& row, const Scalar* kept) {
           v = ctx.out().tape->constant(static_cast<double>(*sources[slope.reads[r]].data));
       ctx.give(i, slope.vars(x));
     } else {
-      map_few(slope.kernel, value.shape(), value.size(), gradient_out(ctx, i), sources, slope.reads,
-              slope.count);
+      map(slope, value.shape(), value.size(), gradient_out(ctx, i), sources);
     }
+    ++i;
   }
 }
 
-// std::function stores as much as a row and two floats in place.
-template <std::size_t operands, unsigned numbers>
-Backward backward_of(const Row& row, const Operand* const* x) {
+// std::function stores as much as a row and two floats in place: which operands are numbers is in
+// the type.
+template <unsigned numbers>
+Backward backward_of(const Row& row, const Scalar* x) {
   std::array<Scalar, (numbers & 1) + (numbers >> 1 & 1) + (numbers >> 2)> kept{};
   std::size_t next = 0;
-  for (std::size_t k = 0; k < operands; ++k)
-    if (numbers >> k & 1) kept[next++] = static_cast<Scalar>(x[k]->number);
-  return [&row, kept](BackwardContext& ctx) { backward<operands, numbers>(ctx, row, kept.data()); };
-}
-template <std::size_t operands, std::size_t... numbers>
-Backward backward_of(const Row& row, const Operand* const* x, unsigned which,
-                     std::index_sequence<numbers...>) {
-  static constexpr Backward (*all[])(const Row&,
-                                     const Operand* const*) = {backward_of<operands, numbers>...};
-  return all[which](row, x);
+  for (std::size_t k = 0; k < kMostOperands; ++k)
+    if (numbers >> k & 1) kept[next++] = x[k];
+  return [&row, kept](BackwardContext& ctx) { backward(ctx, row, numbers, kept.data()); };
 }
 
 }  // namespace
 
-template <std::size_t operands>
-Var apply_to(const Row& row, const Operand* const* x) {
-  Var vars[operands];
+Shape shape_of(const char* op, Inputs x) {
+  tape_of(op, x);
+  Shape shape = x[0].shape();
+  try {
+    for (const Var& v : x) shape = broadcast_shape(op, shape, v.shape());
+  } catch (const std::invalid_argument&) {
+    if (x.size() < 3) throw;
+    std::string all = str(x[0].shape());
+    for (std::size_t i = 1; i < x.size(); ++i)
+      all += (i + 1 < x.size() ? ", " : " and ") + str(x[i].shape());
+    refuse(op, ": operands are ", all, "; need shapes that broadcast");
+  }
+  return shape;
+}
+
+Var apply(const Row& row, const Operand* const* x) {
+  const std::size_t operands = row.value.count;
+  Var vars[kMostOperands];
   std::size_t count = 0;
   Tape* tape = nullptr;
   bool one_tape = true;
@@ -136,8 +142,8 @@ Var apply_to(const Row& row, const Operand* const* x) {
   const Inputs inputs(vars, count);
   if (!tape || !one_tape) tape_of(row.name, inputs);  // says what is wrong
   if (SymbolicTape* symbolic = SymbolicTape::of(*tape)) return symbolic->add(row, x);
-  Scalar numbers[operands];
-  Source sources[operands];
+  Scalar numbers[kMostOperands];
+  Source sources[kMostOperands];
   const Shape* shape = nullptr;
   bool alike = true;
   unsigned which = 0;
@@ -153,37 +159,18 @@ Var apply_to(const Row& row, const Operand* const* x) {
     alike = alike && same(value.shape(), *shape);
     sources[k] = {value.data(), &value.shape()};
   }
-  Tensor y = uninitialised(alike ? *shape : shape_of(row, inputs));
-  map_few(row.value, alike ? *shape : y.shape(), y.size(), {y.data()}, sources, kInOrder, operands);
+  Tensor y = uninitialised(alike ? *shape : shape_of(row.name, inputs));
+  map(row.value, alike ? *shape : y.shape(), y.size(), {y.data()}, sources);
   Op op(row.name);
-  if (!row.why_cut)
-    return tape->record(
-        std::move(op), inputs, std::move(y),
-        backward_of<operands>(row, x, which, std::make_index_sequence<(1 << operands) - 1>{}));
-  op.flow = Flow::cut;
-  op.why_cut = row.why_cut;
-  return tape->record(std::move(op), inputs, std::move(y), {});
-}
-template Var apply_to<1>(const Row&, const Operand* const*);
-template Var apply_to<2>(const Row&, const Operand* const*);
-template Var apply_to<3>(const Row&, const Operand* const*);
-
-Var apply(const Row& row, const Operand* const* x) {
-  return (row.operands == 1 ? apply_to<1> : row.operands == 2 ? apply_to<2> : apply_to<3>)(row, x);
-}
-
-void map(Kernel kernel, const Shape& shape, const Out& out, const Source* in, std::size_t count) {
-  const std::size_t size = size_of(shape);
-  const bool stream = !out.base.data && size * sizeof(Scalar) >= kPastCaches;
-  const BroadcastLoop loop(shape, in, count);
-  parallel_for(size, kGrain, [&](std::size_t begin, std::size_t end) {
-    BroadcastLoop::Blocks block(loop, begin, end, size);
-    while (block.next()) {
-      const Scalar* base = out.base.data ? out.base.data + block.at : nullptr;
-      kernel(block.n, {out.to + block.at, {base, out.base.along}, stream}, block.in, kInOrder);
-    }
-    if (stream) finish_streams();
-  });
+  if (row.why_cut) {
+    op.flow = Flow::cut;
+    op.why_cut = row.why_cut;
+  }
+  static constexpr Backward (*backwards[])(const Row&, const Scalar*) = {
+      backward_of<0>, backward_of<1>, backward_of<2>, backward_of<3>,
+      backward_of<4>, backward_of<5>, backward_of<6>};
+  return tape->record(std::move(op), inputs, std::move(y),
+                      row.why_cut ? Backward{} : backwards[which](row, numbers));
 }
 
 bool recorded(const BackwardContext& ctx) { return SweepDoor::recorded(ctx); }
@@ -209,45 +196,39 @@ Out gradient_out(BackwardContext& ctx, std::size_t i) {
 SymbolicTape::SymbolicTape(const char* op, std::size_t inputs, const Tensor* value)
     : value_(value) {
   formula_ = op;
-  program_.inputs = inputs;
-  for (std::size_t i = 0; i < inputs; ++i) nodes_.emplace_back(Op("input"), value);
-}
-
-// Steps for the constants that were recorded since the last step.
-void SymbolicTape::add_constants() {
-  for (std::size_t i = program_.inputs + program_.steps.size(); i < size(); ++i) {
-    const Tensor& t = *node(i).value;
-    if (t.size() != 1)
-      refuse(formula_, ": the formula uses a constant of shape ", t.shape(),
-             "; need single numbers, or an input for it");
-    program_.steps.push_back({nullptr, {}, *t.data()});
-  }
+  program_.inputs = inputs + 1;
+  for (std::size_t i = 0; i <= inputs; ++i) nodes_.emplace_back(Op("input"), value);
 }
 
 Var SymbolicTape::add(const Row& row, const Operand* const* x) {
   Program::Step step;
   step.row = &row;
-  for (std::size_t k = 0; k < row.operands; ++k)
+  for (std::size_t k = 0; k < row.value.count; ++k)
     step.operands[k] = x[k]->is_number ? constant(x[k]->number).index : x[k]->var.index;
-  add_constants();
-  program_.steps.push_back(step);
   const std::size_t index = nodes_.size();
+  program_.steps.resize(index - program_.inputs);  // those before are constants
+  program_.steps.push_back(step);
   nodes_.emplace_back(Op(row.name), value_);
   return var(index);
 }
 
 Program SymbolicTape::program(Operand result) {
   Var y = result.is_number ? constant(result.number) : result.var;
-  if (y.tape != this)
-    refuse(formula_,
-           ": the formula gives a Var from outside of it; need one computed from its inputs, or a "
-           "number");
-  add_constants();
-  const auto is_step = [&] {
-    return y.index >= program_.inputs && program_.steps[y.index - program_.inputs].row;
+  require(y.tape == this, formula_,
+          ": the formula gives a Var from outside of it; need one computed from its inputs, or a "
+          "number");
+  const auto is_step = [&](std::size_t s) {
+    return s < program_.steps.size() && program_.steps[s].row;
   };
-  if (!is_step()) y = apply<kCopy>(y);
+  if (!is_step(y.index - program_.inputs)) y = apply<kCopy>(y);
   program_.steps.resize(y.index - program_.inputs + 1);
+  for (std::size_t s = 0; s < program_.steps.size(); ++s) {
+    if (is_step(s)) continue;
+    const Tensor& t = *node(program_.inputs + s).value;
+    require(t.size() == 1, formula_, ": the formula uses a constant of shape ", t.shape(),
+            "; need single numbers, or an input for it");
+    program_.steps[s].number = *t.data();
+  }
   return std::move(program_);
 }
 

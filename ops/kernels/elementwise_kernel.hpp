@@ -5,15 +5,14 @@
 
 #include <cstdint>
 #include <initializer_list>
-#include <tuple>
 #include <type_traits>
 #include <utility>
 #include <vector>
 
+#include "../../engine/simd/broadcast_loop.hpp"
 #include "../../engine/simd/functions.hpp"
 #include "../../engine/sweep.hpp"
 #include "../elementwise.hpp"
-#include "broadcast_loop.hpp"
 
 ARGTAPE_PRIVATE_BEGIN
 
@@ -30,158 +29,119 @@ struct Out {
 /// A formula on n numbers of the blocks in[which[0]], in[which[1]], ...
 using Kernel = void (*)(std::size_t n, const Out& out, const Block* in, const Index* which);
 
-constexpr Index kInOrder[] = {0, 1, 2, 3, 4, 5, 6, 7};
-
 /// What slopes read: the operands 0, 1 and 2, the function's value, and the gradient that arrives.
 constexpr Index kMostOperands = 3, kValue = 3, kGradient = 4, kReadable = 5;
 
 struct Row {
-  const char* name;
-  const char* why_cut;  // null for a function with a derivative
-  std::size_t operands;
-  Kernel value;  // of the operands
-  // The derivative for each operand, times the gradient that arrives; null where nothing goes.
-  struct Slope {
-    Kernel kernel = nullptr;
-    Var (*vars)(const Var* x) = nullptr;
-    bool passes = false;  // it is the gradient itself
+  struct Formula {
+    Kernel kernel = nullptr;  // null where nothing goes
     std::size_t count = 0;
     Index reads[kReadable] = {};
-  } slopes[kMostOperands];
+  };
+  // The derivative for an operand, times the gradient that arrives.
+  struct Slope : Formula {
+    Var (*vars)(const Var* x) = nullptr;
+    bool passes = false;  // it is the gradient itself
+  };
+  const char* name;
+  const char* why_cut;  // null for a function with a derivative
+  Formula value;
+  Slope slopes[kMostOperands];
 };
 
-/// What a row is made from. The value takes Lanes. A slope takes the gradient and what is named, as
-/// Lanes or as Vars: slope<0, kValue>([](auto g, auto x, auto y) { ... }).
-template <class F, Index... reads>
-struct SlopeFormula {
-  F f;
-};
-template <Index... reads, class F>
-constexpr SlopeFormula<F, reads...> slope(F f) {
-  return {f};
-}
-struct Nothing {};
-constexpr Nothing kNothing;
-struct Identity {
-  template <class G>
-  G operator()(G g) const {
-    return g;
-  }
-};
-constexpr SlopeFormula<Identity> kPasses;
+/// A gradient times a slope, and over one: 0 where the gradient is 0, be the slope infinite or NaN.
+inline Lane times(Lane g, Lane x) { return xsimd::select(g == Lane(0), Lane(0), g * x); }
+inline Lane over(Lane g, Lane x) { return xsimd::select(g == Lane(0), Lane(0), g / x); }
+Var times(Var g, const Operand& x);
+Var over(Var g, const Operand& x);
 
-template <class F, class... S>
-struct Formulas {
-  const char *name, *why_cut;
-  F value;
-  std::tuple<S...> slopes;
+/// The gradient that arrives, as slopes see it: * and / are those above.
+template <class T, class Number>
+struct Arriving : T {
+  explicit Arriving(const T& g) : T(g) {}
+  friend Arriving operator*(const Arriving& g, const Number& x) { return Arriving(times(g, x)); }
+  friend Arriving operator*(double x, const Arriving& g) { return g * static_cast<Scalar>(x); }
+  friend Arriving operator/(const Arriving& g, const Number& x) { return Arriving(over(g, x)); }
+  friend Arriving operator-(const Arriving& g) { return Arriving(-static_cast<const T&>(g)); }
 };
-template <class F, class... S>
-constexpr Formulas<F, S...> row(const char* name, F value, S... slopes) {
-  return {name, nullptr, value, {slopes...}};
-}
+
+/// A lambda that captures nothing: it has no state, so that any place will do for one.
 template <class F>
-constexpr Formulas<F> cut_row(const char* name, const char* why, F value) {
-  return {name, why, value, {}};
+const F& stateless() {
+  static_assert(std::is_empty_v<F>, "a formula captures nothing");
+  static const unsigned char place[sizeof(F)] = {};
+  return reinterpret_cast<const F&>(place);
 }
 
+// It is flattened: a long f, in two places, would else stay a call for each lane.
 template <class F, std::size_t... k>
-void run_lanes(F f, std::size_t n, const Out& out, const Block* in, const Index* which,
-               std::index_sequence<k...>) {
+[[gnu::flatten]] void run_kernel(std::size_t n, const Out& out, const Block* in,
+                                 const Index* which) {
+  const F& f = stateless<F>();
   const Block x[] = {in[which[k]]...}, base = out.base;  // copies, which no store can change
   Scalar* to = out.to;
-  const auto lane = [&](std::size_t i) {
-    const Lane y = f(Lane::load_unaligned(x[k].data + (i & x[k].along))...);
-    return base.data ? y + Lane::load_unaligned(base.data + (i & base.along)) : y;
-  };
+  const bool stream = out.stream && reinterpret_cast<std::uintptr_t>(to) % sizeof(Lane) == 0;
   std::size_t i = 0;
-  if (out.stream && reinterpret_cast<std::uintptr_t>(to) % sizeof(Lane) == 0)
-#pragma GCC unroll 4
-    for (; i + kLane <= n; i += kLane) stream_lane(lane(i), to + i);
-#pragma GCC unroll 4
-  for (; i + kLane <= n; i += kLane) lane(i).store_unaligned(to + i);
+  for (; i + kLane <= n; i += kLane) {
+    Lane y = f(Lane::load_unaligned(x[k].data + (i & x[k].along))...);
+    if (base.data) y += Lane::load_unaligned(base.data + (i & base.along));
+    stream ? stream_lane(y, to + i) : y.store_unaligned(to + i);
+  }
   if (i == n) return;
   Lane y = f(load_some(x[k].data + (i & x[k].along), n - i)...);
   if (base.data) y += load_some(base.data + (i & base.along), n - i);
   store_some(y, to + i, n - i);
 }
+template <class F, std::size_t... k>
+constexpr Kernel kernel_of(F, std::index_sequence<k...>) {
+  return run_kernel<F, k...>;
+}
 
-template <const auto& formulas, std::size_t j, class F, Index... reads>
-constexpr Row::Slope make_slope(const SlopeFormula<F, reads...>&) {
-  return {[](std::size_t n, const Out& out, const Block* in, const Index* which) {
-            run_lanes(std::get<j>(formulas.slopes).f, n, out, in, which,
-                      std::make_index_sequence<1 + sizeof...(reads)>{});
-          },
-          [](const Var* x) { return std::get<j>(formulas.slopes).f(x[kGradient], x[reads]...); },
-          std::is_same_v<F, Identity>,
-          1 + sizeof...(reads),
-          {kGradient, reads...}};
-}
-template <const auto& formulas, std::size_t j>
-constexpr Row::Slope make_slope(const Nothing&) {
-  return {};
-}
-template <const auto& formulas, std::size_t... k>
-constexpr Row make_row(std::index_sequence<k...>) {
-  const Kernel value = [](std::size_t n, const Out& out, const Block* in, const Index* which) {
-    run_lanes(formulas.value, n, out, in, which, std::index_sequence<k...>{});
+/// A slope from a formula of the gradient and of what is named, as Lanes or as Vars:
+/// slope<0, kValue>([](auto g, auto x, auto y) { ... }).
+template <Index... reads, class F>
+constexpr Row::Slope slope(F, bool passes = false) {
+  constexpr std::size_t count = 1 + sizeof...(reads);
+  const auto lanes = [](Lane g, auto... x) -> Lane {
+    return stateless<F>()(Arriving<Lane, Lane>(g), x...);
   };
-  if constexpr (std::tuple_size_v<decltype(formulas.slopes)> == 0)
-    return {formulas.name, formulas.why_cut, sizeof...(k), value, {}};
-  else
-    return {formulas.name,
-            nullptr,
-            sizeof...(k),
-            value,
-            {make_slope<formulas, k>(std::get<k>(formulas.slopes))...}};
+  return {{kernel_of(lanes, std::make_index_sequence<count>{}), count, {kGradient, reads...}},
+          [](const Var* x) -> Var {
+            return stateless<F>()(Arriving<Var, Operand>(x[kGradient]), x[reads]...);
+          },
+          passes};
+}
+constexpr Row::Slope kNothing, kPasses = slope<>([](auto g) { return g; }, true);
+
+/// A row from a formula of Lanes and a slope for each operand.
+template <class F, class... S>
+constexpr Row row(const char* name, F value, S... slopes) {
+  constexpr std::size_t count = sizeof...(S);
+  return {name,
+          nullptr,
+          {kernel_of(value, std::make_index_sequence<count>{}), count, {0, 1, 2}},
+          {slopes...}};
 }
 template <class F>
-constexpr std::size_t kOperands = std::is_invocable_v<F, Lane>         ? 1
-                                  : std::is_invocable_v<F, Lane, Lane> ? 2
-                                                                       : 3;
-template <const auto& formulas>
-constexpr Row kRow =
-    make_row<formulas>(std::make_index_sequence<kOperands<decltype(formulas.value)>>{});
+constexpr Row cut_row(const char* name, const char* why, F value) {
+  constexpr std::size_t count = std::is_invocable_v<F, Lane> ? 1 : 2;
+  return {name, why, {kernel_of(value, std::make_index_sequence<count>{}), count, {0, 1}}, {}};
+}
 
 constexpr auto kCopy = row(
     "copy", [](Lane x) { return x; }, kPasses);
 
 /// The op of a row, recorded on its operands' tape: of their values; or as a step of a formula.
 Var apply(const Row& row, const Operand* const* x);
-/// For each number of operands, which is known to the compiler then.
-template <std::size_t operands>
-Var apply_to(const Row& row, const Operand* const* x);
-template <const auto& formulas>
-Var apply(const Operand& a) {
-  const Operand* x[] = {&a};
-  return apply_to<1>(kRow<formulas>, x);
-}
-template <const auto& formulas>
-Var apply(const Operand& a, const Operand& b) {
-  const Operand* x[] = {&a, &b};
-  return apply_to<2>(kRow<formulas>, x);
-}
-template <const auto& formulas>
-Var apply(const Operand& a, const Operand& b, const Operand& c) {
-  const Operand* x[] = {&a, &b, &c};
-  return apply_to<3>(kRow<formulas>, x);
+template <const Row& function, class... X>
+Var apply(const X&... x) {
+  using Operands = std::initializer_list<const Operand*>;
+  return apply(function, Operands{&static_cast<const Operand&>(x)...}.begin());
 }
 
-/// out = kernel(in...), which broadcast to `shape`, out's own; on all threads.
-void map(Kernel kernel, const Shape& shape, const Out& out, const Source* in, std::size_t count);
-
-/// out = f(in...), or out += f(in...) with `add`; f takes Lanes and captures nothing.
-template <class F, class... T>
-void map_broadcast(const Shape& shape, Scalar* out, bool add, F f, const T&... in) {
-  static_assert(std::is_empty_v<F>, "map_broadcast: f captures nothing");
-  static const F kept = f;
-  const Source sources[] = {{in.data(), &in.shape()}...};
-  map(
-      [](std::size_t n, const Out& out, const Block* in, const Index* which) {
-        run_lanes(kept, n, out, in, which, std::index_sequence_for<T...>{});
-      },
-      shape, {out, {add ? out : nullptr, ~std::size_t{0}}}, sources, sizeof...(T));
-}
+/// The shape that the operands broadcast to. Throws std::invalid_argument, in the name of `op`,
+/// unless they stand on one tape and fit.
+Shape shape_of(const char* op, Inputs x);
 
 /// For the backward of an op that works number by number: whether it has to answer in Vars; and if
 /// not, the gradient that arrived, and where that for input i is put, which has the result's shape.
@@ -189,7 +149,8 @@ bool recorded(const BackwardContext& ctx);
 Source arrived(const BackwardContext& ctx);
 Out gradient_out(BackwardContext& ctx, std::size_t i);
 
-/// A recorded formula. The nodes are the inputs, then the steps, of which the last is the result.
+/// A recorded formula. The nodes are the inputs, as the last of them the gradient that arrives,
+/// then the steps, of which the last is the result.
 struct Program {
   struct Step {
     const Row* row = nullptr;  // null: a constant
@@ -212,7 +173,6 @@ class SymbolicTape : public Tape {
   Program program(Operand result);
 
  private:
-  void add_constants();
   const Tensor* value_;
   Program program_;
 };

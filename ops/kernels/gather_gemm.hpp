@@ -22,10 +22,4 @@ struct Right {
 void gather_gemm(std::size_t n, std::size_t m, std::size_t k, const Left& a, const Right& b,
                  Scalar* c, std::size_t pitch, bool add);
 
-/// The inner products of n rows of a, `pitch` apart, with m rows of b, as they grow: the lane at
-/// sums + (i m + j) kLane gets every kLane-th term of <a_i, b_j> added, of k terms. Rows of a are
-/// whole lanes, whose rest is 0 and is read.
-void add_inner_products(std::size_t n, std::size_t m, std::size_t k, const Scalar* a,
-                        std::size_t pitch, const Right& b, Scalar* sums);
-
 ARGTAPE_END

@@ -2,10 +2,12 @@
 // own .cpp files.
 #pragma once
 
+#include <algorithm>
+#include <cmath>
 #include <cstddef>
+#include <limits>
 
-#include "../../engine/system/parallel.hpp"
-#include "../../engine/tensor.hpp"
+#include "row_kernels.hpp"
 
 ARGTAPE_PRIVATE_BEGIN
 
@@ -26,5 +28,29 @@ struct Rows {
     });
   }
 };
+
+/// The moments, and the mean of x^2, of a row times `unit`.
+struct UnitMoments : Moments {
+  Scalar square, unit;
+};
+
+/// The same in units of a power of two near the largest number, where sums and squares would be out
+/// of range.
+[[gnu::cold]] inline UnitMoments rescaled_moments(const Scalar* x, std::size_t n) {
+  Scalar largest = 0;
+  for (std::size_t i = 0; i < n; ++i) largest = std::max(largest, std::abs(x[i]));
+  const int exponent = largest > 0 && std::isfinite(largest) ? std::ilogb(largest) : 0;
+  const Scalar unit =
+      std::ldexp(Scalar{1}, std::min(-exponent, std::numeric_limits<Scalar>::max_exponent - 1));
+  double mean = 0, variance = 0, square = 0;
+  const auto each = [&](auto f) {
+    for (std::size_t i = 0; i < n; ++i) f(double{x[i] * unit}, static_cast<double>(n));
+  };
+  each([&](double v, double count) { mean += v / count, square += v * v / count; });
+  each([&](double v, double count) { variance += (v - mean) * (v - mean) / count; });
+  return {{static_cast<Scalar>(mean), static_cast<Scalar>(variance)},
+          static_cast<Scalar>(square),
+          unit};
+}
 
 ARGTAPE_END

@@ -1,6 +1,10 @@
 #include "ops/kernels/sinkhorn_implicit.hpp"
 
 #include <algorithm>
+#include <limits>
+#include <vector>
+
+#include "engine/system/memory.hpp"
 
 ARGTAPE_PRIVATE_BEGIN
 namespace {
@@ -9,59 +13,63 @@ namespace {
 constexpr double kWeakest = 1e-14;
 }  // namespace
 
-void SinkhornImplicit::solve(const Scalar* p, double* r, double* s) {
-  const std::size_t n = n_;
-  std::fill(links_.begin(), links_.end(), 0.0);
-  // The rows' nodes first, all at once since none is linked to another. links_[j][k] for k < j is
-  // the link of column j to column k; s becomes the right-hand side for -beta, -s + P^T r / d.
-  for (std::size_t j = 0; j < n; ++j) s[j] = -s[j];
+void fit_marginals(std::size_t n, const Scalar* p, const Scalar* h, double less, double* alpha,
+                   double* beta) {
+  // links[j][k] for k < j is the link of column j to column k. beta holds the right-hand side for
+  // -beta, and then -beta.
+  std::vector<double, CachingAllocator<double>> memory((n + 3) * n);
+  double *links = memory.data(), *row = links + n * n, *diagonal = row + n, *total = diagonal + n;
+  std::fill_n(beta, n, less);
+  // The rows' nodes first, all at once since none is linked to another: -s + P^T r / d is left.
   for (std::size_t i = 0; i < n; ++i) {
-    double d = 0;
-    for (std::size_t j = 0; j < n; ++j) d += row_[j] = static_cast<double>(p[i * n + j]);
-    diagonal_[i] = d;
+    double d = 0, r = -less;
     for (std::size_t j = 0; j < n; ++j) {
-      if (row_[j] == 0) continue;
-      const double share = row_[j] / d, *from = row_.data();
-      s[j] += share * r[i];
-      double* to = links_.data() + j * n;
+      const auto more = static_cast<double>(h[i * n + j]);
+      d += row[j] = static_cast<double>(p[i * n + j]);
+      r += more;
+      beta[j] -= more;
+    }
+    alpha[i] = r;
+    diagonal[i] = d;
+    for (std::size_t j = 0; j < n; ++j) {
+      if (row[j] == 0) continue;
+      const double share = row[j] / d, *from = row;
+      beta[j] += share * r;
+      double* to = links + j * n;
 #pragma omp simd
       for (std::size_t k = 0; k < j; ++k) to[k] += share * from[k];
     }
   }
   for (std::size_t j = n - 1; j > 0; --j) {
-    const double* from = links_.data() + j * n;
-    double total = 0;
-    for (std::size_t k = 0; k < j; ++k) total += from[k];
-    row_[j] = total;
-    if (total < kWeakest) continue;
+    const double* from = links + j * n;
+    for (std::size_t k = 0; k < j; ++k) total[j] += from[k];
+    if (total[j] < kWeakest) total[j] = std::numeric_limits<double>::infinity();
     for (std::size_t k = 0; k < j; ++k) {
-      const double share = from[k] / total;
+      const double share = from[k] / total[j];
       if (share == 0) continue;
-      s[k] += share * s[j];
-      double* to = links_.data() + k * n;
+      beta[k] += share * beta[j];
+      double* to = links + k * n;
 #pragma omp simd
       for (std::size_t l = 0; l < k; ++l) to[l] += share * from[l];
     }
   }
-  s[0] = 0;
+  beta[0] = 0;
   for (std::size_t j = 1; j < n; ++j) {
-    const double* from = links_.data() + j * n;
-    if (row_[j] < kWeakest) {
-      s[j] = 0;
-      continue;
-    }
-    for (std::size_t k = 0; k < j; ++k) s[j] += from[k] * s[k];
-    s[j] /= row_[j];
+    const double* from = links + j * n;
+    for (std::size_t k = 0; k < j; ++k) beta[j] += from[k] * beta[k];
+    beta[j] /= total[j];
   }
   double apart = 0;
-  for (std::size_t j = 0; j < n; ++j) s[j] = -s[j];
   for (std::size_t i = 0; i < n; ++i) {
-    for (std::size_t j = 0; j < n; ++j) r[i] -= static_cast<double>(p[i * n + j]) * s[j];
-    r[i] /= diagonal_[i];
-    apart += r[i] - s[i];
+    for (std::size_t j = 0; j < n; ++j) alpha[i] += static_cast<double>(p[i * n + j]) * beta[j];
+    alpha[i] /= diagonal[i];
+    apart += alpha[i] + beta[i];
   }
   apart /= 2 * static_cast<double>(n);
-  for (std::size_t i = 0; i < n; ++i) r[i] -= apart, s[i] += apart;
+  for (std::size_t i = 0; i < n; ++i) {
+    alpha[i] -= apart;
+    beta[i] = apart - beta[i];
+  }
 }
 
 ARGTAPE_END

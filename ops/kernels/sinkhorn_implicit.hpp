@@ -3,32 +3,23 @@
 #pragma once
 
 #include <cstddef>
-#include <vector>
 
 #include "../../engine/scalar.hpp"
-#include "../../engine/system/memory.hpp"
 
 ARGTAPE_PRIVATE_BEGIN
 
 /// Finds alpha, beta with
 ///     diag(P 1) alpha + P beta = r,    P^T alpha + diag(P^T 1) beta = s
-/// for n by n numbers P >= 0, no row or column all 0, and sum r = sum s. Moving a constant from
-/// alpha to beta changes nothing: their sums are made equal, so that the solution is the shortest.
+/// for n by n numbers P >= 0, no row or column all 0, r and s being the sums of the rows and the
+/// columns of h, each less `less`. Moving a constant from alpha to beta changes nothing: their sums
+/// are made equal, so that the solution is the shortest.
 ///
 /// With -beta for beta the matrix is the Laplacian of a graph with links P. Nodes are eliminated
 /// one by one, each handing its links to its neighbours, and the diagonal is the sum of the links
 /// instead of a difference (Grassmann, Taksar and Heyman, "Regenerative analysis and steady state
 /// distributions for Markov chains", 1985), so that no digit is lost where P is all but a
 /// permutation. Everything is in double.
-class SinkhornImplicit {
- public:
-  explicit SinkhornImplicit(std::size_t n) : n_(n), links_(n * n), row_(n), diagonal_(n) {}
-  /// `r` and `s` become alpha and beta.
-  void solve(const Scalar* p, double* r, double* s);
-
- private:
-  std::size_t n_;
-  std::vector<double, CachingAllocator<double>> links_, row_, diagonal_;
-};
+void fit_marginals(std::size_t n, const Scalar* p, const Scalar* h, double less, double* alpha,
+                   double* beta);
 
 ARGTAPE_END

@@ -3,11 +3,16 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <numeric>
 
+#include "ops/kernels/gather_gemm.hpp"
 #include "ops/kernels/row_kernels.hpp"
+#include "ops/kernels/sinkhorn_implicit.hpp"
 
 ARGTAPE_PRIVATE_BEGIN
 namespace {
+
+constexpr double kInf = std::numeric_limits<double>::infinity();
 
 // K's numbers below the smallest normal one are lost; times two factors of this size they are still
 // far below rounding.
@@ -20,75 +25,25 @@ constexpr Scalar kMost = sizeof(Scalar) == 8 ? Scalar(1e100) : Scalar(1e8);
 constexpr double kWarm = 50, kCooling = 4, kLoose = 0.1, kMargin = 0.75;
 constexpr std::size_t kPatience = 16, kPeriod = 8;
 
-// out = sum over r of weights[r] * row r, for rows of `stride` numbers, some lanes at a time.
+// out = sum over r of weights[r] * row r, two of the n rows and C lanes of the `stride` numbers at
+// a time. Where n is odd there is one more row, of zeros.
 template <std::size_t C>
-void weighted_lanes(const Scalar* rows, std::size_t n, std::size_t stride, const Scalar* weights,
-                    Scalar* out) {
-  Lane even[C], odd[C];
-  for (std::size_t c = 0; c < C; ++c) even[c] = odd[c] = Lane(0);
-  std::size_t r = 0;
-  for (; r + 2 <= n; r += 2, rows += 2 * stride) {
-    const Lane w(weights[r]), x(weights[r + 1]);
-    for (std::size_t c = 0; c < C; ++c) {
-      even[c] = xsimd::fma(w, Lane::load_aligned(rows + c * kLane), even[c]);
-      odd[c] = xsimd::fma(x, Lane::load_aligned(rows + stride + c * kLane), odd[c]);
-    }
-  }
-  if (r < n)
-    for (std::size_t c = 0; c < C; ++c)
-      even[c] = xsimd::fma(Lane(weights[r]), Lane::load_aligned(rows + c * kLane), even[c]);
-  for (std::size_t c = 0; c < C; ++c) (even[c] + odd[c]).store_aligned(out + c * kLane);
-}
-
 void weighted_sum(const Scalar* rows, std::size_t n, std::size_t stride, const Scalar* weights,
-                  Scalar* out) {
-  std::size_t at = 0;
-  for (; at + 4 * kLane <= stride; at += 4 * kLane)
-    weighted_lanes<4>(rows + at, n, stride, weights, out + at);
-  if (stride - at >= 2 * kLane) {
-    weighted_lanes<2>(rows + at, n, stride, weights, out + at);
-    at += 2 * kLane;
-  }
-  if (at < stride) weighted_lanes<1>(rows + at, n, stride, weights, out + at);
-}
-
-// d[i][j] += k[i][j] * sum over h of left[h][i] right[h][j], for R rows and C lanes.
-template <std::size_t R, std::size_t C>
-void add_products_at(const Scalar* const* left, const Scalar* const* right, std::size_t count,
-                     std::size_t i, std::size_t j, std::size_t stride, const Scalar* k, Scalar* d) {
-  Lane m[R][C];
-  for (std::size_t r = 0; r < R; ++r)
-    for (std::size_t c = 0; c < C; ++c) m[r][c] = Lane(0);
-  for (std::size_t h = 0; h < count; ++h) {
-    Lane y[C];
-    for (std::size_t c = 0; c < C; ++c) y[c] = Lane::load_aligned(right[h] + j + c * kLane);
-    for (std::size_t r = 0; r < R; ++r) {
-      const Lane x(left[h][i + r]);
-      for (std::size_t c = 0; c < C; ++c) m[r][c] = xsimd::fma(x, y[c], m[r][c]);
+                  Scalar* out, std::size_t at = 0) {
+  for (; at + C * kLane <= stride; at += C * kLane) {
+    Lane even[C], odd[C];
+    for (std::size_t c = 0; c < C; ++c) even[c] = odd[c] = Lane(0);
+    const Scalar* row = rows + at;
+    for (std::size_t r = 0; r < n; r += 2, row += 2 * stride) {
+      const Lane w(weights[r]), x(weights[r + 1]);
+      for (std::size_t c = 0; c < C; ++c) {
+        even[c] = xsimd::fma(w, Lane::load_aligned(row + c * kLane), even[c]);
+        odd[c] = xsimd::fma(x, Lane::load_aligned(row + stride + c * kLane), odd[c]);
+      }
     }
+    for (std::size_t c = 0; c < C; ++c) (even[c] + odd[c]).store_aligned(out + at + c * kLane);
   }
-  for (std::size_t r = 0; r < R; ++r)
-    for (std::size_t c = 0; c < C; ++c) {
-      const std::size_t at = (i + r) * stride + j + c * kLane;
-      xsimd::fma(Lane::load_aligned(k + at), m[r][c], Lane::load_aligned(d + at))
-          .store_aligned(d + at);
-    }
-}
-
-template <std::size_t R>
-void add_products_rows(const Scalar* const* left, const Scalar* const* right, std::size_t count,
-                       std::size_t i, std::size_t stride, const Scalar* k, Scalar* d) {
-  std::size_t j = 0;
-  for (; j + 4 * kLane <= stride; j += 4 * kLane)
-    add_products_at<R, 4>(left, right, count, i, j, stride, k, d);
-  for (; j < stride; j += kLane) add_products_at<R, 1>(left, right, count, i, j, stride, k, d);
-}
-
-void add_products(const Scalar* const* left, const Scalar* const* right, std::size_t count,
-                  std::size_t n, std::size_t stride, const Scalar* k, Scalar* d) {
-  std::size_t i = 0;
-  for (; i + 4 <= n; i += 4) add_products_rows<4>(left, right, count, i, stride, k, d);
-  for (; i < n; ++i) add_products_rows<1>(left, right, count, i, stride, k, d);
+  if constexpr (C > 1) weighted_sum<C / 2>(rows, n, stride, weights, out, at);
 }
 
 }  // namespace
@@ -98,118 +53,109 @@ SinkhornSolver::SinkhornSolver(std::size_t n, double tau, bool remember)
       stride_((n + kLane - 1) / kLane * kLane),
       target_(1 / tau),
       remember_(remember),
-      k_(n * stride_),
-      transposed_(n * stride_),
-      a_(stride_),
-      b_(stride_),
-      sums_(stride_),
-      next_(stride_),
-      u_(n),
-      v_(n) {}
+      largest_(n),
+      sums_(stride_) {
+  k_.fill(Array<Scalar>((n + 1) * stride_));
+  factors_.fill(Array<Scalar>(stride_));
+  potentials_.fill(Array<double>(n));
+}
 
-void SinkhornSolver::exponentials(const double* u, const double* v) {
+void SinkhornSolver::exponentials() {
+  const double slope = slope_, *v = potentials_[kColumns].data();
   for (std::size_t i = 0; i < n_; ++i) {
     const Scalar* x = logits_ + i * n_;
-    Scalar* y = k_.data() + i * stride_;
-    const double slope = slope_, less = u[i];
+    Scalar* y = k_[kColumns].data() + i * stride_;
+    const double largest = largest_[i], less = potentials_[kRows][i];
 #pragma omp simd
     for (std::size_t j = 0; j < n_; ++j)
-      y[j] = static_cast<Scalar>(slope * static_cast<double>(x[j]) - less - v[j]);
+      y[j] = static_cast<Scalar>(slope * (static_cast<double>(x[j]) - largest) - less - v[j]);
     std::fill(y + n_, y + stride_, kLowest);
     for (std::size_t j = 0; j < stride_; j += kLane)
       lane_exp(Lane::load_aligned(y + j)).store_aligned(y + j);
   }
-  const Scalar* k = k_.data();
-  Scalar* t = transposed_.data();
+  const Scalar* k = k_[kColumns].data();
+  Scalar* t = k_[kRows].data();
   const std::size_t n = n_, stride = stride_;
   for (std::size_t j = 0; j < n; ++j)
     for (std::size_t i = 0; i < n; ++i) t[j * stride + i] = k[i * stride + j];
 }
 
+// Moves factors into potentials.
+void SinkhornSolver::fold(Side side) {
+  for (std::size_t i = 0; i < n_; ++i) {
+    potentials_[side][i] -= std::log(static_cast<double>(factors_[side][i]));
+    factors_[side][i] = 1;
+  }
+}
+
 // K anew, such that the largest number of each row (or column) is 1.
-void SinkhornSolver::absorb(bool rows) {
-  Array<Scalar>& factors = rows ? b_ : a_;
-  Array<double>& kept = rows ? v_ : u_;
-  for (std::size_t i = 0; i < n_; ++i) {
-    kept[i] -= std::log(static_cast<double>(factors[i]));
-    factors[i] = 1;
-  }
-  if (!rows) std::fill(v_.begin(), v_.end(), -std::numeric_limits<double>::infinity());
-  for (std::size_t i = 0; i < n_; ++i) {
-    const Scalar* x = logits_ + i * n_;
-    const double slope = slope_;
-    double *v = v_.data(), largest = -std::numeric_limits<double>::infinity();
-    if (rows) {
-#pragma omp simd reduction(max : largest)
-      for (std::size_t j = 0; j < n_; ++j) {
-        const double y = slope * static_cast<double>(x[j]) - v[j];
-        largest = y > largest ? y : largest;
-      }
-      u_[i] = largest;
-    } else {
-      const double less = u_[i];
-#pragma omp simd
-      for (std::size_t j = 0; j < n_; ++j) {
-        const double y = slope * static_cast<double>(x[j]) - less;
-        v[j] = y > v[j] ? y : v[j];
-      }
+void SinkhornSolver::absorb(Side side) {
+  fold(other(side));
+  Array<double>& own = potentials_[side];
+  const Array<double>& across = potentials_[other(side)];
+  std::fill(own.begin(), own.end(), -kInf);
+  for (std::size_t i = 0; i < n_; ++i)
+    for (std::size_t j = 0; j < n_; ++j) {
+      const std::size_t mine = side == kRows ? i : j, its = side == kRows ? j : i;
+      const double x = static_cast<double>(logits_[i * n_ + j]) - largest_[i];
+      own[mine] = std::max(own[mine], slope_ * x - across[its]);
     }
-  }
-  exponentials(u_.data(), v_.data());
-  if (!remember_) return;
-  starts_.push_back(steps_);
-  potentials_.insert(potentials_.end(), u_.begin(), u_.end());
-  potentials_.insert(potentials_.end(), v_.begin(), v_.end());
+  renew();
 }
 
-void SinkhornSolver::start(const Scalar* logits, double slope) {
+void SinkhornSolver::renew() {
+  exponentials();
+  if (remember_) absorbed_.push_back({history_.size() / stride_, potentials_});
+}
+
+void SinkhornSolver::read(const Scalar* logits) {
   logits_ = logits;
-  slope_ = slope;
-  steps_ = 0;
-  factors_.clear(), potentials_.clear(), starts_.clear();
-  std::fill(v_.begin(), v_.end(), 0.0);
-  std::fill_n(b_.begin(), n_, Scalar(1));
-  absorb(true);
+  for (std::size_t i = 0; i < n_; ++i, logits += n_)
+    largest_[i] = static_cast<double>(logits[row_extreme<false>(logits, n_)]);
 }
 
-void SinkhornSolver::sum(bool rows) {
-  weighted_sum(rows ? transposed_.data() : k_.data(), n_, stride_, rows ? b_.data() : a_.data(),
-               sums_.data());
+void SinkhornSolver::start(double slope) {
+  slope_ = slope;
+  if (remember_) history_.assign(stride_, 1);
+  absorbed_.clear();
+  for (Array<double>& u : potentials_) std::fill(u.begin(), u.end(), 0.0);
+  std::fill_n(factors_[kColumns].begin(), n_, Scalar(1));
+  renew();  // the largest number of each row is 1
+}
+
+void SinkhornSolver::sum(Side side) {
+  weighted_sum<4>(k_[side].data(), n_, stride_, factors_[other(side)].data(), sums_.data());
   std::fill(sums_.begin() + static_cast<std::ptrdiff_t>(n_), sums_.end(), Scalar(1));
 }
 
-// The reciprocals of the sums; whether all of them are of a size to work with.
-bool SinkhornSolver::invert(Scalar* factors) const {
+// Factors that are the reciprocals of the sums; whether all of them are of a size to work with.
+bool SinkhornSolver::invert(Side side) {
   Lane largest(0);
   for (std::size_t i = 0; i < stride_; i += kLane) {
     const Lane f = Lane(1) / Lane::load_aligned(sums_.data() + i);
-    f.store_aligned(factors + i);
+    f.store_aligned(factors_[side].data() + i);
     largest = xsimd::max(largest, f);
   }
   return lane_max(largest) <= kMost;
 }
 
 // After sum(): what makes the sums one.
-void SinkhornSolver::scale(bool rows) {
-  Array<Scalar>& factors = rows ? a_ : b_;
-  if (invert(next_.data())) {
-    factors.swap(next_);
-  } else {
-    absorb(rows);
-    sum(rows);
-    invert(factors.data());
+void SinkhornSolver::scale(Side side) {
+  if (!invert(side)) {
+    absorb(side);
+    sum(side);
+    invert(side);
   }
-  if (remember_) factors_.insert(factors_.end(), factors.begin(), factors.end());
-  ++steps_;
+  if (remember_) history_.insert(history_.end(), factors_[side].begin(), factors_[side].end());
 }
 
 void SinkhornSolver::iterate(const Scalar* logits, std::size_t iterations) {
-  start(logits, target_);
-  if (remember_) factors_.reserve(2 * iterations * stride_);
+  read(logits);
+  start(target_);
   for (std::size_t k = 0; k < iterations; ++k)
-    for (bool rows : {true, false}) {
-      sum(rows);
-      scale(rows);
+    for (Side side : {kRows, kColumns}) {
+      sum(side);
+      scale(side);
     }
 }
 
@@ -217,100 +163,83 @@ void SinkhornSolver::iterate(const Scalar* logits, std::size_t iterations) {
 // less the row and column sums. A full step could overshoot without bound; one shortened to
 // log(1 + d) / d, where d is the most that it moves any logarithm, never goes up (T. Sun and Q.
 // Tran-Dinh, "Generalized self-concordant functions", 2019, for nu = 2).
-void SinkhornSolver::newton(SinkhornImplicit& marginals) {
-  p_.resize(n_ * n_);
-  write(p_.data());
-  moves_.assign(2 * n_, -1.0);
-  double *u = moves_.data(), *v = u + n_;
-  for (std::size_t i = 0; i < n_; ++i)
-    for (std::size_t j = 0; j < n_; ++j) {
-      const auto p = static_cast<double>(p_[i * n_ + j]);
-      u[i] += p;
-      v[j] += p;
-    }
-  marginals.solve(p_.data(), u, v);
-  const auto [u_low, u_high] = std::minmax_element(u, v);
-  const auto [v_low, v_high] = std::minmax_element(v, v + n_);
-  const double most = std::max(*u_high + *v_high, -(*u_low + *v_low));
-  const double length = most > 0 ? std::log1p(most) / most : 1;
-  for (std::size_t i = 0; i < n_; ++i) {
-    u_[i] += length * u[i] - std::log(static_cast<double>(a_[i]));
-    v_[i] += length * v[i] - std::log(static_cast<double>(b_[i]));
-    a_[i] = b_[i] = 1;
+void SinkhornSolver::newton() {
+  Array<Scalar> p(n_ * n_);
+  write(p.data());
+  Pair<double> moves{Array<double>(n_), Array<double>(n_)};
+  fit_marginals(n_, p.data(), p.data(), 1, moves[kRows].data(), moves[kColumns].data());
+  double lowest = 0, highest = 0;
+  for (const Array<double>& m : moves) {
+    const auto [low, high] = std::minmax_element(m.begin(), m.end());
+    lowest += *low;
+    highest += *high;
   }
-  exponentials(u_.data(), v_.data());
+  const double most = std::max(highest, -lowest), length = most > 0 ? std::log1p(most) / most : 1;
+  for (Side side : {kRows, kColumns}) {
+    fold(side);
+    for (std::size_t i = 0; i < n_; ++i) potentials_[side][i] += length * moves[side][i];
+  }
+  exponentials();
 }
 
-// The largest |row sum - 1|, after sum(true).
-double SinkhornSolver::residual() const {
-  Lane farthest(0);
-  for (std::size_t i = 0; i < stride_; i += kLane)
-    farthest = xsimd::max(farthest, xsimd::abs(Lane::load_aligned(a_.data() + i) *
-                                                   Lane::load_aligned(sums_.data() + i) -
-                                               Lane(1)));
-  return static_cast<double>(lane_max(farthest));
+// After sum(): the largest |sum - 1|, or something not finite if a sum is not.
+double SinkhornSolver::residual(Side side) const {
+  Lane farthest(0), total(0);
+  for (std::size_t i = 0; i < stride_; i += kLane) {
+    const Lane sums =
+        Lane::load_aligned(factors_[side].data() + i) * Lane::load_aligned(sums_.data() + i);
+    farthest = xsimd::max(farthest, xsimd::abs(sums - Lane(1)));
+    total += sums;
+  }
+  const Scalar all = lane_sum(total);
+  return static_cast<double>(std::isfinite(all) ? lane_max(farthest) : all);
 }
 
-std::size_t SinkhornSolver::converge(const Scalar* logits, double tolerance, std::size_t most,
-                                     SinkhornImplicit& marginals) {
-  double low = std::numeric_limits<double>::infinity(), high = -low;
-  for (std::size_t k = 0; k < n_ * n_; ++k) {
-    const auto x = static_cast<double>(logits[k]);
-    high = x > high ? x : high;
-    low = logits[k] > kLowest && x < low ? x : low;
+double SinkhornSolver::residual() {
+  double most = 0;
+  for (Side side : {kRows, kColumns}) {
+    sum(side);
+    const double far = residual(side);
+    if (!(far <= most)) most = far;
   }
-  start(logits, high > low ? std::min(target_, kWarm / (high - low)) : target_);
+  return most;
+}
+
+std::size_t SinkhornSolver::converge(const Scalar* logits, double tolerance, std::size_t most) {
+  read(logits);
+  double range = 0;
+  for (std::size_t k = 0; k < n_ * n_; ++k)
+    if (logits[k] > kLowest)
+      range = std::max(range, largest_[k / n_] - static_cast<double>(logits[k]));
+  start(std::min(target_, kWarm / range));
   for (std::size_t k = 0, stage = 0;; ++k, ++stage) {
-    sum(true);
-    const double far = stage > 0 ? residual() : 1;
-    if (slope_ == target_ && (k == most || far <= kMargin * tolerance)) return k;
-    if (slope_ != target_ && (far <= kLoose || k + 1 == most)) {
-      anneal(k + 1 == most ? target_ : std::min(target_, kCooling * slope_));
-      sum(true);
+    sum(kRows);
+    const double far = stage > 0 ? residual(kRows) : 1;
+    if (slope_ == target_ && (k == most || !(far > kMargin * tolerance))) return k;
+    if (slope_ != target_ && (!(far > kLoose) || k + 1 == most)) {
+      const double next = k + 1 == most ? target_ : std::min(target_, kCooling * slope_);
+      fold(kColumns);
+      for (double& v : potentials_[kColumns]) v *= next / slope_;
+      slope_ = next;
+      absorb(kRows);
+      sum(kRows);
       stage = 0;
     }
     if (stage >= kPatience && k % kPeriod == 0) {
-      newton(marginals);
+      newton();
       continue;
     }
-    scale(true);
-    sum(false);
-    scale(false);
+    scale(kRows);
+    sum(kColumns);
+    scale(kColumns);
   }
 }
 
-// Takes the potentials along to a lower temperature.
-void SinkhornSolver::anneal(double slope) {
-  for (std::size_t i = 0; i < n_; ++i) {
-    v_[i] = (v_[i] - std::log(static_cast<double>(b_[i]))) * (slope / slope_);
-    b_[i] = 1;
-  }
-  slope_ = slope;
-  absorb(true);
-}
-
-Scalar SinkhornSolver::write(Scalar* p) {
-  Scalar farthest = 0, total = 0;
-  std::fill(sums_.begin(), sums_.end(), Scalar(0));
-  for (std::size_t i = 0; i < n_; ++i, p += n_) {
-    const Scalar* k = k_.data() + i * stride_;
-    const Lane a(a_[i]);
-    Lane row(0);
-    for (std::size_t j = 0; j < n_; j += kLane) {
-      const Lane y = a * Lane::load_aligned(k + j) * Lane::load_aligned(b_.data() + j);
-      if (j + kLane <= n_)
-        y.store_unaligned(p + j);
-      else
-        store_some(y, p + j, n_ - j);
-      row += y;
-      (Lane::load_aligned(sums_.data() + j) + y).store_aligned(sums_.data() + j);
-    }
-    const Scalar sum = lane_sum(row);
-    farthest = std::max(farthest, std::abs(sum - 1));
-    total += sum;
-  }
-  for (std::size_t j = 0; j < n_; ++j) farthest = std::max(farthest, std::abs(sums_[j] - 1));
-  return std::isfinite(total) ? farthest : total;
+void SinkhornSolver::write(Scalar* p) const {
+  for (std::size_t i = 0; i < n_; ++i)
+    map_lanes(
+        n_, p + i * n_, false, [a = Lane(factors_[kRows][i])](Lane k, Lane b) { return a * k * b; },
+        k_[kColumns].data() + i * stride_, factors_[kColumns].data());
 }
 
 // With D the gradient for log p, and for the potentials -(row sums of D) and -(column sums of D):
@@ -318,53 +247,54 @@ Scalar SinkhornSolver::write(Scalar* p) {
 // e^{x - u - v} = a K b, and likewise for u. So only vectors go back, and x gets the sum of all
 // (a K b) * gradient, for each K a product of two narrow matrices.
 void SinkhornSolver::backward(const Scalar* p, const Scalar* g, Scalar* to) {
-  Array<Scalar>&u = sums_, &v = next_;
-  std::fill(u.begin(), u.end(), Scalar(0));
-  std::fill(v.begin(), v.end(), Scalar(0));
-  d_.resize(n_ * stride_);
-  for (std::size_t i = 0; i < n_; ++i) {
-    Scalar* d = d_.data() + i * stride_;
-    std::fill(d + stride_ - kLane, d + stride_, Scalar(0));
-    map_lanes(
-        n_, d, false, [](Lane x, Lane y) { return x * y; }, p + i * n_, g + i * n_);
-    for (std::size_t j = 0; j < stride_; j += kLane)
-      (Lane::load_aligned(v.data() + j) - Lane::load_aligned(d + j)).store_aligned(v.data() + j);
-    u[i] = -row_sum(
-        stride_, [](Lane x) { return x; }, d);
-  }
-  gradients_.resize(steps_ * stride_);
-  left_.resize(steps_);
-  right_.resize(steps_);
-  std::fill(b_.begin(), b_.end(), Scalar(1));
-  std::size_t end = steps_;
-  for (std::size_t e = starts_.size(); e-- > 0; end = starts_[e]) {
-    if (end != steps_)
-      exponentials(potentials_.data() + 2 * e * n_, potentials_.data() + (2 * e + 1) * n_);
-    for (std::size_t h = end; h-- > starts_[e];) {
-      const bool rows = h % 2 == 0;
-      const Scalar* own = factors_.data() + h * stride_;
-      const Scalar* other = h == starts_[e] ? b_.data() : own - stride_;
-      Scalar *mine = gradients_.data() + h * stride_, *from = rows ? u.data() : v.data(),
-             *back = rows ? v.data() : u.data();
-      for (std::size_t i = 0; i < stride_; i += kLane) {
-        (Lane::load_aligned(own + i) * Lane::load_aligned(from + i)).store_aligned(mine + i);
-        Lane(0).store_aligned(from + i);
-      }
-      weighted_sum(rows ? k_.data() : transposed_.data(), n_, stride_, mine, a_.data());
-      for (std::size_t i = 0; i < stride_; i += kLane)
-        xsimd::fnma(Lane::load_aligned(other + i), Lane::load_aligned(a_.data() + i),
-                    Lane::load_aligned(back + i))
-            .store_aligned(back + i);
-      left_[h] = rows ? mine : other;
-      right_[h] = rows ? other : mine;
-    }
-    add_products(left_.data() + starts_[e], right_.data() + starts_[e], end - starts_[e], n_,
-                 stride_, k_.data(), d_.data());
-  }
+  Pair<Scalar> back{Array<Scalar>(stride_), Array<Scalar>(stride_)};
   const Lane slope(static_cast<Scalar>(target_));
-  for (std::size_t i = 0; i < n_; ++i)
+  for (std::size_t i = 0; i < n_; ++i) {
+    Scalar* d = to + i * n_;
     map_lanes(
-        n_, to + i * n_, false, [=](Lane x) { return slope * x; }, d_.data() + i * stride_);
+        n_, d, false, [=](Lane x, Lane y) { return slope * x * y; }, p + i * n_, g + i * n_);
+    map_lanes(
+        n_, back[kColumns].data(), true, [](Lane x) { return -x; }, d);
+    back[kRows][i] = -row_sum(
+        n_, [](Lane x) { return x; }, d);
+  }
+  // By half iterations, from 1 on: where in the history the factors of rows and columns start, one
+  // of them times its gradient, which stands behind all factors.
+  const std::size_t steps = history_.size() / stride_;
+  history_.resize(2 * steps * stride_);
+  Pair<std::size_t> at{Array<std::size_t>(steps), Array<std::size_t>(steps)};
+  Array<std::size_t> places(n_);
+  std::iota(places.begin(), places.end(), std::size_t{0});
+  Array<Scalar> products(n_ * stride_);
+  std::size_t end = steps;
+  for (std::size_t e = absorbed_.size(); e-- > 0; end = absorbed_[e].step) {
+    const std::size_t begin = absorbed_[e].step;
+    if (end != steps) {
+      potentials_ = absorbed_[e].potentials;
+      exponentials();
+    }
+    for (std::size_t h = end; h-- > begin;) {
+      const Side side = h % 2 == 1 ? kRows : kColumns, across = other(side);
+      at[side][h] = (steps + h) * stride_;
+      at[across][h] = h == begin ? 0 : (h - 1) * stride_;
+      Scalar *mine = history_.data() + at[side][h], *from = back[side].data();
+      map_lanes(
+          stride_, mine, false, [](Lane f, Lane x) { return f * x; }, history_.data() + h * stride_,
+          from);
+      std::fill_n(from, stride_, Scalar(0));
+      weighted_sum<4>(k_[across].data(), n_, stride_, mine, sums_.data());
+      map_lanes(
+          stride_, back[across].data(), true, [](Lane f, Lane x) { return -f * x; },
+          history_.data() + at[across][h], sums_.data());
+    }
+    gather_gemm(n_, stride_, end - begin,
+                {history_.data(), places.data(), at[kRows].data() + begin},
+                {history_.data(), at[kColumns].data() + begin}, products.data(), stride_, false);
+    for (std::size_t i = 0; i < n_; ++i)
+      map_lanes(
+          n_, to + i * n_, true, [](Lane k, Lane m) { return k * m; },
+          k_[kColumns].data() + i * stride_, products.data() + i * stride_);
+  }
 }
 
 ARGTAPE_END

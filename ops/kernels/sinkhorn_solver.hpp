@@ -11,12 +11,12 @@
 // largest number, as the definition would have it.
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <vector>
 
 #include "../../engine/scalar.hpp"
 #include "../../engine/system/memory.hpp"
-#include "sinkhorn_implicit.hpp"
 
 ARGTAPE_PRIVATE_BEGIN
 
@@ -32,10 +32,12 @@ class SinkhornSolver {
   /// took. It begins at a higher temperature, where few are needed, and takes the potentials along
   /// to lower ones; a Newton step now and then, counted as one, brings down what iterations alone
   /// would take thousands for.
-  std::size_t converge(const Scalar* logits, double tolerance, std::size_t most,
-                       SinkhornImplicit& marginals);
-  /// The matrix as it stands; the largest |row sum - 1| and |column sum - 1|.
-  Scalar write(Scalar* p);
+  std::size_t converge(const Scalar* logits, double tolerance, std::size_t most);
+  /// The matrix as it stands.
+  void write(Scalar* p) const;
+  /// Its largest |row sum - 1| and |column sum - 1|; something not finite if it has left the range
+  /// of numbers.
+  double residual();
   /// After iterate(): the gradient for the logits, given the one for the matrix p. It goes back
   /// through every iteration; the sums of rows and columns are all it needs of them.
   void backward(const Scalar* p, const Scalar* g, Scalar* to);
@@ -43,36 +45,43 @@ class SinkhornSolver {
  private:
   template <class T>
   using Array = std::vector<T, CachingAllocator<T>>;
+  template <class T>
+  using Pair = std::array<Array<T>, 2>;
+  enum Side : std::size_t { kRows, kColumns };
+  static Side other(Side side) { return side == kRows ? kColumns : kRows; }
 
-  void start(const Scalar* logits, double slope);
-  void sum(bool rows);
-  void scale(bool rows);
-  bool invert(Scalar* factors) const;
-  void absorb(bool rows);
-  double residual() const;
-  void newton(SinkhornImplicit& marginals);
-  void anneal(double slope);
-  void exponentials(const double* u, const double* v);
+  void read(const Scalar* logits);
+  void start(double slope);
+  void sum(Side side);
+  void scale(Side side);
+  bool invert(Side side);
+  void fold(Side side);
+  void absorb(Side side);
+  void renew();
+  double residual(Side side) const;
+  void newton();
+  void exponentials();
 
   std::size_t n_, stride_;  // rows are padded with zeros to whole registers
   const double target_;     // 1 / tau
   double slope_ = 1;        // that of the moment
   bool remember_;
   const Scalar* logits_ = nullptr;
-  Array<Scalar> k_, transposed_, a_, b_, sums_, next_;
-  Array<double> u_, v_;
+  // One for rows and one for columns: what their sums are weighted sums of, which is K for columns
+  // and its transpose for rows, with a row of zeros where n is odd; a and b; u and v.
+  Pair<Scalar> k_, factors_;
+  Pair<double> potentials_;
+  Array<double> largest_;  // each row's largest logit, on which nothing depends, is taken off first
+  Array<Scalar> sums_;
 
-  Array<Scalar> p_;  // for newton()
-  Array<double> moves_;
-
-  // For backward(): the factors of each half iteration, and where K was made anew from which u, v.
-  std::size_t steps_ = 0;
-  Array<Scalar> factors_;
-  Array<double> potentials_;
-  Array<std::size_t> starts_;
-
-  Array<Scalar> d_, gradients_;
-  Array<const Scalar*> left_, right_;
+  // For backward(): after a row of ones the factors of each half iteration, and where K was made
+  // anew from which u, v.
+  struct Absorbed {
+    std::size_t step;
+    Pair<double> potentials;
+  };
+  Array<Scalar> history_;
+  std::vector<Absorbed> absorbed_;
 };
 
 ARGTAPE_END

@@ -1,6 +1,7 @@
 #include "ops/rules/gumbel_sinkhorn.hpp"
 
 #include "ops/elementwise.hpp"
+#include "ops/kernels/logits.hpp"
 #include "ops/rules/decision.hpp"
 
 ARGTAPE_PUBLIC_BEGIN
@@ -13,7 +14,7 @@ Rule through_sinkhorn(const char* name, const Temperature& tau, HowFar far, bool
     rule.soft_tau = soft ? t : 0;
     rule.reads_noise = noisy;
     rule.relaxation = [=](Var logits, Var noise) {
-      const Var x = noisy && !noise.shape().empty() ? logits + noise : logits;
+      const Var x = noisy && !noise.shape().empty() ? without_offset(logits) + noise : logits;
       return std::visit([&](auto until) { return sinkhorn(x, t, until).matrices; }, far);
     };
     return rule;

@@ -1,9 +1,9 @@
 #include "ops/rules/solver.hpp"
 
-#include <cmath>
-
 #include "engine/require.hpp"
-#include "ops/elementwise.hpp"
+#include "ops/formula.hpp"
+#include "ops/kernels/logits.hpp"
+#include "ops/kernels/settings.hpp"
 #include "ops/reduce.hpp"
 #include "ops/rules/decision.hpp"
 
@@ -19,9 +19,10 @@ Var solve(const Draw& draw, Var x, BackwardContext& ctx) {
   return draw.decision->solve(x);
 }
 
-void require_positive(const char* name, double lambda) {
-  if (!(lambda > 0) || std::isinf(lambda))
-    refuse(name, ": lambda is ", lambda, "; need more than 0");
+// x - lambda f', where x is what D is the best of.
+Var pushed(const Draw& draw, double lambda, Var gradient) {
+  const auto push = [lambda](auto x, auto g, auto slope) { return x + g - lambda * slope; };
+  return elementwise("pushed", push, without_offset(draw.logits), draw.noise, gradient);
 }
 
 void require_draws(const char* name, std::size_t draws) {
@@ -31,13 +32,12 @@ void require_draws(const char* name, std::size_t draws) {
 }  // namespace
 
 Rule blackbox(double lambda) {
-  require_positive("blackbox", lambda);
+  require_divisor("blackbox", "lambda", lambda);
   Rule rule;
   rule.name = "blackbox";
   rule.applies_to = AppliesTo::any;
   rule.backward = [=](const Draw& draw, BackwardContext& ctx) {
-    return (draw.hard() - solve(draw, draw.logits + draw.noise - lambda * ctx.gradient(), ctx)) /
-           lambda;
+    return (draw.hard() - solve(draw, pushed(draw, lambda, ctx.gradient()), ctx)) / lambda;
   };
   return rule;
 }
@@ -49,7 +49,7 @@ Rule perturbed(Temperature tau, std::size_t draws, std::uint64_t seed) {
     rule.applies_to = AppliesTo::any;
     rule.backward = [=](const Draw& draw, BackwardContext& ctx) {
       const Var g = more_noise(draw, draws, seed);
-      const Var off = solve(draw, draw.logits + t * g, ctx) - draw.hard();
+      const Var off = solve(draw, without_offset(draw.logits) + t * g, ctx) - draw.hard();
       return sum((1 - exp(-g)) * sum(off * ctx.gradient(), own_axes(draw), keep_axes), 0) /
              (static_cast<double>(draws) * t);
     };
@@ -58,18 +58,18 @@ Rule perturbed(Temperature tau, std::size_t draws, std::uint64_t seed) {
 }
 
 Rule i_mle(double lambda, std::size_t draws, std::uint64_t seed) {
-  require_positive("i_mle", lambda);
+  require_divisor("i_mle", "lambda", lambda);
   require_draws("i_mle", draws);
   Rule rule;
   rule.name = "i-mle";
   rule.applies_to = AppliesTo::any;
   rule.needs_draw = true;
   rule.backward = [=](const Draw& draw, BackwardContext& ctx) {
-    const Var push = lambda * ctx.gradient(), x = draw.logits + draw.noise;
-    const Var own = draw.hard() - solve(draw, x - push, ctx);
+    const Var own = draw.hard() - solve(draw, pushed(draw, lambda, ctx.gradient()), ctx);
     if (draws == 1) return own / lambda;
-    const Var more = draw.logits + more_noise(draw, draws - 1, seed);
-    return (own + sum(solve(draw, more, ctx) - solve(draw, more - push, ctx), 0)) /
+    const Var more = without_offset(draw.logits) + more_noise(draw, draws - 1, seed);
+    return (own +
+            sum(solve(draw, more, ctx) - solve(draw, more - lambda * ctx.gradient(), ctx), 0)) /
            (static_cast<double>(draws) * lambda);
   };
   return rule;

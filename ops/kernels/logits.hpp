@@ -1,0 +1,34 @@
+// Logits and scores: whether all are finite, and less what a row of them has in common. For the
+// library's own .cpp files.
+#pragma once
+
+#include <limits>
+
+#include "../../engine/sweep.hpp"
+#include "row_kernels.hpp"
+
+ARGTAPE_PRIVATE_BEGIN
+
+inline bool all_finite(const Tensor& x) {
+  return row_sum(
+             x.size(), [](Lane v) { return v * Lane(0); }, x.data()) == 0;
+}
+
+/// Each row of x less its largest: for what does not depend on a number added to a row, of which a
+/// large one would swallow, in float, the noise or the step that comes on top. So the gradient is
+/// that for x. -inf and +inf stay, and a finite number stays finite.
+inline Var without_offset(Var x) {
+  Tensor y = map_each_row(x.shape(), [rows = TensorRows(x.value())](ResultRow y) {
+    const NoisyRow row = rows.noisy(y.r);
+    constexpr Scalar most = std::numeric_limits<Scalar>::max();
+    const Lane lowest(kLowest), largest(std::min(max_lanes(y.n, row), most));
+    y = [&](std::size_t i) {
+      const Lane v = row(i);
+      return xsimd::select(v > lowest, xsimd::max(v - largest, Lane(-most)), v);
+    };
+  });
+  return x.tape->record("without_offset", {x}, std::move(y),
+                        [](BackwardContext& ctx) { ctx.pass(0); });
+}
+
+ARGTAPE_END

@@ -1,0 +1,551 @@
+// What numbers must not depend on: the order of categories, the axis, the batch, a common offset,
+// the way of sweeping, and whether an op stands alone or in a formula. Random cases, 100 for each
+// op: ARGTAPE_CASES says otherwise, and what fails prints the line that repeats it alone. Built for
+// both libraries.
+#include <doctest/doctest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstdlib>
+#include <limits>
+#include <numeric>
+
+#include "engine/random.hpp"
+#include "engine/sweep.hpp"
+#include "ops/choice.hpp"
+#include "ops/formula.hpp"
+#include "ops/layer_norm.hpp"
+#include "ops/loss.hpp"
+#include "ops/reduce.hpp"
+#include "ops/rules/names.hpp"
+#include "ops/shape.hpp"
+#include "ops/soft_sort.hpp"
+#include "ops/softmax.hpp"
+
+using namespace argtape;
+using Vars = std::vector<Var>;
+using Tensors = std::vector<Tensor>;
+using Function = std::function<Var(const Vars&)>;
+
+namespace {
+
+using Limits = std::numeric_limits<Scalar>;
+constexpr Scalar kEps = Limits::epsilon(), kInf = Limits::infinity(), kNan = Limits::quiet_NaN();
+
+std::uint64_t setting(const char* name, std::uint64_t otherwise) {
+  const char* text = std::getenv(name);
+  return text ? std::strtoull(text, nullptr, 10) : otherwise;
+}
+
+// Runs a property, which says what is wrong, on random cases; of what fails the first is shown.
+template <class Property>
+void each_case(const std::string& subject, Property property) {
+  const std::uint64_t first = setting("ARGTAPE_SEED", 1), cases = setting("ARGTAPE_CASES", 100);
+  for (std::uint64_t seed = first; seed < first + cases; ++seed) {
+    Rng rng(seed);
+    std::string wrong;
+    try {
+      wrong = property(rng);
+    } catch (const std::exception& e) {
+      wrong = e.what();
+    }
+    if (wrong.empty()) continue;
+    const std::string test = doctest::getContextOptions()->currentTest->m_name;
+    const std::string replay = "ARGTAPE_SEED=" + std::to_string(seed) +
+                               " ARGTAPE_CASES=1 test_metamorphic -tc=\"" + test + "\"";
+    FAIL_CHECK(subject << ": " << wrong << "\nagain: " << replay);
+    return;
+  }
+}
+
+// "" if p and q agree but for `rounding` units of the machine's epsilon, of q's numbers or of
+// `scale`; bit for bit with rounding 0. NaN agrees with NaN.
+std::string differ(const std::string& what, const Tensor& p, const Tensor& q, double rounding = 0,
+                   double scale = 0) {
+  if (p.shape() != q.shape()) return what + ": " + str(p.shape()) + " and " + str(q.shape());
+  for (std::size_t i = 0; i < p.size(); ++i) {
+    const double a = p.data()[i], b = q.data()[i];
+    if (a == b || (std::isnan(a) && std::isnan(b))) continue;
+    const double bound = rounding * static_cast<double>(kEps) * (std::abs(b) + scale);
+    if (std::isfinite(b) && std::abs(a - b) <= bound) continue;
+    return what + ": number " + std::to_string(i) + " is " + str(a) + ", and " + str(b) + " (" +
+           str(p, 9) + ", and " + str(q, 9) + ")";
+  }
+  return "";
+}
+std::string differ(const std::string& what, const Tensors& p, const Tensors& q, double rounding = 0,
+                   double scale = 0) {
+  std::string wrong;
+  for (std::size_t i = 0; i < p.size() && wrong.empty(); ++i)
+    wrong = differ(what + (i == 0 ? ", value" : ", gradient " + std::to_string(i - 1)), p[i], q[i],
+                   rounding, scale);
+  return wrong;
+}
+
+enum class Way { backward, differentiate, release };
+
+// f's value, and the gradient of sum(weight * f) for each point. A weight is drawn for each number
+// of the value, or of one row of it, so that rows have the same.
+Tensors results(const Function& f, const Tensors& points, const Tensor& weight,
+                Way way = Way::backward) {
+  Tape tape;
+  Vars x;
+  for (const Tensor& p : points) x.push_back(tape.parameter(p));
+  const Var y = f(x), cost = y * tape.constant(weight);
+  Tensors all = {y.value()};
+  if (way == Way::differentiate) {
+    for (Var g : differentiate(cost, x)) all.push_back(g.value());
+    return all;
+  }
+  if (way == Way::backward) {
+    const Gradients g = backward(cost);
+    for (Var v : x) all.push_back(g[v]);
+    return all;
+  }
+  for (const Tensor& p : points) all.push_back(zeros(p.shape()));
+  backward_and_release(cost, [&](Var v, Tensor& g) { all[1 + v.index] = g; });
+  return all;
+}
+
+// Numbers 0..size-1 of a tensor in another order.
+Tensor reordered(const Tensor& t, const std::vector<std::size_t>& order) {
+  Tensor to = t;
+  for (std::size_t i = 0; i < order.size(); ++i) to.data()[i] = t.data()[order[i]];
+  return to;
+}
+// The last axis in another order.
+Tensor permuted(const Tensor& t, const std::vector<std::size_t>& order) {
+  Tensor to = t;
+  for (std::size_t i = 0; i < t.size(); ++i)
+    to.data()[i] = t.data()[i - i % order.size() + order[i % order.size()]];
+  return to;
+}
+Tensor row_of(const Tensor& t, std::size_t r, std::size_t rows) {
+  Shape shape = t.shape();
+  shape[0] = 1;
+  Tensor to = uninitialised(shape);
+  const std::size_t n = t.size() / rows;
+  std::copy(t.data() + r * n, t.data() + (r + 1) * n, to.data());
+  return to;
+}
+// The first two axes in the other order.
+Tensor turned(const Tensor& t) {
+  Tape tape;
+  return t.shape().size() < 2 ? t : transpose(tape.constant(t)).value();
+}
+
+// Quarters: what is added to them, or scaled, stays exact.
+Tensor quarters(const Tensor& t) {
+  Tensor to = t;
+  for (Scalar& v : to) v = std::round(v * 4) / 4;
+  return to;
+}
+
+// ---- Number by number.
+
+struct Word {
+  const char* name;
+  std::size_t inputs;
+  Function plain, fused;
+  double (*exact)(double) = nullptr;
+};
+#define ONE(name, ...)           \
+  name, 1,                       \
+      [](const Vars& v) {        \
+        const Var x = v[0];      \
+        return Var(__VA_ARGS__); \
+      },                         \
+      [](const Vars& v) { return elementwise([](auto x) { return __VA_ARGS__; }, v[0]); }
+#define TWO(name, ...)                                                                \
+  {                                                                                   \
+    name, 2,                                                                          \
+        [](const Vars& v) {                                                           \
+          const Var x = v[0], z = v[1];                                               \
+          return Var(__VA_ARGS__);                                                    \
+        },                                                                            \
+        [](const Vars& v) {                                                           \
+          return elementwise([](auto x, auto z) { return __VA_ARGS__; }, v[0], v[1]); \
+        }                                                                             \
+  }
+
+const Word kOps[] = {
+    {ONE("exp", exp(x)), [](double x) { return std::exp(x); }},
+    {ONE("log", log(x)), [](double x) { return std::log(x); }},
+    {ONE("tanh", tanh(x)), [](double x) { return std::tanh(x); }},
+    {ONE("sigmoid", sigmoid(x)), [](double x) { return 1 / (1 + std::exp(-x)); }},
+    {ONE("relu", relu(x)), [](double x) { return x < 0 ? 0 : x; }},
+    {ONE("softplus", softplus(x)),
+     [](double x) { return std::max(x, 0.0) + std::log1p(std::exp(-std::abs(x))); }},
+    {ONE("sqrt", sqrt(x)), [](double x) { return std::sqrt(x); }},
+    {ONE("square", square(x)), [](double x) { return x * x; }},
+    {ONE("abs", abs(x)), [](double x) { return std::abs(x); }},
+    {ONE("negative", -x), [](double x) { return -x; }},
+    {ONE("clip", clip(x, -1, 0.5)), [](double x) { return x < -1    ? -1
+                                                          : x > 0.5 ? 0.5
+                                                                    : x; }},
+    {ONE("pow 3", pow(x, 3)), [](double x) { return std::pow(x, 3); }},
+    {ONE("2 pow", pow(2, x)), [](double x) { return std::pow(2, x); }},
+    {ONE("stop_gradient", stop_gradient(x)), [](double x) { return x; }},
+    TWO("add", x + z),
+    TWO("subtract", x - z),
+    TWO("multiply", x* z),
+    TWO("divide", x / z),
+    TWO("pow", pow(x, z)),
+    TWO("maximum", maximum(x, z)),
+    TWO("minimum", minimum(x, z)),
+    TWO("greater", greater(x, z)),
+    TWO("less", less(x, z)),
+    TWO("equal", equal(x, z)),
+    TWO("where", where(x, z, 1))};
+
+// Numbers of both signs; among them ties, zeros, ends of the range, infinities and NaN.
+Tensor numbers(Rng& rng, std::size_t n) {
+  Tensor t = rng.uniform({n}, -3, 3);
+  const Scalar special[] = {0,
+                            Scalar(-0.0),
+                            1,
+                            -1,
+                            Scalar(0.5),
+                            2,
+                            Limits::max(),
+                            -Limits::max(),
+                            Limits::min(),
+                            Limits::denorm_min(),
+                            kInf,
+                            -kInf,
+                            kNan};
+  for (Scalar& v : t)
+    if (rng.below(3) == 0) v = special[rng.below(std::size(special))];
+  return t;
+}
+Tensors numbers(Rng& rng, std::size_t n, std::size_t inputs) {
+  Tensors points;
+  for (std::size_t i = 0; i < inputs; ++i) points.push_back(numbers(rng, n));
+  return points;
+}
+// Weights, of which some are 0.
+Tensor weights(Rng& rng, const Shape& shape) {
+  Tensor w = rng.normal(shape);
+  for (Scalar& v : w)
+    if (rng.below(4) == 0) v = 0;
+  return w;
+}
+
+}  // namespace
+
+TEST_CASE("a plain op is the same in a formula, bit for bit, and in every way of sweeping") {
+  for (const Word& op : kOps)
+    each_case(op.name, [&](Rng& rng) {
+      const std::size_t n = 1 + rng.below(40);
+      const Tensors points = numbers(rng, n, op.inputs);
+      const Tensor weight = weights(rng, {n});
+      const Tensors plain = results(op.plain, points, weight);
+      std::string wrong =
+          differ("alone and in a formula", results(op.fused, points, weight), plain);
+      for (const Function& f : {op.plain, op.fused}) {
+        if (!wrong.empty()) break;
+        wrong = differ("released", results(f, points, weight, Way::release), plain);
+        if (wrong.empty())
+          wrong = differ("recorded", results(f, points, weight, Way::differentiate), plain, 16, 3);
+      }
+      return wrong;
+    });
+}
+
+TEST_CASE("a zero that arrives goes on as zero, whatever the slope") {
+  for (const Word& op : kOps)
+    each_case(op.name, [&](Rng& rng) {
+      const std::size_t n = 1 + rng.below(40);
+      const Tensors points = numbers(rng, n, op.inputs);
+      Tensors expected = {zeros({n})};
+      for (std::size_t i = 0; i < op.inputs; ++i) expected.push_back(zeros({n}));
+      std::string wrong;
+      for (const Function& f : {op.plain, op.fused})
+        for (Way way : {Way::backward, Way::differentiate, Way::release}) {
+          // A weight would make NaN of 0 times infinity: `where` does not take it.
+          const Function untaken = [&](const Vars& v) {
+            return where(v[0].tape->constant(zeros({n})), f(v), 0);
+          };
+          if (wrong.empty())
+            wrong = differ("untaken", results(untaken, points, ones({n}), way), expected);
+        }
+      return wrong;
+    });
+}
+
+TEST_CASE("a number's result depends on no other number, and is the true one") {
+  for (const Word& op : kOps)
+    each_case(op.name, [&](Rng& rng) {
+      const std::size_t n = 1 + rng.below(40);
+      const std::vector<std::size_t> order = rng.permutation(n);
+      const Tensors points = numbers(rng, n, op.inputs);
+      const Tensor weight = weights(rng, {n});
+      Tensors all = results(op.plain, points, weight), moved, alone;
+      for (const Tensor& p : points) moved.push_back(reordered(p, order));
+      const Tensors other = results(op.plain, moved, reordered(weight, order));
+      const std::size_t one = rng.below(n);
+      for (const Tensor& p : points) alone.push_back(row_of(p, one, n));
+      const Tensors single = results(op.plain, alone, row_of(weight, one, n));
+      std::string wrong;
+      for (std::size_t i = 0; i < all.size() && wrong.empty(); ++i) {
+        wrong = differ("in another order", other[i], reordered(all[i], order));
+        if (wrong.empty()) wrong = differ("alone", single[i], row_of(all[i], one, n));
+      }
+      if (!wrong.empty() || !op.exact) return wrong;
+      Tensor exact = points[0];
+      for (Scalar& v : exact) v = static_cast<Scalar>(op.exact(v));
+      return differ("against the standard library", all[0], exact, 4);
+    });
+}
+
+namespace {
+
+// ---- Row by row: functions of (rows, K), along an axis, and of others of that shape.
+
+struct RowOp {
+  const char* name;
+  std::size_t inputs;
+  std::function<Var(const Vars&, int axis)> f;
+  bool by_axis = true;  // may go along another axis
+  double offset = 0;  // what is added to the value for a common offset of 1; NaN: it depends on it
+  bool permutes = true;  // a result for each category moves with it
+};
+const RowOp kRowOps[] = {
+    {"sum", 1, [](const Vars& v, int a) { return sum(v[0], a); }, true, kNan},
+    {"mean", 1, [](const Vars& v, int a) { return mean(v[0], a); }, true, 1},
+    {"max", 1, [](const Vars& v, int a) { return max(v[0], a); }, true, 1, false},
+    {"min", 1, [](const Vars& v, int a) { return min(v[0], a); }, true, 1, false},
+    {"variance", 1, [](const Vars& v, int a) { return variance(v[0], a); }},
+    {"logsumexp", 1, [](const Vars& v, int a) { return logsumexp(v[0], a); }, true, 1},
+    {"softmax", 1, [](const Vars& v, int a) { return softmax(v[0], a); }},
+    {"log_softmax", 1, [](const Vars& v, int a) { return log_softmax(v[0], a); }},
+    {"norm", 1, [](const Vars& v, int a) { return norm(v[0], a); }, true, kNan},
+    {"softmax_jacobian", 2,
+     [](const Vars& v, int) { return softmax_jacobian(softmax(v[0]), v[1], 0.5); }, false, kNan},
+    {"relaxed_jacobian", 2, [](const Vars& v, int) { return relaxed_jacobian(v[0], v[1], 0.5); },
+     false, kNan},
+    {"log_softmax_vjp", 2,
+     [](const Vars& v, int) { return log_softmax_vjp(log_softmax(v[0]), v[1]); }, false, kNan},
+    {"kl_gaussian", 2, [](const Vars& v, int) { return kl_gaussian(v[0], v[1] * 0.5); }, false,
+     kNan},
+    {"cross_entropy", 1,
+     [](const Vars& v, int) {
+       return cross_entropy(v[0], std::vector<std::size_t>(v[0].shape()[0], 0));
+     },
+     false, 0, false},
+    {"cross_entropy soft", 1,
+     [](const Vars& v, int) { return cross_entropy(v[0], softmax(stop_gradient(v[0]) * 0.5)); },
+     false},
+    {"kl_categorical", 1, [](const Vars& v, int) { return kl_categorical(v[0], v[0] * 0.5); },
+     false},
+    {"kl_categorical_uniform", 1, [](const Vars& v, int) { return kl_categorical_uniform(v[0]); },
+     false},
+    {"bce_with_logits", 2, [](const Vars& v, int) { return bce_with_logits(v[0], v[1]); }, false,
+     kNan},
+    {"squared_error", 2, [](const Vars& v, int) { return squared_error(v[0], v[1]); }, false},
+    {"layer_norm", 1,
+     [](const Vars& v, int) {
+       return layer_norm(v[0], v[0].tape->constant(2.0), v[0].tape->constant(1.0));
+     },
+     false},
+    {"neural_sort", 1, [](const Vars& v, int) { return sum(neural_sort(v[0], 1), -1); }, false},
+    {"soft_sort", 1, [](const Vars& v, int) { return sum(soft_sort(v[0], 1), -1); }, false}};
+
+Tensors rows_for(Rng& rng, std::size_t rows, std::size_t k, std::size_t inputs) {
+  Tensors points;
+  for (std::size_t i = 0; i < inputs; ++i)
+    points.push_back(quarters(rng.uniform({rows, k}, -4, 4)));
+  return points;
+}
+Shape value_shape(const Function& f, const Tensors& points) {
+  Tape tape;
+  Vars x;
+  for (const Tensor& p : points) x.push_back(tape.constant(p));
+  return f(x).shape();
+}
+constexpr double kRounding = 64;  // of longer computations
+
+}  // namespace
+
+TEST_CASE("rows: the order of categories, the axis and the batch do not count") {
+  for (const RowOp& op : kRowOps)
+    each_case(op.name, [&](Rng& rng) {
+      const std::size_t rows = 1 + rng.below(5), k = 1 + rng.below(40), one = rng.below(rows);
+      const Tensors points = rows_for(rng, rows, k, op.inputs);
+      const Function f = [&](const Vars& v) { return op.f(v, -1); };
+      const Tensor weight = rng.normal(value_shape(f, points));
+      const bool by_category = weight.shape().size() == 2;
+      const Tensors all = results(f, points, weight);
+      std::vector<std::size_t> order(k);
+      Tensors moved, alone, across;
+      std::iota(order.begin(), order.end(), std::size_t{0});
+      if (op.permutes) order = rng.permutation(k);
+      for (const Tensor& p : points) {
+        moved.push_back(permuted(p, order));
+        alone.push_back(row_of(p, one, rows));
+        across.push_back(turned(p));
+      }
+      Tensors expected = all;
+      for (std::size_t i = by_category ? 0 : 1; i < all.size(); ++i)
+        expected[i] = permuted(all[i], order);
+      std::string wrong =
+          differ("permuted", results(f, moved, by_category ? permuted(weight, order) : weight),
+                 expected, kRounding, 8);
+      for (std::size_t i = 0; i < all.size(); ++i) expected[i] = row_of(all[i], one, rows);
+      if (wrong.empty())
+        wrong = differ("one row", results(f, alone, row_of(weight, one, rows)), expected, 4, 8);
+      if (!wrong.empty() || !op.by_axis) return wrong;
+      for (std::size_t i = 0; i < all.size(); ++i) expected[i] = turned(all[i]);
+      return differ("along the other axis",
+                    results([&](const Vars& v) { return op.f(v, 0); }, across, turned(weight)),
+                    expected, kRounding, 8);
+    });
+}
+
+TEST_CASE("rows: a common offset does not count, and every way of sweeping gives the same") {
+  for (const RowOp& op : kRowOps)
+    each_case(op.name, [&](Rng& rng) {
+      const std::size_t rows = 1 + rng.below(5), k = 1 + rng.below(40);
+      Tensors points = rows_for(rng, rows, k, op.inputs);
+      const Function f = [&](const Vars& v) { return op.f(v, -1); };
+      const Tensor weight = rng.normal(value_shape(f, points));
+      const Tensors all = results(f, points, weight);
+      std::string wrong =
+          differ("recorded", results(f, points, weight, Way::differentiate), all, kRounding, 8);
+      if (wrong.empty())
+        wrong = differ("released", results(f, points, weight, Way::release), all, 4, 8);
+      if (!wrong.empty() || std::isnan(op.offset)) return wrong;
+      const Scalar offset =
+          std::ldexp(Scalar(rng.below(2) ? 1 : -1), static_cast<int>(rng.below(19)));
+      for (Tensor& p : points) p += offset;
+      Tensors expected = all;
+      expected[0] += static_cast<Scalar>(op.offset) * offset;
+      return differ("offset " + str(static_cast<double>(offset)), results(f, points, weight),
+                    expected, kRounding, 8);
+    });
+}
+
+TEST_CASE("rows: what is scaled by a power of two is scaled, bit for bit") {
+  struct Scaled {
+    const char* name;
+    Function f;
+    int degree;
+  };
+  const Scaled scaled[] = {{"sum", [](const Vars& v) { return sum(v[0], -1); }, 1},
+                           {"mean", [](const Vars& v) { return mean(v[0], -1); }, 1},
+                           {"max", [](const Vars& v) { return max(v[0], -1); }, 1},
+                           {"min", [](const Vars& v) { return min(v[0], -1); }, 1},
+                           {"variance", [](const Vars& v) { return variance(v[0], -1); }, 2},
+                           {"relu", [](const Vars& v) { return relu(v[0]); }, 1},
+                           {"abs", [](const Vars& v) { return abs(v[0]); }, 1},
+                           {"maximum", [](const Vars& v) { return maximum(v[0], 0); }, 1},
+                           {"square", [](const Vars& v) { return square(v[0]); }, 2},
+                           {"norm", [](const Vars& v) { return sqrt(sum(square(v[0]), -1)); }, 1}};
+  for (const Scaled& op : scaled)
+    each_case(op.name, [&](Rng& rng) {
+      const Tensors points = {rng.normal({1 + rng.below(4), 1 + rng.below(40)})};
+      const Tensor weight = rng.normal(value_shape(op.f, points));
+      const int power = static_cast<int>(rng.below(21)) - 10;
+      const auto times = [](Tensor t, int p) { return Tensor(t * std::ldexp(Scalar(1), p)); };
+      const Tensors all = results(op.f, points, weight);
+      return differ("scaled by 2^" + std::to_string(power),
+                    results(op.f, {times(points[0], power)}, weight),
+                    {times(all[0], op.degree * power), times(all[1], (op.degree - 1) * power)});
+    });
+}
+
+namespace {
+
+// The gradient that a rule passes back to logits (S, B, K), or (B, K) for one sample, of the costs
+// |D - t|^2 of draws with the noise. The rule is new each time: some keep a state.
+Tensor gradient_of(const std::string& name, const Tensor& logits, const Tensor& noise,
+                   const Tensor& target, Way way = Way::backward, int axis = -1) {
+  const Rule rule = rule_named(name, name == "reinmax" ? 1 : 0.5).at(0);
+  const Function f = [&](const Vars& v) {
+    const Var z = sample(v[0], rule, v[0].tape->constant(noise), axis);
+    return sum(square(z - v[0].tape->constant(target)), axis);
+  };
+  Shape costs = logits.shape();
+  costs.erase(axis == 0 ? costs.begin() : costs.end() - 1);
+  return results(f, {logits}, ones(costs), way)[1];
+}
+
+// Of all rules, those whose gradient draws noise of its own from a place in the stream, or learns
+// from the whole batch.
+bool has_own_noise(const std::string& name) {
+  return name == "gumbel-rao" || name == "perturbed" || name == "i-mle" ||
+         name == "gapped-straight-through";
+}
+
+struct Case {
+  std::size_t rows, k;
+  bool repeated;
+  Tensor logits, noise, target;
+  Case(Rng& rng, const std::string& name)
+      : rows(1 + rng.below(4)),
+        k(2 + rng.below(8)),
+        repeated(rule_named(name).needs_multiple_samples) {
+    const Shape shape = repeated ? Shape{3, rows, k} : Shape{rows, k};
+    logits = quarters(rng.uniform({rows, k}, -2, 2));
+    if (repeated) logits = Tensor(xt::broadcast(logits, shape));
+    noise = rng.gumbel(shape);
+    for (Scalar& v : noise) v = std::round(v * 64) / 64;
+    target = quarters(rng.uniform({k}, 0, 4));
+  }
+};
+
+}  // namespace
+
+TEST_CASE("rules: the order of categories, the axis and a common offset do not count") {
+  for (const std::string& name : rule_names())
+    each_case(name, [&](Rng& rng) -> std::string {
+      const Case c(rng, name);
+      const Tensor all = gradient_of(name, c.logits, c.noise, c.target);
+      const std::vector<std::size_t> order = rng.permutation(c.k);
+      std::string wrong;
+      const auto is = [&](const char* what, const Tensor& found, const Tensor& expected) {
+        if (wrong.empty()) wrong = differ(what, found, expected, 256, 4);
+      };
+      // Ties go to the first: rows that have one are another choice in another order.
+      Tensor perturbed = c.logits + c.noise;
+      for (std::size_t at = 0; at < perturbed.size(); at += c.k) {
+        std::sort(perturbed.data() + at, perturbed.data() + at + c.k);
+        if (perturbed.data()[at + c.k - 1] == perturbed.data()[at + c.k - 2]) return "";
+      }
+      if (!has_own_noise(name))
+        is("permuted",
+           gradient_of(name, permuted(c.logits, order), permuted(c.noise, order),
+                       permuted(c.target, order)),
+           permuted(all, order));
+      const auto offset = static_cast<Scalar>(std::ldexp(1.0, static_cast<int>(rng.below(11))));
+      is("offset", gradient_of(name, c.logits + offset, c.noise, c.target), all);
+      if (!c.repeated) {
+        Tape tape;
+        const Tensor target = reshape(tape.constant(c.target), {c.k, 1}).value();
+        is("along the other axis",
+           gradient_of(name, turned(c.logits), turned(c.noise), target, Way::backward, 0),
+           turned(all));
+      }
+      return wrong;
+    });
+}
+
+TEST_CASE("rules: the batch and the way of sweeping do not count") {
+  for (const std::string& name : rule_names())
+    each_case(name, [&](Rng& rng) -> std::string {
+      const Case c(rng, name);
+      const Tensor all = gradient_of(name, c.logits, c.noise, c.target);
+      std::string wrong =
+          differ("recorded", gradient_of(name, c.logits, c.noise, c.target, Way::differentiate),
+                 all, 64, 4);
+      if (wrong.empty())
+        wrong = differ("released", gradient_of(name, c.logits, c.noise, c.target, Way::release),
+                       all, 4, 4);
+      if (!wrong.empty() || c.repeated || has_own_noise(name)) return wrong;
+      const std::size_t one = rng.below(c.rows);
+      return differ(
+          "one row",
+          gradient_of(name, row_of(c.logits, one, c.rows), row_of(c.noise, one, c.rows), c.target),
+          row_of(all, one, c.rows), 64, 4);
+    });
+}
