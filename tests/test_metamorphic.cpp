@@ -472,12 +472,8 @@ Tensor gradient_of(const std::string& name, const Tensor& logits, const Tensor& 
   return results(f, {logits}, ones(costs), way)[1];
 }
 
-// Of all rules, those whose gradient draws noise of its own from a place in the stream, or learns
-// from the whole batch.
-bool has_own_noise(const std::string& name) {
-  return name == "gumbel-rao" || name == "perturbed" || name == "i-mle" ||
-         name == "gapped-straight-through";
-}
+// Of all rules, those that draw noise of their own for each number of the logits, in their order.
+bool has_own_noise(const std::string& name) { return name == "gumbel-rao" || name == "perturbed"; }
 
 struct Case {
   std::size_t rows, k;
