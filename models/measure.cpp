@@ -185,11 +185,8 @@ Estimates enumerated(const Rule& rule, const Cost& f, const Tensor& logits, std:
 
 // K^N, or 0 if that is more than may be enumerated.
 std::size_t combinations_of(const Tensor& logits) {
-  const std::size_t k = logits.shape()[logits.dimension() - 1];
-  std::size_t combinations = 1;
-  for (std::size_t v = 0; v < logits.size() / k; ++v)
-    if ((combinations *= k) > kMostCombinations) return 0;
-  return combinations;
+  const std::size_t k = logits.shape().back();
+  return combinations(1, k, logits.size() / k);
 }
 
 void require_draws(const Method& method, const MeasureOptions& options) {

@@ -77,10 +77,9 @@ Var choose(const char* verb, Var logits, const Rule& rule, Var noise) {
 // there is something to choose from.
 template <class F>
 Var along_categories(const char* verb, Var x, int axis, F f) {
-  const Shape& shape = x.shape();
-  const std::size_t a = axis_of(verb, axis, shape);
-  if (shape[a] == 0)
-    refuse(verb, ": logits are ", shape, "; need at least one category on axis ", a);
+  const std::size_t a = axis_of(verb, axis, x.shape());
+  require(x.shape()[a] > 0, verb, ": logits are ", x.shape(),
+          "; need at least one category on axis ", a);
   return along_axis(verb, x, axis, f);
 }
 
@@ -104,9 +103,8 @@ Var sample(Var logits, const Rule& rule, Rng& rng, int axis) {
 
 Var sample(Var logits, const Rule& rule, Var noise, int axis) {
   tape_of("sample", {logits, noise});
-  if (noise.shape() != logits.shape())
-    refuse("sample: logits are ", logits.shape(), ", noise is ", noise.shape(),
-           "; need the same shape");
+  require(noise.shape() == logits.shape(), "sample: logits are ", logits.shape(), ", noise is ",
+          noise.shape(), "; need the same shape");
   return along_categories("sample", logits, axis, [&](Var l) {
     const Axes order = axis_last(axis_of("sample", axis, noise.shape()), noise.shape().size());
     return choose("sample", l, rule, order.empty() ? noise : transpose(noise, order));
@@ -115,13 +113,12 @@ Var sample(Var logits, const Rule& rule, Var noise, int axis) {
 
 std::vector<std::size_t> indices_of(Var choice) {
   const Shape& shape = choice.shape();
-  const std::size_t k = shape.empty() ? 0 : shape[shape.size() - 1];
-  if (k == 0)
-    refuse("indices_of: the choice is ", shape, "; need (..., K) with at least one category");
+  const std::size_t k = shape.empty() ? 0 : shape.back();
+  require(k > 0, "indices_of: the choice is ", shape, "; need (..., K) with at least one category");
   std::vector<std::size_t> indices(choice.value().size() / k);
   for (std::size_t r = 0; r < indices.size(); ++r) {
     indices[r] = one_hot_place(choice.value().data() + r * k, k);
-    if (indices[r] == k) refuse("indices_of: row ", r, " of the choice is not one-hot");
+    require(indices[r] < k, "indices_of: row ", r, " of the choice is not one-hot");
   }
   return indices;
 }
@@ -129,8 +126,8 @@ std::vector<std::size_t> indices_of(Var choice) {
 Var noise_of(Var sampled) {
   tape_of("noise_of", sampled);
   const Node& n = sampled.tape->node(sampled.index);
-  if (n.op.name.rfind("sample[", 0) != 0)
-    refuse("noise_of: the Var is ", n.op.name, "; need a sample along the last axis");
+  require(n.op.name.rfind("sample[", 0) == 0, "noise_of: the Var is ", n.op.name,
+          "; need a sample along the last axis");
   return sampled.tape->var(n.inputs[1]);
 }
 

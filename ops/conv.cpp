@@ -102,20 +102,19 @@ class Patches {
     std::fill(target_, target_ + s_.c * s_.padded_plane(), Scalar{0});
   }
   void add(std::size_t i, std::size_t rows, const Scalar* matrix) {
-    const std::size_t window = s_.kernel_h * s_.kernel_w, n = length(rows),
-                      down = s_.stride * s_.padded_width();
-    // Plane by plane within: what was just written is not needed again at once.
+    const std::size_t window = s_.kernel_h * s_.kernel_w, down = s_.stride * s_.padded_width();
+    // Plane by plane within: what was just written is not needed again at once. Row by row: what
+    // counts for nothing may be NaN, where a weight is infinite.
     for (std::size_t place = 0; place < window; ++place)
       for (std::size_t k = place; k < starts_.size(); k += window) {
         const Scalar* from = matrix + k * most;
         Scalar* to = target_ + starts_[k] + i * down;
-        if (s_.stride == 1) {
-#pragma omp simd
-          for (std::size_t j = 0; j < n; ++j) to[j] += from[j];
-        } else {
-          for (std::size_t r = 0; r < rows; ++r, from += s_.out_w, to += down)
+        for (std::size_t r = 0; r < rows; ++r, from += pitch, to += down)
+          if (s_.stride == 1)
+            map_lanes(
+                s_.out_w, to, true, [](Lane v) { return v; }, from);
+          else
             for (std::size_t j = 0; j < s_.out_w; ++j) to[j * s_.stride] += from[j];
-        }
       }
   }
   void end(Scalar* image) {
@@ -241,8 +240,10 @@ struct Convolution : ConvGeometry {
   }
 
   void input_vjp(const Scalar* y, const Scalar* w, Scalar* x) const {
-    // Fewer than eight planes would leave registers idle.
-    if (stride == 1 && pad_h < kernel_h && pad_w < kernel_w && c >= 8)
+    // Fewer than eight planes would leave registers idle; and the padding of y times an infinite
+    // weight is NaN, which has no business here.
+    if (stride == 1 && pad_h < kernel_h && pad_w < kernel_w && c >= 8 &&
+        std::all_of(w, w + o * kernel_size(), [](Scalar v) { return std::isfinite(v); }))
       mirrored(y, w, x);
     else
       handed_back(y, w, x);

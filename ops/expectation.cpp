@@ -59,9 +59,8 @@ Var expectation(const std::vector<Var>& logits, const JointCost& f) {
   Tape& tape = tape_of("expectation", logits);
   std::vector<Var> log_p;
   for (const Var& l : logits) {
-    const Shape& shape = l.shape();
-    if (shape.empty() || shape[shape.size() - 1] == 0)
-      refuse("expectation: logits are ", shape, "; need (..., K) with at least one category");
+    require(!l.shape().empty() && l.shape().back() > 0, "expectation: logits are ", l.shape(),
+            "; need (..., K) with at least one category");
     require_possible("expectation", l.value());
     log_p.push_back(log_softmax(l));
   }
@@ -76,15 +75,14 @@ Var expectation(const std::vector<Var>& logits, const JointCost& f) {
     std::size_t digits = c;
     for (std::size_t n = 0; n < logits.size(); ++n) {
       const Shape& shape = logits[n].shape();
-      const std::size_t k = shape[shape.size() - 1], here = variables[n];
-      std::vector<std::size_t> choice(here);
+      std::vector<std::size_t> choice(variables[n]);
       for (std::size_t& d : choice) {
-        d = digits % k;
-        digits /= k;
+        d = digits % shape.back();
+        digits /= shape.back();
       }
       Tensor one_hot = zeros(shape);
-      for (std::size_t row = 0; row < one_hot.size() / k; ++row)
-        one_hot.data()[row * k + choice[row % here]] = 1;
+      for (std::size_t row = 0; row < one_hot.size() / shape.back(); ++row)
+        one_hot.data()[row * shape.back() + choice[row % choice.size()]] = 1;
       choices.push_back(tape.constant(std::move(one_hot), "choice"));
     }
     Var cost = counted(choices, f);
@@ -95,12 +93,11 @@ Var expectation(const std::vector<Var>& logits, const JointCost& f) {
     for (std::size_t n = 0; c == 0 && n < logits.size(); ++n) {
       const Shape& shape = logits[n].shape();
       for (std::size_t a = lead; a + 1 < shape.size(); ++a) variables[n] *= shape[a];
-      const std::size_t k = shape[shape.size() - 1];
-      what += (n ? ", " : "") + std::to_string(k) + " categories in " +
+      what += (n ? ", " : "") + std::to_string(shape.back()) + " categories in " +
               std::to_string(variables[n]) + " variables";
-      count = combinations(count, k, variables[n]);
-      if (count == 0)
-        refuse("expectation: ", what, "; need at most ", kMostCombinations, " combinations");
+      count = combinations(count, shape.back(), variables[n]);
+      require(count > 0, "expectation: ", what, "; need at most ", kMostCombinations,
+              " combinations");
     }
     Var log_probability;
     for (std::size_t n = 0; n < logits.size(); ++n) {
@@ -111,8 +108,8 @@ Var expectation(const std::vector<Var>& logits, const JointCost& f) {
       log_probability = n ? log_probability + part : part;
     }
     const Var p = exp(log_probability);
-    const auto end = p.value().end();
-    if (std::find(p.value().begin(), end, Scalar(0)) != end) cost = where(p, cost, zero);
+    const Tensor& possible = p.value();
+    if (std::count(possible.begin(), possible.end(), Scalar(0)) > 0) cost = where(p, cost, zero);
     require_numbers("expectation", cost.value());
     total = total.tape ? total + p * cost : p * cost;
   }

@@ -28,9 +28,9 @@ struct Normal {
       : rows(x), epsilon(std::move(epsilon)), moments(uninitialised({rows.count, 2})) {}
   void measure(std::size_t r, const Scalar* row) {
     const Moments m = row_moments(row, rows.length);
-    const Scalar e = epsilon.data()[epsilon.size() == 1 ? 0 : r];
     moments.data()[2 * r] = m.mean;
-    moments.data()[2 * r + 1] = 1 / std::sqrt(m.variance + e);
+    moments.data()[2 * r + 1] =
+        1 / std::sqrt(m.variance + epsilon.data()[epsilon.size() == 1 ? 0 : r]);
   }
   Lane mean(std::size_t r) const { return Lane(moments.data()[2 * r]); }
   Lane scale(std::size_t r) const { return Lane(moments.data()[2 * r + 1]); }

@@ -74,17 +74,16 @@ Var cross_entropy_vjp(Var x, Var g, const std::shared_ptr<const Labelled>& kept)
 
 Var cross_entropy(Var logits, const std::vector<std::size_t>& labels) {
   const Shape& shape = logits.shape();
-  if (shape.empty()) refuse("cross_entropy: logits are (); need (..., K)");
-  const std::size_t k = shape[shape.size() - 1];
+  require(!shape.empty(), "cross_entropy: logits are (); need (..., K)");
+  const std::size_t k = shape.back();
   Tensor y = uninitialised(Shape(shape.begin(), shape.end() - 1));
-  if (labels.size() != y.size())
-    refuse("cross_entropy: logits are ", shape, ", labels are ", labels.size(),
-           "; need one label for each row");
+  require(labels.size() == y.size(), "cross_entropy: logits are ", shape, ", labels are ",
+          labels.size(), "; need one label for each row");
   for (std::size_t r = 0; r < labels.size(); ++r)
-    if (labels[r] >= k)
-      refuse("cross_entropy: label ", labels[r], " in row ", r, "; need less than ", k);
-  const auto kept = std::make_shared<Labelled>(Labelled{labels, {}});
-  kept->totals.resize(labels.size());
+    require(labels[r] < k, "cross_entropy: label ", labels[r], " in row ", r, "; need less than ",
+            k);
+  const auto kept =
+      std::make_shared<Labelled>(Labelled{labels, std::vector<LogSum>(labels.size())});
   const Scalar* x = logits.value().data();
   Rows(shape).each([&](std::size_t r, std::size_t at) {
     const LogSum total = kept->totals[r] = log_sum_row(x + at, k);
@@ -131,10 +130,9 @@ Var kl_categorical(Var q_logits, Var p_logits) {
 
 Var kl_categorical_uniform(Var q_logits) {
   require_alike("kl_categorical_uniform", q_logits, q_logits, 1);
-  const Shape& shape = q_logits.shape();
-  const std::size_t k = shape[shape.size() - 1];
-  if (k == 0)
-    refuse("kl_categorical_uniform: q_logits are ", shape, "; need at least one category");
+  const std::size_t k = q_logits.shape().back();
+  require(k > 0, "kl_categorical_uniform: q_logits are ", q_logits.shape(),
+          "; need at least one category");
   return std::log(static_cast<double>(k)) +
          sum(weighted(softmax(q_logits), log_softmax(q_logits)), -1);
 }

@@ -54,8 +54,9 @@ Var select(Var choice, Var x, const std::vector<BranchOf>& branches,
 /// sum_k w_k o_k over the outputs of all K branches, in one pass: weights (K,) or (1, K), or (B, K)
 /// for outputs (B, ...), which are weighted example by example. With softmax weights the mixture of
 /// DARTS (H. Liu, K. Simonyan, Y. Yang, arXiv 1806.09055, equation 2); with a hard choice the value
-/// of select(), and f'_k = <g, o_k> for every k. Throws std::invalid_argument for other weights, as
-/// many branches as there are not weights, and outputs whose shapes differ.
+/// of select(), and f'_k = <g, o_k> for every k. A weight of 0 adds nothing, whatever its output.
+/// Throws std::invalid_argument for other weights or some that are not finite, as many branches as
+/// there are not weights, and outputs whose shapes differ.
 Var mixture(Var weights, const std::vector<Branch>& branches);
 Var mixture(Var weights, Var x, const std::vector<BranchOf>& branches);
 

@@ -90,18 +90,17 @@ Var concatenate(const std::vector<Var>& parts, int axis) {
   Shape shape = parts[0].shape();
   const std::size_t a = axis_of("concatenate", axis, shape);
   std::vector<std::size_t> starts{0};
-  shape[a] = 0;
   for (std::size_t i = 0; i < parts.size(); ++i) {
-    Shape other = parts[i].shape(), wanted = shape;
+    Shape other = parts[i].shape();
     if (other.size() == shape.size()) {
-      shape[a] += other[a];
-      other[a] = wanted[a] = 0;
+      starts.push_back(starts.back() + other[a]);
+      other[a] = shape[a];
     }
-    if (other != wanted)
-      refuse("concatenate: part ", i, " is ", parts[i].shape(), ", part 0 is ", parts[0].shape(),
+    if (other != shape)
+      refuse("concatenate: part ", i, " is ", parts[i].shape(), ", part 0 is ", shape,
              "; need equal lengths on all axes but ", a);
-    starts.push_back(shape[a]);
   }
+  shape[a] = starts.back();
   Tensor y = uninitialised(shape);
   for (std::size_t i = 0; i < parts.size(); ++i)
     copy_range(parts[i].value(), 0, y, starts[i], starts[i + 1] - starts[i], a);
@@ -200,18 +199,16 @@ Var put(Var y, const Picked& picks) {
   });
 }
 
-Picked flat(const std::vector<std::size_t>& indices, const Shape& from, const Shape& to) {
-  const Picks picks{"gather", "scatter", indices, from, to, Around({size_of(from)}, 0)};
-  return std::make_shared<const Picks>(picks);
-}
-
-void require_indices(const char* op, const std::vector<std::size_t>& indices, const Shape& many,
-                     const Shape& into) {
-  if (indices.size() != size_of(many))
-    refuse(op, ": ", indices.size(), " indices for ", many, "; need ", size_of(many));
-  const std::size_t n = size_of(into);
+// Of all numbers, counted in row-major order.
+Picked picks_of_all(const char* op, const std::vector<std::size_t>& indices, const Shape& from,
+                    const Shape& to) {
+  if (indices.size() != size_of(to))
+    refuse(op, ": ", indices.size(), " indices for ", to, "; need ", size_of(to));
+  const std::size_t n = size_of(from);
   for (std::size_t i : indices)
-    if (i >= n) refuse(op, ": index ", i, " into ", into, "; need less than ", n);
+    if (i >= n) refuse(op, ": index ", i, " into ", from, "; need less than ", n);
+  const Picks picks{"gather", "scatter", indices, from, to, Around({n}, 0)};
+  return std::make_shared<const Picks>(picks);
 }
 
 }  // namespace
@@ -228,13 +225,11 @@ Var take(Var x, const std::vector<std::size_t>& indices, int axis) {
 }
 
 Var gather(Var x, const std::vector<std::size_t>& indices, const Shape& shape) {
-  require_indices("gather", indices, shape, x.shape());
-  return pick(x, flat(indices, x.shape(), shape));
+  return pick(x, picks_of_all("gather", indices, x.shape(), shape));
 }
 
 Var scatter(Var x, const std::vector<std::size_t>& indices, const Shape& shape) {
-  require_indices("scatter", indices, x.shape(), shape);
-  return put(x, flat(indices, shape, x.shape()));
+  return put(x, picks_of_all("scatter", indices, shape, x.shape()));
 }
 
 Tensor one_hot(const std::vector<std::size_t>& labels, std::size_t classes) {

@@ -33,7 +33,7 @@ struct Sinkhorn {
 ///
 /// Logits of -inf forbid a pair: it stays 0. Throws std::invalid_argument for matrices that are not
 /// square or are empty, NaN or +inf, forbidden pairs that leave no matching, tau outside [1e-20,
-/// inf), and no iterations.
+/// 1e20], no iterations, and logits / tau that leave the range of double.
 Sinkhorn sinkhorn(Var logits, double tau, std::size_t iterations);
 
 /// Until when: until no row or column sum of a matrix is farther from one than `tolerance`, for
@@ -52,7 +52,7 @@ struct Converge {
 Sinkhorn sinkhorn(Var logits, double tau, Converge until);
 
 /// How far matrices (..., n, m) are from doubly stochastic: the largest |row sum - 1| or |column
-/// sum - 1|. Throws std::invalid_argument for fewer than two axes.
+/// sum - 1|; NaN where a matrix has NaN. Throws std::invalid_argument for fewer than two axes.
 double residual(const Tensor& matrices);
 
 ARGTAPE_END

@@ -308,6 +308,8 @@ TEST_CASE("the range of float: squares that overflow or vanish") {
   }
   for (double epsilon : {1e-60, 1e39, static_cast<double>(NAN)})
     CHECK_THROWS_AS(layer_norm(level, one, none, epsilon), std::invalid_argument);
+}
+
 TEST_CASE("a common offset: log-probabilities and what is made of them") {
   const Tensor targets = tensor({1, 3}, {0.2, 0.5, 0.3}), cost = tensor({3}, {1, 2, 3}),
                noise = Rng(7).gumbel({1, 3});

@@ -977,6 +977,34 @@ TEST_CASE("an infinite pixel makes of the kernels' gradient only what it stands 
       }
 }
 
+TEST_CASE("an infinite weight makes of the images' gradient only what it stood on infinite") {
+  Rng rng(25);
+  for (std::size_t planes : {std::size_t{1}, std::size_t{9}})
+    for (std::size_t stride : {std::size_t{1}, std::size_t{2}}) {
+      Tensor w = xt::abs(rng.normal({2, planes, 3, 3}));
+      w(0, 0, 1, 1) = kInf;
+      Tape tape;
+      const Var p = tape.parameter(rng.normal({1, planes, 7, 7})), y = conv2d(p, tape.constant(w), stride);
+      const Tensor found = backward(y)[p];
+      for (std::size_t i = 0; i < 7; ++i)
+        for (std::size_t j = 0; j < 7; ++j) {
+          CAPTURE(i);
+          CAPTURE(j);
+          double expected = 0;
+          for (std::size_t o = 0; o < 2; ++o)
+            for (std::size_t a = 0; a < 3; ++a)
+              for (std::size_t b = 0; b < 3; ++b)
+                if (i >= a && j >= b && (i - a) % stride == 0 && (j - b) % stride == 0 &&
+                    (i - a) / stride < y.shape()[2] && (j - b) / stride < y.shape()[3])
+                  expected += w(o, 0, a, b);
+          if (std::isfinite(expected))
+            CHECK(found(0, 0, i, j) == doctest::Approx(expected));
+          else
+            CHECK(found(0, 0, i, j) == expected);
+        }
+    }
+}
+
 TEST_CASE("matrix products and moves against plain loops") {
   Rng rng(8);
   const Tensor a = rng.normal({2, 1, 3, 4}), b = rng.normal({5, 4, 2});

@@ -187,16 +187,12 @@ inline std::size_t one_hot_place(const Scalar* x, std::size_t n) {
 struct LogSum {
   Scalar shift, log_sum;
 };
-template <class R>
-[[gnu::always_inline]] inline LogSum log_sum_row(std::size_t n, R row) {
+inline LogSum log_sum_row(const Scalar* x, std::size_t n) {
+  const InMemory row{x, n, kLowest};
   // Against inf - inf; without a shift the sum comes out as 0 or infinite, as it should.
   const Scalar largest = max_lanes(n, row), shift = std::isinf(largest) ? 0 : largest;
   return {shift,
           std::log(sum_lanes(n, [&](std::size_t i) { return lane_exp(row(i) - Lane(shift)); }))};
-}
-inline LogSum log_sum_row(const Scalar* x, std::size_t n) {
-  const InMemory row{x, n, kLowest};
-  return n <= kLane ? log_sum_row(n, InLane{row(0)}) : log_sum_row(n, row);
 }
 inline Scalar logsumexp_row(const Scalar* x, std::size_t n) {
   const LogSum parts = log_sum_row(x, n);

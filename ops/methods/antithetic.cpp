@@ -17,8 +17,8 @@ using Worth = Var (*)(Var a, Var v, Var change);
 Method antithetic(const char* name, Worth worth) {
   return Method(name, 2, [=](Var logits, const Cost& f, Rng& rng) {
     const Shape& shape = logits.shape();
-    if (shape.empty() || shape[shape.size() - 1] != 2)
-      refuse(name, ": logits are ", shape, "; need (..., 2), binary variables");
+    require(!shape.empty() && shape.back() == 2, name, ": logits are ", shape,
+            "; need (..., 2), binary variables");
     // The difference of two Gumbel numbers is logistic, the logit of a uniform u; and -g
     // that of 1 - u.
     Tape& tape = *logits.tape;

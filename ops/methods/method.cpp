@@ -71,8 +71,7 @@ Slope slope_at(const std::string& name, const Cost& f, Var point) {
   const Var cost = evaluate(probe.point, f);
   const Var gradient = differentiate(cost, point)[0];
   probe.require_path(name);
-  const Shape& shape = point.shape();
-  tape.counts.backwards += point.value().size() / shape[shape.size() - 1];
+  tape.counts.backwards += point.value().size() / point.shape().back();
   return {cost, gradient};
 }
 

@@ -30,7 +30,7 @@ struct Combinations {
   Combinations(const char* name, Var logits, Var first, std::size_t most)
       : log_p_(log_softmax(constant_of(logits)).value()) {
     const Shape& shape = logits.shape();
-    categories = shape[shape.size() - 1];
+    categories = shape.back();
     for (std::size_t a = first.shape().size(); a + 1 < shape.size(); ++a) variables *= shape[a];
     examples = first.value().size();
     count = combinations(1, categories, variables);

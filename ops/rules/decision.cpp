@@ -90,7 +90,7 @@ Var more_noise(const Draw& draw, std::size_t count, std::uint64_t seed) {
 }
 
 void refuse_row(const std::string& op, const Tensor& logits, std::size_t r) {
-  const std::size_t n = logits.shape()[logits.dimension() - 1];
+  const std::size_t n = logits.shape().back();
   const Scalar *row = logits.data() + r * n, *end = row + n;
   const bool nan = std::any_of(row, end, [](Scalar v) { return std::isnan(v); });
   const bool none = std::all_of(row, end, [](Scalar v) { return v == kLowest; });
@@ -102,7 +102,7 @@ void refuse_row(const std::string& op, const Tensor& logits, std::size_t r) {
 }
 
 void require_possible(const std::string& op, const Tensor& logits) {
-  const std::size_t n = logits.shape()[logits.dimension() - 1];
+  const std::size_t n = logits.shape().back();
   for (std::size_t at = 0; at < logits.size(); at += n) {
     const Largest best = row_argmax(n, InMemory{logits.data() + at, n, kLowest});
     if (!std::isfinite(best.value)) refuse_row(op, logits, at / n);

@@ -98,9 +98,8 @@ void potentials_row(const Scalar* p, const Scalar* c, std::size_t n, Scalar* x,
 // The same as an op. The matrix W(p) is symmetric, so what goes back to c is u = W^-1 g, and to p
 // -u^T dW x.
 Var potentials(Var p, Var c) {
-  const Shape& shape = p.shape();
-  const std::size_t n = shape[shape.size() - 1];
-  Tensor x = uninitialised(shape);
+  const std::size_t n = p.shape().back();
+  Tensor x = uninitialised(p.shape());
   std::vector<double> scratch;
   for (std::size_t i = 0; i < x.size(); i += n)
     potentials_row(p.value().data() + i, c.value().data() + i, n, x.data() + i, scratch);

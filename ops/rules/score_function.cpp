@@ -29,9 +29,8 @@ Baseline running_mean(double decay) {
 
 Var mean_of_others(Var costs) {
   const Shape& shape = costs.shape();
-  if (shape.empty() || shape[0] < 2)
-    refuse("leave_one_out: the choices are ", shape,
-           "; need at least 2 samples along the first axis");
+  require(!shape.empty() && shape[0] > 1, "leave_one_out: the choices are ", shape,
+          "; need at least 2 samples along the first axis");
   const double samples = static_cast<double>(shape[0]);
   const Var apart = costs - slice(costs, 0, 1);  // 0 where all agree
   return costs - (apart - mean(apart, 0, keep_axes)) * (samples / (samples - 1));
@@ -80,9 +79,8 @@ Rule score_function(Baseline baseline) {
     if (!ctx.dry_run()) require_numbers(ctx.op(), costs);
     if (baseline.value) {
       Tensor less = baseline.value(costs);
-      if (less.shape() != costs.shape())
-        refuse<std::logic_error>(ctx.op(), ": the baseline gave ", less.shape(),
-                                 " for costs of shape ", costs.shape());
+      require<std::logic_error>(less.shape() == costs.shape(), ctx.op(), ": the baseline gave ",
+                                less.shape(), " for costs of shape ", costs.shape());
       weight = weight - draw.logits.tape->constant(std::move(less), "baseline");
     }
     if (baseline.learn && !ctx.dry_run()) baseline.learn(costs);

@@ -1,5 +1,7 @@
 // The rules that solve argmax, or a matching, again in their backward: blackbox differentiation,
-// perturbed optimisers, I-MLE. The letters in the formulas are those of ops/rules/rule.hpp.
+// perturbed optimisers, I-MLE. The letters in the formulas are those of ops/rules/rule.hpp. What is
+// solved again is solved for logits less the largest of their row, on which no solution depends: in
+// float a large offset would swallow the step, or the noise.
 #pragma once
 
 #include <cstdint>
@@ -12,7 +14,8 @@ ARGTAPE_PUBLIC_BEGIN
 /// (D - argmax(x - lambda f')) / lambda, where x is what D is the argmax of: l, or l + g for a
 /// drawn choice. The slope of a piecewise linear interpolation of the solver (Vlastelica, Paulus,
 /// Musil, Martius, Rolinek, arXiv 1912.02175, algorithm 1, where the solver minimises). Biased. One
-/// more call of the solver. Throws std::invalid_argument unless lambda > 0.
+/// more call of the solver. Throws std::invalid_argument unless lambda > 0, and neither it nor 1 /
+/// lambda is out of Scalar's range.
 Rule blackbox(double lambda = 1.0);
 
 /// sum_j h(g_j) <argmax(l + tau g_j) - D, f'> / (n tau) over n fresh Gumbel noises g_j, where
