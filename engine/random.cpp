@@ -74,7 +74,7 @@ void group_words(std::uint64_t seed, std::uint64_t stream, std::uint64_t group,
   constexpr std::size_t lanes = sizeof(Wide) / sizeof(std::uint64_t);
   for (std::size_t at = 0; at < kCounters; at += 2 * lanes) {
     Wide c[2][4];
-    for (std::size_t odd : {0, 1}) {
+    for (std::size_t odd : {0u, 1u}) {
       for (std::size_t i = 0; i < lanes; ++i) c[odd][0][i] = group * kCounters + at + 2 * i + odd;
       c[odd][1] = c[odd][0] >> 32;
       c[odd][2] = Wide{} + stream;

@@ -164,7 +164,7 @@ void Machine::run(const Shape& shape, double* sums) const {
     for (std::size_t from = begin; from < end; from += kGrain) {
       BroadcastLoop::Blocks block(loop, from, std::min(from + kGrain, end), size, registers.data());
       while (block.next()) {
-        for (std::size_t j = 0; j < sources_.size(); ++j)
+        for (std::size_t j = 0; stream && j < sources_.size(); ++j)
           for (std::size_t i = 0; registers[j].along && i < size; i += line)
             __builtin_prefetch(registers[j].data + 2 * size + i);
         run_block(block.at, block.n, stream, registers.data());

@@ -6,6 +6,7 @@
 #include <limits>
 #include <memory>
 #include <utility>
+#include <vector>
 
 #include "engine/broadcast.hpp"
 #include "engine/require.hpp"
@@ -21,22 +22,23 @@ namespace {
 // What is kept of the rows: the mean of each, and 1 / deviation. Epsilon is one number, or one for
 // each row.
 struct Normal {
+  struct Row {
+    Mean mean;
+    Scalar scale;
+    // n = (x - mean) / deviation.
+    auto normalised() const {
+      return
+          [centred = mean.subtracted(), scale = Lane(scale)](Lane v) { return centred(v) * scale; };
+    }
+  };
   Rows rows;
-  Tensor epsilon, moments;
+  Tensor epsilon;
+  std::vector<Row, CachingAllocator<Row>> kept;
 
-  Normal(const Shape& x, Tensor epsilon)
-      : rows(x), epsilon(std::move(epsilon)), moments(uninitialised({rows.count, 2})) {}
+  Normal(const Shape& x, Tensor epsilon) : rows(x), epsilon(std::move(epsilon)), kept(rows.count) {}
   void measure(std::size_t r, const Scalar* row) {
     const Moments m = row_moments(row, rows.length);
-    moments.data()[2 * r] = m.mean;
-    moments.data()[2 * r + 1] =
-        1 / std::sqrt(m.variance + epsilon.data()[epsilon.size() == 1 ? 0 : r]);
-  }
-  Lane mean(std::size_t r) const { return Lane(moments.data()[2 * r]); }
-  Lane scale(std::size_t r) const { return Lane(moments.data()[2 * r + 1]); }
-  // n = (x - mean) / deviation, for the numbers of row r.
-  auto of(std::size_t r) const {
-    return [mean = mean(r), scale = scale(r)](Lane v) { return (v - mean) * scale; };
+    kept[r] = {m.mean, 1 / std::sqrt(m.variance + epsilon.data()[epsilon.size() == 1 ? 0 : r])};
   }
 };
 using Kept = std::shared_ptr<Normal>;
@@ -52,17 +54,19 @@ Var mean_of_rows(Var x) { return mean(x, -1, keep_axes); }
 // J (gain g) for one row, where J u = (u - <u> - n <u n>) / deviation, <> being the mean over the
 // row. Sums are gathered in double, a stretch at a time.
 void pass_row_back(std::size_t length, const Scalar* x, const Scalar* g, const Scalar* gain,
-                   Lane mean, Lane scale, Scalar* to) {
+                   const Normal::Row& row, Scalar* to) {
   constexpr std::size_t stretch = 64 * kLane;
+  const auto centred = row.mean.subtracted();
+  const Lane scale(row.scale);
   double level = 0, slope = 0;
   for (std::size_t i = 0; i < length; i += stretch) {
     Lane sum(0), products(0);
     map_lanes(
         std::min(stretch, length - i), to + i, false,
-        [&, mean](Lane v, Lane u, Lane k) {
+        [&, centred](Lane v, Lane u, Lane k) {
           const Lane w = u * k;
           sum += w;
-          products += (v - mean) * w;
+          products += centred(v) * w;
           return w;
         },
         x + i, g + i, gain + i);
@@ -74,7 +78,7 @@ void pass_row_back(std::size_t length, const Scalar* x, const Scalar* g, const S
   };
   const Lane l = over(level), s = scale * scale * over(slope);
   map_lanes(
-      length, to, false, [=](Lane v, Lane w) { return scale * (w - l - (v - mean) * s); }, x, to);
+      length, to, false, [=](Lane v, Lane w) { return scale * (w - l - centred(v) * s); }, x, to);
 }
 
 // The gradients for x, gain and bias, those that are wanted, of y = n gain + bias: in one pass,
@@ -95,12 +99,11 @@ std::array<Tensor, 3> gradients_of(Var x, Var gain, Var g, const Normal& normal,
     for (std::size_t r = begin * kBlock; r < std::min(count, end * kBlock); ++r) {
       const Scalar *v = from + r * length, *u = slopes + r * length;
       const std::size_t block = r / kBlock * length;
-      if (wanted[0])
-        pass_row_back(length, v, u, gains, normal.mean(r), normal.scale(r), to.data() + r * length);
+      if (wanted[0]) pass_row_back(length, v, u, gains, normal.kept[r], to.data() + r * length);
       if (wanted[1])
         map_lanes(
             length, to_gain.data() + block, true,
-            [n = normal.of(r)](Lane v, Lane u) { return n(v) * u; }, v, u);
+            [n = normal.kept[r].normalised()](Lane v, Lane u) { return n(v) * u; }, v, u);
       if (wanted[2])
         map_lanes(
             length, to_bias.data() + block, true, [](Lane u) { return u; }, u);
@@ -158,14 +161,15 @@ Var normalised(Var x, Var gain, Var bias, const Kept& kept, bool first) {
     if (first) normal.measure(r, from + at);
     map_lanes(
         normal.rows.length, to + at, false,
-        [n = normal.of(r)](Lane v, Lane k, Lane b) { return n(v) * k + b; }, from + at, k, b);
+        [n = normal.kept[r].normalised()](Lane v, Lane k, Lane b) { return n(v) * k + b; },
+        from + at, k, b);
   });
   if (first) {  // rows whose squares overflow are counted in units of their own, epsilon too
     Shape shape = x.shape();
     shape.back() = 1;
     Tensor units = ones(shape);
     for (std::size_t r = 0; r < units.size(); ++r)
-      if (!(normal.moments.data()[2 * r + 1] > 0))
+      if (!(normal.kept[r].scale > 0))
         units.data()[r] = rescaled_moments(from + r * normal.rows.length, normal.rows.length).unit;
     if (units != ones(shape)) {
       Tensor epsilon = normal.epsilon * units * units;

@@ -133,14 +133,16 @@ Var variance_vjp(Var x, Var g, const Rows& rows) {
   const auto scale = static_cast<Scalar>(2.0 / static_cast<double>(rows.length));
   rows.each([&](std::size_t r, std::size_t at) {
     if (slopes[r] == 0) return;  // whatever the row holds
-    Scalar mean = row_mean(from + at, rows.length);
-    if (!std::isfinite(mean)) {  // whose sum may be out of range
+    Mean mean = row_mean(from + at, rows.length);
+    if (!std::isfinite(mean.rest)) {  // whose sum may be out of range
       const UnitMoments m = rescaled_moments(from + at, rows.length);
-      mean = m.mean / m.unit;
+      mean = {m.mean.first / m.unit, 0};
     }
     map_lanes(
         rows.length, to.data() + at, false,
-        [slope = Lane(scale * slopes[r]), mean = Lane(mean)](Lane v) { return slope * (v - mean); },
+        [slope = Lane(scale * slopes[r]), centred = mean.subtracted()](Lane v) {
+          return slope * centred(v);
+        },
         from + at);
   });
   return x.tape->record("variance_vjp", {x, g}, std::move(to), [rows](BackwardContext& ctx) {

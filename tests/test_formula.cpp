@@ -367,7 +367,7 @@ TEST_CASE("a branch that where did not take passes back exactly 0, in every way 
       const Var recorded = differentiate(y, x)[0];
       CHECK(recorded.value() == slope);
       const Tensor second = backward(recorded)[x];
-      for (std::size_t i : {0, 2, 3, 4}) CHECK(second(i) == 0);
+      for (std::size_t i : {0u, 2u, 3u, 4u}) CHECK(second(i) == 0);
       CHECK(std::isfinite(second(1)));
       backward_and_release(y, [&](Var, Tensor& g) { CHECK(g == slope); });
     }

@@ -103,19 +103,29 @@ template <class F, class... P>
   });
 }
 
-inline Scalar row_mean(const Scalar* x, std::size_t n) {
-  return sum_lanes(n, InMemory{x, n}) / static_cast<Scalar>(n);
+/// A row's mean as its first number and what is left from there: so a number that all have in
+/// common costs no digits of x - mean.
+struct Mean {
+  Scalar first, rest;
+  auto subtracted() const {
+    return [first = Lane(first), rest = Lane(rest)](Lane x) { return x - first - rest; };
+  }
+};
+inline Mean row_mean(const Scalar* x, std::size_t n) {
+  const Scalar sum = row_sum(
+      n, [first = Lane(x[0])](Lane v) { return v - first; }, x);
+  return {x[0], sum / static_cast<Scalar>(n)};
 }
 
 /// The mean and the mean of (x - mean)^2 of n > 0 numbers.
 struct Moments {
-  Scalar mean, variance;
+  Mean mean;
+  Scalar variance;
 };
 inline Moments row_moments(const Scalar* x, std::size_t n) {
-  const Scalar mean = row_mean(x, n);
-  const Scalar squares = row_sum(
-      n, [m = Lane(mean)](Lane v) { return (v - m) * (v - m); }, x);
-  return {mean, squares / static_cast<Scalar>(n)};
+  const Mean mean = row_mean(x, n);
+  const auto square = [centred = mean.subtracted()](Lane v) { return centred(v) * centred(v); };
+  return {mean, row_sum(n, square, x) / static_cast<Scalar>(n)};
 }
 
 /// to = row, which may be made of what stands there.

@@ -48,7 +48,7 @@ struct UnitMoments : Moments {
   };
   each([&](double v, double count) { mean += v / count, square += v * v / count; });
   each([&](double v, double count) { variance += (v - mean) * (v - mean) / count; });
-  return {{static_cast<Scalar>(mean), static_cast<Scalar>(variance)},
+  return {{{static_cast<Scalar>(mean), 0}, static_cast<Scalar>(variance)},
           static_cast<Scalar>(square),
           unit};
 }
