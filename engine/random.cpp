@@ -166,7 +166,8 @@ Tensor Rng::gumbel(const Shape& shape) {
   return draw(shape, [](const std::uint32_t* words, Scalar* out) {
     // u and 1 - u are distributed alike; the second is fine where the Gumbel number is large.
     uniforms<kAll>(words, out);
-    map_lanes(kNumbers, out, false, lane_gumbel, out);
+    map_lanes(
+        kNumbers, out, false, [](Lane u) { return lane_gumbel(u); }, out);
   });
 }
 
