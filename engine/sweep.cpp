@@ -15,7 +15,7 @@ ARGTAPE_PUBLIC_BEGIN
 enum class Result { numbers, nothing_but_numbers, vars };
 
 namespace {
-std::uint32_t nodes_up_to(Inputs costs) {
+std::uint32_t nodes_up_to(const Inputs& costs) {
   std::uint32_t top = 0;
   for (const Var& c : costs) top = std::max(top, c.index + 1);
   return top;
@@ -33,7 +33,8 @@ T fitted(const T& g, const Shape& shape) {
 class Sweep {
  public:
   // For `keep`, and unless in Vars for all parameters.
-  Sweep(const char* name, Inputs costs, Inputs keep, Inputs weights, Result result)
+  Sweep(const char* name, const Inputs& costs, const Inputs& keep, const Inputs& weights,
+        Result result)
       : tape_(tape_of(name, costs)),
         result_(result),
         recorded_(result == Result::vars),
@@ -106,7 +107,7 @@ class Sweep {
     return g;
   }
 
-  std::vector<Var> vars(Inputs wrt) {
+  std::vector<Var> vars(const Inputs& wrt) {
     std::vector<Var> found;
     for (const Var& v : wrt)
       found.push_back(v.index < count_ && store_.has(v.index)
@@ -123,7 +124,7 @@ class Sweep {
     Var gradient;  // empty: the node's own, passed on
   };
 
-  void check(const char* name, Inputs keep) const {
+  void check(const char* name, const Inputs& keep) const {
     if (tape_.spent_)
       refuse<std::logic_error>(name,
                                ": backward_and_release() has swept this tape; need a new one");

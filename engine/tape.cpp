@@ -101,7 +101,7 @@ Var Tape::record_same(Op op, Inputs inputs, std::size_t i, Backward backward) {
 }
 
 template <class Value>
-Var Tape::append(Op&& op, Inputs inputs, Value&& value, Backward&& backward) {
+Var Tape::append(Op&& op, const Inputs& inputs, Value&& value, Backward&& backward) {
   if (formula_)
     refuse(formula_, ": the formula uses ", op.name, "; need functions of ops/elementwise.hpp");
   const std::size_t index = nodes_.size();
@@ -138,7 +138,7 @@ void Tape::check_finite(std::size_t index) {
         at(index));
 }
 
-Tape& tape_of(const std::string& op, Inputs vars) {
+Tape& tape_of(const std::string& op, const Inputs& vars) {
   if (vars.size() == 0) refuse(op, ": no input given; need at least one");
   Tape* tape = vars[0].tape;
   for (std::size_t i = 0; i < vars.size(); ++i) {

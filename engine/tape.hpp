@@ -35,9 +35,12 @@ struct Var {
   Scalar item() const;
 };
 
-/// The inputs of an op: {a, b} or a vector of Vars.
+/// The inputs of an op: {a, b} or a vector of Vars. It points at them, so it is made where it is
+/// passed on: `Inputs costs{a, b}; backward(costs)` does not compile, since the braces are gone by
+/// then.
 class Inputs {
  public:
+  explicit Inputs(const Inputs&) = default;
   Inputs(std::initializer_list<Var> vars) : size_(vars.size()) { data_ = vars.begin(); }
   Inputs(const std::vector<Var>& vars) : data_(vars.data()), size_(vars.size()) {}
   Inputs(const Var& var) : data_(&var), size_(1) {}
@@ -172,7 +175,7 @@ class Tape {
   void truncate(std::size_t size);
   void check_borrowed(const char* op) const;
   template <class Value>
-  Var append(Op&& op, Inputs inputs, Value&& value, Backward&& backward);
+  Var append(Op&& op, const Inputs& inputs, Value&& value, Backward&& backward);
   template <class Value>
   Var leaf(Value&& value, std::string name, bool parameter);
   template <class E>
@@ -194,7 +197,7 @@ class Tape {
 
 /// The tape all of `vars` stand on. Throws std::invalid_argument, in the name of `op`, if there are
 /// two tapes, or none.
-Tape& tape_of(const std::string& op, Inputs vars);
+Tape& tape_of(const std::string& op, const Inputs& vars);
 
 /// Throws std::invalid_argument: a Var made by hand stands on no tape; or std::logic_error: its
 /// value is gone.

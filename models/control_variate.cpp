@@ -20,8 +20,8 @@ ARGTAPE_PUBLIC_BEGIN
 
 ControlVariate::ControlVariate(ControlVariateSettings settings)
     : settings_(settings), adam_(settings.rate) {
-  if (!(settings.tau > 0)) refuse("ControlVariate: tau is ", settings.tau, "; need more than 0");
-  if (std::isinf(settings.tau)) refuse("ControlVariate: tau is inf; need a number");
+  require(settings.tau > 0 && std::isfinite(settings.tau), "ControlVariate: tau is ", settings.tau,
+          "; need a finite number above 0");
   if (!settings.relaxed_cost && settings.hidden == 0)
     refuse("ControlVariate: no relaxed cost and no hidden units; need one of them");
   parameters = {full({}, std::log(settings.tau)), full({}, settings.eta), zeros({})};

@@ -61,7 +61,7 @@ std::vector<Var> inputs_of(const BackwardContext& ctx) {
 // are registers: the program's nodes, and the gradients for them.
 class Machine {
  public:
-  Machine(const Program& program, Inputs x);
+  Machine(const Program& program, const Inputs& x);
   // Adds the derivatives for the inputs that want one, from the gradient that arrives, and leaves
   // out what is not needed then.
   void differentiate(const Source& gradient, bool value_needed);
@@ -92,7 +92,7 @@ class Machine {
   std::vector<Index> gradients_;  // for inputs and steps
 };
 
-Machine::Machine(const Program& program, Inputs x)
+Machine::Machine(const Program& program, const Inputs& x)
     : program_(program),
       result_(static_cast<Index>(program.inputs + program.steps.size()) - 1),
       registers_(result_ + 1) {
@@ -233,7 +233,7 @@ struct Sum {
   Scalar factor;
   std::vector<std::pair<std::size_t, Tensor>> slopes;  // by input; gone when a sweep took them
 
-  double run(Inputs x) {
+  double run(const Inputs& x) {
     Machine machine(program, x);
     machine.differentiate({&factor, nullptr}, true);
     for (std::size_t i = 0; i < x.size(); ++i) {
@@ -275,7 +275,7 @@ Var elementwise(const char* name, Lambda f, Inputs x) {
   Machine machine(*program, x);
   machine.put_result({y.data()});
   machine.run(shape, nullptr);
-  return x[0].tape->record(name, x, std::move(y),
+  return x[0].tape->record(name, Inputs(x), std::move(y),
                            [program](BackwardContext& ctx) { backward(ctx, *program); });
 }
 
@@ -286,7 +286,7 @@ Var sum(const char* name, bool mean, Lambda f, Inputs x) {
   const double factor = mean ? 1 / static_cast<double>(size) : 1;
   const auto sum = std::make_shared<Sum>(
       Sum{program_of(name, f, x.size()), shape, static_cast<Scalar>(factor), {}});
-  return x[0].tape->record(name, x, full({}, sum->run(x) * factor),
+  return x[0].tape->record(name, Inputs(x), full({}, sum->run(x) * factor),
                            [sum](BackwardContext& ctx) { sum->backward(ctx); });
 }
 

@@ -20,7 +20,7 @@ void require_arguments(const char* op, Var points, Var logits, Var tau, bool log
           "; need (..., K) for both");
   require(tau.shape().empty(), op, ": tau is ", tau.shape(), "; need one number");
   const double t = static_cast<double>(tau.item());
-  require(t > 0 && std::isfinite(t), op, ": tau is ", t, "; need more than 0");
+  require(t > 0 && std::isfinite(t), op, ": tau is ", t, "; need a finite number above 0");
   for (Scalar x : logits.value())
     require(std::isfinite(x), op, ": the logits have ", static_cast<double>(x),
             "; need finite numbers");

@@ -10,7 +10,7 @@
 ARGTAPE_PUBLIC_BEGIN
 namespace {
 void require_positive(const char* op, const char* name, double x) {
-  if (!(x > 0) || std::isinf(x)) refuse(op, ": ", name, " is ", x, "; need more than 0");
+  require(x > 0 && std::isfinite(x), op, ": ", name, " is ", x, "; need a finite number above 0");
 }
 }  // namespace
 

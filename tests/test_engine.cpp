@@ -898,6 +898,8 @@ TEST_CASE(
 TEST_CASE("lifetimes: gradients of a call are kept, a borrowed tensor that changed is noticed") {
   Tape tape;
   const Var x = tape.parameter(Tensor{1, 2, 3, 4}), y = times(x, x);
+  // `Inputs costs{y, y}; backward(costs)` would read what the braces left behind.
+  static_assert(!std::is_convertible_v<Inputs&, Inputs> && !std::is_convertible_v<Inputs, Inputs>);
   const Tensor& g = backward(y)[x];
   const auto half = backward(y)[x] / 2;
   Tensor other = full({4}, 99);  // would take the place of what had been given back

@@ -765,7 +765,8 @@ TEST_CASE("wrong uses are refused in words") {
       "example and a gradient of the logits' shape");
   ControlVariateSettings settings;
   settings.tau = 0;
-  refuses([&] { ControlVariate{settings}; }, "ControlVariate: tau is 0; need more than 0");
+  refuses([&] { ControlVariate{settings}; },
+          "ControlVariate: tau is 0; need a finite number above 0");
   settings.tau = 1;
   settings.relaxed_cost = false;
   refuses([&] { ControlVariate{settings}; },

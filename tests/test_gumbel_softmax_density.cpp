@@ -194,9 +194,9 @@ TEST_CASE("wrong points, logits and temperatures are refused in words") {
   Tape tape;
   const Var y = tape.constant(Tensor{0.25, 0.75}), l = tape.constant(Tensor{0, 1});
   refuses([&] { gumbel_softmax_log_prob(y, l, 0.0); },
-          "gumbel_softmax_log_prob: tau is 0; need more than 0");
+          "gumbel_softmax_log_prob: tau is 0; need a finite number above 0");
   refuses([&] { exp_concrete_log_prob(log(y), l, -1.0); },
-          "exp_concrete_log_prob: tau is -1; need more than 0");
+          "exp_concrete_log_prob: tau is -1; need a finite number above 0");
   refuses([&] { gumbel_softmax_log_prob(y, l, l); },
           "gumbel_softmax_log_prob: tau is (2,); need one number");
   refuses(

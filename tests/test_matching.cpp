@@ -464,7 +464,7 @@ TEST_CASE("what matching refuses") {
   matching(square_, gumbel_sinkhorn(linear_decay(1, 0.1, 10)).at(3));
   refuses([&] { matching(wide, gumbel_sinkhorn(1)); },
           "sinkhorn: logits are (2, 3); need (..., n, n) with n of at least 1");
-  refuses([&] { gumbel_sinkhorn(0); }, "gumbel-sinkhorn: tau is 0; need more than 0");
+  refuses([&] { gumbel_sinkhorn(0); }, "gumbel-sinkhorn: tau is 0; need 1e-20 to 1e+20");
   refuses([&] { matching(square_, gumbel_sinkhorn(1, std::size_t{0})); },
           "sinkhorn: 0 iterations; need 1 to 4294967296");
   refuses([&] { sample_matching(square_, zero(), wide); },

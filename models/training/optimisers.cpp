@@ -100,13 +100,13 @@ void prepare(const char* op, const std::vector<Tensor>& parameters, const std::v
 
 // One sweep, and update(i, gradient) for each parameter when its own is complete.
 template <class Update>
-void sweep_and_update(const char* op, const std::vector<Var>& on_tape, Inputs costs,
+void sweep_and_update(const char* op, const std::vector<Var>& on_tape, const Inputs& costs,
                       Update update) {
   for (std::size_t i = 1; i < on_tape.size(); ++i)
     require(on_tape[i - 1].index < on_tape[i].index, op,
             ": parameters on the tape out of order; need them in the order in which they were put "
             "there");
-  backward_and_release(costs, [&](Var p, Tensor& gradient) {
+  backward_and_release(Inputs(costs), [&](Var p, Tensor& gradient) {
     const auto at = std::lower_bound(on_tape.begin(), on_tape.end(), p.index,
                                      [](Var v, std::uint32_t index) { return v.index < index; });
     if (at != on_tape.end() && at->index == p.index)

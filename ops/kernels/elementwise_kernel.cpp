@@ -110,7 +110,7 @@ Backward backward_of(const Row& row, const Scalar* x) {
 
 }  // namespace
 
-Shape shape_of(const char* op, Inputs x) {
+Shape shape_of(const char* op, const Inputs& x) {
   tape_of(op, x);
   Shape shape = x[0].shape();
   try {
@@ -169,7 +169,7 @@ Var apply(const Row& row, const Operand* const* x) {
   static constexpr Backward (*backwards[])(const Row&, const Scalar*) = {
       backward_of<0>, backward_of<1>, backward_of<2>, backward_of<3>,
       backward_of<4>, backward_of<5>, backward_of<6>};
-  return tape->record(std::move(op), inputs, std::move(y),
+  return tape->record(std::move(op), Inputs(inputs), std::move(y),
                       row.why_cut ? Backward{} : backwards[which](row, numbers));
 }
 

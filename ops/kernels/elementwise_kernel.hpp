@@ -141,7 +141,7 @@ Var apply(const X&... x) {
 
 /// The shape that the operands broadcast to. Throws std::invalid_argument, in the name of `op`,
 /// unless they stand on one tape and fit.
-Shape shape_of(const char* op, Inputs x);
+Shape shape_of(const char* op, const Inputs& x);
 
 /// For the backward of an op that works number by number: whether it has to answer in Vars; and if
 /// not, the gradient that arrived, and where that for input i is put, which has the result's shape.

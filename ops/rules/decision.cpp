@@ -9,6 +9,7 @@
 #include "ops/gumbel_posterior.hpp"
 #include "ops/kernels/axis.hpp"
 #include "ops/kernels/row_kernels.hpp"
+#include "ops/kernels/settings.hpp"
 
 ARGTAPE_PRIVATE_BEGIN
 
@@ -62,14 +63,8 @@ Rule choice_rule(std::string name, std::function<Var(const Draw&, Var)> formula)
 
 Rule tempered(const char* name, const Temperature& tau, std::function<Rule(double)> make,
               double least) {
-  // Beyond, logits / tau or 1 / tau would leave float's range; so cold a softmax is an argmax
-  // anyway, and so hot a one passes nothing back.
-  constexpr double coldest = 1e-20, hottest = 1e20;
   const auto checked = [=](double t) {
-    if (t > hottest) refuse(name, ": tau is ", t, "; need at most ", hottest);
-    if (!(t >= coldest && t >= least))
-      refuse(name, ": tau is ", t, "; need ",
-             (least > 0 || t > 0 ? "at least " + str(std::max(least, coldest)) : "more than 0"));
+    require_temperature(name, t, least);
     Rule rule = make(t);
     rule.name = name;
     return rule;
@@ -97,7 +92,7 @@ void refuse_row(const std::string& op, const Tensor& logits, std::size_t r) {
   refuse(op, ": logits ",
          (nan    ? "have NaN"
           : none ? "are all -inf"
-                 : "or their noise are not finite"),
+                 : "or noise have +inf"),
          " in row ", r, "; need ", (none ? "at least one possible category" : "numbers"));
 }
 

@@ -29,9 +29,9 @@ Shape rows_of(const Draw& draw);
 Rule choice_rule(std::string name, std::function<Var(const Draw& draw, Var gradient)> formula);
 
 /// A rule with a temperature, made at once for a number and at each step for a schedule. Throws
-/// std::invalid_argument, in the rule's name, for tau <= 0, tau < least, and one beyond float.
+/// std::invalid_argument, in the rule's name, for tau outside of least ... 1e20.
 Rule tempered(const char* name, const Temperature& tau, std::function<Rule(double tau)> make,
-              double least = 0);
+              double least = 1e-20);
 
 /// So many Gumbel noises for a draw, in front of its axes: made from the bits of its own noise, or
 /// of the logits where nothing was drawn.
