@@ -68,8 +68,8 @@ std::string differ(const std::string& what, const Tensor& p, const Tensor& q, do
     if (a == b || (std::isnan(a) && std::isnan(b))) continue;
     const double bound = rounding * static_cast<double>(kEps) * (std::abs(b) + scale);
     if (std::isfinite(b) && std::abs(a - b) <= bound) continue;
-    return what + ": number " + std::to_string(i) + " is " + str(a) + ", and " + str(b) + " (" +
-           str(p, 9) + ", and " + str(q, 9) + ")";
+    const std::string all = p.size() > 12 ? "" : " (" + str(p, 9) + ", and " + str(q, 9) + ")";
+    return what + ": number " + std::to_string(i) + " is " + str(a, 9) + ", and " + str(b, 9) + all;
   }
   return "";
 }
