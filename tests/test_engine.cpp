@@ -906,7 +906,7 @@ TEST_CASE("lifetimes: gradients of a call are kept, a borrowed tensor that chang
   CHECK(g == Tensor{2, 4, 6, 8});
   CHECK(Tensor(half) == Tensor{1, 2, 3, 4});
 
-  for (std::size_t n : {1, 16, 17, 1000}) {
+  for (std::size_t n : {1u, 16u, 17u, 1000u}) {
     Tape lent;
     std::vector<Tensor> w = {full({n}, 2)};
     Tensor batch = full({n}, 3);

@@ -52,8 +52,8 @@ struct Row {
 /// A gradient times a slope, and over one: 0 where the gradient is 0, be the slope infinite or NaN.
 inline Lane times(Lane g, Lane x) { return xsimd::select(g == Lane(0), Lane(0), g * x); }
 inline Lane over(Lane g, Lane x) { return xsimd::select(g == Lane(0), Lane(0), g / x); }
-Var times(Var g, const Operand& x);
-Var over(Var g, const Operand& x);
+[[gnu::visibility("hidden")]] Var times(Var g, const Operand& x);
+[[gnu::visibility("hidden")]] Var over(Var g, const Operand& x);
 
 /// The gradient that arrives, as slopes see it: * and / are those above.
 template <class T, class Number>
