@@ -146,6 +146,7 @@ CheckResult check_gradient(const Function& f, const std::vector<Tensor>& points,
                            CheckOptions options) {
   if (options.order != 1 && options.order != 2)
     refuse("check_gradient: order is ", options.order, "; need 1 or 2");
+  require(f != nullptr, "check_gradient: the function is empty; need one to check");
   const std::size_t n = points.size();
   if (n == 0 || n > 64)
     refuse("check_gradient: ", (n ? std::to_string(n) : "no"), " points; need ",

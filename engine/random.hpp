@@ -34,8 +34,8 @@ class Rng {
   /// [-3.7, 44.4].
   Tensor gumbel(const Shape& shape);
   /// For each row of logits (..., K) the index k, with probability softmax(logits)_k; -inf is an
-  /// impossible category. Throws std::invalid_argument, naming the row, for NaN, +inf or no possible
-  /// category.
+  /// impossible category. Throws std::invalid_argument, naming the row, for NaN, +inf or no
+  /// possible category.
   std::vector<std::size_t> categorical(const Tensor& logits);
   /// 0..n-1 in random order, each order equally likely.
   std::vector<std::size_t> permutation(std::size_t n);

@@ -43,7 +43,8 @@ class Look {
       refusal_ = e.what();
       return;
     }
-    if (std::any_of(wanting.begin(), wanting.end(),
+    if (worst_of(cost.value()) != Worst::finite ||
+        std::any_of(wanting.begin(), wanting.end(),
                     [&](Var v) { return worst_of(gradients_[v]) != Worst::finite; }))
       find_anomaly(cost);
   }
@@ -79,13 +80,14 @@ class Look {
       return says(Stop::not_finite, "a gradient arrives that is not finite" + rest + anomaly_,
                   anomalous_, norm);
     if (norm != 0)
-      return says(Stop::reached, "a gradient arrives, of norm " + str(norm, 3) + rest, {}, norm);
+      return says(Stop::reached, "a gradient arrives, of norm " + str(norm, 3) + rest + anomaly_,
+                  anomalous_, norm);
     std::string words = "a gradient arrives, but it is zero";
     if (!ways.zeros.empty())
       words += ": at " + list(ways.zeros) +
                " one came in that is not, and nothing but zeros went on (saturated, or "
                "contributions that cancel)";
-    return says(Stop::zero, words + rest, ways.zeros);
+    return says(Stop::zero, words + rest + anomaly_, ways.zeros);
   }
 
  private:
@@ -150,7 +152,7 @@ class Look {
   std::vector<bool> feeds_, arrives_;  // nodes that feed the cost; at which a gradient arrives
   Gradients gradients_;
   std::string refusal_;
-  // Where a gradient is not finite: who made the first such number.
+  // Where a gradient or the cost is not finite: who made the first such number.
   std::string anomaly_;
   std::vector<Var> anomalous_;
 };

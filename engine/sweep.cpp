@@ -317,7 +317,11 @@ Tensor BackwardContext::costs(const Shape& rows) const {
   Tensor total = zeros(rows);
   for (const DownstreamCost& downstream : downstream_costs()) {
     Tensor cost = downstream.cost.value();
-    if (downstream.weight.tape) cost *= downstream.weight.value();
+    if (downstream.weight.tape)  // what weighs nothing adds nothing, even if it is infinite
+      for (std::size_t i = 0; i < cost.size(); ++i) {
+        const Scalar weight = downstream.weight.value().data()[i];
+        cost.data()[i] = weight == 0 ? 0 : weight * cost.data()[i];
+      }
     add_to(total, line_up(op(), cost, rows));
   }
   return total;
@@ -365,6 +369,8 @@ Gradients backward(Inputs costs, Inputs also, Inputs weights) {
 
 void backward_and_release(Inputs costs, const TakeGradient& take) {
   Sweep sweep("backward_and_release", costs, {}, {}, Result::numbers);
+  require(take != nullptr,
+          "backward_and_release: the function is empty; need one to take gradients");
   sweep.run(&take);
 }
 

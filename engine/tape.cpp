@@ -20,10 +20,13 @@ void refuse_value(Var v) {
                            "); read it before, or sweep with backward()");
 }
 
+void Tape::refuse_node(std::size_t index) const {
+  refuse<std::out_of_range>("node: ", index, " of a tape of ", size(),
+                            "; need one that is there, as long as it is");
+}
+
 Var Tape::var(std::size_t index) {
-  if (index >= size())
-    refuse<std::out_of_range>("var: node ", index, " of a tape of ", size(),
-                              "; need one that is there");
+  node(index);
   return at(index);
 }
 
@@ -37,6 +40,7 @@ namespace {
 // Of at most 16 numbers, spread over all: an optimiser's step does not miss them.
 std::uint64_t stamp_of(const Tensor& t) {
   std::uint64_t stamp = t.size();
+  for (std::size_t length : t.shape()) stamp = stamp * 31 + length;
   for (std::size_t i = 0; i < t.size(); i += t.size() / 16 + 1) {
     std::uint64_t bits = 0;
     std::memcpy(&bits, t.data() + i, sizeof(Scalar));
@@ -123,12 +127,13 @@ Var Tape::append(Op&& op, const Inputs& inputs, Value&& value, Backward&& backwa
   n.wants_gradient = useful && !n.op.needs_costs;
   n.wants_costs = costs || (useful && (n.op.needs_costs || n.op.refuses_no_path));
   if (useful) n.backward = std::move(backward);
-  if (detect_anomaly) check_finite(index);
+  if (detect_anomaly && sweeps_ == 0)
+    check_finite(index);  // what a sweep records it looks at itself
   return at(index);
 }
 
 void Tape::check_finite(std::size_t index) {
-  const Node& n = nodes_[index];
+  const Node& n = node(index);
   Worst before = Worst::finite;
   for (std::uint32_t in : n.inputs) before = std::max(before, worst_of(*nodes_[in].value));
   const Worst now = worst_of(*n.value);

@@ -150,7 +150,11 @@ class Tape {
 
   std::size_t size() const { return nodes_.size(); }
   const std::vector<std::uint32_t>& parameter_indices() const { return parameters_; }
-  const Node& node(std::size_t index) const { return nodes_[index]; }
+  /// Throws std::out_of_range beyond the last.
+  const Node& node(std::size_t index) const {
+    if (index >= nodes_.size()) refuse_node(index);
+    return nodes_[index];
+  }
   /// Throws NotFinite if node `index` has a NaN or an infinity in its value, and no input has.
   void check_finite(std::size_t index);
   /// Node `index` as a Var. Throws std::out_of_range beyond the last.
@@ -172,6 +176,7 @@ class Tape {
     v.index = static_cast<std::uint32_t>(index);
     return v;
   }
+  [[noreturn]] void refuse_node(std::size_t index) const;
   void truncate(std::size_t size);
   void check_borrowed(const char* op) const;
   template <class Value>

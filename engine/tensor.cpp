@@ -113,9 +113,9 @@ bool broadcasts_to(const Shape& small, const Shape& large) {
 }
 
 double norm(const Tensor& t) {
-  double squares = 0;
-  for (Scalar x : t) squares += static_cast<double>(x) * static_cast<double>(x);
-  return std::sqrt(squares);
+  double norm = 0;
+  for (Scalar x : t) norm = std::hypot(norm, static_cast<double>(x));
+  return norm;
 }
 
 Worst worst_of(const Tensor& t) {

@@ -68,7 +68,7 @@ Shape broadcast_shape(const char* op, const Shape& a, const Shape& b);
 /// Whether a tensor of shape `small` stretches to `large` as NumPy broadcasts.
 bool broadcasts_to(const Shape& small, const Shape& large);
 
-/// The Euclidean norm, gathered in double.
+/// The Euclidean norm, in double, whose squares neither overflow nor vanish.
 double norm(const Tensor& t);
 
 /// The worst that stands among a tensor's numbers.

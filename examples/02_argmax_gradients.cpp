@@ -63,8 +63,8 @@ int main(int argc, char** argv) {
   program.option("--repeats", repeats,
                  "samples in one leave-one-out estimate, counted among the draws", 2);
   return program.run(argc, argv, [&] {
-    if (!(tau > 0 && tau <= 1e30))
-      throw WrongCall("--temperature must be more than 0, and at most 1e30");
+    if (!(tau >= 1e-20 && tau <= 1e20))
+      throw WrongCall("--temperature must be at least 1e-20, and at most 1e20");
     set_threads(program.threads);
     Rng rng(program.seed);
     const auto k = static_cast<std::size_t>(categories);

@@ -505,8 +505,8 @@ int main(int argc, char** argv) {
     for (const auto& [flag, tau] : {std::pair{"--temperature", settings.tau},
                                     std::pair{"--temperature-end", settings.tau_end},
                                     std::pair{"--bias-temperature", temperature}})
-      if (!(tau >= 1e-20 && tau <= 1e30))
-        throw WrongCall(std::string(flag) + " must be at least 1e-20, and at most 1e30");
+      if (!(tau >= 1e-20 && tau <= 1e20))
+        throw WrongCall(std::string(flag) + " must be at least 1e-20, and at most 1e20");
     const Names methods = only.empty() ? search_methods() : parts(only);
     for (const std::string& m : methods) {
       if (std::count(search_methods().begin(), search_methods().end(), m) == 0)

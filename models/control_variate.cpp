@@ -10,6 +10,7 @@
 #include "ops/choice.hpp"
 #include "ops/elementwise.hpp"
 #include "ops/gumbel_posterior.hpp"
+#include "ops/kernels/settings.hpp"
 #include "ops/linalg.hpp"
 #include "ops/reduce.hpp"
 #include "ops/rules/straight_through.hpp"
@@ -20,8 +21,9 @@ ARGTAPE_PUBLIC_BEGIN
 
 ControlVariate::ControlVariate(ControlVariateSettings settings)
     : settings_(settings), adam_(settings.rate) {
-  require(settings.tau > 0 && std::isfinite(settings.tau), "ControlVariate: tau is ", settings.tau,
-          "; need a finite number above 0");
+  require_temperature("ControlVariate", settings.tau);
+  require(std::isfinite(static_cast<Scalar>(settings.eta)), "ControlVariate: eta is ", settings.eta,
+          "; need a number that is finite as Scalar");
   if (!settings.relaxed_cost && settings.hidden == 0)
     refuse("ControlVariate: no relaxed cost and no hidden units; need one of them");
   parameters = {full({}, std::log(settings.tau)), full({}, settings.eta), zeros({})};

@@ -11,10 +11,6 @@
 ARGTAPE_PUBLIC_BEGIN
 namespace {
 
-bool finite(const Tensor& t) {
-  return std::all_of(t.begin(), t.end(), [](Scalar x) { return std::isfinite(x); });
-}
-
 // One row for each example of the cost's shape; the network sees 0 of a forbidden category.
 Tensor rows_of(const Tensor& logits, const Tensor& costs) {
   const std::size_t n = costs.size();
@@ -49,7 +45,7 @@ double NvilBaseline::scale() const {
 
 void NvilBaseline::learn(const Tensor& rows, const Tensor& costs) {
   const std::size_t n = costs.size();
-  if (n == 0 || !finite(costs)) return;
+  if (n == 0 || worst_of(costs) != Worst::finite) return;
   if (!network_ && settings_.hidden > 0) {
     Rng rng(settings_.seed);
     network_ =
@@ -65,8 +61,10 @@ void NvilBaseline::learn(const Tensor& rows, const Tensor& costs) {
     const Var guess = (*network_)(weights, tape.borrow_constant(rows));
     for (std::size_t i = 0; i < n; ++i) left[i] -= static_cast<double>(guess.value().data()[i]);
     const Var target = tape.constant(reshaped(costs, {n, 1}));
-    adam_.step(network_->parameters, weights,
-               backward(square(target - guess - mean_) / static_cast<double>(n)));
+    const Gradients gradients = backward(square(target - guess - mean_) / static_cast<double>(n));
+    for (const Var& w : weights)  // costs near the end of the range have squares beyond it
+      if (worst_of(gradients[w]) != Worst::finite) return;
+    adam_.step(network_->parameters, weights, gradients);
   }
   double mean = 0, variance = 0;
   for (double x : left) mean += x / static_cast<double>(n);

@@ -40,7 +40,7 @@ Var sqrt(Var x);
 /// x * x.
 Var square(Var x);
 /// a^b; a negative a needs a whole b. The derivative for b is a^b log a, and 0 where a is 0 and b
-/// is not.
+/// is more than 0.
 Var pow(const Operand& a, const Operand& b);
 /// |x|; its derivative at 0 is 0.
 Var abs(Var x);

@@ -11,13 +11,22 @@
 
 ARGTAPE_PUBLIC_BEGIN
 
+namespace {
+template <class F>
+void require_function(const char* op, const F& f) {
+  require(f != nullptr, op, ": the function is empty; need one to evaluate");
+}
+}  // namespace
+
 Var evaluate(Var choice, const Cost& f) {
+  require_function("evaluate", f);
   return evaluate(std::vector<Var>{choice}, [&](const std::vector<Var>& z) { return f(z[0]); });
 }
 
 namespace {
 Var counted(const std::vector<Var>& choices, const JointCost& f) {
   Tape& tape = tape_of("evaluate", choices);
+  require_function("evaluate", f);
   const Var cost = f(choices);
   const Shape& c = cost.shape();
   for (const Var& choice : choices) {
@@ -39,14 +48,16 @@ Var evaluate(const std::vector<Var>& choices, const JointCost& f) {
 
 Var black_box(const std::function<Tensor(const std::vector<Tensor>&)>& f, Inputs inputs) {
   Tape& tape = tape_of("black_box", inputs);
+  require_function("black_box", f);
   std::vector<Tensor> values;
   for (const Var& v : inputs) values.push_back(v.value());
-  Op op("black box", Flow::cut);
+  Op op("black_box", Flow::cut);
   op.why_cut = "It was computed outside the tape; score_function() learns without its derivative.";
   return tape.record(std::move(op), Inputs(inputs), f(values), {});
 }
 
 Var expectation(Var logits, const Cost& f) {
+  require_function("expectation", f);
   return expectation(std::vector<Var>{logits}, [&](const std::vector<Var>& z) { return f(z[0]); });
 }
 

@@ -55,14 +55,13 @@ Var mean_of_rows(Var x) { return mean(x, -1, keep_axes); }
 // row. Sums are gathered in double, a stretch at a time.
 void pass_row_back(std::size_t length, const Scalar* x, const Scalar* g, const Scalar* gain,
                    const Normal::Row& row, Scalar* to) {
-  constexpr std::size_t stretch = 64 * kLane;
   const auto centred = row.mean.subtracted();
   const Lane scale(row.scale);
   double level = 0, slope = 0;
-  for (std::size_t i = 0; i < length; i += stretch) {
+  for (std::size_t i = 0; i < length; i += kSumBlock) {
     Lane sum(0), products(0);
     map_lanes(
-        std::min(stretch, length - i), to + i, false,
+        std::min(kSumBlock, length - i), to + i, false,
         [&, centred](Lane v, Lane u, Lane k) {
           const Lane w = u * k;
           sum += w;

@@ -103,7 +103,8 @@ namespace {
 constexpr auto kBceWithLogits = row(
     "bce_with_logits",
     [](Lane x, Lane t) {
-      return xsimd::max(x, Lane(0)) - x * t + lane_log1p_of_unit(lane_exp(-xsimd::abs(x)));
+      return times(1 - t, xsimd::max(Lane(0), x)) + times(t, xsimd::max(Lane(0), -x)) +
+             lane_log1p_of_unit(lane_exp(-xsimd::abs(x)));
     },
     slope<0, 1>([](auto g, auto x, auto t) { return g * (sigmoid(x) - t); }),
     slope<0>([](auto g, auto x) { return -g * x; }));
@@ -146,7 +147,7 @@ Var kl_gaussian(Var mean_q, Var log_variance_q, Var mean_p, Var log_variance_p) 
   for (const Var& v : {log_variance_q, mean_p, log_variance_p})
     require_alike("kl_gaussian", mean_q, v, 1);
   const Var ratio = exp(log_variance_q - log_variance_p);
-  const Var distance = square(mean_q - mean_p) / exp(log_variance_p);
+  const Var distance = square(times(mean_q - mean_p, exp(-0.5 * log_variance_p)));
   return 0.5 * sum(ratio + distance - 1 - log_variance_q + log_variance_p, -1);
 }
 

@@ -244,7 +244,7 @@ Var max_pool2d(Var x, std::size_t window, std::size_t stride, std::size_t paddin
       numbers = numbers & (v == v);
       most = xsimd::max(most, v);
     });
-    return xsimd::select(numbers, most, Lane(std::numeric_limits<Scalar>::quiet_NaN()));
+    return xsimd::select(numbers, most, Lane(kNaN));
   };
   Tensor y = pooled(s, kLowest, planes_of(s, x), largest);
   return x.tape->record("max_pool2d", {x}, std::move(y), [s](BackwardContext& ctx) {

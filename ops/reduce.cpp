@@ -112,7 +112,7 @@ Var logsumexp_vjp(Var x, Var g, const Rows& rows) {
     const auto infinite = static_cast<Scalar>(std::count(x, x + y.n, -kLowest));
     const bool nan = slope != 0 && std::isnan(logsumexp_row(x, y.n));
     std::transform(x, x + y.n, y.to, [=](Scalar v) {
-      return nan ? std::numeric_limits<Scalar>::quiet_NaN() : v == -kLowest ? slope / infinite : 0;
+      return nan ? kNaN : v == -kLowest ? slope / infinite : 0;
     });
   };
   Tensor to = map_softmax_rows({rows.count, rows.length}, numbers, 1, row);

@@ -10,6 +10,7 @@
 #include "engine/sweep.hpp"
 #include "engine/system/parallel.hpp"
 #include "ops/elementwise.hpp"
+#include "ops/kernels/elementwise_kernel.hpp"
 #include "ops/kernels/row_kernels.hpp"
 #include "ops/reduce.hpp"
 #include "ops/shape.hpp"
@@ -92,7 +93,7 @@ Var mixture_products(Var g, const std::vector<Var>& outputs, const Shape& weight
   each_stretch(rows, length, k, [&](std::size_t, std::size_t s, std::size_t at, std::size_t n) {
     for (std::size_t j = 0; j < k; ++j)
       parts.data()[s * k + j] = row_sum(
-          n, [](Lane a, Lane b) { return a * b; }, g.value().data() + at,
+          n, [](Lane a, Lane b) { return times(a, b); }, g.value().data() + at,
           outputs[j].value().data() + at);
   });
   return g.tape->record("mixture_products", with_first(g, outputs),

@@ -207,8 +207,8 @@ Picked picks_of_all(const char* op, const std::vector<std::size_t>& indices, con
   const std::size_t n = size_of(from);
   for (std::size_t i : indices)
     if (i >= n) refuse(op, ": index ", i, " into ", from, "; need less than ", n);
-  const Picks picks{"gather", "scatter", indices, from, to, Around({n}, 0)};
-  return std::make_shared<const Picks>(picks);
+  return std::make_shared<const Picks>(
+      Picks{"gather", "scatter", indices, from, to, Around({n}, 0)});
 }
 
 }  // namespace
@@ -220,8 +220,8 @@ Var take(Var x, const std::vector<std::size_t>& indices, int axis) {
       refuse("take: index ", i, " on axis ", a, " of ", x.shape(), "; need less than ", length);
   Shape shape = x.shape();
   shape[a] = indices.size();
-  const Picks picks{"take", "put", indices, x.shape(), shape, Around(x.shape(), a)};
-  return pick(x, std::make_shared<const Picks>(picks));
+  return pick(x, std::make_shared<const Picks>(
+                     Picks{"take", "put", indices, x.shape(), shape, Around(x.shape(), a)}));
 }
 
 Var gather(Var x, const std::vector<std::size_t>& indices, const Shape& shape) {

@@ -1,5 +1,6 @@
 // Ops that move numbers without changing them. All throw std::invalid_argument, in their own name,
-// for shapes and axes that do not fit; a negative axis counts from the last.
+// for shapes and axes that do not fit, and std::length_error for a shape of more numbers than memory
+// holds; a negative axis counts from the last.
 #pragma once
 
 #include <vector>

@@ -45,10 +45,10 @@ struct Converge {
 
 /// The matrix to which the iterations lead. They are helped: by higher temperatures to begin with,
 /// and by Newton steps on the potentials, each counted as one iteration, where iterations alone
-/// would take thousands. The gradient is that of the limit, by implicit differentiation
-/// (ops/kernels/sinkhorn_implicit.hpp), whatever was done to get there: exact as far as the
-/// residual is 0. It takes about n^3 operations. Throws also for a tolerance below what Scalar can
-/// tell (4e-6 in float, 7e-15 in double) or of 1 and more.
+/// would take thousands. The gradient is that of the limit, by implicit differentiation,
+/// whatever was done to get there: exact as far as the residual is 0. It takes about n^3
+/// operations. Throws also for a tolerance below what Scalar can tell (4e-6 in float, 7e-15 in
+/// double) or of 1 and more.
 Sinkhorn sinkhorn(Var logits, double tau, Converge until);
 
 /// How far matrices (..., n, m) are from doubly stochastic: the largest |row sum - 1| or |column

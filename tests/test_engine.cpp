@@ -261,7 +261,8 @@ TEST_CASE("inputs beyond the last, and nodes beyond the last, are refused by nam
                        "short: backward asked for input 1; need one of 1, counted from 0",
                        std::out_of_range);
   CHECK(tape.var(1).index == other.index);
-  CHECK_THROWS_WITH_AS(tape.var(99), "var: node 99 of a tape of 8; need one that is there",
+  CHECK_THROWS_WITH_AS(tape.var(99),
+                       "node: 99 of a tape of 8; need one that is there, as long as it is",
                        std::out_of_range);
 }
 
@@ -871,6 +872,12 @@ TEST_CASE(
     CHECK(line.nodes[0].index == log.index);
     CHECK_FALSE(tape.detect_anomaly);
   }
+  {  // The cost itself.
+    Tape tape;
+    const Var x = tape.parameter(Tensor{1}, "x"), cost = op("log", x, nan, 1);
+    CHECK(stop_report(cost, x)[0].words ==
+          "x: a gradient arrives, of norm 1. log: node 1 is NaN, its inputs are not.");
+  }
   {  // NaN of an infinity is made, too; an infinity that was given is not.
     Tape tape;
     tape.detect_anomaly = true;
@@ -886,7 +893,14 @@ TEST_CASE(
         "x: a gradient arrives that is not finite. root: the gradient that node 1 hands back is "
         "infinite, the one that arrived is not.");
   CHECK(backward(cost)[x] == Tensor{inf, inf});
+  // Made by a backward among what it records: the node whose backward it is, which stays there.
+  const Var made = tape.record("maker", {x}, Tensor{1, 1}, [&](BackwardContext& ctx) {
+    ctx.give(0, op("inner", ctx.gradient(), nan, 0));
+  });
   tape.detect_anomaly = true;
+  const std::string maker = "maker: the gradient that node " + std::to_string(made.index) +
+                            " hands back is NaN, the one that arrived is not";
+  CHECK_THROWS_WITH_AS(backward(made), maker.c_str(), NotFinite);
   const std::string words =
       "root: the gradient that node 1 hands back is infinite, the one that arrived is not";
   CHECK_THROWS_WITH_AS(backward(cost), words.c_str(), NotFinite);
@@ -917,11 +931,37 @@ TEST_CASE("lifetimes: gradients of a call are kept, a borrowed tensor that chang
                          "backward: parameter 0 (node 0) is borrowed, and has changed since it was "
                          "recorded; need a new tape after each update",
                          std::logic_error);
+    w[0] = full({n, 1}, 2);
+    CHECK_THROWS_WITH_AS(backward(z), doctest::Contains("has changed"), std::logic_error);
     w[0] = full({n}, 2);
     CHECK(differentiate(z, p)[0].value() == full({n}, 3));
     batch += Scalar(1);
     CHECK_THROWS_AS(differentiate(z, p), std::logic_error);
   }
+}
+
+TEST_CASE("nodes that are not there are refused, wherever they are asked for") {
+  Tape tape;
+  const Var x = tape.parameter(Tensor{2.0});
+  Var stashed;
+  const Var y = tape.record("leaky", {x}, Tensor{1.0}, [&](BackwardContext& ctx) {
+    stashed = times(ctx.gradient(), ctx.gradient());
+    ctx.give(0, stashed);
+  });
+  backward(y);
+  CHECK_THROWS_AS(stashed.value(), std::out_of_range);  // it was the backward's own
+  CHECK_THROWS_AS(tape.node(2), std::out_of_range);
+  CHECK_THROWS_AS(tape.check_finite(70), std::out_of_range);
+}
+
+TEST_CASE("the range of double: a norm's squares neither vanish nor overflow") {
+  CHECK(norm(Tensor{3e-170, 4e-170}) == doctest::Approx(5e-170));
+  CHECK(norm(Tensor{3e200, 4e200}) == doctest::Approx(5e200));
+  CHECK(std::isnan(norm(Tensor{0, std::numeric_limits<double>::quiet_NaN(), 0})));
+  Tape tape;
+  const Var x = tape.parameter(Tensor{1.0}, "x");
+  CHECK(stop_report(times(x, tape.constant(Tensor{2e-170})), x)[0].words ==
+        "x: a gradient arrives, of norm 2e-170.");
 }
 
 TEST_CASE("numbers in messages do not follow the locale") {

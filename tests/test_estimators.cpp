@@ -765,8 +765,7 @@ TEST_CASE("wrong uses are refused in words") {
       "example and a gradient of the logits' shape");
   ControlVariateSettings settings;
   settings.tau = 0;
-  refuses([&] { ControlVariate{settings}; },
-          "ControlVariate: tau is 0; need a finite number above 0");
+  refuses([&] { ControlVariate{settings}; }, "ControlVariate: tau is 0; need 1e-20 to 1e+20");
   settings.tau = 1;
   settings.relaxed_cost = false;
   refuses([&] { ControlVariate{settings}; },
@@ -879,4 +878,60 @@ TEST_CASE("a method of one's own is measured like the others") {
   CHECK(m.bias == doctest::Approx(0.5));
   CHECK(m.std < 1e-12);
   CHECK(m.cosine == doctest::Approx(1));
+}
+
+TEST_CASE(
+    "settings and costs at the end of Scalar's range: refused in words, or nothing is learned") {
+  ControlVariateSettings settings;
+  settings.tau = 1e-60;
+  CHECK_THROWS_WITH_AS(ControlVariate{settings}, doctest::Contains("ControlVariate: tau is 1e-60"),
+                       std::invalid_argument);
+  settings.tau = 0.5;
+  settings.eta = std::numeric_limits<double>::infinity();
+  CHECK_THROWS_WITH_AS(ControlVariate{settings}, doctest::Contains("ControlVariate: eta is inf"),
+                       std::invalid_argument);
+  NvilBaseline baseline{NvilSettings{}};
+  const Tensor rows = ones({2, 3});
+  baseline.learn(rows, Tensor{1, 2});
+  const Tensor before = baseline.value(rows);
+  const double most = static_cast<double>(std::numeric_limits<Scalar>::max());
+  baseline.learn(rows, Tensor{static_cast<Scalar>(most), 1});
+  CHECK(baseline.value(rows) == before);
+}
+
+TEST_CASE("vimco takes a cost that is infinite: a weight of 0 in its bound") {
+  const auto run = [](double cost) {
+    Tape tape;
+    Rng rng(5);
+    const Var x = tape.parameter(Tensor{{0.4, -0.3}});
+    const Var y = vimco(3)(
+        x,
+        [&](Var z) {
+          Tensor costs = ones({z.shape()[0], 1});
+          costs.data()[0] = static_cast<Scalar>(cost);
+          return z.tape->constant(costs);
+        },
+        rng);
+    return std::pair(y.value(), backward(y)[x]);
+  };
+  const auto far = run(1000), infinite = run(std::numeric_limits<double>::infinity());
+  CHECK(infinite.first == far.first);
+  for (std::size_t k = 0; k < 2; ++k)
+    CHECK(infinite.second.data()[k] == doctest::Approx(far.second.data()[k]).epsilon(1e-3));
+}
+
+TEST_CASE("sizes and functions that cannot be: refused, or as good as the largest") {
+  Tape tape;
+  Rng rng(5);
+  const Var x = tape.parameter(Tensor{{0.4, -0.3, 0.1}});
+  const auto f = [](Var z) { return sum(z * z.tape->constant(Tensor{1, 2, 4}), -1); };
+  const Gradients exact = backward(expectation(x, f));
+  const Gradients all = backward(sum_and_sample(static_cast<std::size_t>(-1))(x, f, rng));
+  for (std::size_t k = 0; k < 3; ++k)
+    CHECK(all[x].data()[k] == doctest::Approx(exact[x].data()[k]));
+  CHECK_THROWS_AS(expectation(x, Cost()), std::invalid_argument);
+  CHECK_THROWS_AS(evaluate(x, Cost()), std::invalid_argument);
+  CHECK_THROWS_AS(black_box(nullptr, x), std::invalid_argument);
+  CHECK_THROWS_AS(check_gradient(Function(), {ones({2})}), std::invalid_argument);
+  CHECK_THROWS_AS(backward_and_release(sum(x), TakeGradient()), std::invalid_argument);
 }

@@ -23,6 +23,7 @@
 #include "ops/pool.hpp"
 #include "ops/reduce.hpp"
 #include "ops/rules/gumbel_softmax.hpp"
+#include "ops/select.hpp"
 #include "ops/shape.hpp"
 #include "ops/softmax.hpp"
 #include "tests/vjp_of.hpp"
@@ -687,12 +688,18 @@ TEST_CASE("layer_norm goes over the axes that its gain or bias has") {
   }
   Tape tape;
   const auto of = [&](const Shape& shape) { return tape.constant(ones(shape)); };
-  refuses([&] { layer_norm(of({4, 4}), of({4, 1}), of({})); },
-          "layer_norm: x is (4, 4), gain is (4, 1), bias is (); need of each one number, or the "
-          "shape of x's last axes");
-  refuses([&] { layer_norm(of({2, 3, 5}), of({3, 5}), of({5})); },
-          "layer_norm: x is (2, 3, 5), gain is (3, 5), bias is (5,); need of each one number, or "
-          "the shape of x's last axes");
+  refuses(
+      [&] {
+        layer_norm(of({4, 4}), of({4, 1}), of({}));
+      },
+      "layer_norm: x is (4, 4), gain is (4, 1), bias is (); need of each one number, or the "
+      "shape of x's last axes");
+  refuses(
+      [&] {
+        layer_norm(of({2, 3, 5}), of({3, 5}), of({5}));
+      },
+      "layer_norm: x is (2, 3, 5), gain is (3, 5), bias is (5,); need of each one number, or "
+      "the shape of x's last axes");
 }
 
 TEST_CASE("logsumexp among infinities: forbidden numbers get nothing, +inf all") {
@@ -722,7 +729,8 @@ TEST_CASE("logsumexp among infinities: forbidden numbers get nothing, +inf all")
   for (std::size_t k = 0; k < 3; ++k) CHECK(std::isfinite(second(1, k)));
   const Var spread = where(kept, variance(x, 1), 0.0);
   const Gradients g = backward(spread);
-  for (std::size_t k = 0; k < 3; ++k) CHECK((g[x](0, k) == 0 && g[x](3, k) == 0 && g[x](4, k) == 0));
+  for (std::size_t k = 0; k < 3; ++k)
+    CHECK((g[x](0, k) == 0 && g[x](3, k) == 0 && g[x](4, k) == 0));
   const Var number = tape.parameter(full({}, 3));
   CHECK(backward(logsumexp(number))[number] == full({}, 1));
 }
@@ -984,7 +992,8 @@ TEST_CASE("an infinite weight makes of the images' gradient only what it stood o
       Tensor w = xt::abs(rng.normal({2, planes, 3, 3}));
       w(0, 0, 1, 1) = kInf;
       Tape tape;
-      const Var p = tape.parameter(rng.normal({1, planes, 7, 7})), y = conv2d(p, tape.constant(w), stride);
+      const Var p = tape.parameter(rng.normal({1, planes, 7, 7})),
+                y = conv2d(p, tape.constant(w), stride);
       const Tensor found = backward(y)[p];
       for (std::size_t i = 0; i < 7; ++i)
         for (std::size_t j = 0; j < 7; ++j) {
@@ -1207,7 +1216,8 @@ TEST_CASE("each op refuses shapes, axes and numbers that do not fit, in its own 
           "cross_entropy: logits are (2, 3), labels are 1; need one label for each row");
   refuses([&] { cross_entropy(m, {0, 3}); }, "cross_entropy: label 3 in row 1; need less than 3");
   refuses([&] { cross_entropy(n, {0}); }, "cross_entropy: logits are (); need (..., K)");
-  refuses([&] { layer_norm(m, v, v, 0); }, "layer_norm: epsilon is 0; need more than 0, and finite");
+  refuses([&] { layer_norm(m, v, v, 0); },
+          "layer_norm: epsilon is 0; need more than 0, and finite");
   refuses([&] { layer_norm(e, n, n); },
           "layer_norm: x is (2, 0); need at least one number on the last axis");
   refuses([&] { conv2d(x, w); },
@@ -1237,4 +1247,28 @@ TEST_CASE("each op refuses shapes, axes and numbers that do not fit, in its own 
         where(m, other.constant(zeros({2, 3})), m);
       },
       "where: input 1 stands on another tape; need all on one tape");
+}
+
+TEST_CASE("losses at the ends of the range have the values that mathematics gives") {
+  constexpr double inf = std::numeric_limits<double>::infinity();
+  Tape tape;
+  const Var x = tape.parameter(Tensor{-inf, inf, -inf, inf}),
+            y = bce_with_logits(x, tape.constant(Tensor{0, 1, 1, 0.25}));
+  CHECK(y.value() == Tensor{0, 0, inf, inf});
+  CHECK(backward(y)[x] == Tensor{0, 0, -1, 0.75});
+  // Two Gaussians that are all but points.
+  const Var m = tape.parameter(Tensor{{0, 1}}), v = tape.parameter(Tensor{{-1500, -1500}}),
+            kl = kl_gaussian(m, v, m, v);
+  CHECK(kl.value() == Tensor{0});
+  CHECK(backward(kl)[m] == Tensor{{0, 0}});
+  CHECK(backward(kl)[v] == Tensor{{0, 0}});
+}
+
+TEST_CASE("a mixture's weights: where nothing arrives an infinite output adds nothing") {
+  Tape tape;
+  const Var x = tape.parameter(Tensor{1, 2}), w = tape.parameter(Tensor{0.5, 0.5});
+  const Var mixed = mixture(w, {[&] { return x; }, [&] { return log(x - 1); }});
+  const Var y = sum(where(tape.constant(Tensor{0, 1}), mixed, 0.0));
+  CHECK(backward(y)[w] == Tensor{2, 0});
+  CHECK(differentiate(y, w)[0].value() == Tensor{2, 0});
 }

@@ -961,7 +961,7 @@ TEST_CASE("temperatures: numbers and schedules") {
   refuses([] { annealed_straight_through(0); },
           "annealed-straight-through: tau is 0; need 1e-20 to 1e+20");
   refuses([] { gapped_straight_through(1, -1); },
-          "gapped_straight_through: gap is -1; need at least 0");
+          "gapped_straight_through: gap is -1; need a finite number of at least 0");
   refuses([] { gumbel_rao(1, 0); }, "gumbel_rao: draws are 0; need at least 1");
   refuses([] { blackbox(0); }, "blackbox: lambda is 0; need 2.22507e-308 to 4.49423e+307");
   refuses([] { perturbed(1, 0); }, "perturbed: draws are 0; need at least 1");
@@ -1000,7 +1000,7 @@ TEST_CASE("choices refuse what they cannot choose from, at the call") {
       [&] {
         argmax(tape.parameter(Tensor{kInf, 0}), gumbel_softmax(1));
       },
-      "argmax[gumbel-softmax]: logits or noise have +inf in row 0; need numbers");
+      "argmax[gumbel-softmax]: logits have +inf in row 0; need numbers");
   refuses([&] { argmin(bad, straight_through()); },
           "argmin[straight-through]: logits have NaN in row 1; need numbers");
   refuses([&] { sample(bad, reinmax(), rng); },
@@ -1165,4 +1165,26 @@ TEST_CASE("a rule may differentiate inside its formula, in numbers as in Vars") 
     CHECK(vars(i) == doctest::Approx(right(i)));
     CHECK(numbers(i) != 0);
   }
+}
+
+TEST_CASE("a weight of 0 takes an infinite cost out, and only that") {
+  constexpr double inf = std::numeric_limits<double>::infinity();
+  Tape tape;
+  Rng rng(3);
+  const Var x = tape.parameter(Tensor{{0.3, -0.2}, {0.1, 0.5}}),
+            z = sample(x, score_function(), rng);
+  const Var cost = sum(z, -1) * tape.constant(Tensor{1, inf}), weight = tape.constant(Tensor{1, 0});
+  const Tensor g = backward(cost, {}, weight)[x];
+  CHECK(g(1, 0) == 0);
+  CHECK(g(1, 1) == 0);
+  CHECK(std::abs(g(0, 0)) > 0.1);
+  CHECK(g == differentiate(cost, x, weight)[0].value());
+}
+
+TEST_CASE(
+    "leave-one-out with an infinite cost: it is the others' mean, and not its own, in any order") {
+  constexpr double inf = std::numeric_limits<double>::infinity();
+  CHECK(leave_one_out().value(Tensor{1, inf, 2, 3}) == Tensor{inf, 2, inf, inf});
+  CHECK(leave_one_out().value(Tensor{inf, 1, 2, 3}) == Tensor{2, inf, inf, inf});
+  CHECK(leave_one_out().value(Tensor{inf, 1, inf, 3}) == Tensor{inf, inf, inf, inf});
 }

@@ -8,7 +8,7 @@
 
 ARGTAPE_PUBLIC_BEGIN
 
-/// No block is as large as this.
+/// So many bytes or more are refused (std::bad_alloc): a negative size, most likely.
 constexpr std::size_t kMostBytes = std::size_t{1} << 46;
 
 /// At least `bytes` of memory on a 64-byte boundary. Throws std::bad_alloc.

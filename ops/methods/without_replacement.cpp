@@ -140,6 +140,7 @@ Method enumeration() {
 
 Method sum_and_sample(std::size_t k) {
   require(k > 0, "sum_and_sample: k is 0; need at least 1");
+  k = std::min(k, kMostCombinations);  // there are no more
   return Method("sum-and-sample", k + 1, [k](Var logits, const Cost& f, Rng& rng) {
     const Var draw = drawn_choice(logits, rng), likeliest = argmax(constant_of(logits), zero()),
               first = evaluate(likeliest, f);

@@ -89,10 +89,12 @@ void refuse_row(const std::string& op, const Tensor& logits, std::size_t r) {
   const Scalar *row = logits.data() + r * n, *end = row + n;
   const bool nan = std::any_of(row, end, [](Scalar v) { return std::isnan(v); });
   const bool none = std::all_of(row, end, [](Scalar v) { return v == kLowest; });
+  const bool infinite = std::any_of(row, end, [](Scalar v) { return v == -kLowest; });
   refuse(op, ": logits ",
-         (nan    ? "have NaN"
-          : none ? "are all -inf"
-                 : "or noise have +inf"),
+         (nan        ? "have NaN"
+          : none     ? "are all -inf"
+          : infinite ? "have +inf"
+                     : "or their noise are not finite"),
          " in row ", r, "; need ", (none ? "at least one possible category" : "numbers"));
 }
 

@@ -9,6 +9,7 @@
 #include "engine/broadcast.hpp"
 #include "engine/require.hpp"
 #include "ops/elementwise.hpp"
+#include "ops/kernels/elementwise_kernel.hpp"
 #include "ops/reduce.hpp"
 #include "ops/rules/decision.hpp"
 #include "ops/shape.hpp"
@@ -32,6 +33,13 @@ Var mean_of_others(Var costs) {
   require(!shape.empty() && shape[0] > 1, "leave_one_out: the choices are ", shape,
           "; need at least 2 samples along the first axis");
   const double samples = static_cast<double>(shape[0]);
+  if (worst_of(costs.value()) !=
+      Worst::finite) {  // no differences: an infinite cost is the others' mean
+    constexpr double inf = std::numeric_limits<double>::infinity();
+    const Var infinite = equal(costs, inf), finite = where(infinite, 0.0, costs);
+    return where(sum(infinite, 0, keep_axes) - infinite, inf,
+                 (sum(finite, 0, keep_axes) - finite) / (samples - 1));
+  }
   const Var apart = costs - slice(costs, 0, 1);  // 0 where all agree
   return costs - (apart - mean(apart, 0, keep_axes)) * (samples / (samples - 1));
 }
@@ -52,7 +60,8 @@ namespace {
 Var costs_of(const BackwardContext& ctx, const Shape& rows, bool needs_multiple_samples) {
   Var total;
   for (const DownstreamCost& fed : ctx.downstream_costs()) {
-    const Var cost = line_up(ctx.op(), fed.weight.tape ? fed.cost * fed.weight : fed.cost, rows);
+    const Var cost =
+        line_up(ctx.op(), fed.weight.tape ? times(fed.weight, fed.cost) : fed.cost, rows);
     const Shape& shape = fed.cost.shape();
     if (needs_multiple_samples && !rows.empty() && (shape.empty() || shape[0] != rows[0]))
       refuse(ctx.op(), ": a cost is ", shape, ", the choices are ", rows,

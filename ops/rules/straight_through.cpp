@@ -42,7 +42,7 @@ Rule straight_through_identity() {
 
 Rule gapped_straight_through(Temperature tau, double gap) {
   if (!(gap >= 0) || std::isinf(gap))
-    refuse("gapped_straight_through: gap is ", gap, "; need at least 0");
+    refuse("gapped_straight_through: gap is ", gap, "; need a finite number of at least 0");
   return tempered("gapped-straight-through", tau, [=](double t) {
     return choice_rule("", [=](const Draw& draw, Var g) {
       const Var l = draw.logits, top = max(l, -1, keep_axes);
