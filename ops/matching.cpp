@@ -26,7 +26,7 @@ const Decision kMatching = {2, [](Var x) { return matching(x, zero()); },
                             // A forbidden pair stays so whatever is added to it.
                             [](const Draw& draw, Var weight) {
                               return beside(weight, draw.logits.shape().size()) *
-                                     (possible(draw.logits) * (1 - exp(-draw.noise)));
+                                     (is_possible(draw.logits) * (1 - exp(-draw.noise)));
                             }};
 
 // The node. `noise` is empty where nothing is drawn.

@@ -60,7 +60,7 @@ Rule perturbed(Temperature tau, std::size_t draws, std::uint64_t seed) {
     rule.backward = [=](const Draw& draw, BackwardContext& ctx) {
       const Var g = more_noise(draw, draws, seed);
       const Var off = solve(draw, centred(draw) + t * g, ctx) - draw.hard();
-      return possible(draw.logits) *
+      return is_possible(draw.logits) *
              sum((1 - exp(-g)) * sum(off * ctx.gradient(), own_axes(draw), keep_axes), 0) /
              (static_cast<double>(draws) * t);
     };
