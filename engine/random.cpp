@@ -1,5 +1,6 @@
 #include "engine/random.hpp"
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 #include <limits>
@@ -180,15 +181,20 @@ std::vector<std::size_t> Rng::categorical(const Tensor& logits) {
   std::vector<std::size_t> drawn(rows);
   for (std::size_t r = 0; r < rows; ++r) {
     const Scalar *l = logits.data() + r * k, *g = noise.data() + r * k;
+    Scalar largest = -std::numeric_limits<Scalar>::infinity();
     for (std::size_t i = 0; i < k; ++i) {
       if (!(l[i] <= std::numeric_limits<Scalar>::max()))
         refuse("categorical: logits have ", std::isnan(l[i]) ? "NaN" : "+inf", " in row ", r,
                "; need numbers");
-      if (l[i] + g[i] > l[drawn[r]] + g[drawn[r]]) drawn[r] = i;
+      largest = std::max(largest, l[i]);
     }
-    if (l[drawn[r]] == -std::numeric_limits<Scalar>::infinity())
+    if (std::isinf(largest))
       refuse("categorical: logits are all -inf in row ", r,
              "; need at least one possible category");
+    // A large number that a row has in common would swallow the noise.
+    const auto perturbed = [&](std::size_t i) { return l[i] - largest + g[i]; };
+    for (std::size_t i = 0; i < k; ++i)
+      if (perturbed(i) > perturbed(drawn[r])) drawn[r] = i;
   }
   return drawn;
 }

@@ -5,6 +5,7 @@
 #include "engine/broadcast.hpp"
 #include "engine/require.hpp"
 #include "ops/elementwise.hpp"
+#include "ops/kernels/logits.hpp"
 #include "ops/reduce.hpp"
 #include "ops/softmax.hpp"
 
@@ -41,7 +42,8 @@ void require_arguments(const char* op, Var points, Var logits, Var tau, bool log
 
 Var log_prob_of_logs(Var log_y, Var logits, Var tau) {
   const double k = static_cast<double>(logits.shape().back());
-  return std::lgamma(k) + (k - 1) * log(tau) + sum(log_softmax(logits - tau * log_y), -1);
+  return std::lgamma(k) + (k - 1) * log(tau) +
+         sum(log_softmax(without_offset(logits) - tau * log_y), -1);
 }
 
 }  // namespace

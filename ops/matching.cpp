@@ -7,7 +7,7 @@
 #include "ops/elementwise.hpp"
 #include "ops/kernels/assignment.hpp"
 #include "ops/kernels/axis.hpp"
-#include "ops/kernels/row_kernels.hpp"
+#include "ops/kernels/logits.hpp"
 #include "ops/linalg.hpp"
 #include "ops/rules/decision.hpp"
 #include "ops/rules/straight_through.hpp"
@@ -25,9 +25,8 @@ Tensor solved(const std::string& op, const Tensor& x, const Tensor* noise) {
 const Decision kMatching = {2, [](Var x) { return matching(x, zero()); },
                             // A forbidden pair stays so whatever is added to it.
                             [](const Draw& draw, Var weight) {
-                              const Var lowest = draw.logits.tape->constant(kLowest);
                               return beside(weight, draw.logits.shape().size()) *
-                                     (greater(draw.logits, lowest) * (1 - exp(-draw.noise)));
+                                     (is_possible(draw.logits) * (1 - exp(-draw.noise)));
                             }};
 
 // The node. `noise` is empty where nothing is drawn.

@@ -6,7 +6,8 @@
 #include "engine/sweep.hpp"
 #include "ops/elementwise.hpp"
 #include "ops/kernels/axis.hpp"
-#include "ops/kernels/row_kernels.hpp"
+#include "ops/kernels/logits.hpp"
+#include "ops/kernels/settings.hpp"
 #include "ops/reduce.hpp"
 
 ARGTAPE_PUBLIC_BEGIN
@@ -62,6 +63,7 @@ Var relaxed_jacobian(Var x, Var g, double tau, Var noise) {
   const bool noisy = noise.tape != nullptr;
   require_rows_alike("relaxed_jacobian", "x", x, g);
   if (noisy) require_rows_alike("relaxed_jacobian", "noise", noise, g);
+  require_temperature("relaxed_jacobian", tau);
   const auto t = static_cast<Scalar>(tau);
   const auto row = [t](ResultRow y, auto e, Scalar sum, auto g) {
     jacobian_row(y, e, sum, g, 1 / t);
@@ -70,19 +72,19 @@ Var relaxed_jacobian(Var x, Var g, double tau, Var noise) {
                               row, TensorRows(g.value()));
   std::vector<Var> inputs = {x, g};
   if (noisy) inputs.push_back(noise);
-  return x.tape->record(
-      "relaxed_jacobian", inputs, std::move(y), [tau, noisy](BackwardContext& ctx) {
-        const Var x = ctx.in(0), g = ctx.in(1), noise = noisy ? ctx.in(2) : Var{},
-                  u = ctx.gradient();
-        if (ctx.wants(1)) ctx.give(1, relaxed_jacobian(x, u, tau, noise));
-        if (!ctx.wants(0) && !(noisy && ctx.wants(2))) return;
-        const Var warm = noisy ? x - stop_gradient(max(x, -1, keep_axes)) + noise : x,
-                  p = softmax(tau == 1 ? warm : warm / tau),
-                  h = jacobian_slope(p, g, tau == 1 ? u : u / tau),
-                  to_x = softmax_jacobian(p, h, 1 / tau);
-        ctx.give(0, to_x);
-        if (noisy) ctx.give(2, to_x);
-      });
+  return x.tape->record("relaxed_jacobian", inputs, std::move(y),
+                        [tau, noisy](BackwardContext& ctx) {
+                          const Var x = ctx.in(0), g = ctx.in(1), noise = noisy ? ctx.in(2) : Var{},
+                                    u = ctx.gradient();
+                          if (ctx.wants(1)) ctx.give(1, relaxed_jacobian(x, u, tau, noise));
+                          if (!ctx.wants(0) && !(noisy && ctx.wants(2))) return;
+                          const Var cold = without_offset(x), warm = noisy ? cold + noise : cold,
+                                    p = softmax(tau == 1 ? warm : warm / tau),
+                                    h = jacobian_slope(p, g, tau == 1 ? u : u / tau),
+                                    to_x = softmax_jacobian(p, h, 1 / tau);
+                          ctx.give(0, to_x);
+                          if (noisy) ctx.give(2, to_x);
+                        });
 }
 
 Var log_softmax(Var x, int axis) {

@@ -20,7 +20,8 @@ Var log_softmax(Var x, int axis = -1);
 /// scale J(p) g: what a softmax of value p passes back for scale g.
 Var softmax_jacobian(Var p, Var g, double scale = 1);
 /// J(softmax((x + noise) / tau)) g / tau: what softmax((x + noise) / tau) passes back for g,
-/// without the softmax in between. There need be no noise.
+/// without the softmax in between. There need be no noise. Throws std::invalid_argument for tau
+/// outside of 1e-20 ... 1e20.
 Var relaxed_jacobian(Var x, Var g, double tau = 1, Var noise = {});
 /// g - e^y sum(g): what a log_softmax of value y passes back for g.
 Var log_softmax_vjp(Var y, Var g);

@@ -328,6 +328,10 @@ TEST_CASE("a common offset: log-probabilities and what is made of them") {
          return conditional_gumbels(l, l.tape->constant(tensor({1, 3}, {0, 1, 0})),
                                     l.tape->constant(noise));
        }},
+      {"gumbel_softmax_log_prob",
+       [&](Var l) { return gumbel_softmax_log_prob(l.tape->constant(targets), l, 0.7); }},
+      {"exp_concrete_log_prob",
+       [&](Var l) { return exp_concrete_log_prob(log(l.tape->constant(targets)), l, 0.7); }},
       {"gumbel_softmax",
        [&](Var l) { return sample(l, gumbel_softmax(1), l.tape->constant(noise)); }}};
   for (const auto& [name, op] : all) {
@@ -379,7 +383,55 @@ TEST_CASE("a common offset: every rule's choice and gradient of the same draw") 
   }
 }
 
+TEST_CASE("a common offset: categorical draws") {
+  const auto drawn = [](double offset) { return Rng(1).categorical(full({10000, 2}, offset)); };
+  CHECK(drawn(1e8) == drawn(0));
+  CHECK(drawn(-1e30) == drawn(0));
+}
+
+TEST_CASE("a common offset: rules with temperatures and steps of any size, at both orders") {
+  const Rule rules[] = {straight_through(3),
+                        annealed_straight_through(3),
+                        gapped_straight_through(3, 10),
+                        reinmax(3),
+                        st_gumbel_softmax(3),
+                        gumbel_softmax(3),
+                        gumbel_rao(3, 4),
+                        darn(),
+                        zgr(),
+                        mve(),
+                        perturbed(3),
+                        blackbox(3),
+                        i_mle(3, 2)};
+  for (const Rule& rule : rules) {
+    CAPTURE(rule.name);
+    Tensor slopes[2], seconds[2];
+    for (int far : {0, 1}) {
+      Tape tape;
+      // Multiples of 8, as far apart as floats are at the offset.
+      Tensor x = Rng(1).uniform({20, 4}, -2, 2);
+      for (Scalar& v : x) v = std::round(v) * 8 + (far ? 8e7f : 0);
+      const Var l = tape.parameter(x), c = tape.constant(Rng(2).normal({4})),
+                z = sample(l, rule, tape.constant(8.0f * Rng(3).gumbel({20, 4}))),
+                slope = differentiate(square(sum(z * c, -1)), l)[0];
+      slopes[far] = slope.value();
+      // What a solver finds is flat: these two have no second order.
+      const bool flat = rule.name == "blackbox" || rule.name == "i-mle";
+      seconds[far] = flat ? zeros({20, 4}) : backward(square(slope))[l];
+    }
+    for (const Tensor* pair : {slopes, seconds})
+      for (std::size_t i = 0; i < 80; ++i)
+        CHECK(pair[1].data()[i] ==
+              doctest::Approx(static_cast<double>(pair[0].data()[i])).epsilon(1e-5));
+  }
+}
+
 TEST_CASE("temperatures that float cannot hold are refused, and logits that it can are taken") {
+  Tape small;
+  const Var pair = small.constant(Tensor{0, 1});
+  for (double t : {0.0, -1.0, 1e-46, 1e39, kInf, std::nan("")})
+    CHECK_THROWS_WITH_AS(relaxed_jacobian(pair, pair, t), doctest::Contains("need 1e-20 to 1e+20"),
+                         std::invalid_argument);
   for (double t : {1e39, 1e25})
     CHECK_THROWS_WITH_AS(straight_through(t), doctest::Contains("need 1e-20 to 1e+20"),
                          std::invalid_argument);
@@ -542,6 +594,18 @@ TEST_CASE("a common offset of 1e7, where floats are 1 apart: sorts, matchings an
     }
   }
   // As many places as items: what a column has in common does not matter to a matching either.
+  for (const Rule& rule : {blackbox(3), perturbed(1), i_mle(3, 2)}) {
+    CAPTURE(rule.name);
+    const auto found = [&](const Tensor& offset) {
+      Tape tape;
+      const Var l = tape.parameter(x + offset);
+      const Var p = sample_matching(l, rule, tape.constant(noise));
+      return backward(sum(p * tape.constant(g), {-2, -1}))[l];
+    };
+    const Tensor near = found(zeros({5})), far = found(Tensor{0, 8e6f, -8e6f, 3e6f, 1});
+    for (std::size_t k = 0; k < x.size(); ++k)
+      CHECK(std::abs(near.data()[k] - far.data()[k]) < 1e-5f);
+  }
   const auto drawn = [&](const Tensor& offset) {
     Tape tape;
     return sample_matching(tape.constant(x + offset), zero(), tape.constant(noise)).value();

@@ -14,6 +14,7 @@
 #include "engine/sweep.hpp"
 #include "ops/choice.hpp"
 #include "ops/formula.hpp"
+#include "ops/gumbel_softmax_density.hpp"
 #include "ops/layer_norm.hpp"
 #include "ops/loss.hpp"
 #include "ops/reduce.hpp"
@@ -140,6 +141,19 @@ Tensor quarters(const Tensor& t) {
   for (Scalar& v : to) v = std::round(v * 4) / 4;
   return to;
 }
+
+// A common offset, +-2^e for any e up to where Scalars are 2 apart, and numbers that it can be
+// added to without rounding.
+struct Offset {
+  Scalar value, unit;
+  explicit Offset(Rng& rng) {
+    const int exponent = static_cast<int>(rng.below(Limits::digits + 1));
+    value = std::ldexp(Scalar(rng.below(2) ? 1 : -1), exponent);
+    unit = std::ldexp(Scalar(1), std::max(exponent - Limits::digits + 1, -2));
+  }
+  Tensor fitting(const Tensor& t) const { return xt::round(t / unit) * unit; }
+  std::string name() const { return "offset " + str(static_cast<double>(value)); }
+};
 
 // ---- Number by number.
 
@@ -326,6 +340,19 @@ const RowOp kRowOps[] = {
      [](const Vars& v, int) { return softmax_jacobian(softmax(v[0]), v[1], 0.5); }, false, kNan},
     {"relaxed_jacobian", 2, [](const Vars& v, int) { return relaxed_jacobian(v[0], v[1], 0.5); },
      false, kNan},
+    {"relaxed_jacobian of one", 1,
+     [](const Vars& v, int) { return relaxed_jacobian(v[0], softmax(stop_gradient(v[0])), 0.7); },
+     false},
+    {"gumbel_softmax_log_prob", 1,
+     [](const Vars& v, int) {
+       return gumbel_softmax_log_prob(softmax(stop_gradient(v[0])), v[0], 0.7);
+     },
+     false},
+    {"exp_concrete_log_prob", 1,
+     [](const Vars& v, int) {
+       return exp_concrete_log_prob(log_softmax(stop_gradient(v[0])), v[0], 0.7);
+     },
+     false},
     {"log_softmax_vjp", 2,
      [](const Vars& v, int) { return log_softmax_vjp(log_softmax(v[0]), v[1]); }, false, kNan},
     {"kl_gaussian", 2, [](const Vars& v, int) { return kl_gaussian(v[0], v[1] * 0.5); }, false,
@@ -409,6 +436,8 @@ TEST_CASE("rows: a common offset does not count, and every way of sweeping gives
     each_case(op.name, [&](Rng& rng) {
       const std::size_t rows = 1 + rng.below(5), k = 1 + rng.below(40);
       Tensors points = rows_for(rng, rows, k, op.inputs);
+      const Offset offset(rng);
+      for (Tensor& p : points) p = offset.fitting(p);
       const Function f = [&](const Vars& v) { return op.f(v, -1); };
       const Tensor weight = rng.normal(value_shape(f, points));
       const Tensors all = results(f, points, weight);
@@ -417,14 +446,22 @@ TEST_CASE("rows: a common offset does not count, and every way of sweeping gives
       if (wrong.empty())
         wrong = differ("released", results(f, points, weight, Way::release), all, 4, 8);
       if (!wrong.empty() || std::isnan(op.offset)) return wrong;
-      const Scalar offset =
-          std::ldexp(Scalar(rng.below(2) ? 1 : -1), static_cast<int>(rng.below(19)));
-      for (Tensor& p : points) p += offset;
+      for (Tensor& p : points) p += offset.value;
       Tensors expected = all;
-      expected[0] += static_cast<Scalar>(op.offset) * offset;
-      return differ("offset " + str(static_cast<double>(offset)), results(f, points, weight),
-                    expected, kRounding, 8);
+      expected[0] += static_cast<Scalar>(op.offset) * offset.value;
+      return differ(offset.name(), results(f, points, weight), expected, kRounding, 8);
     });
+}
+
+TEST_CASE("categorical: a common offset does not count") {
+  each_case("categorical", [](Rng& rng) -> std::string {
+    const Offset offset(rng);
+    const Tensor logits = offset.fitting(rows_for(rng, 20, 1 + rng.below(40), 1)[0]);
+    const std::uint64_t seed = rng.below(1000);
+    return Rng(seed).categorical(logits) == Rng(seed).categorical(logits + offset.value)
+               ? ""
+               : offset.name();
+  });
 }
 
 TEST_CASE("rows: what is scaled by a power of two is scaled, bit for bit") {
@@ -462,7 +499,7 @@ namespace {
 // |D - t|^2 of draws with the noise. The rule is new each time: some keep a state.
 Tensor gradient_of(const std::string& name, const Tensor& logits, const Tensor& noise,
                    const Tensor& target, Way way = Way::backward, int axis = -1) {
-  const Rule rule = rule_named(name, name == "reinmax" ? 1 : 0.5).at(0);
+  const Rule rule = rule_named(name, name == "reinmax" ? 1.5 : 0.7).at(0);
   const Function f = [&](const Vars& v) {
     const Var z = sample(v[0], rule, v[0].tape->constant(noise), axis);
     return sum(square(z - v[0].tape->constant(target)), axis);
@@ -497,11 +534,13 @@ struct Case {
 TEST_CASE("rules: the order of categories, the axis and a common offset do not count") {
   for (const std::string& name : rule_names())
     each_case(name, [&](Rng& rng) -> std::string {
-      const Case c(rng, name);
+      Case c(rng, name);
+      const Offset offset(rng);
+      c.logits = offset.fitting(c.logits);
       const Tensor all = gradient_of(name, c.logits, c.noise, c.target);
       const std::vector<std::size_t> order = rng.permutation(c.k);
       std::string wrong;
-      const auto is = [&](const char* what, const Tensor& found, const Tensor& expected) {
+      const auto is = [&](const std::string& what, const Tensor& found, const Tensor& expected) {
         if (wrong.empty()) wrong = differ(what, found, expected, 256, 4);
       };
       // Ties go to the first: rows that have one are another choice in another order.
@@ -515,8 +554,7 @@ TEST_CASE("rules: the order of categories, the axis and a common offset do not c
            gradient_of(name, permuted(c.logits, order), permuted(c.noise, order),
                        permuted(c.target, order)),
            permuted(all, order));
-      const auto offset = static_cast<Scalar>(std::ldexp(1.0, static_cast<int>(rng.below(11))));
-      is("offset", gradient_of(name, c.logits + offset, c.noise, c.target), all);
+      is(offset.name(), gradient_of(name, c.logits + offset.value, c.noise, c.target), all);
       if (!c.repeated) {
         Tape tape;
         const Tensor target = reshape(tape.constant(c.target), {c.k, 1}).value();

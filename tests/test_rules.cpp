@@ -1065,14 +1065,15 @@ TEST_CASE("forbidden categories: no rule passes anything to them, or NaN, at eit
       noise = Rng(2).gumbel({2, 4});
   for (const std::string& name : rule_names()) {
     if (name == "straight-through-identity" || name == "score-function+leave-one-out") continue;
-    if (name == "perturbed" || name == "blackbox" || name == "i-mle") continue;
     CAPTURE(name);
     Tape tape;
     const Var l = tape.parameter(logits), w = tape.constant(Rng(3).normal({4}));
     const Var cost = square(sum(sample(l, rule_named(name), tape.constant(noise)) * w, -1));
     const Tensor g = backward(cost)[l];
     const Var recorded = differentiate(cost, l)[0];
-    const Tensor again = backward(square(recorded))[l];
+    // What a solver finds is flat: these two have no second order.
+    const bool flat = name == "blackbox" || name == "i-mle";
+    const Tensor again = flat ? zeros({2, 4}) : backward(square(recorded))[l];
     for (std::size_t i = 0; i < 8; ++i) {
       CHECK(std::isfinite(g.data()[i]));
       if (std::isinf(logits.data()[i])) CHECK(g.data()[i] == 0);

@@ -5,6 +5,7 @@
 #include <limits>
 
 #include "../../engine/sweep.hpp"
+#include "../elementwise.hpp"
 #include "row_kernels.hpp"
 
 ARGTAPE_PRIVATE_BEGIN
@@ -13,6 +14,9 @@ inline bool all_finite(const Tensor& x) {
   return row_sum(
              x.size(), [](Lane v) { return v * Lane(0); }, x.data()) == 0;
 }
+
+/// 1 where a category is possible, 0 where it is forbidden and its logit is -inf.
+inline Var is_possible(Var logits) { return greater(logits, kLowest); }
 
 /// Each row of x less its largest: for what does not depend on a number added to a row, of which a
 /// large one would swallow, in float, the noise or the step that comes on top. So the gradient is

@@ -5,7 +5,7 @@
 #include <vector>
 
 #include "ops/elementwise.hpp"
-#include "ops/kernels/row_kernels.hpp"
+#include "ops/kernels/logits.hpp"
 #include "ops/reduce.hpp"
 #include "ops/rules/decision.hpp"
 #include "ops/shape.hpp"
@@ -54,7 +54,8 @@ Rule zgr() { return mixed("zgr", 0.5, 0.5); }
 Rule reinmax(Temperature tau) {
   const auto at = [](double t) {
     return choice_rule("", [t](const Draw& draw, Var g) {
-      const Var p = softmax(draw.logits), p_tau = t == 1 ? p : softmax(draw.logits / t);
+      const Var p = softmax(draw.logits),
+                p_tau = t == 1 ? p : softmax(without_offset(draw.logits) / t);
       return softmax_jacobian((p_tau + draw.hard()) / 2, g, 2) - softmax_jacobian(p, g, 0.5);
     });
   };

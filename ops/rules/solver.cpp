@@ -2,6 +2,7 @@
 
 #include "engine/require.hpp"
 #include "ops/formula.hpp"
+#include "ops/kernels/axis.hpp"
 #include "ops/kernels/logits.hpp"
 #include "ops/kernels/settings.hpp"
 #include "ops/reduce.hpp"
@@ -19,10 +20,19 @@ Var solve(const Draw& draw, Var x, BackwardContext& ctx) {
   return draw.decision->solve(x);
 }
 
+// The logits less what no solution depends on: what a row has in common, and a column where each is
+// taken.
+Var centred(const Draw& draw) {
+  const Var x = without_offset(draw.logits);
+  const Shape& shape = x.shape();
+  const bool square = draw.decision->axes == 2 && shape.back() == shape[shape.size() - 2];
+  return square ? along_axis("centred", x, -2, without_offset) : x;
+}
+
 // x - lambda f', where x is what D is the best of.
 Var pushed(const Draw& draw, double lambda, Var gradient) {
   const auto push = [lambda](auto x, auto g, auto slope) { return x + g - lambda * slope; };
-  return elementwise("pushed", push, without_offset(draw.logits), draw.noise, gradient);
+  return elementwise("pushed", push, centred(draw), draw.noise, gradient);
 }
 
 void require_draws(const char* name, std::size_t draws) {
@@ -49,8 +59,9 @@ Rule perturbed(Temperature tau, std::size_t draws, std::uint64_t seed) {
     rule.applies_to = AppliesTo::any;
     rule.backward = [=](const Draw& draw, BackwardContext& ctx) {
       const Var g = more_noise(draw, draws, seed);
-      const Var off = solve(draw, without_offset(draw.logits) + t * g, ctx) - draw.hard();
-      return sum((1 - exp(-g)) * sum(off * ctx.gradient(), own_axes(draw), keep_axes), 0) /
+      const Var off = solve(draw, centred(draw) + t * g, ctx) - draw.hard();
+      return is_possible(draw.logits) *
+             sum((1 - exp(-g)) * sum(off * ctx.gradient(), own_axes(draw), keep_axes), 0) /
              (static_cast<double>(draws) * t);
     };
     return rule;
@@ -67,7 +78,7 @@ Rule i_mle(double lambda, std::size_t draws, std::uint64_t seed) {
   rule.backward = [=](const Draw& draw, BackwardContext& ctx) {
     const Var own = draw.hard() - solve(draw, pushed(draw, lambda, ctx.gradient()), ctx);
     if (draws == 1) return own / lambda;
-    const Var more = without_offset(draw.logits) + more_noise(draw, draws - 1, seed);
+    const Var more = centred(draw) + more_noise(draw, draws - 1, seed);
     return (own +
             sum(solve(draw, more, ctx) - solve(draw, more - lambda * ctx.gradient(), ctx), 0)) /
            (static_cast<double>(draws) * lambda);

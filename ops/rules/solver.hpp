@@ -1,7 +1,8 @@
 // The rules that solve argmax, or a matching, again in their backward: blackbox differentiation,
 // perturbed optimisers, I-MLE. The letters in the formulas are those of ops/rules/rule.hpp. What is
-// solved again is solved for logits less the largest of their row, on which no solution depends: in
-// float a large offset would swallow the step, or the noise.
+// solved again is solved for logits less the largest of their row (and then of their column, in a
+// square matching), on which no solution depends: in float a large offset would swallow the step,
+// or the noise. What is forbidden gets no gradient.
 #pragma once
 
 #include <cstdint>

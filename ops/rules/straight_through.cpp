@@ -4,6 +4,7 @@
 
 #include "engine/require.hpp"
 #include "ops/elementwise.hpp"
+#include "ops/kernels/logits.hpp"
 #include "ops/reduce.hpp"
 #include "ops/rules/decision.hpp"
 #include "ops/softmax.hpp"
@@ -45,7 +46,7 @@ Rule gapped_straight_through(Temperature tau, double gap) {
     refuse("gapped_straight_through: gap is ", gap, "; need a finite number of at least 0");
   return tempered("gapped-straight-through", tau, [=](double t) {
     return choice_rule("", [=](const Draw& draw, Var g) {
-      const Var l = draw.logits, top = max(l, -1, keep_axes);
+      const Var l = without_offset(draw.logits), top = max(l, -1, keep_axes);
       return relaxed_jacobian(where(draw.hard(), top, minimum(l, top - gap)), g, t);
     });
   });
