@@ -334,8 +334,9 @@ TEST_CASE("a common offset: log-probabilities and what is made of them") {
        [&](Var l) { return exp_concrete_log_prob(log(l.tape->constant(targets)), l, 0.7); }},
       {"gumbel_softmax",
        [&](Var l) { return sample(l, gumbel_softmax(1), l.tape->constant(noise)); }}};
-  for (const auto& [name, op] : all) {
-    CAPTURE(std::string(name));
+  for (const auto& row : all) {
+    const auto& op = row.second;
+    CAPTURE(std::string(row.first));
     Tensor value, slope;
     for (double offset : {0.0, 100.0, 4096.0, 1e6, 1e7, -1e7}) {
       CAPTURE(offset);

@@ -518,9 +518,10 @@ TEST_CASE("a row without a softmax: NaN, and where it is left out it passes noth
          return kl_categorical(l.tape->constant(zeros({2, 3})), l);
        }},
       {"kl_categorical_uniform", [](Var l) { return kl_categorical_uniform(l); }}};
-  for (const auto& [name, f] : all)
+  for (const auto& op : all)
     for (double bad : {-kInf, kInf, kNan}) {
-      CAPTURE(std::string(name));
+      const auto& f = op.second;
+      CAPTURE(std::string(op.first));
       CAPTURE(bad);
       Tape tape;
       const Var l = tape.parameter(Tensor{{bad, bad, bad}, {1, 2, 4}});
