@@ -388,7 +388,8 @@ int main(int argc, char** argv) {
                  "steps that nvil, rebar and relax learn for first, on up to 8 logits; with more "
                  "logits as many times fewer",
                  0);
-  program.option("--problem", only, "just the problems whose name begins so");
+  program.option("--problem", only,
+                 "just the problems of this kind: linear, quadratic, network, toy or p-norm");
   program.option("--every-tau", every_tau,
                  "print every temperature, not only that of a rule's least error");
   program.app.footer(
