@@ -182,7 +182,7 @@ def argmax_gradients():
         check(status == 0 and "argmax_gradients.csv" in files and "argmax_gradients_bias_variance.csv" in files, "02 writes its CSV")
     refused(2, "--cost is 'cubic'; need linear, quadratic, zero-one or black-box", "02_argmax_gradients", "--cost", "cubic")
     refused(2, "--categories", "02_argmax_gradients", "--categories", "1")
-    refused(2, "--temperature must be more than 0", "02_argmax_gradients", "--temperature", "0")
+    refused(2, "--temperature must be at least 1e-20, and at most 1e20", "02_argmax_gradients", "--temperature", "0")
     refused(2, "--temperature must be at least 1e-20, and at most 1e20", "02_argmax_gradients", "--temperature", "1e50")
     run_json("02_argmax_gradients", "--temperature", "0.5", "--quick")
 
