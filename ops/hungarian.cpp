@@ -100,7 +100,8 @@ class Solver {
       distance[j] = now;
       nearest = std::min(nearest, now == -kInf ? kInf : now);
     }
-    return nearest;
+    // Where there is none, some compilers give the largest finite number: they start from that.
+    return nearest < std::numeric_limits<double>::max() ? nearest : kInf;
   }
 
   std::size_t n_, m_;
