@@ -20,10 +20,10 @@ namespace {
 // weight log_p, where an impossible category of no weight costs nothing, and the weight's slope is
 // 0. A row without a softmax passes nothing back where nothing arrives.
 Lane possible(Lane weight, Lane log_p) {
-  return xsimd::select((weight == Lane(0)) & (log_p == Lane(kLowest)), Lane(0), log_p);
+  return xsimd::select((weight == Lane(0)) & (log_p == Lane(kMinusInf)), Lane(0), log_p);
 }
 Var possible(Var weight, Var log_p) {
-  return where(equal(weight, 0.0) * equal(log_p, kLowest), 0.0, log_p);
+  return where(equal(weight, 0.0) * equal(log_p, kMinusInf), 0.0, log_p);
 }
 constexpr auto kWeighted = row(
     "weighted", [](Lane w, Lane l) { return times(w, l); },

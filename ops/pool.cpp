@@ -118,7 +118,7 @@ Tensor pooled(const Pooling& s, Scalar padding, Read read, F f) {
 template <class F>
 void each_winner(const Pooling& s, const Tensor& x, const Tensor& y, F f) {
   s.planes([&](std::size_t begin, std::size_t end) {
-    Plane plane(s, kLowest);
+    Plane plane(s, kMinusInf);
     const std::vector<std::size_t> places = plane.places;
     std::vector<std::size_t> pixels;  // from a window's first pixel to its others, in an image
     for (std::size_t p = 0; p < places.size(); ++p)
@@ -135,7 +135,7 @@ void each_winner(const Pooling& s, const Tensor& x, const Tensor& y, F f) {
           for (std::size_t p = places.size(); p-- > 0;)
             found = xsimd::select(Lane::load_unaligned(window + places[p]) == largest,
                                   Lane(static_cast<Scalar>(p)), found);
-          xsimd::select(largest > Lane(kLowest), found, Lane(-1)).store_aligned(first);
+          xsimd::select(largest > Lane(kMinusInf), found, Lane(-1)).store_aligned(first);
           // The first NaN; or the first pixel inside, where all are -inf as the padding is.
           const auto no_number = [&](std::size_t t) {
             const auto inside = [&](std::size_t at) { return std::max(at, s.pad_h) - s.pad_h; };
@@ -238,7 +238,7 @@ Var avg_pool2d_vjp(Var g, const Pooling& s) {
 Var max_pool2d(Var x, std::size_t window, std::size_t stride, std::size_t padding) {
   const Pooling s("max_pool2d", x.shape(), window, stride, padding);
   const auto largest = [](auto each, std::size_t, std::size_t) {
-    Lane most(kLowest);
+    Lane most(kMinusInf);
     auto numbers = most == most;
     each([&](Lane v) {
       numbers = numbers & (v == v);
@@ -246,7 +246,7 @@ Var max_pool2d(Var x, std::size_t window, std::size_t stride, std::size_t paddin
     });
     return xsimd::select(numbers, most, Lane(kNaN));
   };
-  Tensor y = pooled(s, kLowest, planes_of(s, x), largest);
+  Tensor y = pooled(s, kMinusInf, planes_of(s, x), largest);
   return x.tape->record("max_pool2d", {x}, std::move(y), [s](BackwardContext& ctx) {
     ctx.give(0, handed<true>(ctx.in(0), ctx.out(), ctx.gradient(), s));
   });

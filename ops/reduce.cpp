@@ -109,10 +109,10 @@ Var logsumexp_vjp(Var x, Var g, const Rows& rows) {
     }
     // What stands at +inf shares all weight. Nothing arrives at a row of nothing but -inf, nor
     // where none comes; NaN stays.
-    const auto infinite = static_cast<Scalar>(std::count(x, x + y.n, -kLowest));
+    const auto infinite = static_cast<Scalar>(std::count(x, x + y.n, -kMinusInf));
     const bool nan = slope != 0 && std::isnan(logsumexp_row(x, y.n));
     std::transform(x, x + y.n, y.to, [=](Scalar v) {
-      return nan ? kNaN : v == -kLowest ? slope / infinite : 0;
+      return nan ? kNaN : v == -kMinusInf ? slope / infinite : 0;
     });
   };
   Tensor to = map_softmax_rows({rows.count, rows.length}, numbers, 1, row);

@@ -16,7 +16,7 @@ inline bool all_finite(const Tensor& x) {
 }
 
 /// 1 where a category is possible, 0 where it is forbidden and its logit is -inf.
-inline Var is_possible(Var logits) { return greater(logits, kLowest); }
+inline Var is_possible(Var logits) { return greater(logits, kMinusInf); }
 
 /// Each row of x less its largest: for what does not depend on a number added to a row, of which a
 /// large one would swallow, in float, the noise or the step that comes on top. So the gradient is
@@ -25,7 +25,7 @@ inline Var without_offset(Var x) {
   Tensor y = map_each_row(x.shape(), [rows = TensorRows(x.value())](ResultRow y) {
     const NoisyRow row = rows.noisy(y.r);
     constexpr Scalar most = std::numeric_limits<Scalar>::max();
-    const Lane lowest(kLowest), largest(std::min(max_lanes(y.n, row), most));
+    const Lane lowest(kMinusInf), largest(std::min(max_lanes(y.n, row), most));
     y = [&](std::size_t i) {
       const Lane v = row(i);
       return xsimd::select(v > lowest, xsimd::max(v - largest, Lane(-most)), v);

@@ -19,7 +19,7 @@ constexpr std::array<Scalar, kLane> lane_places() {
   return places;
 }
 
-constexpr Scalar kLowest = -std::numeric_limits<Scalar>::infinity(),
+constexpr Scalar kMinusInf = -std::numeric_limits<Scalar>::infinity(),
                  kNaN = std::numeric_limits<Scalar>::quiet_NaN();
 
 /// The first n numbers of a lane; the rest is 0.
@@ -154,9 +154,9 @@ template <class R>
   // Each of a lane's numbers has its own largest, and where that was: no branch depends on them.
   // Within a block places are exact as Scalars.
   alignas(64) static constexpr auto places = lane_places();
-  Largest best{0, kLowest};
+  Largest best{0, kMinusInf};
   for (std::size_t begin = 0; begin < n; begin += kSumBlock) {
-    Lane m(kLowest), place = Lane::load_aligned(places.data()), at = place;
+    Lane m(kMinusInf), place = Lane::load_aligned(places.data()), at = place;
     auto numbers = m == m;
     for (std::size_t i = begin; i < std::min(n, begin + kSumBlock); i += kLane) {
       const Lane v = row(i);
@@ -168,7 +168,7 @@ template <class R>
     if (!xsimd::all(numbers)) return {n, kNaN};
     const Scalar here = lane_max(m);
     if (!(here > best.value)) continue;
-    at = xsimd::select(m == Lane(here), -at, Lane(kLowest));
+    at = xsimd::select(m == Lane(here), -at, Lane(kMinusInf));
     best = {begin + static_cast<std::size_t>(-lane_max(at)), here};
   }
   return best;
@@ -177,7 +177,7 @@ template <class R>
 /// The place of the first largest of n > 0 numbers, or smallest; of the first NaN if there is one.
 template <bool smallest>
 std::size_t row_extreme(const Scalar* x, std::size_t n) {
-  const InMemory row{x, n, smallest ? -kLowest : kLowest};
+  const InMemory row{x, n, smallest ? -kMinusInf : kMinusInf};
   const Largest best = row_argmax(n, [=](std::size_t i) { return smallest ? -row(i) : row(i); });
   if (best.at < n) return best.at;
   return static_cast<std::size_t>(std::find_if(x, x + n, [](Scalar v) { return std::isnan(v); }) -
@@ -186,7 +186,7 @@ std::size_t row_extreme(const Scalar* x, std::size_t n) {
 
 /// The place of the 1 in a row of n > 0 numbers; n if the rest is not all 0.
 inline std::size_t one_hot_place(const Scalar* x, std::size_t n) {
-  const Largest one = row_argmax(n, InMemory{x, n, kLowest});
+  const Largest one = row_argmax(n, InMemory{x, n, kMinusInf});
   const Scalar not_zero = row_sum(
       n, [](Lane v) { return xsimd::select(v == Lane(0), Lane(0), Lane(1)); }, x);
   return one.value == 1 && not_zero == 1 ? one.at : n;
@@ -198,7 +198,7 @@ struct LogSum {
   Scalar shift, log_sum;
 };
 inline LogSum log_sum_row(const Scalar* x, std::size_t n) {
-  const InMemory row{x, n, kLowest};
+  const InMemory row{x, n, kMinusInf};
   // Against inf - inf; without a shift the sum comes out as 0 or infinite, as it should.
   const Scalar largest = max_lanes(n, row), shift = std::isinf(largest) ? 0 : largest;
   return {shift,
@@ -217,7 +217,7 @@ struct TensorRows {
       : x(t.data()), noise(noise ? noise->data() : nullptr), n(t.shape()[t.dimension() - 1]) {}
   InMemory operator[](std::size_t r) const { return {x + r * n, n}; }
   NoisyRow noisy(std::size_t r) const {
-    return {{x + r * n, n, kLowest}, {noise ? noise + r * n : nullptr, n}};
+    return {{x + r * n, n, kMinusInf}, {noise ? noise + r * n : nullptr, n}};
   }
 };
 
@@ -286,7 +286,7 @@ Tensor map_softmax_rows(const Shape& shape, const TensorRows& x, Scalar tau, F f
   if (x.n <= short_row)
     return map_each_row(shape, [=](ResultRow y) {
       const NoisyRow row = x.noisy(y.r);
-      Lane e[short_row / kLane], m(kLowest), total(0);
+      Lane e[short_row / kLane], m(kMinusInf), total(0);
       for (std::size_t i = 0; i < y.n; i += kLane) m = xsimd::max(m, e[i / kLane] = row(i));
       const Scalar largest = lane_max(m);
       if (row.loses_noise(largest)) return softmax_row(y, row, tau, f, from[y.r]...);

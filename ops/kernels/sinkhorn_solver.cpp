@@ -69,7 +69,7 @@ void SinkhornSolver::exponentials() {
 #pragma omp simd
     for (std::size_t j = 0; j < n_; ++j)
       y[j] = static_cast<Scalar>(slope * (static_cast<double>(x[j]) - largest) - less - v[j]);
-    std::fill(y + n_, y + stride_, kLowest);
+    std::fill(y + n_, y + stride_, kMinusInf);
     for (std::size_t j = 0; j < stride_; j += kLane)
       lane_exp(Lane::load_aligned(y + j)).store_aligned(y + j);
   }
@@ -209,7 +209,7 @@ std::size_t SinkhornSolver::converge(const Scalar* logits, double tolerance, std
   read(logits);
   double range = 0;
   for (std::size_t k = 0; k < n_ * n_; ++k)
-    if (logits[k] > kLowest)
+    if (logits[k] > kMinusInf)
       range = std::max(range, largest_[k / n_] - static_cast<double>(logits[k]));
   start(std::min(target_, kWarm / range));
   for (std::size_t k = 0, stage = 0;; ++k, ++stage) {

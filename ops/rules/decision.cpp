@@ -88,8 +88,8 @@ void refuse_row(const std::string& op, const Tensor& logits, std::size_t r) {
   const std::size_t n = logits.shape().back();
   const Scalar *row = logits.data() + r * n, *end = row + n;
   const bool nan = std::any_of(row, end, [](Scalar v) { return std::isnan(v); });
-  const bool none = std::all_of(row, end, [](Scalar v) { return v == kLowest; });
-  const bool infinite = std::any_of(row, end, [](Scalar v) { return v == -kLowest; });
+  const bool none = std::all_of(row, end, [](Scalar v) { return v == kMinusInf; });
+  const bool infinite = std::any_of(row, end, [](Scalar v) { return v == -kMinusInf; });
   refuse(op, ": logits ",
          (nan        ? "have NaN"
           : none     ? "are all -inf"
@@ -101,7 +101,7 @@ void refuse_row(const std::string& op, const Tensor& logits, std::size_t r) {
 void require_possible(const std::string& op, const Tensor& logits) {
   const std::size_t n = logits.shape().back();
   for (std::size_t at = 0; at < logits.size(); at += n) {
-    const Largest best = row_argmax(n, InMemory{logits.data() + at, n, kLowest});
+    const Largest best = row_argmax(n, InMemory{logits.data() + at, n, kMinusInf});
     if (!std::isfinite(best.value)) refuse_row(op, logits, at / n);
   }
 }
