@@ -6,6 +6,7 @@
 #include <limits>
 #include <numeric>
 
+#include "engine/refuse_row.hpp"
 #include "engine/require.hpp"
 #include "engine/simd/functions.hpp"
 #include "engine/system/parallel.hpp"
@@ -183,14 +184,10 @@ std::vector<std::size_t> Rng::categorical(const Tensor& logits) {
     const Scalar *l = logits.data() + r * k, *g = noise.data() + r * k;
     Scalar largest = -std::numeric_limits<Scalar>::infinity();
     for (std::size_t i = 0; i < k; ++i) {
-      if (!(l[i] <= std::numeric_limits<Scalar>::max()))
-        refuse("categorical: logits have ", std::isnan(l[i]) ? "NaN" : "+inf", " in row ", r,
-               "; need numbers");
+      if (std::isnan(l[i])) refuse_row("categorical", logits, r);
       largest = std::max(largest, l[i]);
     }
-    if (std::isinf(largest))
-      refuse("categorical: logits are all -inf in row ", r,
-             "; need at least one possible category");
+    if (std::isinf(largest)) refuse_row("categorical", logits, r);
     // A large number that a row has in common would swallow the noise.
     const auto perturbed = [&](std::size_t i) { return l[i] - largest + g[i]; };
     for (std::size_t i = 0; i < k; ++i)

@@ -1,7 +1,6 @@
 #include "engine/threads.hpp"
 
 #include <atomic>
-#include <string>
 
 #include "engine/require.hpp"
 

@@ -91,11 +91,10 @@ Tensor cut_up(const Dataset& data, const Cut& cut) {
 
 Tensor put_together(const Tensor& pieces, const Cut& cut) {
   const std::size_t size = cut.pieces() * cut.pixels();
-  require(
-      pieces.dimension() == 3 && pieces.shape()[1] == cut.pieces() &&
-          pieces.shape()[2] == cut.pixels(),
-      "put_together: pieces are ", pieces.shape(), "; need ",
-      ("(n, " + std::to_string(cut.pieces()) + ", " + std::to_string(cut.pixels()) + ")").c_str());
+  require(pieces.dimension() == 3 && pieces.shape()[1] == cut.pieces() &&
+              pieces.shape()[2] == cut.pixels(),
+          "put_together: pieces are ", pieces.shape(), "; need (n, ", cut.pieces(), ", ",
+          cut.pixels(), ")");
   Tensor images = uninitialised({pieces.shape()[0], size});
   for (std::size_t b = 0; b < pieces.shape()[0]; ++b)
     each_pixel(cut, cut.grid * cut.width, [&](std::size_t k, std::size_t at) {
@@ -128,7 +127,7 @@ JigsawNetwork::JigsawNetwork(const Cut& cut, std::size_t channels, std::size_t h
 Var JigsawNetwork::operator()(const std::vector<Var>& w, Var pieces) const {
   const Shape& shape = pieces.shape();
   require(w.size() == parameters.size(), "JigsawNetwork: ", w.size(),
-          " parameters on the tape; need ", std::to_string(parameters.size()).c_str());
+          " parameters on the tape; need ", parameters.size());
   require(shape.size() == 3 && shape[1] == cut_.pieces() && shape[2] == cut_.pixels(),
           "JigsawNetwork: pieces are ", shape, "; need (B, grid^2, height * width)");
   const std::size_t b = shape[0], n = shape[1];

@@ -2,6 +2,7 @@
 
 #include <cmath>
 
+#include "engine/refuse_row.hpp"
 #include "engine/require.hpp"
 #include "engine/sweep.hpp"
 #include "ops/elementwise.hpp"

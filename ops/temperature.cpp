@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <string>
 
 #include "engine/require.hpp"
 #include "engine/tensor.hpp"

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <limits>
-#include <string>
 #include <xtensor-blas/xblas.hpp>
 
 #include "engine/require.hpp"

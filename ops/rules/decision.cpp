@@ -5,6 +5,7 @@
 #include <memory>
 #include <utility>
 
+#include "engine/refuse_row.hpp"
 #include "engine/require.hpp"
 #include "ops/gumbel_posterior.hpp"
 #include "ops/kernels/axis.hpp"
@@ -82,20 +83,6 @@ Var more_noise(const Draw& draw, std::size_t count, std::uint64_t seed) {
   return draw.logits.tape->constant(
       rng_from(drawn ? noise : logits, seed).gumbel(with_axis(logits.shape(), 0, count)),
       "gumbel noise");
-}
-
-void refuse_row(const std::string& op, const Tensor& logits, std::size_t r) {
-  const std::size_t n = logits.shape().back();
-  const Scalar *row = logits.data() + r * n, *end = row + n;
-  const bool nan = std::any_of(row, end, [](Scalar v) { return std::isnan(v); });
-  const bool none = std::all_of(row, end, [](Scalar v) { return v == kMinusInf; });
-  const bool infinite = std::any_of(row, end, [](Scalar v) { return v == -kMinusInf; });
-  refuse(op, ": logits ",
-         (nan        ? "have NaN"
-          : none     ? "are all -inf"
-          : infinite ? "have +inf"
-                     : "or their noise are not finite"),
-         " in row ", r, "; need ", (none ? "at least one possible category" : "numbers"));
 }
 
 void require_possible(const std::string& op, const Tensor& logits) {

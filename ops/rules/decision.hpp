@@ -37,11 +37,10 @@ Rule tempered(const char* name, const Temperature& tau, std::function<Rule(doubl
 /// of the logits where nothing was drawn.
 Var more_noise(const Draw& draw, std::size_t count, std::uint64_t seed);
 
-/// What is not finite is refused in one place and in the same words by all that choose or weigh
-/// choices. They throw std::invalid_argument, in the name of `op`, and name the row: that one, of
-/// which it is known that it has no largest number or no softmax;
-[[noreturn]] void refuse_row(const std::string& op, const Tensor& logits, std::size_t row);
-/// the first that has NaN or +inf, or nothing but -inf, which is what a forbidden category has;
+/// What is not finite is refused in the same words by all that choose or weigh choices
+/// (engine/refuse_row.hpp). They throw std::invalid_argument, in the name of `op`, and name the
+/// row: the first that has NaN or +inf, or nothing but -inf, which is what a forbidden category
+/// has;
 void require_possible(const std::string& op, const Tensor& logits);
 /// the first NaN among costs.
 void require_numbers(const std::string& op, const Tensor& costs);

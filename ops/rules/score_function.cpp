@@ -33,8 +33,8 @@ Var mean_of_others(Var costs) {
   require(!shape.empty() && shape[0] > 1, "leave_one_out: the choices are ", shape,
           "; need at least 2 samples along the first axis");
   const double samples = static_cast<double>(shape[0]);
-  if (worst_of(costs.value()) !=
-      Worst::finite) {  // no differences: an infinite cost is the others' mean
+  if (worst_of(costs.value()) != Worst::finite) {
+    // Without differences: an infinite cost is the others' mean, and not its own.
     constexpr double inf = std::numeric_limits<double>::infinity();
     const Var infinite = equal(costs, inf), finite = where(infinite, 0.0, costs);
     return where(sum(infinite, 0, keep_axes) - infinite, inf,
