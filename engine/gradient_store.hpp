@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cstdint>
 #include <deque>
+#include <utility>
 #include <vector>
 
 #include "broadcast.hpp"
@@ -19,15 +20,15 @@ constexpr std::size_t kWorthReleasing = 1024;
 class GradientStore {
  public:
   GradientStore(const Tape& tape, std::size_t nodes, bool recorded)
-      : tape_(tape), vars_(recorded ? nodes : 0), slot_(recorded ? 0 : nodes, kNone) {}
+      : tape_(tape), vars_(recorded ? nodes : 0), tensors_(recorded ? 0 : nodes, nullptr) {}
 
   bool has(std::uint32_t i) const {
-    return slot_.empty() ? vars_[i].tape != nullptr : slot_[i] != kNone;
+    return vars_.empty() ? tensors_[i] != nullptr : vars_[i].tape != nullptr;
   }
 
   /// What has arrived so far, perhaps unexpanded.
   const Tensor& gathered(std::uint32_t i) const {
-    return slot_.empty() ? vars_[i].value() : pool_[slot_[i]];
+    return vars_.empty() ? *tensors_[i] : vars_[i].value();
   }
 
   // Recorded.
@@ -39,7 +40,7 @@ class GradientStore {
   // In numbers. A gradient that is the same all along an axis, as below a sum, may be kept once
   // there, until somebody asks for all of it: whole() (gathered() has it as it is).
   Tensor& whole(std::uint32_t i) {
-    Tensor& t = pool_[slot_[i]];
+    Tensor& t = *tensors_[i];
     if (t.shape() != shape_of(i)) t = broadcast_to(t, shape_of(i));
     return t;
   }
@@ -58,42 +59,37 @@ class GradientStore {
     });
   }
   /// Node `from` gives its tensor to node `to`, which has none yet.
-  void move(std::uint32_t from, std::uint32_t to) { std::swap(slot_[from], slot_[to]); }
+  void move(std::uint32_t from, std::uint32_t to) { std::swap(tensors_[from], tensors_[to]); }
   /// The tensor that gathers node i's gradient; a fresh one has the node's shape and no values yet.
   Tensor& open(std::uint32_t i, bool& fresh) {
-    fresh = slot_[i] == kNone;
+    fresh = !tensors_[i];
     if (!fresh) return whole(i);
     Tensor& t = take(i);
     t.resize(shape_of(i));
     return t;
   }
   void drop(std::uint32_t i) {
-    if (slot_.empty() || slot_[i] == kNone) return;
+    if (tensors_.empty() || !tensors_[i]) return;
     // The next gradient comes in a tensor of its own, most likely: let that have the memory.
-    if (Tensor& t = pool_[slot_[i]]; t.size() >= kWorthReleasing) t.resize(Shape{0});
-    idle_.push_back(slot_[i]);
-    slot_[i] = kNone;
+    if (tensors_[i]->size() >= kWorthReleasing) tensors_[i]->resize(Shape{0});
+    idle_.push_back(std::exchange(tensors_[i], nullptr));
   }
 
  private:
-  static constexpr std::uint32_t kNone = ~std::uint32_t{0};
   // One of the pool, for a node that has none.
   Tensor& take(std::uint32_t i) {
-    if (idle_.empty()) {
-      idle_.push_back(static_cast<std::uint32_t>(pool_.size()));
-      pool_.emplace_back();
-    }
-    slot_[i] = idle_.back();
+    if (idle_.empty()) idle_.push_back(&pool_.emplace_back());
+    tensors_[i] = idle_.back();
     idle_.pop_back();
-    return pool_[slot_[i]];
+    return *tensors_[i];
   }
   const Shape& shape_of(std::uint32_t i) const { return tape_.node(i).value->shape(); }
 
   const Tape& tape_;
   std::vector<Var> vars_;
-  std::vector<std::uint32_t> slot_;  // which tensor of the pool
+  std::vector<Tensor*> tensors_;  // null: nothing has arrived
   std::deque<Tensor> pool_;
-  std::vector<std::uint32_t> idle_;
+  std::vector<Tensor*> idle_;  // of the pool
 };
 
 ARGTAPE_END

@@ -9,7 +9,7 @@
 ARGTAPE_PUBLIC_BEGIN
 namespace {
 
-const std::string& name_of(const Var& v) { return v.tape->node(v.index).op.name; }
+std::string name_of(const Var& v) { return v.tape->node(v.index).op.name; }
 
 std::string list(const std::vector<Var>& nodes) {
   std::string s;

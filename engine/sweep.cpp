@@ -21,6 +21,12 @@ std::uint32_t nodes_up_to(const Inputs& costs) {
   return top;
 }
 
+// Whether a choice upstream needs to know which costs it feeds.
+bool wants_costs(Inputs costs) {
+  return std::any_of(costs.begin(), costs.end(),
+                     [](Var c) { return c.tape->node(c.index).wants_costs; });
+}
+
 // A gradient in the shape of what it is for.
 template <class T>
 T fitted(const T& g, const Shape& shape) {
@@ -44,7 +50,7 @@ class Sweep {
         costs_(costs.begin(), costs.end()),
         weights_(weights.begin(), weights.end()),
         count_(nodes_up_to(costs)),
-        sets_(count_, costs.size()),
+        sets_(count_, wants_costs(costs) ? costs.size() : 0),
         store_(tape_, count_, recorded_) {
     check(name, keep);
     for (const Var& v : keep) kept_.push_back(v.index);
@@ -87,7 +93,7 @@ class Sweep {
     ctx.tape_ = &tape_;
     for (std::uint32_t i = count_; i-- > 0;) {
       const Node& n = tape_.nodes_[i];
-      if ((n.wants_gradient || n.wants_costs) && needed(i) && sets_.feeds_any(i)) visit(i, ctx);
+      if (needed(i) && (store_.has(i) || (n.wants_costs && sets_.feeds_any(i)))) visit(i, ctx);
       if (release) release->passed(i);
     }
     done_ = true;
@@ -159,7 +165,7 @@ class Sweep {
   void start() {
     for (std::size_t c = 0; c < costs_.size(); ++c) {
       const std::uint32_t i = costs_[c].index;
-      sets_.start(i, c, wants(i));
+      if (tape_.nodes_[i].wants_costs) sets_.start(i, c, wants(i));
       if (!wants(i)) continue;
       const Var slope =
           weights_.empty() ? tape_.constant(ones(costs_[c].shape()), "one") : weights_[c];
@@ -169,7 +175,8 @@ class Sweep {
 
   void visit(std::uint32_t i, BackwardContext& ctx) {
     const Node& n = tape_.nodes_[i];
-    for (std::uint32_t in : n.inputs) sets_.hand_on_feeds(i, in);
+    if (n.wants_costs)
+      for (std::uint32_t in : n.inputs) sets_.hand_on_feeds(i, in);
     if (n.backward) {
       if (n.op.refuses_no_path && !sets_.has_all_paths(i))
         refuse<NoPath>(
@@ -306,6 +313,8 @@ void BackwardContext::pass(std::size_t i) {
 }
 
 std::vector<DownstreamCost> BackwardContext::downstream_costs() const {
+  if (!node_->wants_costs)
+    refuse<std::logic_error>(op(), ": backward asked for the costs; need an Op with needs_costs");
   std::vector<DownstreamCost> all;
   for (std::size_t c = 0; c < sweep_->costs_.size(); ++c)
     if (sweep_->sets_.feeds(index_, c))

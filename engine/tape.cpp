@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cstring>
 #include <limits>
+#include <mutex>
+#include <set>
 
 #include "engine/require.hpp"
 
@@ -23,6 +25,13 @@ void refuse_value(Var v) {
 void Tape::refuse_node(std::size_t index) const {
   refuse<std::out_of_range>("node: ", index, " of a tape of ", size(),
                             "; need one that is there, as long as it is");
+}
+
+Name::Name(const std::string& words) {
+  static std::mutex mutex;
+  static std::set<std::string>& kept = *new std::set<std::string>;  // nodes may outlive main()
+  const std::lock_guard<std::mutex> lock(mutex);
+  text_ = kept.insert(words).first->c_str();
 }
 
 Var Tape::var(std::size_t index) {
@@ -60,13 +69,13 @@ void Tape::check_borrowed(const char* op) const {
 }
 
 template <class Value>
-Var Tape::leaf(Value&& value, std::string name, bool parameter) {
+Var Tape::leaf(Value&& value, Name name, bool parameter) {
   if (parameter && temporary_)
     refuse<std::logic_error>(
         "parameter: a sweep is running on this tape; need a tape of its own for a gradient inside "
         "a backward");
   const std::size_t index = nodes_.size();
-  Node& n = nodes_.emplace_back(Op(std::move(name)), std::forward<Value>(value));
+  Node& n = nodes_.emplace_back(Op(name), std::forward<Value>(value));
   n.parameter = n.wants_gradient = parameter;
   if (n.value != &n.own && !temporary_)
     borrowed_.emplace_back(static_cast<std::uint32_t>(index), stamp_of(*n.value));
@@ -74,24 +83,18 @@ Var Tape::leaf(Value&& value, std::string name, bool parameter) {
   return at(index);
 }
 
-Var Tape::parameter(Tensor value, std::string name) {
-  return leaf(std::move(value), std::move(name), true);
-}
-Var Tape::constant(Tensor value, std::string name) {
-  return leaf(std::move(value), std::move(name), false);
-}
+Var Tape::parameter(Tensor value, Name name) { return leaf(std::move(value), name, true); }
+Var Tape::constant(Tensor value, Name name) { return leaf(std::move(value), name, false); }
 Var Tape::constant(double value) { return constant(full({}, value)); }
 
 std::vector<Var> Tape::borrow_parameters(const std::vector<Tensor>& values) {
   std::vector<Var> vars;
   vars.reserve(values.size());
   for (std::size_t i = 0; i < values.size(); ++i)
-    vars.push_back(leaf(&values[i], "parameter " + std::to_string(i), true));
+    vars.push_back(leaf(&values[i], Name("parameter " + std::to_string(i)), true));
   return vars;
 }
-Var Tape::borrow_constant(const Tensor& value, std::string name) {
-  return leaf(&value, std::move(name), false);
-}
+Var Tape::borrow_constant(const Tensor& value, Name name) { return leaf(&value, name, false); }
 
 Var Tape::record(Op op, Inputs inputs, Tensor value, Backward backward) {
   return append(std::move(op), inputs, std::move(value), std::move(backward));
@@ -115,7 +118,6 @@ Var Tape::append(Op&& op, const Inputs& inputs, Value&& value, Backward&& backwa
     if (inputs[i].tape != this || inputs[i].index >= index)
       refuse(op.name, ": input ", i, " stands on another tape; need all on one tape");
   Node& n = nodes_.emplace_back(std::move(op), std::forward<Value>(value));
-  n.inputs.reserve(inputs.size());
   bool gradient = false, costs = false;
   for (const Var& v : inputs) {
     n.inputs.push_back(v.index);

@@ -4,20 +4,21 @@
 #pragma once
 
 #include <cstdint>
-#include <functional>
 #include <initializer_list>
+#include <ostream>
 #include <stdexcept>
 #include <string>
+#include <string_view>
 #include <type_traits>
 #include <vector>
 
+#include "backward.hpp"
 #include "system/stable_vector.hpp"
 #include "tensor.hpp"
 
 ARGTAPE_PUBLIC_BEGIN
 
 class Tape;
-class BackwardContext;
 class [[gnu::visibility("hidden")]] Sweep;
 class [[gnu::visibility("hidden")]] Release;
 class [[gnu::visibility("hidden")]] SymbolicTape;
@@ -62,21 +63,38 @@ enum class Flow : std::uint8_t {
   cut,        ///< nothing, whatever arrives
 };
 
+/// An op's name: a literal, which is not copied; or made of words, and then kept for good, once for
+/// each name.
+class Name {
+ public:
+  template <std::size_t n>
+  Name(const char (&literal)[n]) : text_(literal) {}
+  Name(const std::string& words);
+  static Name of_literal(const char* literal) { return Name(literal, 0); }
+
+  operator std::string() const { return text_; }
+  friend std::string operator+(Name name, const std::string& words) { return name.text_ + words; }
+  friend bool operator==(Name a, std::string_view b) { return a.text_ == b; }
+  friend std::ostream& operator<<(std::ostream& out, Name name) { return out << name.text_; }
+
+ private:
+  Name(const char* text, int) : text_(text) {}
+  const char* text_;
+};
+
 /// An op as the tape knows it. Just a name will do for one with a derivative.
 struct Op {
-  std::string name;  ///< as shown in messages and pictures: "matmul", "sample[reinmax]"
+  Name name;  ///< as shown in messages and pictures: "matmul", "sample[reinmax]"
   Flow flow = Flow::exact;
   bool needs_costs = false;  ///< its backward asks for the costs the node feeds, not for a gradient
   bool refuses_no_path = false;  ///< feeding a cost without a differentiable path to it is an error
 
   const char* why_cut = "";  ///< for Flow::cut, in words for the stop report
 
-  Op(const char* name) : name(name) {}
-  explicit Op(std::string name, Flow flow = Flow::exact) : name(std::move(name)), flow(flow) {}
+  template <std::size_t n>
+  Op(const char (&name)[n], Flow flow = Flow::exact) : name(name), flow(flow) {}
+  Op(Name name, Flow flow = Flow::exact) : name(name), flow(flow) {}
 };
-
-/// The backward of a node: called once in a sweep, with what has arrived there (engine/sweep.hpp).
-using Backward = std::function<void(BackwardContext&)>;
 
 /// What a tape has counted since it was made, in examples (rows of a batch), not in calls.
 struct Counts {
@@ -91,7 +109,7 @@ struct Node {
   Node(const Node&) = delete;
   Node& operator=(const Node&) = delete;
   Op op;
-  xt::svector<std::uint32_t, 4> inputs;
+  SmallVector<std::uint32_t> inputs;
   Tensor own;  // unused where `value` points at a tensor of the caller's or an input's
   const Tensor* value = nullptr;  // where the value stands
   Backward backward;              // empty where nobody upstream wants anything
@@ -118,28 +136,28 @@ class Tape {
 
   /// A leaf whose gradient is wanted. The name shows in reports. Throws std::logic_error from
   /// inside a backward.
-  Var parameter(Tensor value, std::string name = "parameter");
+  Var parameter(Tensor value, Name name = "parameter");
   /// A leaf that wants no gradient.
-  Var constant(Tensor value, std::string name = "constant");
+  Var constant(Tensor value, Name name = "constant");
   Var constant(double value);
   /// One parameter for each tensor of a model, and a constant, read where they stand instead of
   /// copied: they must outlive the tape and keep still until its last sweep. One that has changed
   /// since is refused by the next sweep (std::logic_error), as far as a few of its numbers show it.
   std::vector<Var> borrow_parameters(const std::vector<Tensor>& values);
-  Var borrow_constant(const Tensor& value, std::string name = "constant");
+  Var borrow_constant(const Tensor& value, Name name = "constant");
   std::vector<Var> borrow_parameters(std::vector<Tensor>&& values) = delete;
-  Var borrow_constant(Tensor&& value, std::string name = "constant") = delete;
+  Var borrow_constant(Tensor&& value, Name name = "constant") = delete;
   template <class E>
-  Var borrow_constant(const xt::xexpression<E>& value, std::string name = "constant") = delete;
+  Var borrow_constant(const xt::xexpression<E>& value, Name name = "constant") = delete;
 
   /// Any other xtensor expression of this library's Scalar, evaluated.
   template <class E>
-  Var parameter(const xt::xexpression<E>& value, std::string name = "parameter") {
-    return parameter(evaluated(value), std::move(name));
+  Var parameter(const xt::xexpression<E>& value, Name name = "parameter") {
+    return parameter(evaluated(value), name);
   }
   template <class E>
-  Var constant(const xt::xexpression<E>& value, std::string name = "constant") {
-    return constant(evaluated(value), std::move(name));
+  Var constant(const xt::xexpression<E>& value, Name name = "constant") {
+    return constant(evaluated(value), name);
   }
 
   /// Appends a node: what an op does once it has computed its value. Throws std::invalid_argument
@@ -182,7 +200,7 @@ class Tape {
   template <class Value>
   Var append(Op&& op, const Inputs& inputs, Value&& value, Backward&& backward);
   template <class Value>
-  Var leaf(Value&& value, std::string name, bool parameter);
+  Var leaf(Value&& value, Name name, bool parameter);
   template <class E>
   static Tensor evaluated(const xt::xexpression<E>& value) {
     static_assert(std::is_same_v<typename E::value_type, Scalar>,

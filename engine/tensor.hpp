@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "scalar.hpp"
+#include "small_vector.hpp"
 #include "system/memory.hpp"
 
 ARGTAPE_PUBLIC_BEGIN
@@ -21,7 +22,7 @@ ARGTAPE_PUBLIC_BEGIN
 /// zeros({2, 3}) is a matrix. All of xtensor works on it; for
 /// its views include <xtensor/xview.hpp>.
 using Tensor = xt::xarray_container<xt::uvector<Scalar, CachingAllocator<Scalar>>,
-                                    xt::layout_type::row_major, xt::svector<std::size_t, 4>>;
+                                    xt::layout_type::row_major, SmallVector<std::size_t>>;
 
 /// The length of each axis; {} is the shape of a single number.
 using Shape = Tensor::shape_type;

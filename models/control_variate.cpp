@@ -89,7 +89,7 @@ Var ControlVariate::estimate(Var logits, const Cost& f, Rng& rng) {
   const Var cost = evaluate(d, f);
   prepare(cost.value().size() == 0 ? 0 : l.value().size() / cost.value().size());
   on_tape_.clear();  // copies: learn() moves the parameters while the tape may still be swept
-  for (const Tensor& p : parameters) on_tape_.push_back(tape.parameter(p, name));
+  for (const Tensor& p : parameters) on_tape_.push_back(tape.parameter(p, Name(std::string(name))));
   // A forbidden category's z is finite: tau's slope would be 0 times infinity.
   const auto possible = [](Var z) { return maximum(z, -1e10); };
   const Var free = possible(log_softmax(l) + noise),

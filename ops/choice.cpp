@@ -128,7 +128,7 @@ std::vector<std::size_t> indices_of(Var choice) {
 Var noise_of(Var sampled) {
   tape_of("noise_of", sampled);
   const Node& n = sampled.tape->node(sampled.index);
-  require(n.op.name.rfind("sample[", 0) == 0, "noise_of: the Var is ", n.op.name,
+  require(std::string(n.op.name).rfind("sample[", 0) == 0, "noise_of: the Var is ", n.op.name,
           "; need a sample along the last axis");
   return sampled.tape->var(n.inputs[1]);
 }

@@ -64,7 +64,7 @@ void multiply(const Tensor& a, bool ta, const Tensor& b, bool tb, Tensor& c, boo
 // op(a) op(b) over the last two axes, plus the rows of `shift` if there is one, of a shape whose
 // leading axes may be stretched or, where they are shorter than those of a and b, summed over. Its
 // derivatives are such products again.
-Var product(const char* op, Var a, bool ta, Var b, bool tb, const Shape& shape, Var shift = {}) {
+Var product(Name op, Var a, bool ta, Var b, bool tb, const Shape& shape, Var shift = {}) {
   Tensor y = shift.tape ? broadcast_to(shift.value(), shape) : uninitialised(shape);
   multiply(a.value(), ta, b.value(), tb, y, !shift.tape);
   const auto backward = [ta, tb](BackwardContext& ctx) {

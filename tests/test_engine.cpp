@@ -853,7 +853,7 @@ TEST_CASE("gradients passed on in another shape are checked like any others") {
 
 TEST_CASE(
     "not finite: the first node that makes a NaN or an infinity is named, forward or backward") {
-  const auto op = [](const char* name, Var x, double value, double slope) {
+  const auto op = [](Name name, Var x, double value, double slope) {
     return x.tape->record(name, {x}, full(x.shape(), value), [slope](BackwardContext& ctx) {
       ctx.give(0, ctx.out().tape->constant(full(ctx.in(0).shape(), slope)));
     });
