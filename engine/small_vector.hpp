@@ -4,11 +4,10 @@
 
 #include <algorithm>
 #include <cstddef>
-#include <cstdint>
-#include <cstring>
 #include <initializer_list>
 #include <iterator>
 #include <type_traits>
+#include <utility>
 
 #include "scalar.hpp"
 
@@ -17,7 +16,7 @@ ARGTAPE_PUBLIC_BEGIN
 template <class T>
 class SmallVector {
   static_assert(std::is_trivially_copyable_v<T>);
-  static constexpr std::uint32_t N = 4;
+  static constexpr std::size_t N = 4;
 
  public:
   using value_type = T;
@@ -56,8 +55,8 @@ class SmallVector {
 
   std::size_t size() const { return size_; }
   bool empty() const { return size_ == 0; }
-  T* data() { return capacity_ > N ? heap_ : inside_; }
-  const T* data() const { return capacity_ > N ? heap_ : inside_; }
+  T* data() { return size_ > N ? heap_ : inside_; }
+  const T* data() const { return size_ > N ? heap_ : inside_; }
   T* begin() { return data(); }
   T* end() { return data() + size_; }
   const T* begin() const { return data(); }
@@ -78,46 +77,54 @@ class SmallVector {
   const T& back() const { return end()[-1]; }
 
   void resize(std::size_t n, T value = T()) {
-    if (n > capacity_) grow(std::max(n, std::size_t{2} * capacity_));
-    for (std::size_t i = size_; i < n; ++i) data()[i] = value;
-    size_ = static_cast<std::uint32_t>(n);
+    const std::size_t kept = std::min(n, size_);
+    if (n > N) {
+      T* fresh = new T[n];
+      std::copy(begin(), begin() + kept, fresh);
+      release();
+      heap_ = fresh;
+    } else if (size_ > N) {
+      T* old = heap_;
+      std::copy(old, old + kept, inside_);
+      delete[] old;
+    }
+    size_ = n;
+    for (std::size_t i = kept; i < n; ++i) (*this)[i] = value;
   }
-  void clear() { size_ = 0; }
+  void clear() { resize(0); }
   void push_back(T value) { resize(size_ + 1, value); }
-  void pop_back() { --size_; }
+  void pop_back() { resize(size_ - 1); }
   void erase(const T* first, const T* last) {
     std::copy(last, cend(), begin() + (first - begin()));
-    size_ -= static_cast<std::uint32_t>(last - first);
+    resize(size_ - static_cast<std::size_t>(last - first));
   }
 
   friend bool operator==(const SmallVector& a, const SmallVector& b) {
-    return a.size_ == b.size_ && std::equal(a.begin(), a.end(), b.begin());
+    if (a.size_ != b.size_) return false;
+    for (std::size_t i = 0; i < a.size_; ++i)
+      if (a[i] != b[i]) return false;
+    return true;
   }
   friend bool operator!=(const SmallVector& a, const SmallVector& b) { return !(a == b); }
   friend void swap(SmallVector& a, SmallVector& b) noexcept { std::swap(a, b); }
 
  private:
   void copy(const SmallVector& other) {
-    resize(other.size_);
-    std::copy(other.begin(), other.end(), begin());
+    if (size_ != other.size_) resize(other.size_);
+    for (std::size_t i = 0; i < size_; ++i) (*this)[i] = other[i];
   }
   void take(SmallVector& other) noexcept {
-    std::memcpy(static_cast<void*>(this), &other, sizeof *this);
-    other.size_ = 0;
-    other.capacity_ = N;
-  }
-  void grow(std::size_t capacity) {
-    T* fresh = new T[capacity];
-    std::copy(begin(), end(), fresh);
-    release();
-    heap_ = fresh;
-    capacity_ = static_cast<std::uint32_t>(capacity);
+    size_ = std::exchange(other.size_, 0);
+    if (size_ > N)
+      heap_ = other.heap_;
+    else  // number by number: what has just been written in parts would be waited for as a whole
+      for (std::size_t i = 0; i < size_; ++i) inside_[i] = other.inside_[i];
   }
   void release() {
-    if (capacity_ > N) delete[] heap_;
+    if (size_ > N) delete[] heap_;
   }
 
-  std::uint32_t size_ = 0, capacity_ = N;
+  std::size_t size_ = 0;
   union {
     T inside_[N];
     T* heap_;
