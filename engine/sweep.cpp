@@ -22,7 +22,7 @@ std::uint32_t nodes_up_to(const Inputs& costs) {
 }
 
 // Whether a choice upstream needs to know which costs it feeds.
-bool wants_costs(Inputs costs) {
+bool wants_costs(const Inputs& costs) {
   return std::any_of(costs.begin(), costs.end(),
                      [](Var c) { return c.tape->node(c.index).wants_costs; });
 }

@@ -5,7 +5,6 @@
 
 #include <cstdint>
 #include <initializer_list>
-#include <ostream>
 #include <stdexcept>
 #include <string>
 #include <string_view>
@@ -68,17 +67,15 @@ enum class Flow : std::uint8_t {
 class Name {
  public:
   template <std::size_t n>
-  Name(const char (&literal)[n]) : text_(literal) {}
+  constexpr Name(const char (&literal)[n]) : text_(literal) {}
   Name(const std::string& words);
-  static Name of_literal(const char* literal) { return Name(literal, 0); }
 
   operator std::string() const { return text_; }
+  constexpr const char* c_str() const { return text_; }
   friend std::string operator+(Name name, const std::string& words) { return name.text_ + words; }
   friend bool operator==(Name a, std::string_view b) { return a.text_ == b; }
-  friend std::ostream& operator<<(std::ostream& out, Name name) { return out << name.text_; }
 
  private:
-  Name(const char* text, int) : text_(text) {}
   const char* text_;
 };
 

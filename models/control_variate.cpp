@@ -50,7 +50,7 @@ struct ControlVariate::Term {
   Var value, slope;
 };
 
-ControlVariate::Term ControlVariate::at(const char* name, const Cost& f, Var z,
+ControlVariate::Term ControlVariate::at(Name name, const Cost& f, Var z,
                                         const Shape& examples,
                                         const std::vector<Var>& on_tape) const {
   Tape& tape = *z.tape;
@@ -78,7 +78,7 @@ ControlVariate::Term ControlVariate::at(const char* name, const Cost& f, Var z,
 }
 
 Var ControlVariate::estimate(Var logits, const Cost& f, Rng& rng) {
-  const char* name = settings_.hidden > 0 ? "relax" : "rebar";
+  const Name name = settings_.hidden > 0 ? Name("relax") : Name("rebar");
   Tape& tape = *logits.tape;
   // What z is differentiated for, even where nobody upstream wants it.
   const Var l =
@@ -89,7 +89,7 @@ Var ControlVariate::estimate(Var logits, const Cost& f, Rng& rng) {
   const Var cost = evaluate(d, f);
   prepare(cost.value().size() == 0 ? 0 : l.value().size() / cost.value().size());
   on_tape_.clear();  // copies: learn() moves the parameters while the tape may still be swept
-  for (const Tensor& p : parameters) on_tape_.push_back(tape.parameter(p, Name(std::string(name))));
+  for (const Tensor& p : parameters) on_tape_.push_back(tape.parameter(p, name));
   // A forbidden category's z is finite: tau's slope would be 0 times infinity.
   const auto possible = [](Var z) { return maximum(z, -1e10); };
   const Var free = possible(log_softmax(l) + noise),

@@ -35,7 +35,7 @@ class ControlVariate {
  private:
   friend Method rebar(std::shared_ptr<ControlVariate>);
   struct Term;
-  Term at(const char* name, const Cost& f, Var z, const Shape& examples,
+  Term at(Name name, const Cost& f, Var z, const Shape& examples,
           const std::vector<Var>& on_tape) const;
   Var estimate(Var logits, const Cost& f, Rng& rng);
   void learn(Var estimate, Var logits);

@@ -89,12 +89,12 @@ Shape product_shape(const char* op, Var a, Var b, std::size_t columns) {
   return shape;
 }
 
-Var product_of(const char* op, Var a, Var b, bool tb, const char* needed) {
+Var product_of(Name op, Var a, Var b, bool tb, const char* needed) {
   tape_of(op, {a, b});
   const Shape &p = a.shape(), &q = b.shape();
   if (p.size() < 2 || q.size() < 2 || p.back() != q[q.size() - (tb ? 1 : 2)])
-    mismatch(op, a, b, needed);
-  return product(op, a, false, b, tb, product_shape(op, a, b, q[q.size() - (tb ? 2 : 1)]));
+    mismatch(op.c_str(), a, b, needed);
+  return product(op, a, false, b, tb, product_shape(op.c_str(), a, b, q[q.size() - (tb ? 2 : 1)]));
 }
 
 }  // namespace

@@ -209,7 +209,7 @@ Var handed(Var x, Var y, Var g, const Pooling& s) {
               [from = g.value().data(), to = to.data()](std::size_t window, std::size_t pixel) {
                 to[to_pixels ? pixel : window] += from[to_pixels ? window : pixel];
               });
-  const char* name = to_pixels ? "max_pool2d_vjp" : "max_pool2d_jvp";
+  const Name name = to_pixels ? Name("max_pool2d_vjp") : Name("max_pool2d_jvp");
   return g.tape->record(name, {g}, std::move(to), [x, y, s](BackwardContext& ctx) {
     ctx.give(0, handed<!to_pixels>(x, y, ctx.gradient(), s));
   });

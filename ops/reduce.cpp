@@ -156,8 +156,8 @@ Var variance_vjp(Var x, Var g, const Rows& rows) {
 
 // y = value(row, length) for each row, and what vjp(x, y, g, rows) hands back.
 template <class Value, class Vjp>
-Var numbers_of_rows(const char* op, Var x, const Axes& axes, KeepAxes keep, Value value, Vjp vjp) {
-  return by_rows(op, x, axes, keep, [=](Var x, const Rows& rows, const Shape& shape) {
+Var numbers_of_rows(Name op, Var x, const Axes& axes, KeepAxes keep, Value value, Vjp vjp) {
+  return by_rows(op.c_str(), x, axes, keep, [=](Var x, const Rows& rows, const Shape& shape) {
     Tensor y = uninitialised(shape);
     rows.each([&, from = x.value().data()](std::size_t r, std::size_t at) {
       y.data()[r] = value(from + at, rows.length);

@@ -156,7 +156,7 @@ namespace {
 // Which numbers are picked: y[o, k, i] = x[o, indices[k], i], for x of shape `from`, seen around an
 // axis, and y of shape `to`.
 struct Picks {
-  const char *name, *transpose;
+  Name name, transpose;
   std::vector<std::size_t> indices;
   Shape from, to;
   Around around;

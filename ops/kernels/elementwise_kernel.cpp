@@ -159,9 +159,9 @@ Var apply(const Row& row, const Operand* const* x) {
     alike = alike && same(value.shape(), *shape);
     sources[k] = {value.data(), &value.shape()};
   }
-  Tensor y = uninitialised(alike ? *shape : shape_of(row.name, inputs));
+  Tensor y = uninitialised(alike ? *shape : shape_of(row.name.c_str(), inputs));
   map(row.value, alike ? *shape : y.shape(), y.size(), {y.data()}, sources);
-  Op op(Name::of_literal(row.name));
+  Op op(row.name);
   if (row.why_cut) {
     op.flow = Flow::cut;
     op.why_cut = row.why_cut;
@@ -208,7 +208,7 @@ Var SymbolicTape::add(const Row& row, const Operand* const* x) {
   const std::size_t index = nodes_.size();
   program_.steps.resize(index - program_.inputs);  // those before are constants
   program_.steps.push_back(step);
-  nodes_.emplace_back(Op(Name::of_literal(row.name)), value_);
+  nodes_.emplace_back(Op(row.name), value_);
   return var(index);
 }
 

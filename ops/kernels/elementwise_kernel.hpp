@@ -43,7 +43,7 @@ struct Row {
     Var (*vars)(const Var* x) = nullptr;
     bool passes = false;  // it is the gradient itself
   };
-  const char* name;
+  Name name;
   const char* why_cut;  // null for a function with a derivative
   Formula value;
   Slope slopes[kMostOperands];
@@ -115,7 +115,7 @@ constexpr Row::Slope kNothing, kPasses = slope<>([](auto g) { return g; }, true)
 
 /// A row from a formula of Lanes and a slope for each operand.
 template <class F, class... S>
-constexpr Row row(const char* name, F value, S... slopes) {
+constexpr Row row(Name name, F value, S... slopes) {
   constexpr std::size_t count = sizeof...(S);
   return {name,
           nullptr,
@@ -123,7 +123,7 @@ constexpr Row row(const char* name, F value, S... slopes) {
           {slopes...}};
 }
 template <class F>
-constexpr Row cut_row(const char* name, const char* why, F value) {
+constexpr Row cut_row(Name name, const char* why, F value) {
   constexpr std::size_t count = std::is_invocable_v<F, Lane> ? 1 : 2;
   return {name, why, {kernel_of(value, std::make_index_sequence<count>{}), count, {0, 1}}, {}};
 }
