@@ -1,22 +1,23 @@
-// A list of a few plain numbers: the shape of a tensor. Up to N stand in the object itself, so that
-// to make, copy and move one is no more than to copy its bytes.
+// A list of plain numbers. Up to N stand in the object itself, so that to make, copy and move a
+// short one is no more than to copy its bytes; more stand in a block of just their size.
 #pragma once
 
 #include <algorithm>
 #include <cstddef>
+#include <cstring>
 #include <initializer_list>
 #include <iterator>
 #include <type_traits>
-#include <utility>
 
-#include "scalar.hpp"
+#include "system/memory.hpp"
 
 ARGTAPE_PUBLIC_BEGIN
 
-template <class T>
+/// With `keeps`, what was there stays when the list grows or shrinks, and what is new is 0;
+/// without, nothing is set: the numbers of a tensor.
+template <class T, std::size_t N = 4, bool keeps = true>
 class SmallVector {
-  static_assert(std::is_trivially_copyable_v<T>);
-  static constexpr std::size_t N = 4;
+  static_assert(std::is_trivially_copyable_v<T> && N * sizeof(T) >= sizeof(T*));
 
  public:
   using value_type = T;
@@ -30,25 +31,35 @@ class SmallVector {
   using const_iterator = const T*;
   using reverse_iterator = std::reverse_iterator<T*>;
   using const_reverse_iterator = std::reverse_iterator<const T*>;
+  using allocator_type = CachingAllocator<T>;
 
   SmallVector() {}
-  explicit SmallVector(std::size_t n, T value = T()) { resize(n, value); }
+  explicit SmallVector(std::size_t n, T value = T()) {
+    take(n);
+    std::fill(begin(), end(), value);
+  }
   SmallVector(std::initializer_list<T> list) : SmallVector(list.begin(), list.end()) {}
   template <class It, class = typename std::iterator_traits<It>::iterator_category>
   SmallVector(It first, It last) {
-    resize(static_cast<std::size_t>(std::distance(first, last)));
+    take(static_cast<std::size_t>(std::distance(first, last)));
     std::copy(first, last, begin());
   }
   SmallVector(const SmallVector& other) { copy(other); }
-  SmallVector(SmallVector&& other) noexcept { take(other); }
+  SmallVector(SmallVector&& other) noexcept { steal(other); }
   SmallVector& operator=(const SmallVector& other) {
-    if (this != &other) copy(other);
+    if (this == &other) return *this;
+    if (size_ > N && size_ == other.size_) {
+      std::copy(other.begin(), other.end(), heap_);
+    } else {
+      release();
+      copy(other);
+    }
     return *this;
   }
   SmallVector& operator=(SmallVector&& other) noexcept {
     if (this == &other) return *this;
     release();
-    take(other);
+    steal(other);
     return *this;
   }
   ~SmallVector() { release(); }
@@ -76,20 +87,23 @@ class SmallVector {
   T& back() { return end()[-1]; }
   const T& back() const { return end()[-1]; }
 
-  void resize(std::size_t n, T value = T()) {
-    const std::size_t kept = std::min(n, size_);
-    if (n > N) {
-      T* fresh = new T[n];
-      std::copy(begin(), begin() + kept, fresh);
-      release();
-      heap_ = fresh;
-    } else if (size_ > N) {
-      T* old = heap_;
-      std::copy(old, old + kept, inside_);
-      delete[] old;
+  void resize(std::size_t n) {
+    if (n == size_) return;
+    if (n <= N && size_ <= N) {
+      if (keeps && n > size_) std::fill(inside_ + size_, inside_ + n, T());
+      size_ = n;
+      return;
     }
-    size_ = n;
-    for (std::size_t i = kept; i < n; ++i) (*this)[i] = value;
+    SmallVector fresh;
+    fresh.take(n);
+    if (keeps)
+      std::fill(std::copy_n(begin(), std::min(n, size_), fresh.begin()), fresh.end(), T());
+    *this = std::move(fresh);
+  }
+  void resize(std::size_t n, T value) {
+    const std::size_t before = size_;
+    resize(n);
+    if (n > before) std::fill(begin() + before, end(), value);
   }
   void clear() { resize(0); }
   void push_back(T value) { resize(size_ + 1, value); }
@@ -100,28 +114,36 @@ class SmallVector {
   }
 
   friend bool operator==(const SmallVector& a, const SmallVector& b) {
-    if (a.size_ != b.size_) return false;
-    for (std::size_t i = 0; i < a.size_; ++i)
-      if (a[i] != b[i]) return false;
-    return true;
+    return a.size_ == b.size_ && std::equal(a.begin(), a.end(), b.begin());
   }
   friend bool operator!=(const SmallVector& a, const SmallVector& b) { return !(a == b); }
   friend void swap(SmallVector& a, SmallVector& b) noexcept { std::swap(a, b); }
 
  private:
+  // Of an empty list.
+  void take(std::size_t n) {
+    if (n > N) heap_ = CachingAllocator<T>().allocate(n);
+    size_ = n;
+  }
   void copy(const SmallVector& other) {
-    if (size_ != other.size_) resize(other.size_);
-    for (std::size_t i = 0; i < size_; ++i) (*this)[i] = other[i];
+    if (other.size_ > N) {
+      take(other.size_);
+      std::copy(other.begin(), other.end(), heap_);
+    } else {
+      steal_bytes(other);
+    }
   }
-  void take(SmallVector& other) noexcept {
-    size_ = std::exchange(other.size_, 0);
-    if (size_ > N)
-      heap_ = other.heap_;
-    else  // number by number: what has just been written in parts would be waited for as a whole
-      for (std::size_t i = 0; i < size_; ++i) inside_[i] = other.inside_[i];
+  void steal(SmallVector& other) noexcept {
+    steal_bytes(other);
+    other.size_ = 0;
   }
-  void release() {
-    if (size_ > N) delete[] heap_;
+  void steal_bytes(const SmallVector& other) noexcept {
+    size_ = other.size_;
+    std::memcpy(inside_, other.inside_, sizeof inside_);
+  }
+  void release() noexcept {
+    if (size_ > N) CachingAllocator<T>().deallocate(heap_, size_);
+    size_ = 0;
   }
 
   std::size_t size_ = 0;
@@ -137,8 +159,8 @@ ARGTAPE_END
 namespace xt {
 template <class X, class C>
 struct rebind_container;
-template <class X, class T>
-struct rebind_container<X, argtape::SmallVector<T>> {
-  using type = argtape::SmallVector<X>;
+template <class X, class T, std::size_t N, bool keeps>
+struct rebind_container<X, argtape::SmallVector<T, N, keeps>> {
+  using type = argtape::SmallVector<X, N, keeps>;
 };
 }  // namespace xt

@@ -7,6 +7,7 @@
 #include <set>
 
 #include "engine/require.hpp"
+#include "engine/system/sweep_door.hpp"
 
 ARGTAPE_PUBLIC_BEGIN
 
@@ -97,18 +98,18 @@ std::vector<Var> Tape::borrow_parameters(const std::vector<Tensor>& values) {
 Var Tape::borrow_constant(const Tensor& value, Name name) { return leaf(&value, name, false); }
 
 Var Tape::record(Op op, Inputs inputs, Tensor value, Backward backward) {
-  return append(std::move(op), inputs, std::move(value), std::move(backward));
+  return append(op, inputs, std::move(value), std::move(backward));
 }
 
 Var Tape::record_same(Op op, Inputs inputs, std::size_t i, Backward backward) {
   const Tensor& value = inputs[i].value();
   // A sweep may move the values of what it makes.
-  if (temporary_) return append(std::move(op), inputs, Tensor(value), std::move(backward));
-  return append(std::move(op), inputs, &value, std::move(backward));
+  if (temporary_) return append(op, inputs, Tensor(value), std::move(backward));
+  return append(op, inputs, &value, std::move(backward));
 }
 
 template <class Value>
-Var Tape::append(Op&& op, const Inputs& inputs, Value&& value, Backward&& backward) {
+Var Tape::append(const Op& op, const Inputs& inputs, Value&& value, Backward&& backward) {
   if (formula_)
     refuse(formula_, ": the formula uses ", op.name, "; need functions of ops/elementwise.hpp");
   const std::size_t index = nodes_.size();
@@ -117,7 +118,7 @@ Var Tape::append(Op&& op, const Inputs& inputs, Value&& value, Backward&& backwa
   for (std::size_t i = 0; i < inputs.size(); ++i)
     if (inputs[i].tape != this || inputs[i].index >= index)
       refuse(op.name, ": input ", i, " stands on another tape; need all on one tape");
-  Node& n = nodes_.emplace_back(std::move(op), std::forward<Value>(value));
+  Node& n = nodes_.emplace_back(op, std::forward<Value>(value));
   bool gradient = false, costs = false;
   for (const Var& v : inputs) {
     n.inputs.push_back(v.index);
@@ -132,6 +133,11 @@ Var Tape::append(Op&& op, const Inputs& inputs, Value&& value, Backward&& backwa
   if (detect_anomaly && sweeps_ == 0)
     check_finite(index);  // what a sweep records it looks at itself
   return at(index);
+}
+
+Var SweepDoor::record(Tape& tape, const Op& op, const Inputs& inputs, const Value& value,
+                      Backward backward) {
+  return tape.append(op, inputs, value, std::move(backward));
 }
 
 void Tape::check_finite(std::size_t index) {

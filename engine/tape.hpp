@@ -101,15 +101,18 @@ struct Counts {
 };
 
 struct Node {
-  Node(Op&& op, Tensor&& value) : op(std::move(op)), own(std::move(value)), value(&own) {}
-  Node(Op&& op, const Tensor* value) : op(std::move(op)), value(value) {}
+  Node(const Op& op, Tensor&& value) : op(op), value(&own), own(std::move(value)) {}
+  Node(const Op& op, const Tensor* value) : op(op), value(value) {}
+  /// The value as make() returns it, which stands here from the beginning.
+  template <class Make, class = std::invoke_result_t<const Make&>>
+  Node(const Op& op, const Make& make) : op(op), value(&own), own(make()) {}
   Node(const Node&) = delete;
   Node& operator=(const Node&) = delete;
   Op op;
   SmallVector<std::uint32_t> inputs;
-  Tensor own;  // unused where `value` points at a tensor of the caller's or an input's
   const Tensor* value = nullptr;  // where the value stands
   Backward backward;              // empty where nobody upstream wants anything
+  Tensor own;  // unused where `value` points at a tensor of the caller's or an input's
   bool parameter = false;         // a leaf whose gradient is wanted
   bool wants_gradient = false;    // a gradient arriving here goes on to some parameter
   bool wants_costs = false;       // upstream a choice needs to know which costs it feeds
@@ -185,6 +188,7 @@ class Tape {
   friend class Sweep;
   friend class Release;
   friend class SymbolicTape;
+  friend struct SweepDoor;
   Var at(std::size_t index) {
     Var v;
     v.tape = this;
@@ -195,7 +199,7 @@ class Tape {
   void truncate(std::size_t size);
   void check_borrowed(const char* op) const;
   template <class Value>
-  Var append(Op&& op, const Inputs& inputs, Value&& value, Backward&& backward);
+  Var append(const Op& op, const Inputs& inputs, Value&& value, Backward&& backward);
   template <class Value>
   Var leaf(Value&& value, Name name, bool parameter);
   template <class E>

@@ -14,14 +14,13 @@
 
 #include "scalar.hpp"
 #include "small_vector.hpp"
-#include "system/memory.hpp"
 
 ARGTAPE_PUBLIC_BEGIN
 
 /// A dense array of Scalar, row-major, of any rank. Tensor{2, 3} is the vector (2, 3);
 /// zeros({2, 3}) is a matrix. All of xtensor works on it; for
 /// its views include <xtensor/xview.hpp>.
-using Tensor = xt::xarray_container<xt::uvector<Scalar, CachingAllocator<Scalar>>,
+using Tensor = xt::xarray_container<SmallVector<Scalar, 64 / sizeof(Scalar), false>,
                                     xt::layout_type::row_major, SmallVector<std::size_t>>;
 
 /// The length of each axis; {} is the shape of a single number.

@@ -9,6 +9,15 @@
 ARGTAPE_PRIVATE_BEGIN
 
 struct SweepDoor {
+  /// Tape::record() with the value computed where it will stand, so that it is not moved.
+  struct Value {
+    Tensor (*make)(const void* of);
+    const void* of;
+    Tensor operator()() const { return make(of); }
+  };
+  static Var record(Tape& tape, const Op& op, const Inputs& inputs, const Value& value,
+                    Backward backward);
+
   /// Whether the gradients given will be differentiated themselves. If not:
   static bool recorded(const BackwardContext& ctx);
   /// The node's gradient in a shape that broadcasts to the node's: where it is the same all along

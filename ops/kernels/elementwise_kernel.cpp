@@ -20,6 +20,9 @@ bool same(const Shape& a, const Shape& b) {
   return true;
 }
 
+// Of the shape of x, not set; for few numbers a copy is the fastest way to make it.
+Tensor like(const Tensor& x) { return x.size() * sizeof(Scalar) <= 64 ? x : Tensor(x.shape()); }
+
 // out = the formula of in[reads[0]], in[reads[1]], ..., which broadcast to `shape`, out's own: at
 // once in the common case of few numbers, of which no input is stretched that is more than one.
 void map(const Row::Formula& formula, const Shape& shape, std::size_t size, const Out& out,
@@ -144,7 +147,7 @@ Var apply(const Row& row, const Operand* const* x) {
   if (SymbolicTape* symbolic = SymbolicTape::of(*tape)) return symbolic->add(row, x);
   Scalar numbers[kMostOperands];
   Source sources[kMostOperands];
-  const Shape* shape = nullptr;
+  const Tensor* first = nullptr;
   bool alike = true;
   unsigned which = 0;
   for (std::size_t k = 0; k < operands; ++k) {
@@ -155,12 +158,15 @@ Var apply(const Row& row, const Operand* const* x) {
       continue;
     }
     const Tensor& value = x[k]->var.value();
-    if (!shape) shape = &value.shape();
-    alike = alike && same(value.shape(), *shape);
+    if (!first) first = &value;
+    alike = alike && same(value.shape(), first->shape());
     sources[k] = {value.data(), &value.shape()};
   }
-  Tensor y = uninitialised(alike ? *shape : shape_of(row.name.c_str(), inputs));
-  map(row.value, alike ? *shape : y.shape(), y.size(), {y.data()}, sources);
+  const auto value = [&] {
+    Tensor y = alike ? like(*first) : uninitialised(shape_of(row.name.c_str(), inputs));
+    map(row.value, alike ? first->shape() : y.shape(), y.size(), {y.data()}, sources);
+    return y;
+  };
   Op op(row.name);
   if (row.why_cut) {
     op.flow = Flow::cut;
@@ -169,8 +175,9 @@ Var apply(const Row& row, const Operand* const* x) {
   static constexpr Backward (*backwards[])(const Row&, const Scalar*) = {
       backward_of<0>, backward_of<1>, backward_of<2>, backward_of<3>,
       backward_of<4>, backward_of<5>, backward_of<6>};
-  return tape->record(std::move(op), Inputs(inputs), std::move(y),
-                      row.why_cut ? Backward{} : backwards[which](row, numbers));
+  const auto make = [](const void* of) { return (*static_cast<decltype(&value)>(of))(); };
+  return SweepDoor::record(*tape, op, inputs, {make, &value},
+                           row.why_cut ? Backward{} : backwards[which](row, numbers));
 }
 
 bool recorded(const BackwardContext& ctx) { return SweepDoor::recorded(ctx); }
