@@ -65,7 +65,7 @@ class GradientStore {
     fresh = !tensors_[i];
     if (!fresh) return whole(i);
     Tensor& t = take(i);
-    t.resize(shape_of(i));
+    if (t.shape() != shape_of(i)) t.resize(shape_of(i));  // which would call the standard library
     return t;
   }
   void drop(std::uint32_t i) {

@@ -93,7 +93,7 @@ class Sweep {
     ctx.tape_ = &tape_;
     for (std::uint32_t i = count_; i-- > 0;) {
       const Node& n = tape_.nodes_[i];
-      if (needed(i) && (store_.has(i) || (n.wants_costs && sets_.feeds_any(i)))) visit(i, ctx);
+      if (needed(i) && (store_.has(i) || (n.wants_costs && sets_.feeds_any(i)))) visit(i, n, ctx);
       if (release) release->passed(i);
     }
     done_ = true;
@@ -158,7 +158,8 @@ class Sweep {
   bool needed(std::uint32_t i) const { return needed_.empty() || needed_[i]; }
   bool wants(std::uint32_t i) const { return tape_.nodes_[i].wants_gradient && needed(i); }
   bool keeps(std::uint32_t i) const {
-    return tape_.nodes_[i].parameter || std::binary_search(kept_.begin(), kept_.end(), i);
+    return tape_.nodes_[i].parameter ||
+           (!kept_.empty() && std::binary_search(kept_.begin(), kept_.end(), i));
   }
   const Shape& shape_of(std::uint32_t i) const { return tape_.nodes_[i].value->shape(); }
 
@@ -173,8 +174,7 @@ class Sweep {
     }
   }
 
-  void visit(std::uint32_t i, BackwardContext& ctx) {
-    const Node& n = tape_.nodes_[i];
+  void visit(std::uint32_t i, const Node& n, BackwardContext& ctx) {
     if (n.wants_costs)
       for (std::uint32_t in : n.inputs) sets_.hand_on_feeds(i, in);
     if (n.backward) {
@@ -188,7 +188,8 @@ class Sweep {
         ctx.index_ = i;
         ctx.gradient_ = recorded_ && store_.has(i) ? store_.var(i) : Var{};
         n.backward(ctx);
-        settle(ctx);
+        if (!given_.empty()) settle(ctx);
+        if (!recorded_ && tape_.size() > mark_) tape_.truncate(mark_);
         if (tape_.detect_anomaly) check_finite(i);
       }
     }
@@ -224,7 +225,6 @@ class Sweep {
               }));
     }
     given_.clear();
-    if (!recorded_ && tape_.size() > mark_) tape_.truncate(mark_);
   }
 
   void deliver(BackwardContext& ctx, const Given& given, bool last) {
@@ -343,9 +343,12 @@ const Tensor& SweepDoor::unexpanded(const BackwardContext& ctx) {
   return ctx.sweep_->store_.gathered(ctx.index_);
 }
 
+const Node& SweepDoor::node(const BackwardContext& ctx) { return *ctx.node_; }
+
 SweepDoor::Sink SweepDoor::sink(BackwardContext& ctx, std::size_t i) {
-  const std::uint32_t in = ctx.input(i);
-  ctx.sweep_->sets_.hand_on_paths(ctx.index_, in, ctx.node_->op.needs_costs);
+  const std::uint32_t in = ctx.node_->inputs[i];
+  if (ctx.node_->wants_costs)
+    ctx.sweep_->sets_.hand_on_paths(ctx.index_, in, ctx.node_->op.needs_costs);
   bool fresh;
   Tensor& t = ctx.sweep_->store_.open(in, fresh);
   return {t.data(), fresh};

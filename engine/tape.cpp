@@ -115,17 +115,17 @@ Var Tape::append(const Op& op, const Inputs& inputs, Value&& value, Backward&& b
   const std::size_t index = nodes_.size();
   if (index > std::numeric_limits<std::uint32_t>::max())
     refuse<std::length_error>(op.name, ": the tape is full; need fewer than 2^32 nodes");
-  for (std::size_t i = 0; i < inputs.size(); ++i)
+  bool gradient = false, costs = false;
+  for (std::size_t i = 0; i < inputs.size(); ++i) {
     if (inputs[i].tape != this || inputs[i].index >= index)
       refuse(op.name, ": input ", i, " stands on another tape; need all on one tape");
-  Node& n = nodes_.emplace_back(op, std::forward<Value>(value));
-  bool gradient = false, costs = false;
-  for (const Var& v : inputs) {
-    n.inputs.push_back(v.index);
-    const Node& in = nodes_[v.index];
+    const Node& in = nodes_[inputs[i].index];
     gradient |= in.wants_gradient;
     costs |= in.wants_costs;
   }
+  Node& n = nodes_.emplace_back(op, std::forward<Value>(value));
+  n.inputs.resize(inputs.size());
+  for (std::size_t i = 0; i < inputs.size(); ++i) n.inputs[i] = inputs[i].index;
   const bool useful = gradient && n.op.flow != Flow::cut;
   n.wants_gradient = useful && !n.op.needs_costs;
   n.wants_costs = costs || (useful && (n.op.needs_costs || n.op.refuses_no_path));

@@ -85,12 +85,12 @@ struct Op {
   Flow flow = Flow::exact;
   bool needs_costs = false;  ///< its backward asks for the costs the node feeds, not for a gradient
   bool refuses_no_path = false;  ///< feeding a cost without a differentiable path to it is an error
-
-  const char* why_cut = "";  ///< for Flow::cut, in words for the stop report
+  const char* why_cut;           ///< for Flow::cut, in words for the stop report
 
   template <std::size_t n>
-  Op(const char (&name)[n], Flow flow = Flow::exact) : name(name), flow(flow) {}
-  Op(Name name, Flow flow = Flow::exact) : name(name), flow(flow) {}
+  constexpr Op(const char (&name)[n]) : Op(Name(name)) {}
+  constexpr Op(Name name, Flow flow = Flow::exact, const char* why_cut = "")
+      : name(name), flow(flow), why_cut(why_cut) {}
 };
 
 /// What a tape has counted since it was made, in examples (rows of a batch), not in calls.
@@ -109,13 +109,14 @@ struct Node {
   Node(const Node&) = delete;
   Node& operator=(const Node&) = delete;
   Op op;
-  SmallVector<std::uint32_t> inputs;
+  // In this order a few numbers of `own` stand in a cache line of their own, the last.
+  Backward backward;  // empty where nobody upstream wants anything
+  SmallVector<std::uint32_t, 4, false> inputs;
   const Tensor* value = nullptr;  // where the value stands
-  Backward backward;              // empty where nobody upstream wants anything
-  Tensor own;  // unused where `value` points at a tensor of the caller's or an input's
   bool parameter = false;         // a leaf whose gradient is wanted
   bool wants_gradient = false;    // a gradient arriving here goes on to some parameter
   bool wants_costs = false;       // upstream a choice needs to know which costs it feeds
+  Tensor own;  // unused where `value` points at a tensor of the caller's or an input's
 };
 
 /// A node made a NaN, or an infinity, that was not among what it was made of: its value out of its

@@ -9,17 +9,25 @@
 ARGTAPE_PRIVATE_BEGIN
 
 struct SweepDoor {
-  /// Tape::record() with the value computed where it will stand, so that it is not moved.
-  struct Value {
-    Tensor (*make)(const void* of);
-    const void* of;
-    Tensor operator()() const { return make(of); }
+  /// Tape::record() with the value as make() returns it, computed where it will stand.
+  class Value {
+   public:
+    template <class Make>
+    Value(const Make& make)
+        : call_([](const void* make) { return (*static_cast<const Make*>(make))(); }),
+          make_(&make) {}
+    Tensor operator()() const { return call_(make_); }
+
+   private:
+    Tensor (*call_)(const void* make);
+    const void* make_;
   };
   static Var record(Tape& tape, const Op& op, const Inputs& inputs, const Value& value,
                     Backward backward);
 
   /// Whether the gradients given will be differentiated themselves. If not:
   static bool recorded(const BackwardContext& ctx);
+  static const Node& node(const BackwardContext& ctx);
   /// The node's gradient in a shape that broadcasts to the node's: where it is the same all along
   /// an axis, as below a sum, it may be kept once.
   static const Tensor& unexpanded(const BackwardContext& ctx);

@@ -11,39 +11,46 @@
 ARGTAPE_PRIVATE_BEGIN
 namespace {
 
-// Faster than ==, which calls the standard library.
-bool same(const Shape& a, const Shape& b) {
-  if (&a == &b) return true;
-  if (a.size() != b.size()) return false;
-  for (std::size_t i = 0; i < a.size(); ++i)
-    if (a[i] != b[i]) return false;
-  return true;
-}
+// So few numbers are copied faster than anything is decided about them.
+bool is_small(const Tensor& x) { return x.size() * sizeof(Scalar) <= 64; }
 
-// Of the shape of x, not set; for few numbers a copy is the fastest way to make it.
-Tensor like(const Tensor& x) { return x.size() * sizeof(Scalar) <= 64 ? x : Tensor(x.shape()); }
+// Of the shape of x, not set.
+Tensor like(const Tensor& x) { return is_small(x) ? x : Tensor(x.shape()); }
 
-// out = the formula of in[reads[0]], in[reads[1]], ..., which broadcast to `shape`, out's own: at
-// once in the common case of few numbers, of which no input is stretched that is more than one.
-void map(const Row::Formula& formula, const Shape& shape, std::size_t size, const Out& out,
-         const Source* in) {
-  static constexpr Index in_order[kReadable] = {0, 1, 2, 3, 4};
+// What formulas read, for a result of `shape`. It is straight where no operand is stretched that is
+// more than one number: then blocks are all there is to it.
+struct Readable {
+  explicit Readable(const Shape& shape) : shape(shape) {}
+  void set(Index at, const Source& from) {
+    sources[at] = from;
+    if (from.shape && *from.shape == shape)
+      blocks[at] = run_of(from.data);
+    else if (!from.shape || (size_of(*from.shape) == 1 && from.shape->size() <= shape.size()))
+      blocks[at] = lane_of(*from.data, lanes[at]);
+    else
+      straight = false, blocks[at].along = 0;
+  }
+  void set(Index at, const Tensor& value) { set(at, Source{value.data(), &value.shape()}); }
+
+  /// Whether it has the result's shape.
+  bool runs(Index at) const { return blocks[at].along != 0; }
+
+  const Shape& shape;
+  bool straight = true;
+  Source sources[kReadable];
   Block blocks[kReadable];
   Scalar lanes[kReadable][kLane];
+};
+
+// out = the formula of what it reads, which broadcasts to the shape: at once for few numbers.
+void map(const Row::Formula& formula, const Readable& in, std::size_t size, const Out& out) {
+  if (in.straight && size < 2 * kGrain)
+    return formula.kernel(size, out, in.blocks, formula.reads);
+  static constexpr Index in_order[kReadable] = {0, 1, 2, 3, 4};
   Source read[kReadable];
-  bool straight = size < 2 * kGrain;
-  for (std::size_t i = 0; i < formula.count; ++i) {
-    const Source& from = read[i] = in[formula.reads[i]];
-    if (from.shape && same(*from.shape, shape))
-      blocks[i] = run_of(from.data);
-    else if (!from.shape || size_of(*from.shape) == 1)
-      blocks[i] = lane_of(*from.data, lanes[i]);
-    else
-      straight = false;
-  }
-  if (straight) return formula.kernel(size, out, blocks, in_order);
+  for (std::size_t i = 0; i < formula.count; ++i) read[i] = in.sources[formula.reads[i]];
   const bool stream = !out.base.data && streams(size);
-  const BroadcastLoop loop(shape, read, formula.count);
+  const BroadcastLoop loop(in.shape, read, formula.count);
   parallel_for(size, kGrain, [&](std::size_t begin, std::size_t end) {
     Block here[kReadable];
     BroadcastLoop::Blocks block(loop, begin, end, size, here);
@@ -55,53 +62,63 @@ void map(const Row::Formula& formula, const Shape& shape, std::size_t size, cons
   });
 }
 
-// `numbers` has bit k set where operand k is the next of `kept`, not the next input. It is known to
-// the compiler: each is inlined.
+// `numbers` has bit k set where operand k is a number, not the next input.
+void backward_in_vars(BackwardContext& ctx, const Row& row, unsigned numbers, const Scalar* kept) {
+  Var x[kReadable];
+  std::size_t inputs = 0;
+  for (std::size_t k = 0; k < row.value.count; ++k)
+    x[k] = numbers >> k & 1 ? ctx.out().tape->constant(static_cast<double>(*kept++))
+                            : ctx.in(inputs++);
+  x[kValue] = ctx.out();
+  x[kGradient] = ctx.gradient();
+  std::size_t i = 0;
+  for (std::size_t k = 0; k < row.value.count; ++k) {
+    if (numbers >> k & 1) continue;
+    const Row::Slope& slope = row.slopes[k];
+    if (slope.kernel && ctx.wants(i)) slope.passes ? ctx.pass(i) : ctx.give(i, slope.vars(x));
+    ++i;
+  }
+}
+
+// Where the gradient for an input is put that has the result's shape.
+Out in_place(BackwardContext& ctx, std::size_t i) {
+  const auto [to, fresh] = SweepDoor::sink(ctx, i);
+  return {to, {fresh ? nullptr : to, ~std::size_t{0}}};
+}
+
+// `numbers` is known to the compiler: each is inlined.
 [[gnu::always_inline]] inline void backward(BackwardContext& ctx, const Row& row, unsigned numbers,
                                             const Scalar* kept) {
-  const bool in_vars = recorded(ctx);
-  Var x[kReadable];
-  Source sources[kReadable];
-  const auto read = [&](Index at, Var v) {
-    const Tensor& value = v.value();
-    x[at] = v;
-    sources[at] = {value.data(), &value.shape()};
-  };
-  std::size_t inputs = 0;
-  for (Index k = 0; k < row.value.count; ++k) {
-    if (numbers >> k & 1)
-      sources[k] = {kept++, nullptr};
-    else
-      read(k, ctx.in(inputs++));
-  }
-  read(kValue, ctx.out());
-  if (in_vars)
-    x[kGradient] = ctx.gradient();
-  else
-    sources[kGradient] = arrived(ctx);
-  const Tensor& value = ctx.out().value();
+  if (recorded(ctx)) return backward_in_vars(ctx, row, numbers, kept);
+  const Node& out = SweepDoor::node(ctx);
+  const Tape& tape = *ctx.out().tape;
+  const Node* in[kMostOperands];
+  Readable x(out.value->shape());
   std::size_t i = 0;
+  for (Index k = 0; k < row.value.count; ++k)
+    if (numbers >> k & 1) {
+      x.set(k, Source{kept++, nullptr});
+    } else {
+      in[k] = &tape.node(out.inputs[i++]);
+      x.set(k, *in[k]->value);
+    }
+  x.set(kValue, *out.value);
+  x.set(kGradient, arrived(ctx));
+  i = 0;
   for (Index k = 0; k < row.value.count; ++k) {
     if (numbers >> k & 1) continue;
     const Row::Slope& slope = row.slopes[k];
-    if (!slope.kernel || !ctx.wants(i)) {
-      // Nothing goes there.
-    } else if (slope.passes) {
-      ctx.pass(i);
-    } else if (in_vars) {
-      for (std::size_t r = 0; r < slope.count; ++r)
-        if (Var& v = x[slope.reads[r]]; !v.tape)
-          v = ctx.out().tape->constant(static_cast<double>(*sources[slope.reads[r]].data));
-      ctx.give(i, slope.vars(x));
-    } else {
-      map(slope, value.shape(), value.size(), gradient_out(ctx, i), sources);
+    if (slope.kernel && in[k]->wants_gradient) {
+      if (slope.passes && !(x.straight && is_small(*out.value)))
+        ctx.pass(i);
+      else
+        map(slope, x, out.value->size(), x.runs(k) ? in_place(ctx, i) : gradient_out(ctx, i));
     }
     ++i;
   }
 }
 
-// std::function stores as much as a row and two floats in place: which operands are numbers is in
-// the type.
+// A backward has room for a row and two numbers: which operands they are is in the type.
 template <unsigned numbers>
 Backward backward_of(const Row& row, const Scalar* x) {
   std::array<Scalar, (numbers & 1) + (numbers >> 1 & 1) + (numbers >> 2)> kept{};
@@ -132,52 +149,48 @@ Var apply(const Row& row, const Operand* const* x) {
   const std::size_t operands = row.value.count;
   Var vars[kMostOperands];
   std::size_t count = 0;
-  Tape* tape = nullptr;
   bool one_tape = true;
   for (std::size_t k = 0; k < operands; ++k) {
     if (x[k]->is_number) continue;
-    Var& v = vars[count];  // not copied whole: what was just written in parts would be waited for
+    Var& v = vars[count++];  // not copied whole: what was just written in parts would be waited for
     v.tape = x[k]->var.tape;
     v.index = x[k]->var.index;
-    if (count++ == 0) tape = v.tape;
-    one_tape = one_tape && v.tape == tape;
+    one_tape &= v.tape == vars[0].tape;
   }
   const Inputs inputs(vars, count);
-  if (!tape || !one_tape) tape_of(row.name, inputs);  // says what is wrong
+  Tape* const tape = one_tape && vars[0].tape ? vars[0].tape : &tape_of(row.op.name, inputs);
   if (SymbolicTape* symbolic = SymbolicTape::of(*tape)) return symbolic->add(row, x);
   Scalar numbers[kMostOperands];
-  Source sources[kMostOperands];
-  const Tensor* first = nullptr;
-  bool alike = true;
   unsigned which = 0;
-  for (std::size_t k = 0; k < operands; ++k) {
-    if (x[k]->is_number) {
-      which |= 1u << k;
-      numbers[k] = static_cast<Scalar>(x[k]->number);
-      sources[k] = {&numbers[k], nullptr};
-      continue;
+  const auto set_all = [&](Readable& in) {
+    for (Index k = 0; k < operands; ++k) {
+      if (x[k]->is_number) {
+        which |= 1u << k;
+        numbers[k] = static_cast<Scalar>(x[k]->number);
+        in.set(k, Source{&numbers[k], nullptr});
+      } else {
+        in.set(k, x[k]->var.value());
+      }
     }
-    const Tensor& value = x[k]->var.value();
-    if (!first) first = &value;
-    alike = alike && same(value.shape(), first->shape());
-    sources[k] = {value.data(), &value.shape()};
-  }
+  };
+  const Tensor& first = vars[0].value();
+  Readable alike(first.shape());
+  set_all(alike);
   const auto value = [&] {
-    Tensor y = alike ? like(*first) : uninitialised(shape_of(row.name.c_str(), inputs));
-    map(row.value, alike ? first->shape() : y.shape(), y.size(), {y.data()}, sources);
+    Tensor y = alike.straight ? like(first) : uninitialised(shape_of(row.op.name.c_str(), inputs));
+    if (alike.straight) {
+      map(row.value, alike, y.size(), {y.data()});
+    } else {
+      Readable stretched(y.shape());
+      set_all(stretched);
+      map(row.value, stretched, y.size(), {y.data()});
+    }
     return y;
   };
-  Op op(row.name);
-  if (row.why_cut) {
-    op.flow = Flow::cut;
-    op.why_cut = row.why_cut;
-  }
   static constexpr Backward (*backwards[])(const Row&, const Scalar*) = {
       backward_of<0>, backward_of<1>, backward_of<2>, backward_of<3>,
       backward_of<4>, backward_of<5>, backward_of<6>};
-  const auto make = [](const void* of) { return (*static_cast<decltype(&value)>(of))(); };
-  return SweepDoor::record(*tape, op, inputs, {make, &value},
-                           row.why_cut ? Backward{} : backwards[which](row, numbers));
+  return SweepDoor::record(*tape, row.op, inputs, value, backwards[which](row, numbers));
 }
 
 bool recorded(const BackwardContext& ctx) { return SweepDoor::recorded(ctx); }
@@ -189,10 +202,7 @@ Source arrived(const BackwardContext& ctx) {
 
 Out gradient_out(BackwardContext& ctx, std::size_t i) {
   const Shape& shape = ctx.out().shape();
-  if (ctx.in(i).shape() == shape) {
-    const auto [to, fresh] = SweepDoor::sink(ctx, i);
-    return {to, {fresh ? nullptr : to, ~std::size_t{0}}};
-  }
+  if (ctx.in(i).shape() == shape) return in_place(ctx, i);
   // The sweep sums it when it is filled.
   Tensor whole = uninitialised(shape);
   Scalar* to = whole.data();
@@ -215,7 +225,7 @@ Var SymbolicTape::add(const Row& row, const Operand* const* x) {
   const std::size_t index = nodes_.size();
   program_.steps.resize(index - program_.inputs);  // those before are constants
   program_.steps.push_back(step);
-  nodes_.emplace_back(Op(row.name), value_);
+  nodes_.emplace_back(row.op, value_);
   return var(index);
 }
 

@@ -43,8 +43,7 @@ struct Row {
     Var (*vars)(const Var* x) = nullptr;
     bool passes = false;  // it is the gradient itself
   };
-  Name name;
-  const char* why_cut;  // null for a function with a derivative
+  Op op;
   Formula value;
   Slope slopes[kMostOperands];
 };
@@ -118,14 +117,13 @@ template <class F, class... S>
 constexpr Row row(Name name, F value, S... slopes) {
   constexpr std::size_t count = sizeof...(S);
   return {name,
-          nullptr,
           {kernel_of(value, std::make_index_sequence<count>{}), count, {0, 1, 2}},
           {slopes...}};
 }
 template <class F>
 constexpr Row cut_row(Name name, const char* why, F value) {
   constexpr std::size_t count = std::is_invocable_v<F, Lane> ? 1 : 2;
-  return {name, why, {kernel_of(value, std::make_index_sequence<count>{}), count, {0, 1}}, {}};
+  return {{name, Flow::cut, why}, {kernel_of(value, std::make_index_sequence<count>{}), count, {0, 1}}, {}};
 }
 
 constexpr auto kCopy = row(
