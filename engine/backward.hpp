@@ -40,6 +40,11 @@ class Backward {
     if (drop_) drop_(room_);
   }
 
+  void reset() {
+    if (drop_) drop_(room_);
+    call_ = nullptr;
+    drop_ = nullptr;
+  }
   explicit operator bool() const { return call_ != nullptr; }
   void operator()(BackwardContext& ctx) const { call_(room_, ctx); }
 

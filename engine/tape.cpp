@@ -44,6 +44,9 @@ void Tape::truncate(std::size_t size) {
   while (nodes_.size() > size) nodes_.pop_back();
   while (!parameters_.empty() && parameters_.back() >= size) parameters_.pop_back();
   while (!borrowed_.empty() && borrowed_.back().first >= size) borrowed_.pop_back();
+  if (temporary_) return;
+  for (std::size_t i = 0; i < size; ++i)
+    if (nodes_[i].first_use >= size) nodes_[i].first_use = 0;
 }
 
 namespace {
@@ -119,9 +122,10 @@ Var Tape::append(const Op& op, const Inputs& inputs, Value&& value, Backward&& b
   for (std::size_t i = 0; i < inputs.size(); ++i) {
     if (inputs[i].tape != this || inputs[i].index >= index)
       refuse(op.name, ": input ", i, " stands on another tape; need all on one tape");
-    const Node& in = nodes_[inputs[i].index];
+    Node& in = nodes_[inputs[i].index];
     gradient |= in.wants_gradient;
     costs |= in.wants_costs;
+    if (in.first_use == 0 && !temporary_) in.first_use = static_cast<std::uint32_t>(index);
   }
   Node& n = nodes_.emplace_back(op, std::forward<Value>(value));
   n.inputs.resize(inputs.size());

@@ -116,6 +116,7 @@ struct Node {
   bool parameter = false;         // a leaf whose gradient is wanted
   bool wants_gradient = false;    // a gradient arriving here goes on to some parameter
   bool wants_costs = false;       // upstream a choice needs to know which costs it feeds
+  std::uint32_t first_use = 0;    // the first node that has it for an input; 0: none
   Tensor own;  // unused where `value` points at a tensor of the caller's or an input's
 };
 
