@@ -67,6 +67,7 @@ class BackwardContext {
 
   Sweep* sweep_ = nullptr;
   Tape* tape_ = nullptr;
+  GradientStore* store_ = nullptr;
   const Node* node_ = nullptr;
   std::uint32_t index_ = 0;
   Var gradient_;  // made when first asked for

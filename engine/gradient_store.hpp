@@ -22,6 +22,7 @@ class GradientStore {
   GradientStore(const Tape& tape, std::size_t nodes, bool recorded)
       : tape_(tape), vars_(recorded ? nodes : 0), tensors_(recorded ? 0 : nodes, nullptr) {}
 
+  bool recorded() const { return !vars_.empty(); }
   bool has(std::uint32_t i) const {
     return vars_.empty() ? tensors_[i] != nullptr : vars_[i].tape != nullptr;
   }

@@ -91,6 +91,7 @@ class Sweep {
     BackwardContext ctx;
     ctx.sweep_ = this;
     ctx.tape_ = &tape_;
+    ctx.store_ = &store_;
     for (std::uint32_t i = count_; i-- > 0;) {
       const Node& n = tape_.nodes_[i];
       if (needed(i) && (store_.has(i) || (n.wants_costs && sets_.feeds_any(i)))) visit(i, n, ctx);
@@ -157,8 +158,8 @@ class Sweep {
 
   bool needed(std::uint32_t i) const { return needed_.empty() || needed_[i]; }
   bool wants(std::uint32_t i) const { return tape_.nodes_[i].wants_gradient && needed(i); }
-  bool keeps(std::uint32_t i) const {
-    return tape_.nodes_[i].parameter ||
+  bool keeps(std::uint32_t i, const Node& n) const {
+    return n.parameter ||
            (!kept_.empty() && std::binary_search(kept_.begin(), kept_.end(), i));
   }
   const Shape& shape_of(std::uint32_t i) const { return tape_.nodes_[i].value->shape(); }
@@ -174,7 +175,7 @@ class Sweep {
     }
   }
 
-  void visit(std::uint32_t i, const Node& n, BackwardContext& ctx) {
+  [[gnu::always_inline]] void visit(std::uint32_t i, const Node& n, BackwardContext& ctx) {
     if (n.wants_costs)
       for (std::uint32_t in : n.inputs) sets_.hand_on_feeds(i, in);
     if (n.backward) {
@@ -193,7 +194,7 @@ class Sweep {
         if (tape_.detect_anomaly) check_finite(i);
       }
     }
-    if (!keeps(i)) store_.drop(i);
+    if (!keeps(i, n)) store_.drop(i);
   }
 
   // What has arrived at nodes passed before was finite.
@@ -247,7 +248,7 @@ class Sweep {
     if (own != shape && !reshapes && broadcasts_to(shape, own))
       return store_.add(to, sum_to(store_.whole(from), shape));
     Tensor* whole = reshapes ? &store_.whole(from) : nullptr;
-    if (last && !store_.has(to) && !keeps(from)) {  // nobody else will ask for it
+    if (last && !store_.has(to) && !keeps(from, tape_.nodes_[from])) {  // nobody else will ask for it
       if (whole) whole->reshape(shape);
       store_.move(from, to);
     } else {
@@ -336,22 +337,8 @@ Tensor BackwardContext::costs(const Shape& rows) const {
   return total;
 }
 
-bool SweepDoor::recorded(const BackwardContext& ctx) { return ctx.sweep_->recorded_; }
-
-const Tensor& SweepDoor::unexpanded(const BackwardContext& ctx) {
-  ctx.require_gradient();
-  return ctx.sweep_->store_.gathered(ctx.index_);
-}
-
-const Node& SweepDoor::node(const BackwardContext& ctx) { return *ctx.node_; }
-
-SweepDoor::Sink SweepDoor::sink(BackwardContext& ctx, std::size_t i) {
-  const std::uint32_t in = ctx.node_->inputs[i];
-  if (ctx.node_->wants_costs)
-    ctx.sweep_->sets_.hand_on_paths(ctx.index_, in, ctx.node_->op.needs_costs);
-  bool fresh;
-  Tensor& t = ctx.sweep_->store_.open(in, fresh);
-  return {t.data(), fresh};
+void SweepDoor::hand_on_paths(BackwardContext& ctx, std::size_t i) {
+  ctx.sweep_->sets_.hand_on_paths(ctx.index_, ctx.input(i), ctx.node_->op.needs_costs);
 }
 
 void SweepDoor::pass(BackwardContext& ctx, std::size_t i) {

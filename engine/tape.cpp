@@ -2,12 +2,11 @@
 
 #include <algorithm>
 #include <cstring>
-#include <limits>
 #include <mutex>
 #include <set>
 
 #include "engine/require.hpp"
-#include "engine/system/sweep_door.hpp"
+#include "engine/system/append.hpp"
 
 ARGTAPE_PUBLIC_BEGIN
 
@@ -41,6 +40,7 @@ Var Tape::var(std::size_t index) {
 }
 
 void Tape::truncate(std::size_t size) {
+  if (nodes_.size() == size) return;
   while (nodes_.size() > size) nodes_.pop_back();
   while (!parameters_.empty() && parameters_.back() >= size) parameters_.pop_back();
   while (!borrowed_.empty() && borrowed_.back().first >= size) borrowed_.pop_back();
@@ -109,39 +109,6 @@ Var Tape::record_same(Op op, Inputs inputs, std::size_t i, Backward backward) {
   // A sweep may move the values of what it makes.
   if (temporary_) return append(op, inputs, Tensor(value), std::move(backward));
   return append(op, inputs, &value, std::move(backward));
-}
-
-template <class Value>
-Var Tape::append(const Op& op, const Inputs& inputs, Value&& value, Backward&& backward) {
-  if (formula_)
-    refuse(formula_, ": the formula uses ", op.name, "; need functions of ops/elementwise.hpp");
-  const std::size_t index = nodes_.size();
-  if (index > std::numeric_limits<std::uint32_t>::max())
-    refuse<std::length_error>(op.name, ": the tape is full; need fewer than 2^32 nodes");
-  bool gradient = false, costs = false;
-  for (std::size_t i = 0; i < inputs.size(); ++i) {
-    if (inputs[i].tape != this || inputs[i].index >= index)
-      refuse(op.name, ": input ", i, " stands on another tape; need all on one tape");
-    Node& in = nodes_[inputs[i].index];
-    gradient |= in.wants_gradient;
-    costs |= in.wants_costs;
-    if (in.first_use == 0 && !temporary_) in.first_use = static_cast<std::uint32_t>(index);
-  }
-  Node& n = nodes_.emplace_back(op, std::forward<Value>(value));
-  n.inputs.resize(inputs.size());
-  for (std::size_t i = 0; i < inputs.size(); ++i) n.inputs[i] = inputs[i].index;
-  const bool useful = gradient && n.op.flow != Flow::cut;
-  n.wants_gradient = useful && !n.op.needs_costs;
-  n.wants_costs = costs || (useful && (n.op.needs_costs || n.op.refuses_no_path));
-  if (useful) n.backward = std::move(backward);
-  if (detect_anomaly && sweeps_ == 0)
-    check_finite(index);  // what a sweep records it looks at itself
-  return at(index);
-}
-
-Var SweepDoor::record(Tape& tape, const Op& op, const Inputs& inputs, const Value& value,
-                      Backward backward) {
-  return tape.append(op, inputs, value, std::move(backward));
 }
 
 void Tape::check_finite(std::size_t index) {

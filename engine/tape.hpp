@@ -19,6 +19,7 @@ ARGTAPE_PUBLIC_BEGIN
 
 class Tape;
 class [[gnu::visibility("hidden")]] Sweep;
+class [[gnu::visibility("hidden")]] GradientStore;
 class [[gnu::visibility("hidden")]] Release;
 class [[gnu::visibility("hidden")]] SymbolicTape;
 struct [[gnu::visibility("hidden")]] SweepDoor;

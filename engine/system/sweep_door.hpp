@@ -5,44 +5,48 @@
 #pragma once
 
 #include "../backward_context.hpp"
+#include "../gradient_store.hpp"
+#include "append.hpp"
 
 ARGTAPE_PRIVATE_BEGIN
 
 struct SweepDoor {
   /// Tape::record() with the value as make() returns it, computed where it will stand.
-  class Value {
-   public:
-    template <class Make>
-    Value(const Make& make)
-        : call_([](const void* make) { return (*static_cast<const Make*>(make))(); }),
-          make_(&make) {}
-    Tensor operator()() const { return call_(make_); }
-
-   private:
-    Tensor (*call_)(const void* make);
-    const void* make_;
-  };
-  static Var record(Tape& tape, const Op& op, const Inputs& inputs, const Value& value,
-                    Backward backward);
+  template <class Make>
+  static Var record(Tape& tape, const Op& op, const Inputs& inputs, const Make& make,
+                    Backward backward) {
+    return tape.append(op, inputs, make, std::move(backward));
+  }
 
   /// Whether the gradients given will be differentiated themselves. If not:
-  static bool recorded(const BackwardContext& ctx);
-  static const Node& node(const BackwardContext& ctx);
+  static bool recorded(const BackwardContext& ctx) { return ctx.store_->recorded(); }
+  static const Node& node(const BackwardContext& ctx) { return *ctx.node_; }
   /// The node's gradient in a shape that broadcasts to the node's: where it is the same all along
   /// an axis, as below a sum, it may be kept once.
-  static const Tensor& unexpanded(const BackwardContext& ctx);
+  static const Tensor& unexpanded(const BackwardContext& ctx) {
+    if (!ctx.store_->has(ctx.index_)) ctx.require_gradient();
+    return ctx.store_->gathered(ctx.index_);
+  }
   /// Where input i's gradient is gathered, of the input's shape; it is to be written if `fresh`,
   /// else added to.
   struct Sink {
     Scalar* data;
     bool fresh;
   };
-  static Sink sink(BackwardContext& ctx, std::size_t i);
+  static Sink sink(BackwardContext& ctx, std::size_t i) {
+    if (ctx.node_->wants_costs) hand_on_paths(ctx, i);
+    bool fresh;
+    Tensor& t = ctx.store_->open(ctx.node_->inputs[i], fresh);
+    return {t.data(), fresh};
+  }
 
   /// The node's own gradient for input i, in either kind of sweep: in the input's shape, where that
   /// has as many numbers, else stretched over the input, as below a sum. It is kept small until
   /// somebody asks for all of it.
   static void pass(BackwardContext& ctx, std::size_t i);
+
+ private:
+  static void hand_on_paths(BackwardContext& ctx, std::size_t i);
 };
 
 ARGTAPE_END
