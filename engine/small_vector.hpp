@@ -96,8 +96,7 @@ class SmallVector {
     }
     SmallVector fresh;
     fresh.take(n);
-    if (keeps)
-      std::fill(std::copy_n(begin(), std::min(n, size_), fresh.begin()), fresh.end(), T());
+    if (keeps) std::fill(std::copy_n(begin(), std::min(n, size_), fresh.begin()), fresh.end(), T());
     *this = std::move(fresh);
   }
   void resize(std::size_t n, T value) {

@@ -159,8 +159,7 @@ class Sweep {
   bool needed(std::uint32_t i) const { return needed_.empty() || needed_[i]; }
   bool wants(std::uint32_t i) const { return tape_.nodes_[i].wants_gradient && needed(i); }
   bool keeps(std::uint32_t i, const Node& n) const {
-    return n.parameter ||
-           (!kept_.empty() && std::binary_search(kept_.begin(), kept_.end(), i));
+    return n.parameter || (!kept_.empty() && std::binary_search(kept_.begin(), kept_.end(), i));
   }
   const Shape& shape_of(std::uint32_t i) const { return tape_.nodes_[i].value->shape(); }
 
@@ -248,7 +247,8 @@ class Sweep {
     if (own != shape && !reshapes && broadcasts_to(shape, own))
       return store_.add(to, sum_to(store_.whole(from), shape));
     Tensor* whole = reshapes ? &store_.whole(from) : nullptr;
-    if (last && !store_.has(to) && !keeps(from, tape_.nodes_[from])) {  // nobody else will ask for it
+    if (last && !store_.has(to) &&
+        !keeps(from, tape_.nodes_[from])) {  // nobody else will ask for it
       if (whole) whole->reshape(shape);
       store_.move(from, to);
     } else {

@@ -50,8 +50,7 @@ struct ControlVariate::Term {
   Var value, slope;
 };
 
-ControlVariate::Term ControlVariate::at(Name name, const Cost& f, Var z,
-                                        const Shape& examples,
+ControlVariate::Term ControlVariate::at(Name name, const Cost& f, Var z, const Shape& examples,
                                         const std::vector<Var>& on_tape) const {
   Tape& tape = *z.tape;
   const Shape& shape = z.shape();

@@ -1,7 +1,7 @@
 // The private door into the sweep, for the maps that are so cheap that a node and a tensor for each
 // gradient would cost more than the gradient itself: the linear ones of engine/broadcast.cpp and
-// those number by number of ops/kernels/elementwise_kernel.cpp, op by op or as a formula. No other op may use it: what is
-// behind it depends on how the sweep stores what it gathers.
+// those number by number of ops/kernels/elementwise_kernel.cpp, op by op or as a formula. No other
+// op may use it: what is behind it depends on how the sweep stores what it gathers.
 #pragma once
 
 #include "../backward_context.hpp"

@@ -42,10 +42,8 @@ struct Readable {
   Scalar lanes[kReadable][kLane];
 };
 
-// out = the formula of what it reads, which broadcasts to the shape: at once for few numbers.
-void map(const Row::Formula& formula, const Readable& in, std::size_t size, const Out& out) {
-  if (in.straight && size < 2 * kGrain)
-    return formula.kernel(size, out, in.blocks, formula.reads);
+void map_in_blocks(const Row::Formula& formula, const Readable& in, std::size_t size,
+                   const Out& out) {
   static constexpr Index in_order[kReadable] = {0, 1, 2, 3, 4};
   Source read[kReadable];
   for (std::size_t i = 0; i < formula.count; ++i) read[i] = in.sources[formula.reads[i]];
@@ -60,6 +58,14 @@ void map(const Row::Formula& formula, const Readable& in, std::size_t size, cons
     }
     if (stream) finish_streams();
   });
+}
+
+// out = the formula of what it reads, which broadcasts to the shape: at once for few numbers.
+inline void map(const Row::Formula& formula, const Readable& in, std::size_t size, const Out& out) {
+  if (in.straight && size < 2 * kGrain)
+    formula.kernel(size, out, in.blocks, formula.reads);
+  else
+    map_in_blocks(formula, in, size, out);
 }
 
 // `numbers` has bit k set where operand k is a number, not the next input.
@@ -81,7 +87,7 @@ void backward_in_vars(BackwardContext& ctx, const Row& row, unsigned numbers, co
 }
 
 // Where the gradient for an input is put that has the result's shape.
-Out in_place(BackwardContext& ctx, std::size_t i) {
+inline Out in_place(BackwardContext& ctx, std::size_t i) {
   const auto [to, fresh] = SweepDoor::sink(ctx, i);
   return {to, {fresh ? nullptr : to, ~std::size_t{0}}};
 }
@@ -103,7 +109,7 @@ Out in_place(BackwardContext& ctx, std::size_t i) {
       x.set(k, *in[k]->value);
     }
   x.set(kValue, *out.value);
-  x.set(kGradient, arrived(ctx));
+  x.set(kGradient, SweepDoor::unexpanded(ctx));
   i = 0;
   for (Index k = 0; k < row.value.count; ++k) {
     if (numbers >> k & 1) continue;

@@ -116,14 +116,15 @@ constexpr Row::Slope kNothing, kPasses = slope<>([](auto g) { return g; }, true)
 template <class F, class... S>
 constexpr Row row(Name name, F value, S... slopes) {
   constexpr std::size_t count = sizeof...(S);
-  return {name,
-          {kernel_of(value, std::make_index_sequence<count>{}), count, {0, 1, 2}},
-          {slopes...}};
+  return {
+      name, {kernel_of(value, std::make_index_sequence<count>{}), count, {0, 1, 2}}, {slopes...}};
 }
 template <class F>
 constexpr Row cut_row(Name name, const char* why, F value) {
   constexpr std::size_t count = std::is_invocable_v<F, Lane> ? 1 : 2;
-  return {{name, Flow::cut, why}, {kernel_of(value, std::make_index_sequence<count>{}), count, {0, 1}}, {}};
+  return {{name, Flow::cut, why},
+          {kernel_of(value, std::make_index_sequence<count>{}), count, {0, 1}},
+          {}};
 }
 
 constexpr auto kCopy = row(
