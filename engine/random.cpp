@@ -112,7 +112,8 @@ std::array<std::uint32_t, 4> philox(std::array<std::uint32_t, 4> counter,
 template <class Numbers>
 Tensor Rng::draw(const Shape& shape, Numbers numbers) {
   Tensor out = uninitialised(shape);
-  parallel_for(out.size(), kGrain, [&](std::size_t begin, std::size_t end) {
+  // A number takes far more than a few instructions.
+  parallel_for(out.size(), kGrain / 4, [&](std::size_t begin, std::size_t end) {
     alignas(64) std::uint32_t words[kGroup];
     alignas(64) Scalar last[kNumbers];
     for (std::size_t i = begin; i < end; i += kNumbers) {
@@ -138,15 +139,16 @@ Tensor Rng::uniform(const Shape& shape, double low, double high) {
           "; need a wider interval");
   // Halves, of which the difference is finite.
   const Scalar scale = std::isinf(b - a) ? Scalar(0.5) : Scalar(1);
-  Tensor u = uniform(shape);
-  map_lanes(
-      u.size(), u.data(), false,
-      [=](Lane x) {
-        const Lane y = Lane(a * scale) + (Lane(b * scale) - Lane(a * scale)) * x;
-        return xsimd::min(xsimd::max(y * Lane(1 / scale), Lane(least)), Lane(most));
-      },
-      u.data());
-  return u;
+  return draw(shape, [=](const std::uint32_t* words, Scalar* out) {
+    uniforms<kEven>(words, out);
+    map_lanes(
+        kNumbers, out, false,
+        [=](Lane x) {
+          const Lane y = Lane(a * scale) + (Lane(b * scale) - Lane(a * scale)) * x;
+          return xsimd::min(xsimd::max(y * Lane(1 / scale), Lane(least)), Lane(most));
+        },
+        out);
+  });
 }
 
 Tensor Rng::normal(const Shape& shape) {

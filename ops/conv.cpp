@@ -142,7 +142,7 @@ class Patches {
 // Images are cut among threads so that each has this many terms to add at least.
 std::size_t images_of_grain(const ConvGeometry& s, std::size_t o) {
   return std::max<std::size_t>(1,
-                               (std::size_t{1} << 20) / (o * s.kernel_size() * s.out_size() + 1));
+                               (std::size_t{1} << 19) / (o * s.kernel_size() * s.out_size() + 1));
 }
 
 // to[i * to_pitch + j] = from[j * from_pitch + i] for i < n, j < m: a matrix turned around.
@@ -250,8 +250,10 @@ struct Convolution : ConvGeometry {
   }
 
   void weight_vjp(const Scalar* x, const Scalar* y, Scalar* w) const {
-    // Few rows for each thread would have it turn y around, or spread it, for too little.
-    const std::size_t grain = std::max<std::size_t>(32, images_of_grain(*this, o) / (n + 1));
+    // As few pieces as threads, since each turns y around, or spreads it; and of not too few rows.
+    const std::size_t share = kernel_size() / static_cast<std::size_t>(threads()),
+                      few = images_of_grain(*this, o) * kernel_size() / (n + 1);
+    const std::size_t grain = std::max({std::size_t{16}, share, few});
     // In terms to add: with few planes in y most of a lane of them would be empty.
     const bool straight =
         stride == 1 &&

@@ -8,6 +8,7 @@
 #include "engine/broadcast.hpp"
 #include "engine/gradcheck.hpp"
 #include "engine/report.hpp"
+#include "engine/threads.hpp"
 #include "models/measure.hpp"
 #include "ops/choice.hpp"
 #include "ops/elementwise.hpp"
@@ -634,6 +635,25 @@ TEST_CASE("per-example costs: B examples are B problems, not one") {
                credited_with_all = variance_of_first_row(batch, true);
   CHECK(among / alone == doctest::Approx(1).epsilon(0.15));
   CHECK(credited_with_all / alone > 20);
+}
+
+TEST_CASE("the thread count changes no rule's gradient") {
+  Rng rng(41);
+  const Shape shape{2, 2001, kCategories};  // leave-one-out needs two
+  const Tensor l = rng.normal(shape), noise = rng.gumbel(shape);
+  for (const std::string& name : rule_names()) {
+    CAPTURE(name);
+    const auto with_threads = [&](int n) {
+      set_threads(n);
+      const Tensor g = gradient(rule_named(name), linear(5), l, noise);
+      set_threads(1);
+      return g;
+    };
+    const Tensor one = with_threads(1);
+    CHECK((xt::amax(xt::abs(one))() > 0) == (name != "zero"));
+    CHECK(identical(with_threads(2), one));
+    CHECK(identical(with_threads(3), one));
+  }
 }
 
 TEST_CASE("behind a black box the score function is unchanged, and the pathwise rules refuse") {

@@ -56,7 +56,7 @@ void gather_sums(const Tensor& x, const Shape& shape, Sum* out) {
                      }
                    });
     } else if (rows > 1) {
-      parallel_for(rows, rows_of_grain(length), [&](std::size_t begin, std::size_t end) {
+      parallel_for(rows, kGrain / length + 1, [&](std::size_t begin, std::size_t end) {
         sum_rows(p + begin * length, end - begin, length, to + begin * step, step);
       });
     } else {

@@ -30,30 +30,26 @@ class Pool {
     if (!use) return false;
     const auto count = static_cast<std::size_t>(threads());
     try {
-      while (workers_.size() + 1 < count) {
-        const std::size_t index = workers_.size();
-        workers_.emplace_back([this, index] { serve(index); });
-      }
+      while (workers_.size() + 1 < count)
+        workers_.emplace_back(&Pool::serve, this, workers_.size());
     } catch (const std::system_error&) {
       // The machine has no more threads to give: those there are do the work.
     }
-    // A few pieces for each thread, so that none waits long for one that was held up.
-    const std::size_t grains = (n + grain - 1) / grain, pieces = std::min(grains, 4 * count);
     n_ = n;
-    piece_ = (grains + pieces - 1) / pieces * grain;
+    grain_ = std::max(grain, n / (8 * count) / grain * grain);
+    count_ = count;
     work_ = work;
     context_ = context;
     failure_ = nullptr;
     next_ = 0;
     helpers_ = count - 1;
-    open_ = true;
     ++job_;
     if (sleepers_ > 0) {
       { const std::lock_guard<std::mutex> lock(sleep_); }
       wake_.notify_all();
     }
     take_pieces();
-    open_ = false;
+    helpers_ = 0;
     while (inside_ > 0) pause();
     if (failure_) std::rethrow_exception(failure_);
     return true;
@@ -62,13 +58,16 @@ class Pool {
   static inline thread_local bool in_piece = false;
 
  private:
+  // A piece is half of a thread's share in what is left: they become smaller, so that all end about
+  // together, and none waits long for one that was held up.
   void take_pieces() {
     in_piece = true;
-    for (;;) {
-      const std::size_t begin = next_.fetch_add(piece_);
-      if (begin >= n_) break;
+    for (std::size_t begin = next_; begin != n_; begin = next_) {
+      const std::size_t half = (n_ - begin) / (2 * count_) / grain_ * grain_,
+                        end = std::min(n_, begin + std::max(grain_, half));
+      if (!next_.compare_exchange_weak(begin, end)) continue;
       try {
-        work_(context_, begin, std::min(n_, begin + piece_));
+        work_(context_, begin, end);
       } catch (...) {
         const std::lock_guard<std::mutex> lock(failing_);
         if (!failure_ || begin < failed_at_) {
@@ -81,44 +80,41 @@ class Pool {
   }
 
   void serve(std::size_t index) {
-    std::uint64_t seen = 0;
-    for (;;) {
-      wait_for_job(seen);
+    for (std::uint64_t seen = 0;;) {
+      seen = job_after(seen);
       ++inside_;
-      if (open_ && index < helpers_) take_pieces();
+      if (index < helpers_) take_pieces();
       --inside_;
     }
   }
 
   // Jobs come in quick succession: it watches for the next one before it goes to sleep.
-  void wait_for_job(std::uint64_t& seen) {
-    constexpr auto watch = std::chrono::microseconds(100);
-    const auto start = std::chrono::steady_clock::now();
+  std::uint64_t job_after(std::uint64_t seen) {
+    using Clock = std::chrono::steady_clock;
+    const auto until = Clock::now() + std::chrono::microseconds(100);
     do {
       for (int i = 0; i < 64; ++i) {
-        if (job_ != seen) {
-          seen = job_;
-          return;
-        }
+        if (job_ != seen) return job_;
         pause();
       }
-    } while (std::chrono::steady_clock::now() - start < watch);
+    } while (Clock::now() < until);
     std::unique_lock<std::mutex> lock(sleep_);
     ++sleepers_;
     wake_.wait(lock, [&] { return job_ != seen; });
     --sleepers_;
-    seen = job_;
+    return job_;
   }
 
   std::mutex use_, sleep_, failing_;
   std::condition_variable wake_;
   std::vector<std::thread> workers_;
 
-  // The job. Sequentially consistent: a worker that saw it open is counted in before it is closed.
+  // The job, open while it has helpers. Sequentially consistent: a worker that saw it open is
+  // counted in before it is closed. (What workers watch is best beside the rest: in a cache line of
+  // its own it made small jobs slower.)
   std::atomic<std::uint64_t> job_{0};
-  std::atomic<bool> open_{false};
-  std::atomic<std::size_t> inside_{0}, sleepers_{0}, next_{0}, helpers_{0};
-  std::size_t n_ = 0, piece_ = 0, failed_at_ = 0;
+  std::atomic<std::size_t> next_{0}, helpers_{0}, inside_{0}, sleepers_{0};
+  std::size_t n_ = 0, grain_ = 1, count_ = 1, failed_at_ = 0;
   void (*work_)(void*, std::size_t, std::size_t) = nullptr;
   void* context_ = nullptr;
   std::exception_ptr failure_;

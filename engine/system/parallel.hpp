@@ -2,6 +2,7 @@
 // not depend on how the work was cut: then results are the same for any number of threads.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <type_traits>
 
@@ -32,9 +33,9 @@ void parallel_for(std::size_t n, std::size_t grain, F&& f) {
       const_cast<std::remove_const_t<Function>*>(&f));
 }
 
-/// The grain for rows of so many numbers each.
+/// The grain for rows of so many numbers each. A short one takes as long as one of 64.
 constexpr std::size_t rows_of_grain(std::size_t row) {
-  return row >= kGrain ? 1 : kGrain / (row == 0 ? 1 : row);
+  return std::max<std::size_t>(1, kGrain / std::max<std::size_t>(64, row));
 }
 
 }  // namespace argtape

@@ -40,7 +40,7 @@ bool finite(Lane x) { return xsimd::all(xsimd::abs(x) <= Lane(Limits::max())); }
 template <class Update>
 bool each_lane(std::size_t n, Update update) {
   std::atomic<bool> all{true};
-  parallel_for(n, kGrain, [&](std::size_t begin, std::size_t end) {
+  parallel_for(n, kGrain / 2, [&](std::size_t begin, std::size_t end) {
     const Update here = update;  // its numbers stay in registers
     bool fine = true;
     std::size_t k = begin;

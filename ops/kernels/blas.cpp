@@ -14,10 +14,10 @@ ARGTAPE_PRIVATE_BEGIN
 namespace {
 
 // A product this large is worth a second thread.
-constexpr std::size_t kManyProducts = 1 << 19;
+constexpr std::size_t kManyProducts = 1 << 16;
 
 // Rows and columns of the result are cut at multiples of what BLAS works on at a time.
-constexpr std::size_t kBlock = 16;
+constexpr std::size_t kBlock = 8;
 
 }  // namespace
 

@@ -101,9 +101,11 @@ void potentials_row(const Scalar* p, const Scalar* c, std::size_t n, Scalar* x,
 Var potentials(Var p, Var c) {
   const std::size_t n = p.shape().back();
   Tensor x = uninitialised(p.shape());
-  std::vector<double> scratch;
-  for (std::size_t i = 0; i < x.size(); i += n)
-    potentials_row(p.value().data() + i, c.value().data() + i, n, x.data() + i, scratch);
+  parallel_for(x.size() / n, rows_of_grain(n * n * n), [&](std::size_t begin, std::size_t end) {
+    std::vector<double> scratch;
+    for (std::size_t i = begin * n; i < end * n; i += n)
+      potentials_row(p.value().data() + i, c.value().data() + i, n, x.data() + i, scratch);
+  });
   return p.tape->record("potentials", {p, c}, std::move(x), [](BackwardContext& ctx) {
     const Var p = ctx.in(0), x = ctx.out(), g = ctx.gradient();
     // Only differences of x count, so the sum of g does not.

@@ -15,7 +15,7 @@ MICROSECONDS = {"ns": 1e-3, "us": 1, "ms": 1e3, "s": 1e6}
 
 
 def run(command):
-    """(time in microseconds, peak memory or None, figures) for each workload of one run."""
+    """(time in microseconds, peak memory or a node's or None, figures) for each workload of one run."""
     try:
         out = subprocess.run(command, stdout=subprocess.PIPE, check=True, universal_newlines=True).stdout
     except OSError as error:
@@ -23,7 +23,7 @@ def run(command):
     except subprocess.CalledProcessError as error:
         sys.exit("compare: %s: ended with %d" % (" ".join(command), error.returncode))
     if '"benchmarks"' in out:
-        return {row["name"]: (row["real_time"] * MICROSECONDS[row["time_unit"]], row.get("max_bytes_used"), [])
+        return {row["name"]: (row["real_time"] * MICROSECONDS[row["time_unit"]], row.get("bytes_a_node"), [])
                 for row in json.loads(out)["benchmarks"] if row["run_type"] == "iteration"}
     rows = [json.loads(line) for line in out.splitlines()]
     return {"%s, %d threads" % (row["workload"], row["threads"]) if row["threads"] > 1 else row["workload"]:
