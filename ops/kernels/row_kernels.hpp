@@ -253,9 +253,10 @@ Tensor map_groups(const Shape& shape, F f) {
   if (n == 0) return y;
   parallel_for(y.size() / n, rows_of_grain(n), [&](std::size_t begin, std::size_t end) {
     const F rows = f;  // of which nobody else has a pointer, so that it stays in registers
-    Scalar* to = y.data() + begin * n;
-    for (std::size_t r = begin; r < end; r += most, to += most * n)
-      rows(ResultRow{r, n, to}, std::min(most, end - r));
+    const std::size_t length = n;  // and so that the compiler knows it to be one for all rows
+    Scalar* to = y.data() + begin * length;
+    for (std::size_t r = begin; r < end; r += most, to += most * length)
+      rows(ResultRow{r, length, to}, std::min(most, end - r));
   });
   return y;
 }
