@@ -253,10 +253,9 @@ Tensor map_groups(const Shape& shape, F f) {
   if (n == 0) return y;
   parallel_for(y.size() / n, rows_of_grain(n), [&](std::size_t begin, std::size_t end) {
     const F rows = f;  // of which nobody else has a pointer, so that it stays in registers
-    const std::size_t length = n;  // and so that the compiler knows it to be one for all rows
-    Scalar* to = y.data() + begin * length;
-    for (std::size_t r = begin; r < end; r += most, to += most * length)
-      rows(ResultRow{r, length, to}, std::min(most, end - r));
+    Scalar* to = y.data() + begin * n;
+    for (std::size_t r = begin; r < end; r += most, to += most * n)
+      rows(ResultRow{r, n, to}, std::min(most, end - r));
   });
   return y;
 }
@@ -268,8 +267,12 @@ Tensor map_each_row(const Shape& shape, F f) {
 }
 template <class F, class... From>
 Tensor map_rows(const Shape& shape, F f, const From&... from) {
-  if (shape[shape.size() - 1] <= kLane)
-    return map_each_row(shape, [=](ResultRow y) { f(y, InLane{from[y](0)}...); });
+  const std::size_t n = shape[shape.size() - 1];
+  if (n <= kLane)
+    return map_each_row(shape, [=](ResultRow y) {
+      y.n = n;  // known to be one for all rows: masks are made once
+      f(y, InLane{from[y](0)}...);
+    });
   return map_each_row(shape, [=](ResultRow y) { f(y, from[y]...); });
 }
 
@@ -298,6 +301,7 @@ Tensor map_softmax_rows(const Shape& shape, const TensorRows& x, Scalar tau, F f
   const std::size_t n = shape[shape.size() - 1];
   if (n <= kLane)
     return map_each_row(shape, [=](ResultRow y) {
+      y.n = n;
       const NoisyRow row = x.noisy(y);
       const Lane v = row(0);
       const Scalar m = lane_max(v);
