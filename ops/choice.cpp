@@ -19,12 +19,12 @@ namespace {
 // The first largest of a row whose largest number is far from 0, or none: it is not finite if there
 // is NaN or +inf, or nothing but -inf.
 [[gnu::cold, gnu::noinline]] std::size_t far_argmax(const std::string& op, const Tensor& logits,
-                                                    const Tensor* noise, std::size_t r) {
-  NoisyRow row = TensorRows(logits, noise).noisy(r);
-  const Scalar largest = row_argmax(row.x.n, row).value;
-  if (!std::isfinite(largest)) refuse_row(op, logits, r);
+                                                    const Tensor* noise, ResultRow y) {
+  NoisyRow row = TensorRows(logits, noise).noisy(y);
+  const Scalar largest = row_argmax(y.n, row).value;
+  if (!std::isfinite(largest)) refuse_row(op, logits, y.r);
   row.settle(largest);
-  return row_argmax(row.x.n, row).at;
+  return row_argmax(y.n, row).at;
 }
 
 // One-hot at the first largest of each row of logits + noise, or for tau > 0 the row's softmax at
@@ -39,9 +39,9 @@ Tensor chosen(const std::string& op, const Tensor& logits, Var noise, Scalar tau
       y = [&](std::size_t i) { return e(i) * over; };
     });
   return map_each_row(logits.shape(), [=, &op](ResultRow y) {
-    Largest best = row_argmax(y.n, rows.noisy(y.r));
+    Largest best = row_argmax(y.n, rows.noisy(y));
     if (__builtin_expect(!(std::abs(best.value) < 64), false))
-      best.at = far_argmax(op, *of, added, y.r);
+      best.at = far_argmax(op, *of, added, y);
     y = InLane{Lane(0)};
     y.to[best.at] = 1;
   });

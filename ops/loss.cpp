@@ -53,7 +53,7 @@ Var cross_entropy_vjp(Var x, Var g, const std::shared_ptr<const Labelled>& kept)
   const TensorRows rows(x.value());
   const auto row = [=, of = kept.get(), slopes = g.value().data()](ResultRow y) {
     if (slopes[y.r] == 0) return y = InLane{Lane(0)};
-    const InMemory x = rows[y.r];
+    const InMemory x = rows[y];
     const LogSum total = of->totals[y.r];
     const Lane slope(slopes[y.r]), shift(total.shift), log_sum(total.log_sum);
     y = [&](std::size_t i) { return slope * lane_exp(x(i) - shift - log_sum); };
@@ -104,7 +104,7 @@ constexpr auto kBceWithLogits = row(
     "bce_with_logits",
     [](Lane x, Lane t) {
       return times(1 - t, xsimd::max(Lane(0), x)) + times(t, xsimd::max(Lane(0), -x)) +
-             lane_log1p_of_unit(lane_exp(-xsimd::abs(x)));
+             lane_log1p_of_unit(lane_exp_below(-xsimd::abs(x)));
     },
     slope<0, 1>([](auto g, auto x, auto t) { return g * (sigmoid(x) - t); }),
     slope<0>([](auto g, auto x) { return -g * x; }));

@@ -99,8 +99,7 @@ Var extreme(const char* op, Var x, const Axes& axes, KeepAxes keep) {
 
 // g softmax(x), row by row.
 Var logsumexp_vjp(Var x, Var g, const Rows& rows) {
-  TensorRows numbers(x.value());
-  numbers.n = rows.length;  // which may be that of several axes
+  const TensorRows numbers(x.value());
   const auto row = [numbers, slopes = g.value().data()](ResultRow y, auto e, Scalar sum) {
     const Scalar slope = slopes[y.r], *x = numbers.x + y.r * y.n;
     if (slope != 0 && !std::isnan(sum)) {

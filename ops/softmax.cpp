@@ -91,7 +91,7 @@ Var log_softmax(Var x, int axis) {
   return along_axis("log_softmax", x, axis, [](Var x) {
     const TensorRows rows(x.value());
     Tensor y = map_each_row(x.shape(), [=](ResultRow y) {
-      const InMemory x = rows[y.r];
+      const InMemory x = rows[y];
       const LogSum total = log_sum_row(x.x, x.n);
       const Lane shift(total.shift), log_sum(total.log_sum);
       y = [&](std::size_t i) { return x(i) - shift - log_sum; };

@@ -22,6 +22,7 @@ inline Bits bits_of(Lane x) { return (Bits)(Lane::register_type)x; }
 inline Lane from_bits(Bits b) { return Lane((Lane::register_type)b); }
 
 constexpr int kFraction = Limits::digits - 1, kBias = Limits::max_exponent - 1;
+constexpr Scalar kLn2 = Scalar(0.693147180559945309);
 constexpr Scalar kFractionEnd = Scalar(Bit{1} << kFraction);  // whole numbers from here on
 
 // x y + z, in one rounding where the machine has such an instruction. (xsimd 8 leaves AVX-512's to
@@ -62,14 +63,12 @@ constexpr Scalar kExp[] = {0.00138145359f, 0.00836874545f, 0.0416683927f, 0.1666
 constexpr Scalar kLog[] = {0.24279078841f, 0.28498786688f, 0.40000972152f, 0.66666662693f};
 #endif
 
-// x = n log 2 + r, |r| <= log(2) / 2, and e^r = 1 + r + r^2 p.
-struct Reduced {
-  Lane n, r, p;
-};
-[[gnu::always_inline]] inline Reduced reduced(Lane x) {
-  const Lane n = xsimd::nearbyint(x * Lane(Scalar(1.44269504088896341)));
-  const Lane r = multiply_add(n, Lane(-kLn2Low), multiply_add(n, Lane(-kLn2High), x));
-  return {n, r, polynomial(r, kExp)};
+// x = n log 2 + r, |r| <= log(2) / 2, and e^r = 1 + r + r^2 p; p. (Of a struct of the three gcc
+// writes two to memory, for nobody.)
+[[gnu::always_inline]] inline Lane reduced(Lane x, Lane& n, Lane& r) {
+  n = xsimd::nearbyint(x * Lane(Scalar(1.44269504088896341)));
+  r = multiply_add(n, Lane(-kLn2Low), multiply_add(n, Lane(-kLn2High), x));
+  return polynomial(r, kExp);
 }
 
 // 2^n for a whole n, if that is a normal number.
@@ -145,7 +144,7 @@ inline Lane log_by_table(Lane x) {
   const Lane near = multiply_add(r * r, p, r);
   // From 1.4375 on the table's logarithms are those of m / 2, so that nothing cancels below 1.
   const Lane e = exponent(x), whole = xsimd::select(m >= Lane(1.4375f), e + one, e);
-  return multiply_add(whole, Lane(0.693147181f), _mm512_permutexvar_ps(place, minus_log_c)) + near;
+  return multiply_add(whole, Lane(kLn2), _mm512_permutexvar_ps(place, minus_log_c)) + near;
 }
 #endif
 
@@ -165,15 +164,19 @@ inline Doubles pow(Doubles x, Doubles y) { return Sleef_powd2_u10(x, y); }
 
 }  // namespace lanes
 
+/// e^x, to 1.2 ulp, of what is not above 0 or is NaN.
+[[gnu::always_inline]] inline Lane lane_exp_below(Lane x) {
+  // Clamped where the result is 0 anyway. Of NaN and a number, min and max give the second.
+  constexpr Scalar least = (lanes::Limits::min_exponent - lanes::Limits::digits - 2) * lanes::kLn2;
+  Lane n, r;
+  const Lane p = lanes::reduced(xsimd::max(Lane(least), x), n, r);
+  return lanes::scaled(lanes::multiply_add(lanes::multiply_add(p, r, Lane(1)), r, Lane(1)), n);
+}
+
 /// e^x, to 1.2 ulp.
 [[gnu::always_inline]] inline Lane lane_exp(Lane x) {
-  // Clamped where the result is 0 or infinite anyway. Of NaN and a number, min and max give the
-  // second.
-  constexpr Scalar ln2 = Scalar(0.693147180559945309);
-  constexpr Scalar least = (lanes::Limits::min_exponent - lanes::Limits::digits - 2) * ln2;
-  constexpr Scalar most = (lanes::Limits::max_exponent + 1) * ln2;
-  const auto [n, r, p] = lanes::reduced(xsimd::min(Lane(most), xsimd::max(Lane(least), x)));
-  return lanes::scaled(lanes::multiply_add(lanes::multiply_add(p, r, Lane(1)), r, Lane(1)), n);
+  constexpr Scalar most = (lanes::Limits::max_exponent + 1) * lanes::kLn2;  // it is infinite there
+  return lane_exp_below(xsimd::min(Lane(most), x));
 }
 
 /// log x, to 1.6 ulp.
@@ -198,21 +201,21 @@ inline Doubles pow(Doubles x, Doubles y) { return Sleef_powd2_u10(x, y); }
 [[gnu::always_inline]] inline Lane lane_tanh(Lane x) {
   // From t = e^2|x| - 1; beyond the limit 1 is nearest.
   const Lane limit(sizeof(Scalar) == 4 ? 10 : 20), size = xsimd::min(limit, xsimd::abs(x));
-  const auto [n, r, p] = lanes::reduced(size + size);
-  const Lane power = lanes::power_of_two(n);
+  Lane n, r;
+  const Lane p = lanes::reduced(size + size, n, r), power = lanes::power_of_two(n);
   const Lane t = lanes::multiply_add(power, lanes::multiply_add(r * r, p, r), power - Lane(1));
   return xsimd::copysign(t / (t + Lane(2)), x);
 }
 
 /// 1 / (1 + e^-x), to 2.5 ulp.
 inline Lane lane_sigmoid(Lane x) {
-  const Lane e = lane_exp(-xsimd::abs(x));
+  const Lane e = lane_exp_below(-xsimd::abs(x));
   return xsimd::select(x < Lane(0), e, Lane(1)) / (Lane(1) + e);
 }
 
 /// log(1 + e^x), to 2 ulp.
 inline Lane lane_softplus(Lane x) {
-  return xsimd::max(Lane(0), x) + lane_log1p_of_unit(lane_exp(-xsimd::abs(x)));
+  return xsimd::max(Lane(0), x) + lane_log1p_of_unit(lane_exp_below(-xsimd::abs(x)));
 }
 
 /// The square root, the number nearest to it.

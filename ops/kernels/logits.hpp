@@ -23,7 +23,7 @@ inline Var is_possible(Var logits) { return greater(logits, kMinusInf); }
 /// that for x. -inf and +inf stay, and a finite number stays finite.
 inline Var without_offset(Var x) {
   Tensor y = map_each_row(x.shape(), [rows = TensorRows(x.value())](ResultRow y) {
-    const NoisyRow row = rows.noisy(y.r);
+    const NoisyRow row = rows.noisy(y);
     constexpr Scalar most = std::numeric_limits<Scalar>::max();
     const Lane lowest(kMinusInf), largest(std::min(max_lanes(y.n, row), most));
     y = [&](std::size_t i) {

@@ -42,6 +42,17 @@ struct InLane {
   Lane operator()(std::size_t) const { return x; }
 };
 
+/// Written down in lanes.
+struct InLanes {
+  const Lane* x;
+  Lane operator()(std::size_t i) const { return x[i / kLane]; }
+};
+/// x, which is written down, too. (What `to = x` gives is read from there again.)
+inline Lane written(Lane x, Lane& to) {
+  to = x;
+  return x;
+}
+
 struct InMemory {
   const Scalar* x;
   std::size_t n;
@@ -209,18 +220,6 @@ inline Scalar logsumexp_row(const Scalar* x, std::size_t n) {
   return parts.shift + parts.log_sum;
 }
 
-/// The rows of a tensor along its last axis; `noise`, if not null, has the same shape.
-struct TensorRows {
-  const Scalar *x, *noise;
-  std::size_t n;
-  explicit TensorRows(const Tensor& t, const Tensor* noise = nullptr)
-      : x(t.data()), noise(noise ? noise->data() : nullptr), n(t.shape()[t.dimension() - 1]) {}
-  InMemory operator[](std::size_t r) const { return {x + r * n, n}; }
-  NoisyRow noisy(std::size_t r) const {
-    return {{x + r * n, n, kMinusInf}, {noise ? noise + r * n : nullptr, n}};
-  }
-};
-
 /// Row r of a result.
 struct ResultRow {
   std::size_t r, n;
@@ -231,25 +230,50 @@ struct ResultRow {
   }
 };
 
-/// A tensor of `shape` from f(ResultRow, the same rows of `from`...), for each row along its last
-/// axis.
-template <class F>
-Tensor map_each_row(const Shape& shape, F f) {
+/// The rows of a tensor along its last axis; `noise`, if not null, has the same shape.
+struct TensorRows {
+  const Scalar *x, *noise;
+  explicit TensorRows(const Tensor& t, const Tensor* noise = nullptr)
+      : x(t.data()), noise(noise ? noise->data() : nullptr) {}
+  /// The row beside y, or some behind it. Its length is y's, which the compiler then knows to be
+  /// one.
+  InMemory operator[](ResultRow y) const { return {x + y.r * y.n, y.n}; }
+  NoisyRow noisy(ResultRow y, std::size_t behind = 0) const {
+    const std::size_t at = (y.r + behind) * y.n;
+    return {{x + at, y.n, kMinusInf}, {noise ? noise + at : nullptr, y.n}};
+  }
+};
+
+/// A tensor of `shape` from f(ResultRow, count) for the rows along its last axis, `count` of them
+/// at a time: as many as `most`, but at the end.
+template <std::size_t most, class F>
+Tensor map_groups(const Shape& shape, F f) {
   Tensor y = uninitialised(shape);
   const std::size_t n = shape[shape.size() - 1];
   if (n == 0) return y;
   parallel_for(y.size() / n, rows_of_grain(n), [&](std::size_t begin, std::size_t end) {
-    const F row = f;  // of which nobody else has a pointer, so that it stays in registers
+    const F rows = f;  // of which nobody else has a pointer, so that it stays in registers
     Scalar* to = y.data() + begin * n;
-    for (std::size_t r = begin; r < end; ++r, to += n) row(ResultRow{r, n, to});
+    for (std::size_t r = begin; r < end; r += most, to += most * n)
+      rows(ResultRow{r, n, to}, std::min(most, end - r));
   });
   return y;
 }
+/// A tensor of `shape` from f(ResultRow, the same rows of `from`...), for each row along its last
+/// axis.
+template <class F>
+Tensor map_each_row(const Shape& shape, F f) {
+  return map_groups<1>(shape, [=](ResultRow y, std::size_t) { f(y); });
+}
 template <class F, class... From>
 Tensor map_rows(const Shape& shape, F f, const From&... from) {
-  if (shape[shape.size() - 1] <= kLane)
-    return map_each_row(shape, [=](ResultRow y) { f(y, InLane{from[y.r](0)}...); });
-  return map_each_row(shape, [=](ResultRow y) { f(y, from[y.r]...); });
+  const std::size_t n = shape[shape.size() - 1];
+  if (n <= kLane)
+    return map_each_row(shape, [=](ResultRow y) {
+      y.n = n;  // known to be one for all rows: masks are made once
+      f(y, InLane{from[y](0)}...);
+    });
+  return map_each_row(shape, [=](ResultRow y) { f(y, from[y]...); });
 }
 
 /// One row of what follows, of any length and with a shift where the noise needs it.
@@ -258,10 +282,14 @@ template <class F, class... From>
                                    const From&... from) {
   row.settle(max_lanes(y.n, row));
   const Lane m(max_lanes(y.n, row)), slope(1 / tau);
-  y = [&](std::size_t i) { return lane_exp((row(i) - m) * slope); };
+  y = [&](std::size_t i) { return lane_exp_below((row(i) - m) * slope); };
   const InMemory e{y.to, y.n};
   f(y, e, sum_lanes(y.n, e), from...);
 }
+
+/// Rows up to so many lanes are kept outside of memory, so many at a time: the processor works on
+/// one's exponentials while it waits for another's sum.
+constexpr std::size_t kShortRow = 32, kGroup = 4;
 
 /// The same for a softmax: f(ResultRow, e, sum of e, the same rows of `from`...) with
 /// e = e^{(x + noise - max) / tau}, which may stand where the result goes. The sum is NaN for
@@ -269,35 +297,43 @@ template <class F, class... From>
 template <class F, class... From>
 Tensor map_softmax_rows(const Shape& shape, const TensorRows& x, Scalar tau, F f,
                         const From&... from) {
-  constexpr std::size_t short_row = 32 * kLane;  // so much of a row is kept outside of memory
   const Lane slope(1 / tau);
-  if (x.n <= kLane)
+  const std::size_t n = shape[shape.size() - 1];
+  if (n <= kLane)
     return map_each_row(shape, [=](ResultRow y) {
-      const NoisyRow row = x.noisy(y.r);
-      Lane v = row(0);
-      Scalar m = lane_max(v);
-      if (row.loses_noise(m)) {
-        v = row.x(0) - Lane(lane_max(row.x(0))) + row.noise(0);
-        m = lane_max(v);
+      y.n = n;
+      const NoisyRow row = x.noisy(y);
+      const Lane v = row(0);
+      const Scalar m = lane_max(v);
+      if (row.loses_noise(m)) return softmax_row(y, row, tau, f, from[y]...);
+      const Lane e = lane_exp_below((v - Lane(m)) * slope);
+      f(y, InLane{e}, lane_sum(e), InLane{from[y](0)}...);
+    });
+  if (n <= kShortRow * kLane)
+    return map_groups<kGroup>(shape, [=](ResultRow y, std::size_t count) {
+      Lane e[kGroup][kShortRow];
+      Scalar largest[kGroup], sums[kGroup];
+      for (std::size_t k = 0; k < count; ++k) {
+        const NoisyRow row = x.noisy(y, k);
+        largest[k] = max_lanes(y.n, [&](std::size_t i) {
+          __builtin_prefetch(row.x.x + i + kGroup * y.n);  // of the next group
+          if (row.noise.x) __builtin_prefetch(row.noise.x + i + kGroup * y.n);
+          return written(row(i), e[k][i / kLane]);
+        });
       }
-      const Lane e = lane_exp((v - Lane(m)) * slope);
-      f(y, InLane{e}, lane_sum(e), InLane{from[y.r](0)}...);
+      for (std::size_t k = 0; k < count; ++k)
+        sums[k] = sum_lanes(y.n, [&, m = Lane(largest[k])](std::size_t i) {
+          Lane& v = e[k][i / kLane];
+          return written(lane_exp_below((v - m) * slope), v);
+        });
+      for (std::size_t k = 0; k < count; ++k, ++y.r, y.to += y.n) {
+        if (const NoisyRow row = x.noisy(y); row.loses_noise(largest[k]))
+          softmax_row(y, row, tau, f, from[y]...);
+        else
+          f(y, InLanes{e[k]}, sums[k], from[y]...);
+      }
     });
-  if (x.n <= short_row)
-    return map_each_row(shape, [=](ResultRow y) {
-      const NoisyRow row = x.noisy(y.r);
-      Lane e[short_row / kLane], m(kMinusInf), total(0);
-      for (std::size_t i = 0; i < y.n; i += kLane) m = xsimd::max(m, e[i / kLane] = row(i));
-      const Scalar largest = lane_max(m);
-      if (row.loses_noise(largest)) return softmax_row(y, row, tau, f, from[y.r]...);
-      m = Lane(largest);
-      for (std::size_t i = 0; i < y.n; i += kLane)
-        total += e[i / kLane] = lane_exp((e[i / kLane] - m) * slope);
-      f(
-          y, [&](std::size_t i) { return e[i / kLane]; }, lane_sum(total), from[y.r]...);
-    });
-  return map_each_row(shape,
-                      [=](ResultRow y) { softmax_row(y, x.noisy(y.r), tau, f, from[y.r]...); });
+  return map_each_row(shape, [=](ResultRow y) { softmax_row(y, x.noisy(y), tau, f, from[y]...); });
 }
 
 /// y = scale J(p) g = scale p * (g - <p, g>) for a row p = e / sum.
