@@ -20,23 +20,22 @@ struct ConvGeometry {
     if (x.size() != 4) refuse(op, ": x is ", x, "; need (N, C, H, W)");
     if (padding > kMostBytes) refuse(op, ": padding is ", padding, "; need a number of pixels");
     n = x[0], c = x[1], h = x[2], w = x[3];
-    const std::size_t padded_h = h + 2 * padding;
-    if (kernel_h == 0 || kernel_w == 0 || padded_h < kernel_h || padded_width() < kernel_w)
+    if (kernel_h == 0 || kernel_w == 0 || padded_height() < kernel_h || padded_width() < kernel_w)
       refuse(op, ": x is ", x, " with padding ", padding, ", the window is (", kernel_h, ", ",
              kernel_w, "); need a window of at least one pixel that fits in");
     if (stride == 0 || stride > kMostBytes)
       refuse(op, ": stride is ", stride, "; need a number of pixels, at least 1");
-    size_of({c, padded_h, padded_width()});  // refuses what memory does not hold
+    size_of({c, padded_height(), padded_width()});  // refuses what memory does not hold
     // A longer stride leaves one window, too.
-    this->stride = std::min(stride, std::max(padded_h, padded_width()));
-    out_h = (padded_h - kernel_h) / stride + 1;
+    this->stride = std::min(stride, std::max(padded_height(), padded_width()));
+    out_h = (padded_height() - kernel_h) / stride + 1;
     out_w = (padded_width() - kernel_w) / stride + 1;
   }
 
   /// Makes of it the windows, with stride 1, that hand each pixel what the windows it stood in
   /// were given: over an image with a number for every window that stride 1 has.
   void mirror() {
-    const std::size_t windows_h = h + 2 * pad_h + 1 - kernel_h,
+    const std::size_t windows_h = padded_height() + 1 - kernel_h,
                       windows_w = padded_width() + 1 - kernel_w;
     out_h = h, out_w = w, h = windows_h, w = windows_w;
     stride = 1, pad_h = kernel_h - 1 - pad_h, pad_w = kernel_w - 1 - pad_w;
@@ -48,8 +47,8 @@ struct ConvGeometry {
   std::size_t out_size() const { return out_h * out_w; }
   /// The images with their padding around them.
   bool padded() const { return pad_h != 0 || pad_w != 0; }
+  std::size_t padded_height() const { return h + 2 * pad_h; }
   std::size_t padded_width() const { return w + 2 * pad_w; }
-  std::size_t padded_plane() const { return (h + 2 * pad_h) * padded_width(); }
 };
 
 ARGTAPE_END
