@@ -27,7 +27,6 @@ template <std::size_t rows, std::size_t lanes, bool cut>
 #pragma GCC unroll 8
   for (std::size_t r = 0; r < rows; ++r) {
     a[r] = f.a.data + f.a.rows[i + r];
-#pragma GCC unroll 8
     for (std::size_t l = 0; l < lanes; ++l) sum[r][l] = Lane(0);
   }
   const auto is_cut = [](std::size_t l) { return cut && l + 1 == lanes; };
@@ -36,20 +35,17 @@ template <std::size_t rows, std::size_t lanes, bool cut>
   for (std::size_t t = 0, k = f.k; t < k; ++t) {
     const Scalar* b = from + starts[t];
     const std::size_t at = columns[t];
-#pragma GCC unroll 8
     for (std::size_t l = 0; l < lanes; ++l)
       v[l] = is_cut(l) ? load_some(b + l * kLane, last) : Lane::load_unaligned(b + l * kLane);
 #pragma GCC unroll 8
     for (std::size_t r = 0; r < rows; ++r) {
       const Lane w(a[r][at]);
-#pragma GCC unroll 8
       for (std::size_t l = 0; l < lanes; ++l) sum[r][l] = xsimd::fma(w, v[l], sum[r][l]);
     }
   }
 #pragma GCC unroll 8
   for (std::size_t r = 0; r < rows; ++r) {
     Scalar* c = f.c.data + f.c.starts[i + r] + j;
-#pragma GCC unroll 8
     for (std::size_t l = 0; l < lanes; ++l, c += kLane) {
       if (is_cut(l))
         store_some(f.add ? load_some(c, last) + sum[r][l] : sum[r][l], c, last);

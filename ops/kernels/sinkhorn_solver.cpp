@@ -5,8 +5,8 @@
 #include <limits>
 
 #include "ops/kernels/gather_gemm.hpp"
+#include "ops/kernels/laplacian.hpp"
 #include "ops/kernels/row_kernels.hpp"
-#include "ops/kernels/sinkhorn_implicit.hpp"
 
 ARGTAPE_PRIVATE_BEGIN
 namespace {
