@@ -49,18 +49,21 @@ Rule mixed(const char* name, double a, double b) {
 
 // x with sum_k w_ik (x_i - x_k) = c_i for a row, and x = 0 at the likeliest category, which goes
 // first in the system, and at those without probability.
-void potentials_row(const Scalar* p, const Scalar* c, std::size_t n, Scalar* x) {
-  std::vector<double> links(n * n), q(p, p + n), solution(c, c + n);
+void potentials_row(const Scalar* p, const Scalar* c, std::size_t n, Scalar* x,
+                    std::vector<double>& scratch) {
+  scratch.resize(n * (n + 2));
+  double *links = scratch.data(), *q = links + n * n, *solution = q + n;
+  std::copy(p, p + n, q);
+  std::copy(c, c + n, solution);
   const std::size_t ground = row_extreme<false>(p, n);
   std::swap(q[0], q[ground]);
   std::swap(solution[0], solution[ground]);
   for (std::size_t i = 0; i < n; ++i)
     for (std::size_t k = 0; k < i; ++k)
       links[i * n + k] = q[i] + q[k] > 0 ? q[i] * q[k] / (q[i] + q[k]) : 0;
-  solve_laplacian(n, links.data(), 0, solution.data());
+  solve_laplacian(n, links, 0, solution);
   std::swap(solution[0], solution[ground]);
-  std::transform(solution.begin(), solution.end(), x,
-                 [](double v) { return static_cast<Scalar>(v); });
+  for (std::size_t i = 0; i < n; ++i) x[i] = static_cast<Scalar>(solution[i]);
 }
 
 // The same as an op. The matrix W(p) is symmetric, so what goes back to c is u = W^-1 g, and to p
@@ -68,8 +71,9 @@ void potentials_row(const Scalar* p, const Scalar* c, std::size_t n, Scalar* x) 
 Var potentials(Var p, Var c) {
   const std::size_t n = p.shape().back();
   Tensor x = uninitialised(p.shape());
+  std::vector<double> scratch;
   for (std::size_t i = 0; i < x.size(); i += n)
-    potentials_row(p.value().data() + i, c.value().data() + i, n, x.data() + i);
+    potentials_row(p.value().data() + i, c.value().data() + i, n, x.data() + i, scratch);
   return p.tape->record("potentials", {p, c}, std::move(x), [](BackwardContext& ctx) {
     const Var p = ctx.in(0), x = ctx.out(), g = ctx.gradient();
     // Only differences of x count, so the sum of g does not.
