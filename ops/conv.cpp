@@ -70,11 +70,15 @@ class Patches : public Windows {
     }
   }
 
-  // The sorted image.
-  const Scalar* of(const Scalar* image) {
-    if (s_.stride == 1 && !s_.padded()) return image;
-    read(image);
-    return data();
+  // f(where the first window stands, band) for each of the images begin..end of x.
+  template <class F>
+  void each_band(const Tensor& x, std::size_t begin, std::size_t end, F f) {
+    for (std::size_t k = begin; k < end; ++k) {
+      const Scalar* image = x.data() + k * s_.image_size();
+      const bool as_it_is = s_.stride == 1 && !s_.padded();
+      if (!as_it_is) read(image);
+      bands(k, [&](const Band& band) { f((as_it_is ? image : data()) + band.first, band); });
+    }
   }
   // A band of y with gaps; and room for one, from which it is then written to y.
   RowsAt<const Scalar> planes(const Scalar* y, const Band& band) {
@@ -117,15 +121,11 @@ Tensor correlated(const Tensor& x, const Tensor& w, const Convolution& s) {
   const Starts rows = starts_at(s.o, s.kernel_size()), columns = starts_at(s.kernel_size(), 1);
   s.each_images([&](std::size_t begin, std::size_t end) {
     Patches patches(s, s.out_h);
-    for (std::size_t k = begin; k < end; ++k) {
-      const Scalar* image = patches.of(x.data() + k * s.image_size());
-      patches.bands(k, [&](const Patches::Band& band) {
-        gather_gemm(s.o, band.columns, s.kernel_size(), {w.data(), rows.data(), columns.data()},
-                    {image + band.first, patches.places.data()}, patches.room(y.data(), band),
-                    false);
-        patches.write_planes(y.data(), band);
-      });
-    }
+    patches.each_band(x, begin, end, [&](const Scalar* first, const Patches::Band& band) {
+      gather_gemm(s.o, band.columns, s.kernel_size(), {w.data(), rows.data(), columns.data()},
+                  {first, patches.places.data()}, patches.room(y.data(), band), false);
+      patches.write_planes(y.data(), band);
+    });
   });
   return y;
 }
@@ -140,8 +140,10 @@ Tensor mirrored(const Tensor& y, const Tensor& w, const Convolution& s) {
     turned.data()[k] = w.data()[from * window + window - 1 - k % window];
   }
   Convolution back = s;
-  back.mirror();
   std::swap(back.c, back.o);
+  std::swap(back.h, back.out_h);
+  std::swap(back.w, back.out_w);
+  back.pad_h = s.kernel_h - 1 - s.pad_h, back.pad_w = s.kernel_w - 1 - s.pad_w;
   return correlated(y, turned, back);
 }
 
@@ -204,17 +206,11 @@ Tensor weights(const Tensor& x, const Tensor& y, const Convolution& s) {
     Patches patches(s, s.out_h);
     const std::size_t m = end - begin;
     Tensor sums = zeros({s.o * m * kLane});
-    for (std::size_t k = 0; k < s.n; ++k) {
-      const Scalar* image = patches.of(x.data() + k * s.image_size());
-      patches.bands(k, [&](const Patches::Band& band) {
-        pair_sums(InnerProducts{band.columns,
-                                m,
-                                patches.planes(y.data(), band),
-                                {image + band.first, patches.places.data() + begin},
-                                sums.data()},
-                  0, s.o, m);
-      });
-    }
+    patches.each_band(x, 0, s.n, [&](const Scalar* first, const Patches::Band& band) {
+      const RowsAt<const Scalar> windows{first, patches.places.data() + begin};
+      const auto planes = patches.planes(y.data(), band);
+      pair_sums(InnerProducts{band.columns, m, planes, windows, sums.data()}, 0, s.o, m);
+    });
     for (std::size_t k = 0; k < s.o * m; ++k)
       w.data()[k / m * s.kernel_size() + begin + k % m] =
           lane_sum(Lane::load_unaligned(sums.data() + k * kLane));
@@ -241,16 +237,12 @@ Tensor weights_turned(const Tensor& x, const Tensor& y, const Convolution& s) {
       windows.push_back(k / s.out_w * patches.pitch + k % s.out_w);
     const Starts y_rows = starts_at(most, width), w_rows = starts_at(end - begin, width);
     Tensor turned = zeros({most * width}), sums = zeros({(end - begin) * width});
-    for (std::size_t k = 0; k < s.n; ++k) {
-      const Scalar* image = patches.of(x.data() + k * s.image_size());
-      patches.bands(k, [&](const Patches::Band& band) {
-        const std::size_t terms = band.rows * s.out_w;
-        turn(y.data() + band.in_y, s.out_size(), terms, s.o, turned.data(), width);
-        gather_gemm(end - begin, width, terms,
-                    {image + band.first, patches.places.data() + begin, windows.data()},
-                    {turned.data(), y_rows.data()}, {sums.data(), w_rows.data()}, true);
-      });
-    }
+    patches.each_band(x, 0, s.n, [&](const Scalar* first, const Patches::Band& band) {
+      const std::size_t terms = band.rows * s.out_w;
+      turn(y.data() + band.in_y, s.out_size(), terms, s.o, turned.data(), width);
+      gather_gemm(end - begin, width, terms, {first, patches.places.data() + begin, windows.data()},
+                  {turned.data(), y_rows.data()}, {sums.data(), w_rows.data()}, true);
+    });
     turn(sums.data(), width, s.o, end - begin, w.data() + begin, s.kernel_size());
   });
   return w;

@@ -1,19 +1,19 @@
 #include "ops/kernels/windows.hpp"
 
-#include <algorithm>
+#include <type_traits>
 
 ARGTAPE_PRIVATE_BEGIN
 namespace {
 
-// to[k * to_step] = from[k * from_step].
-void copy_run(std::size_t n, const Scalar* from, std::size_t from_step, Scalar* to,
-              std::size_t to_step) {
-  if (from_step == 1 && to_step == 1)
-    copy_row(n, from, to);
-  else if (from_step == 2 && to_step == 1)  // as a constant
-    for (std::size_t k = 0; k < n; ++k) to[k] = from[2 * k];
+// f(stride), the usual ones as constants.
+template <class F>
+void with_stride(std::size_t stride, F f) {
+  if (stride == 1)
+    f(std::integral_constant<std::size_t, 1>());
+  else if (stride == 2)
+    f(std::integral_constant<std::size_t, 2>());
   else
-    for (std::size_t k = 0; k < n; ++k) to[k * to_step] = from[k * from_step];
+    f(stride);
 }
 
 }  // namespace
@@ -46,15 +46,24 @@ Windows::Windows(const ConvGeometry& s, std::size_t row_parts, double padding)
 }
 
 void Windows::read(const Scalar* image) {
-  Scalar* to = data();
-  for (std::size_t plane = 0; plane < planes_; ++plane, image += pixels_, to += plane_)
-    for (const Run& r : runs_) copy_run(r.length, image + r.pixel, stride_, to + r.place, 1);
+  with_stride(stride_, [&, to = data()](auto stride) mutable {
+    for (std::size_t plane = 0; plane < planes_; ++plane, image += pixels_, to += plane_)
+      for (const Run& r : runs_)
+        if (stride == 1)
+          copy_row(r.length, image + r.pixel, to + r.place);
+        else
+          for (std::size_t k = 0; k < r.length; ++k) to[r.place + k] = image[r.pixel + k * stride];
+  });
 }
 
 void Windows::write(Scalar* image) const {
   const Scalar* from = numbers_.data();
   for (std::size_t plane = 0; plane < planes_; ++plane, image += pixels_, from += plane_)
-    for (const Run& r : runs_) copy_run(r.length, from + r.place, 1, image + r.pixel, stride_);
+    for (const Run& r : runs_)
+      if (stride_ == 1)
+        copy_row(r.length, from + r.place, image + r.pixel);
+      else
+        for (std::size_t k = 0; k < r.length; ++k) image[r.pixel + k * stride_] = from[r.place + k];
 }
 
 void Windows::clear() { std::fill(numbers_.begin(), numbers_.end(), Scalar{0}); }
