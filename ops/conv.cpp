@@ -82,17 +82,15 @@ class Patches : public Windows {
   }
   // A band of y with gaps; and room for one, from which it is then written to y.
   RowsAt<const Scalar> planes(const Scalar* y, const Band& band) {
-    if (!gaps_) return {y + band.in_y, starts_.data()};
     each_row(band, [&](std::size_t in_y, std::size_t here) {
       copy_row(s_.out_w, y + in_y, planes_.data() + here);
     });
-    return {planes_.data(), starts_.data()};
+    return {gaps_ ? planes_.data() : y + band.in_y, starts_.data()};
   }
   RowsAt<Scalar> room(Scalar* y, const Band& band) {
     return {gaps_ ? planes_.data() : y + band.in_y, starts_.data()};
   }
   void write_planes(Scalar* y, const Band& band) const {
-    if (!gaps_) return;
     each_row(band, [&](std::size_t in_y, std::size_t here) {
       copy_row(s_.out_w, planes_.data() + here, y + in_y);
     });
@@ -101,9 +99,10 @@ class Patches : public Windows {
  private:
   static constexpr std::size_t kScratch = std::size_t{1} << 17;  // numbers, of one matrix
 
+  // f(where it stands in y, and with gaps) for each row of the planes, if there are gaps.
   template <class F>
   void each_row(const Band& band, F f) const {
-    for (std::size_t plane = 0; plane < s_.o; ++plane)
+    for (std::size_t plane = 0; gaps_ && plane < s_.o; ++plane)
       for (std::size_t r = 0; r < band.rows; ++r)
         f(band.in_y + plane * s_.out_size() + r * s_.out_w, plane * width_ + r * pitch);
   }
