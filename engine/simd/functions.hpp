@@ -87,16 +87,24 @@ inline Lane scaled(Lane x, Lane n) {
 #endif
 }
 
-// log(2^e (1 + f)) for 1 + f in sqrt(1/2)..sqrt(2).
-[[gnu::always_inline]] inline Lane log_of(Lane e, Lane f) {
-  const Lane s = f / (f + Lane(2)), square = s * s, half = Lane(Scalar(0.5)) * f * f;
-  const Lane sum = multiply_add(square, polynomial(square, kLog), half);
-  return multiply_add(e, Lane(kLn2High), f - (half - multiply_add(s, sum, e * Lane(kLn2Low))));
+// x = 2^exponent (1 + fraction), 1 + fraction in sqrt(1/2)..sqrt(2). The exponent of 0 is -inf,
+// that of inf is inf, and NaN for what has no logarithm.
+struct Split {
+  Lane exponent, fraction;
+};
+#if defined(__AVX512F__)
+inline Lane exponent(Lane x) { return ARGTAPE_AVX512(getexp)(x); }
+inline Lane mantissa(Lane x) {
+  return ARGTAPE_AVX512(getmant)(x, _MM_MANT_NORM_1_2, _MM_MANT_SIGN_nan);
 }
-
-// From the bits of x = 2^e (1 + f). The exponent of 0 is -inf, that of inf is inf, and NaN for what
-// has no logarithm.
-[[gnu::always_inline]] inline Lane log_by_bits(Lane x) {
+[[gnu::always_inline]] inline Split split(Lane x) {
+  const Lane m = mantissa(x), e = exponent(x);
+  const auto upper = m > Lane(Scalar(1.41421356));
+  return {xsimd::select(upper, e + Lane(1), e),
+          xsimd::select(upper, m * Lane(Scalar(0.5)), m) - Lane(1)};
+}
+#else
+[[gnu::always_inline]] inline Split split(Lane x) {
   constexpr Scalar inf = Limits::infinity();
   const auto tiny = x < Lane(Limits::min());
   const Bits low = bits_of(Lane(Scalar(0.70710678)));
@@ -104,8 +112,16 @@ inline Lane scaled(Lane x, Lane n) {
   const Lane biased = from_bits(b >> kFraction | bits_of(Lane(kFractionEnd))) - Lane(kFractionEnd);
   const Lane e = biased - xsimd::select(tiny, Lane(kBias + kFraction), Lane(kBias));
   const Lane special = xsimd::select(x == Lane(0), Lane(-inf), Lane(Limits::quiet_NaN()));
-  return log_of(xsimd::select(x > Lane(0), xsimd::select(x < Lane(inf), e, x), special),
-                from_bits((b & ((Bit{1} << kFraction) - 1)) + low) - Lane(1));
+  return {xsimd::select(x > Lane(0), xsimd::select(x < Lane(inf), e, x), special),
+          from_bits((b & ((Bit{1} << kFraction) - 1)) + low) - Lane(1)};
+}
+#endif
+
+// log(2^e (1 + f)) for 1 + f in sqrt(1/2)..sqrt(2).
+[[gnu::always_inline]] inline Lane log_of(Lane e, Lane f) {
+  const Lane s = f / (f + Lane(2)), square = s * s, half = Lane(Scalar(0.5)) * f * f;
+  const Lane sum = multiply_add(square, polynomial(square, kLog), half);
+  return multiply_add(e, Lane(kLn2High), f - (half - multiply_add(s, sum, e * Lane(kLn2Low))));
 }
 
 #if defined(__AVX512F__) && !defined(ARGTAPE_DOUBLE)
@@ -113,7 +129,6 @@ inline Lane scaled(Lane x, Lane n) {
 // of 16 in a register. The table's c are those near which log c is almost a float. Next to 1 c is 1
 // or 1/2, and no digit is lost.
 inline Lane log_by_table(Lane x) {
-  const Lane m = _mm512_getmant_ps(x, _MM_MANT_NORM_1_2, _MM_MANT_SIGN_nan);
   const __m512 c =
       _mm512_setr_ps(1, 0.914179265f, 0.864982545f, 0.820661068f, 0.780449152f, 0.744031608f,
                      0.711086273f, 0.680979848f, 0.653072298f, 0.627581418f, 0.603794754f,
@@ -122,14 +137,14 @@ inline Lane log_by_table(Lane x) {
       _mm512_setr_ps(0, 0.0897285938f, 0.145045951f, 0.197645083f, 0.247885689f, 0.295671761f,
                      0.340961516f, -0.308924615f, -0.267079741f, -0.227265313f, -0.18862623f,
                      -0.151541159f, -0.116071634f, -0.0810189769f, -0.0483395196f, 0);
-  const Lane one(1);
+  const Lane m = mantissa(x), one(1);
   const __m512i place = _mm512_srli_epi32(_mm512_castps_si512(m), 19);  // its lowest four bits
   const Lane r = multiply_add(m, _mm512_permutexvar_ps(place, c), -one);
   // log(1 + r) for -1/32 < r < 1/16, to 3e-9 (fitted to the smallest largest relative error).
   const Lane p = polynomial(r, {0.18851917584f, -0.25006564252f, 0.33334451153f, -0.50000001015f});
   const Lane near = multiply_add(r * r, p, r);
   // From 1.4375 on the table's logarithms are those of m / 2, so that nothing cancels below 1.
-  const Lane e = _mm512_getexp_ps(x), whole = xsimd::select(m >= Lane(1.4375f), e + one, e);
+  const Lane e = exponent(x), whole = xsimd::select(m >= Lane(1.4375f), e + one, e);
   return multiply_add(whole, Lane(0.693147181f), _mm512_permutexvar_ps(place, minus_log_c)) + near;
 }
 #endif
@@ -166,7 +181,8 @@ inline Doubles pow(Doubles x, Doubles y) { return Sleef_powd2_u10(x, y); }
 #if defined(__AVX512F__) && !defined(ARGTAPE_DOUBLE)
   return lanes::log_by_table(x);
 #else
-  return lanes::log_by_bits(x);
+  const auto [exponent, fraction] = lanes::split(x);
+  return lanes::log_of(exponent, fraction);
 #endif
 }
 
