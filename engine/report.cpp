@@ -76,12 +76,11 @@ class Look {
         ways.cuts.empty() ? "."
                           : ". Another part of it was cut at " + ways.passing_nothing(ways.cuts);
     const double norm = size(p.index);
-    const bool finite = worst_of(gradients_[p]) == Worst::finite;
-    if (!finite || norm != 0)
-      return says(finite ? Stop::reached : Stop::not_finite,
-                  "a gradient arrives" +
-                      (finite ? ", of norm " + str(norm, 3) : " that is not finite") + rest +
-                      anomaly_,
+    if (worst_of(gradients_[p]) != Worst::finite)
+      return says(Stop::not_finite, "a gradient arrives that is not finite" + rest + anomaly_,
+                  anomalous_, norm);
+    if (norm != 0)
+      return says(Stop::reached, "a gradient arrives, of norm " + str(norm, 3) + rest + anomaly_,
                   anomalous_, norm);
     std::string words = "a gradient arrives, but it is zero";
     if (!ways.zeros.empty())

@@ -1,11 +1,8 @@
 #include "engine/show.hpp"
 
-#include <unistd.h>
-
 #include <cstdio>
 #include <cstdlib>
 #include <filesystem>
-#include <fstream>
 #include <sstream>
 
 ARGTAPE_PUBLIC_BEGIN
@@ -72,8 +69,10 @@ std::string to_svg(const Tape& tape) {
   std::string name = (folder / "argtape-XXXXXX").string();
   const int file = mkstemp(name.data());
   if (file < 0) return "";
-  close(file);
-  std::ofstream(name) << to_dot(tape);
+  std::FILE* graph = fdopen(file, "w");
+  const std::string text = to_dot(tape);
+  std::fwrite(text.data(), 1, text.size(), graph);
+  std::fclose(graph);
   std::string svg;
   if (std::FILE* dot = popen(("dot -Tsvg '" + name + "' 2>/dev/null").c_str(), "r")) {
     char buffer[4096];
