@@ -184,12 +184,9 @@ std::vector<std::size_t> Rng::categorical(const Tensor& logits) {
   std::vector<std::size_t> drawn(rows);
   for (std::size_t r = 0; r < rows; ++r) {
     const Scalar *l = logits.data() + r * k, *g = noise.data() + r * k;
-    Scalar largest = -std::numeric_limits<Scalar>::infinity();
-    for (std::size_t i = 0; i < k; ++i) {
-      if (std::isnan(l[i])) refuse_row("categorical", logits, r);
-      largest = std::max(largest, l[i]);
-    }
-    if (std::isinf(largest)) refuse_row("categorical", logits, r);
+    const Scalar largest = *std::max_element(l, l + k);
+    if (!std::isfinite(largest) || std::any_of(l, l + k, [](Scalar v) { return std::isnan(v); }))
+      refuse_row("categorical", logits, r);
     // A large number that a row has in common would swallow the noise.
     const auto perturbed = [&](std::size_t i) { return l[i] - largest + g[i]; };
     for (std::size_t i = 0; i < k; ++i)

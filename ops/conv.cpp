@@ -1,15 +1,16 @@
 #include "ops/conv.hpp"
 
 #include <algorithm>
-#include <cmath>
+#include <utility>
 #include <vector>
 
 #include "engine/require.hpp"
 #include "engine/sweep.hpp"
 #include "engine/system/parallel.hpp"
-#include "ops/kernels/conv_geometry.hpp"
+#include "engine/threads.hpp"
 #include "ops/kernels/gather_gemm.hpp"
 #include "ops/kernels/pair_sums.hpp"
+#include "ops/kernels/windows.hpp"
 
 ARGTAPE_PUBLIC_BEGIN
 namespace {
@@ -22,127 +23,211 @@ Starts starts_at(std::size_t count, std::size_t distance) {
   return starts;
 }
 
-// Planes of rows: from a plane to the next, and from a row to the next.
-template <class P>
-struct Planes {
-  P* data;
-  std::size_t plane, pitch;
+std::size_t whole_lanes(std::size_t n) { return (n + kLane - 1) / kLane * kLane; }
+
+// A convolution y of images x with o kernels w.
+struct Convolution : ConvGeometry {
+  std::size_t o;
+  Convolution(const Shape& x, const Shape& w, std::size_t stride, std::size_t padding)
+      : ConvGeometry("conv2d", x, w[2], w[3], stride, padding), o(w[0]) {}
+  // f(first image, the one after the last), on all threads, each with many terms to add.
+  // So many terms are worth another thread.
+  std::size_t images_of_grain() const {
+    return (std::size_t{1} << 19) / (o * kernel_size() * out_size() + 1) + 1;
+  }
+  template <class F>
+  void each_images(F f) const {
+    parallel_for(n, images_of_grain(), f);
+  }
+  // f(begin, end) for places in the kernels: in as few pieces as threads, since each turns y
+  // around, or spreads it; and of not too few places.
+  template <class F>
+  void each_places(F f) const {
+    const std::size_t share = kernel_size() / static_cast<std::size_t>(threads()),
+                      few = images_of_grain() * kernel_size() / (n + 1);
+    parallel_for(kernel_size(), std::max({std::size_t{16}, share, few}), f);
+  }
 };
 
-// Rows are short: a call of memcpy for each would cost more than the copying.
-void copy_planes(std::size_t planes, std::size_t rows, std::size_t width,
-                 const Planes<const Scalar>& from, const Planes<Scalar>& to) {
-  for (std::size_t k = 0; k < planes; ++k)
-    for (std::size_t i = 0; i < rows; ++i)
-      map_lanes(
-          width, to.data + k * to.plane + i * to.pitch, false, [](Lane v) { return v; },
-          from.data + k * from.plane + i * from.pitch);
-}
-
 // The windows of an image as a matrix: one row for each place in the kernel, one column for each
-// window. With stride 1 nothing is copied for it but what padding needs: a row is the padded image
-// itself from some pixel on, with windows one after the other and, between two rows of them, the
-// kernel_w - 1 pixels where a window would run over the edge. Those columns count for nothing. With
-// larger strides, and wherever it stands on the left, the matrix is a table of where its numbers
-// are. A band of window rows is worked on at a time, to keep what is needed beside it small.
-class Patches {
+// window. Nothing is copied for it: a row is the sorted image from some pixel on, with windows one
+// after the other and, between two rows of them, pixels where a window would run over the edge.
+// Those columns, the gaps, count for nothing, and y's planes are given the same. A band of window
+// rows is worked on at a time, to keep what is needed beside it small.
+class Patches : public Windows {
  public:
-  static constexpr std::size_t kScratch = std::size_t{1} << 17;  // numbers, of one matrix
-
-  // `beside`: as many rows may have a matrix that is kept beside this one.
-  Patches(const ConvGeometry& s, std::size_t beside)
-      : pitch(s.stride == 1 ? s.padded_width() : s.out_w),
-        band(std::clamp<std::size_t>(
-            kScratch / std::max<std::size_t>(std::max(s.kernel_size(), beside) * pitch, 1), 1,
-            s.out_h)),
-        most((band - 1) * pitch + s.out_w),
+  // At most so many window rows go together: with one there are no gaps.
+  Patches(const Convolution& s, std::size_t together)
+      : Windows(s, s.stride),
+        band(std::clamp<std::size_t>(kScratch / (std::max(s.kernel_size(), s.o) * pitch + 1), 1,
+                                     together)),
         s_(s),
-        starts_(s.kernel_size()) {
-    const std::size_t window = s.kernel_h * s.kernel_w;
-    for (std::size_t k = 0; k < starts_.size(); ++k)
-      starts_[k] = k / window * s.padded_plane() + k % window / s.kernel_w * s.padded_width() +
-                   k % s.kernel_w;
-    if (s.padded()) padded_ = zeros({s.c * s.padded_plane()});
-  }
+        gaps_(pitch != s.out_w),
+        width_(gaps_ ? whole_lanes(band * pitch) : s.out_size()),
+        starts_(starts_at(s.o, width_)),
+        planes_(zeros({gaps_ ? s.o * width_ : 0})) {}
 
-  const std::size_t pitch;  // from a window to the one below
-  const std::size_t band;   // window rows at a time
-  const std::size_t most;   // columns of such a band
+  const std::size_t band;  // window rows of one
 
-  std::size_t length(std::size_t rows) const { return (rows - 1) * pitch + s_.out_w; }
-  // f(first window row, window rows) for each band.
+  // Where its first window stands; its rows of windows; its columns; where y has it.
+  struct Band {
+    std::size_t first, rows, columns, in_y;
+  };
+  // f(band) for each of an image's.
   template <class F>
-  void bands(F f) const {
-    for (std::size_t i = 0; i < s_.out_h; i += band) f(i, std::min(band, s_.out_h - i));
+  void bands(std::size_t image, F f) const {
+    for (std::size_t i = 0; i < s_.out_h; i += band) {
+      const std::size_t rows = std::min(band, s_.out_h - i);
+      f(Band{i * pitch, rows, (rows - 1) * pitch + s_.out_w,
+             image * s_.o * s_.out_size() + i * s_.out_w});
+    }
   }
 
-  void read(const Scalar* image) {
-    source_ = s_.padded() ? padded_.data() : image;
-    if (s_.padded()) copy_planes(s_.c, s_.h, s_.w, {image, s_.h * s_.w, s_.w}, interior());
+  // f(where the first window stands, band) for each of the images begin..end of x.
+  template <class F>
+  void each_band(const Tensor& x, std::size_t begin, std::size_t end, F f) {
+    for (std::size_t k = begin; k < end; ++k) {
+      const Scalar* image = x.data() + k * s_.image_size();
+      const bool as_it_is = s_.stride == 1 && !s_.padded();
+      if (!as_it_is) read(image);
+      bands(k, [&](const Band& band) { f((as_it_is ? image : data()) + band.first, band); });
+    }
   }
-  // The matrix of a band of the image read, with stride 1; or, as a left factor, its rows from
-  // `first` on without the columns that count for nothing; or, so too, its transpose.
-  Right rows(std::size_t i) const { return {band_from(i), starts_.data()}; }
-  Left rows(std::size_t i, std::size_t first, const Starts& windows) const {
-    return {band_from(i), starts_.data() + first, windows.data()};
+  // A band of y with gaps; and room for one, from which it is then written to y.
+  RowsAt<const Scalar> planes(const Scalar* y, const Band& band) {
+    each_row(band, [&](std::size_t in_y, std::size_t here) {
+      copy_row(s_.out_w, y + in_y, planes_.data() + here);
+    });
+    return {gaps_ ? planes_.data() : y + band.in_y, starts_.data()};
   }
-  Left columns(std::size_t i, const Starts& windows) const {
-    return {band_from(i), windows.data(), starts_.data()};
+  RowsAt<Scalar> room(Scalar* y, const Band& band) {
+    return {gaps_ ? planes_.data() : y + band.in_y, starts_.data()};
   }
-  Starts windows() const {
-    Starts starts(band * s_.out_w);
-    for (std::size_t k = 0; k < starts.size(); ++k)
-      starts[k] = k / s_.out_w * s_.stride * s_.padded_width() + k % s_.out_w * s_.stride;
-    return starts;
-  }
-
-  // The transpose: begin(), add() for each band's matrix, end().
-  void begin(Scalar* image) {
-    target_ = s_.padded() ? padded_.data() : image;
-    std::fill(target_, target_ + s_.c * s_.padded_plane(), Scalar{0});
-  }
-  void add(std::size_t i, std::size_t rows, const Scalar* matrix) {
-    const std::size_t window = s_.kernel_h * s_.kernel_w, down = s_.stride * s_.padded_width();
-    // Plane by plane within: what was just written is not needed again at once. Row by row: what
-    // counts for nothing may be NaN, where a weight is infinite.
-    for (std::size_t place = 0; place < window; ++place)
-      for (std::size_t k = place; k < starts_.size(); k += window) {
-        const Scalar* from = matrix + k * most;
-        Scalar* to = target_ + starts_[k] + i * down;
-        for (std::size_t r = 0; r < rows; ++r, from += pitch, to += down)
-          if (s_.stride == 1)
-            map_lanes(
-                s_.out_w, to, true, [](Lane v) { return v; }, from);
-          else
-            for (std::size_t j = 0; j < s_.out_w; ++j) to[j * s_.stride] += from[j];
-      }
-  }
-  void end(Scalar* image) {
-    if (!s_.padded()) return;
-    const Planes<Scalar> inside = interior();
-    copy_planes(s_.c, s_.h, s_.w, {inside.data, inside.plane, inside.pitch},
-                {image, s_.h * s_.w, s_.w});
+  void write_planes(Scalar* y, const Band& band) const {
+    each_row(band, [&](std::size_t in_y, std::size_t here) {
+      copy_row(s_.out_w, planes_.data() + here, y + in_y);
+    });
   }
 
  private:
-  const Scalar* band_from(std::size_t i) const {
-    return source_ + i * s_.stride * s_.padded_width();
+  static constexpr std::size_t kScratch = std::size_t{1} << 17;  // numbers, of one matrix
+
+  // f(where it stands in y, and with gaps) for each row of the planes, if there are gaps.
+  template <class F>
+  void each_row(const Band& band, F f) const {
+    for (std::size_t plane = 0; gaps_ && plane < s_.o; ++plane)
+      for (std::size_t r = 0; r < band.rows; ++r)
+        f(band.in_y + plane * s_.out_size() + r * s_.out_w, plane * width_ + r * pitch);
   }
-  Planes<Scalar> interior() {
-    return {padded_.data() + s_.pad_h * s_.padded_width() + s_.pad_w, s_.padded_plane(),
-            s_.padded_width()};
-  }
-  const ConvGeometry s_;
-  Starts starts_;
-  Tensor padded_;
-  const Scalar* source_ = nullptr;
-  Scalar* target_ = nullptr;
+
+  const Convolution s_;
+  const bool gaps_;
+  const std::size_t width_;
+  const Starts starts_;
+  Tensor planes_;
 };
 
-// Images are cut among threads so that each has this many terms to add at least.
-std::size_t images_of_grain(const ConvGeometry& s, std::size_t o) {
-  return std::max<std::size_t>(1,
-                               (std::size_t{1} << 19) / (o * s.kernel_size() * s.out_size() + 1));
+// w times the windows.
+Tensor correlated(const Tensor& x, const Tensor& w, const Convolution& s) {
+  Tensor y = uninitialised({s.n, s.o, s.out_h, s.out_w});
+  const Starts rows = starts_at(s.o, s.kernel_size()), columns = starts_at(s.kernel_size(), 1);
+  s.each_images([&](std::size_t begin, std::size_t end) {
+    Patches patches(s, s.out_h);
+    patches.each_band(x, begin, end, [&](const Scalar* first, const Patches::Band& band) {
+      gather_gemm(s.o, band.columns, s.kernel_size(), {w.data(), rows.data(), columns.data()},
+                  {first, patches.places.data()}, patches.room(y.data(), band), false);
+      patches.write_planes(y.data(), band);
+    });
+  });
+  return y;
+}
+
+// x with stride 1: the windows of y, with as much padding as a kernel reaches over the edge, times
+// the kernels turned by half a circle.
+Tensor mirrored(const Tensor& y, const Tensor& w, const Convolution& s) {
+  Tensor turned = uninitialised({s.c, s.o, s.kernel_h, s.kernel_w});
+  const std::size_t window = s.kernel_h * s.kernel_w;
+  for (std::size_t k = 0; k < turned.size(); ++k) {
+    const std::size_t plane = k / window, from = plane % s.o * s.c + plane / s.o;
+    turned.data()[k] = w.data()[from * window + window - 1 - k % window];
+  }
+  Convolution back = s;
+  std::swap(back.c, back.o);
+  std::swap(back.h, back.out_h);
+  std::swap(back.w, back.out_w);
+  back.pad_h = s.kernel_h - 1 - s.pad_h, back.pad_w = s.kernel_w - 1 - s.pad_w;
+  return correlated(y, turned, back);
+}
+
+// w transposed times y, each window's numbers added to its pixels.
+Tensor handed_back(const Tensor& y, const Tensor& w, const Convolution& s) {
+  // In a gap, as in padding, 0 times an infinite weight is NaN, which has no business here.
+  const bool finite = worst_of(w) == Worst::finite;
+  // With few planes in x registers would be idle, with many in y there is nothing to gain.
+  if (finite && s.stride == 1 && s.pad_h < s.kernel_h && s.pad_w < s.kernel_w && s.c >= 8 &&
+      s.o <= 16)
+    return mirrored(y, w, s);
+  Tensor x = uninitialised({s.n, s.c, s.h, s.w});
+  // Plane by plane within each place: what was just written is not needed again at once.
+  Starts order(s.kernel_size());
+  for (std::size_t k = 0, window = s.kernel_h * s.kernel_w; k < order.size(); ++k)
+    order[k] = k % s.c * window + k / s.c;
+  Tensor turned = uninitialised({order.size(), s.o});
+  for (std::size_t k = 0; k < order.size(); ++k)
+    for (std::size_t o = 0; o < s.o; ++o)
+      turned.data()[k * s.o + o] = w.data()[o * order.size() + order[k]];
+  const Starts rows = starts_at(order.size(), s.o), columns = starts_at(s.o, 1);
+  s.each_images([&](std::size_t begin, std::size_t end) {
+    Patches patches(s, finite ? s.out_h : 1);
+    Starts to;
+    for (std::size_t k : order) to.push_back(patches.places[k]);
+    for (std::size_t k = begin; k < end; ++k) {
+      patches.clear();
+      patches.bands(k, [&](const Patches::Band& band) {
+        gather_gemm(s.kernel_size(), band.columns, s.o,
+                    {turned.data(), rows.data(), columns.data()}, patches.planes(y.data(), band),
+                    {patches.data() + band.first, to.data()}, true);
+      });
+      patches.write(x.data() + k * s.image_size());
+    }
+  });
+  return x;
+}
+
+// The lane at sums + (i m + j) kLane gets every kLane-th term of <a_i, b_j> added.
+struct InnerProducts {
+  static constexpr std::size_t kRows = kTileRows, kColumns = 3;
+  std::size_t length, m;
+  RowsAt<const Scalar> a_rows, b_rows;
+  Scalar* sums;
+
+  const Scalar* a(std::size_t i) const { return a_rows.data + a_rows.starts[i]; }
+  const Scalar* b(std::size_t j) const { return b_rows.data + b_rows.starts[j]; }
+  static Lane term(Lane x, Lane y, Lane sum) { return xsimd::fma(x, y, sum); }
+  void put(std::size_t i, std::size_t j, Lane sum) const {
+    Scalar* to = sums + (i * m + j) * kLane;
+    (Lane::load_unaligned(to) + sum).store_unaligned(to);
+  }
+};
+
+// y times the windows transposed: with lanes of windows, for so few sums that they stay in the
+// nearest cache. Threads share the places in the kernels, so that no sum depends on their number.
+Tensor weights(const Tensor& x, const Tensor& y, const Convolution& s) {
+  Tensor w = uninitialised({s.o, s.c, s.kernel_h, s.kernel_w});
+  s.each_places([&](std::size_t begin, std::size_t end) {
+    Patches patches(s, s.out_h);
+    const std::size_t m = end - begin;
+    Tensor sums = zeros({s.o * m * kLane});
+    patches.each_band(x, 0, s.n, [&](const Scalar* first, const Patches::Band& band) {
+      const RowsAt<const Scalar> windows{first, patches.places.data() + begin};
+      const auto planes = patches.planes(y.data(), band);
+      pair_sums(InnerProducts{band.columns, m, planes, windows, sums.data()}, 0, s.o, m);
+    });
+    for (std::size_t k = 0; k < s.o * m; ++k)
+      w.data()[k / m * s.kernel_size() + begin + k % m] =
+          lane_sum(Lane::load_unaligned(sums.data() + k * kLane));
+  });
+  return w;
 }
 
 // to[i * to_pitch + j] = from[j * from_pitch + i] for i < n, j < m: a matrix turned around.
@@ -152,235 +237,57 @@ void turn(const Scalar* from, std::size_t from_pitch, std::size_t n, std::size_t
     for (std::size_t j = 0; j < m; ++j) to[j] = from[j * from_pitch + i];
 }
 
-std::size_t whole_lanes(std::size_t n) { return (n + kLane - 1) / kLane * kLane; }
-
-// o planes for each image, with stride 1: w, of o rows, times the windows.
-void correlate_straight(const ConvGeometry& s, std::size_t o, const Scalar* x, const Left& w,
-                        Scalar* to) {
-  parallel_for(s.n, images_of_grain(s, o), [&](std::size_t begin, std::size_t end) {
-    Patches patches(s, o);
-    const bool direct = patches.pitch == s.out_w;
-    Tensor part = uninitialised({direct ? 0 : o * patches.most});
-    for (std::size_t k = begin; k < end; ++k) {
-      patches.read(x + k * s.image_size());
-      patches.bands([&](std::size_t i, std::size_t rows) {
-        Scalar* y = to + k * o * s.out_size() + i * s.out_w;
-        gather_gemm(o, patches.length(rows), s.kernel_size(), w, patches.rows(i),
-                    direct ? y : part.data(), direct ? s.out_size() : patches.most, false);
-        if (!direct)
-          copy_planes(o, rows, s.out_w, {part.data(), patches.most, patches.pitch},
-                      {y, s.out_size(), s.out_w});
-      });
-    }
-  });
-}
-
-// The same with any stride: the windows' transpose times w's.
-void correlate_turned(const ConvGeometry& s, std::size_t o, const Scalar* x, const Left& w,
-                      Scalar* to) {
-  const std::size_t width = whole_lanes(o);
-  Tensor turned = zeros({s.kernel_size() * width});
-  for (std::size_t channel = 0; channel < o; ++channel)
-    for (std::size_t k = 0; k < s.kernel_size(); ++k)
-      turned.data()[k * width + channel] = w.data[w.rows[channel] + w.columns[k]];
-  const Starts w_rows = starts_at(s.kernel_size(), width);
-  parallel_for(s.n, images_of_grain(s, o), [&](std::size_t begin, std::size_t end) {
-    Patches patches(s, width);
-    const Starts windows = patches.windows();
-    Tensor part = uninitialised({windows.size() * width});
-    for (std::size_t k = begin; k < end; ++k) {
-      patches.read(x + k * s.image_size());
-      patches.bands([&](std::size_t i, std::size_t rows) {
-        gather_gemm(rows * s.out_w, width, s.kernel_size(), patches.columns(i, windows),
-                    {turned.data(), w_rows.data()}, part.data(), width, false);
-        turn(part.data(), width, o, rows * s.out_w, to + k * o * s.out_size() + i * s.out_w,
-             s.out_size());
-      });
-    }
-  });
-}
-
-void correlate(const ConvGeometry& s, std::size_t o, const Scalar* x, const Left& w, Scalar* to) {
-  // In terms to add, as measured: straight ahead the columns that count for nothing cost time too;
-  // turned, the rest of the last lane of channels does, and each number turned back costs 32.
-  const std::size_t k = s.kernel_size(),
-                    straight = o * k * whole_lanes((s.out_h - 1) * s.padded_width() + s.out_w),
-                    turned = s.out_size() * (whole_lanes(o) * (k + k / 16) + o * 32);
-  (s.stride != 1 || turned < straight ? correlate_turned : correlate_straight)(s, o, x, w, to);
-}
-
-// The lane at sums + (i m + j) kLane gets every kLane-th term of <a_i, b_j> added.
-struct InnerProducts {
-  static constexpr std::size_t kRows = kTileRows, kColumns = 3;
-  std::size_t length, m, pitch;
-  const Scalar *rows, *data;
-  const std::size_t* starts;
-  Scalar* sums;
-
-  const Scalar* a(std::size_t i) const { return rows + i * pitch; }
-  const Scalar* b(std::size_t j) const { return data + starts[j]; }
-  static Lane term(Lane x, Lane y, Lane sum) { return xsimd::fma(x, y, sum); }
-  void put(std::size_t i, std::size_t j, Lane sum) const {
-    Scalar* to = sums + (i * m + j) * kLane;
-    (Lane::load_unaligned(to) + sum).store_unaligned(to);
-  }
-};
-
-// A convolution y of images x with o kernels w, and the two products that are its derivatives. Each
-// takes whole images or whole rows of w, so that the sums do not depend on the number of threads.
-struct Convolution : ConvGeometry {
-  std::size_t o;
-  Convolution(const Shape& x, const Shape& w, std::size_t stride, std::size_t padding)
-      : ConvGeometry("conv2d", x, w[2], w[3], stride, padding), o(w[0]) {}
-
-  // w times the windows.
-  void forward(const Scalar* x, const Scalar* w, Scalar* y) const {
-    const Starts rows = starts_at(o, kernel_size()), columns = starts_at(kernel_size(), 1);
-    correlate(*this, o, x, {w, rows.data(), columns.data()}, y);
-  }
-
-  void input_vjp(const Scalar* y, const Scalar* w, Scalar* x) const {
-    // Fewer than eight planes would leave registers idle; and the padding of y times an infinite
-    // weight is NaN, which has no business here.
-    if (stride == 1 && pad_h < kernel_h && pad_w < kernel_w && c >= 8 &&
-        std::all_of(w, w + o * kernel_size(), [](Scalar v) { return std::isfinite(v); }))
-      mirrored(y, w, x);
-    else
-      handed_back(y, w, x);
-  }
-
-  void weight_vjp(const Scalar* x, const Scalar* y, Scalar* w) const {
-    // As few pieces as threads, since each turns y around, or spreads it; and of not too few rows.
-    const std::size_t share = kernel_size() / static_cast<std::size_t>(threads()),
-                      few = images_of_grain(*this, o) * kernel_size() / (n + 1);
-    const std::size_t grain = std::max({std::size_t{16}, share, few});
-    // In terms to add: with few planes in y most of a lane of them would be empty.
-    const bool straight =
-        stride == 1 &&
-        o * whole_lanes((out_h - 1) * padded_width() + out_w) * 5 / 4 < out_size() * whole_lanes(o);
-    parallel_for(kernel_size(), grain, [&](std::size_t begin, std::size_t end) {
-      straight ? weight_straight(x, y, begin, end, w) : weight_turned(x, y, begin, end, w);
+// The same as its own transpose, the windows times y's, for y is the smaller one to turn around:
+// with lanes of y's planes, and without gaps.
+Tensor weights_turned(const Tensor& x, const Tensor& y, const Convolution& s) {
+  Tensor w = uninitialised({s.o, s.c, s.kernel_h, s.kernel_w});
+  s.each_places([&](std::size_t begin, std::size_t end) {
+    Patches patches(s, s.out_h);
+    const std::size_t width = whole_lanes(s.o), most = patches.band * s.out_w;
+    Starts windows;
+    for (std::size_t k = 0; k < most; ++k)
+      windows.push_back(k / s.out_w * patches.pitch + k % s.out_w);
+    const Starts y_rows = starts_at(most, width), w_rows = starts_at(end - begin, width);
+    Tensor turned = zeros({most * width}), sums = zeros({(end - begin) * width});
+    patches.each_band(x, 0, s.n, [&](const Scalar* first, const Patches::Band& band) {
+      const std::size_t terms = band.rows * s.out_w;
+      turn(y.data() + band.in_y, s.out_size(), terms, s.o, turned.data(), width);
+      gather_gemm(end - begin, width, terms, {first, patches.places.data() + begin, windows.data()},
+                  {turned.data(), y_rows.data()}, {sums.data(), w_rows.data()}, true);
     });
-  }
-
- private:
-  // An image's y from window row i on.
-  Planes<const Scalar> band_of(const Scalar* y, std::size_t image, std::size_t i) const {
-    return {y + image * o * out_size() + i * out_w, out_size(), out_w};
-  }
-
-  // Places begin..end of the kernels, w = y times the windows transposed: as its own transpose,
-  // windows times y^T, for y is the smaller one to turn around.
-  void weight_turned(const Scalar* x, const Scalar* y, std::size_t begin, std::size_t end,
-                     Scalar* w) const {
-    const std::size_t width = whole_lanes(o);
-    Patches patches(*this, o);
-    const Starts windows = patches.windows(), y_rows = starts_at(windows.size(), width);
-    Tensor turned = zeros({windows.size() * width}), total = zeros({(end - begin) * width});
-    for (std::size_t k = 0; k < n; ++k) {
-      patches.read(x + k * image_size());
-      patches.bands([&](std::size_t i, std::size_t rows) {
-        turn(band_of(y, k, i).data, out_size(), rows * out_w, o, turned.data(), width);
-        gather_gemm(end - begin, width, rows * out_w, patches.rows(i, begin, windows),
-                    {turned.data(), y_rows.data()}, total.data(), width, true);
-      });
-    }
-    turn(total.data(), width, o, end - begin, w + begin, kernel_size());
-  }
-
-  // The same for stride 1 with lanes of windows: y's planes with gaps where columns count for
-  // nothing, times the windows' rows.
-  void weight_straight(const Scalar* x, const Scalar* y, std::size_t begin, std::size_t end,
-                       Scalar* w) const {
-    Patches patches(*this, o);
-    const std::size_t width = whole_lanes(patches.most), m = end - begin;
-    Tensor spread = zeros({o * width}), sums = zeros({o * m * kLane});
-    for (std::size_t k = 0; k < n; ++k) {
-      patches.read(x + k * image_size());
-      patches.bands([&](std::size_t i, std::size_t rows) {
-        if (rows < patches.band) std::fill(spread.begin(), spread.end(), Scalar{0});
-        copy_planes(o, rows, out_w, band_of(y, k, i), {spread.data(), width, patches.pitch});
-        const Right windows = patches.rows(i);
-        pair_sums(InnerProducts{patches.length(rows), m, width, spread.data(), windows.data,
-                                windows.rows + begin, sums.data()},
-                  0, o, m);
-      });
-    }
-    bool finite = true;
-    for (std::size_t k = 0; k < o * m; ++k) {
-      const Scalar total = lane_sum(Lane::load_unaligned(sums.data() + k * kLane));
-      w[k / m * kernel_size() + begin + k % m] = total;
-      finite = finite && std::isfinite(total);
-    }
-    // In a gap 0 times an infinite pixel is NaN, which has no business here.
-    if (!finite) weight_turned(x, y, begin, end, w);
-  }
-
-  // x with stride 1: the windows of y, with as much padding as a kernel reaches over the edge,
-  // times the kernels turned by half a circle.
-  void mirrored(const Scalar* y, const Scalar* kernels, Scalar* x) const {
-    ConvGeometry back = *this;
-    back.mirror();
-    back.c = o;
-    const std::size_t window = kernel_h * kernel_w;
-    const Starts rows = starts_at(c, window);
-    Starts columns(back.kernel_size());
-    for (std::size_t k = 0; k < columns.size(); ++k)
-      columns[k] = k / window * kernel_size() + window - 1 - k % window;
-    correlate(back, c, y, {kernels, rows.data(), columns.data()}, x);
-  }
-
-  // x = w^T y, each window's numbers added to its pixels.
-  void handed_back(const Scalar* y, const Scalar* w, Scalar* x) const {
-    const Starts w_rows = starts_at(kernel_size(), 1), w_columns = starts_at(o, kernel_size());
-    parallel_for(n, images_of_grain(*this, o), [&](std::size_t begin, std::size_t end) {
-      Patches patches(*this, o);
-      const bool direct = patches.pitch == out_w;
-      const Starts y_rows = starts_at(o, direct ? out_size() : patches.most);
-      Tensor spread = zeros({direct ? 0 : o * patches.most}),
-             columns = uninitialised({kernel_size() * patches.most});
-      for (std::size_t k = begin; k < end; ++k) {
-        patches.begin(x + k * image_size());
-        patches.bands([&](std::size_t i, std::size_t rows) {
-          const Planes<const Scalar> band = band_of(y, k, i);
-          if (!direct)
-            copy_planes(o, rows, out_w, band, {spread.data(), patches.most, patches.pitch});
-          gather_gemm(kernel_size(), patches.length(rows), o, {w, w_rows.data(), w_columns.data()},
-                      {direct ? band.data : spread.data(), y_rows.data()}, columns.data(),
-                      patches.most, false);
-          patches.add(i, rows, columns.data());
-        });
-        patches.end(x + k * image_size());
-      }
-    });
-  }
-};
+    turn(sums.data(), width, s.o, end - begin, w.data() + begin, s.kernel_size());
+  });
+  return w;
+}
 
 // Each of the three is linear in its two inputs, and the others are its derivatives.
 Var input_vjp(Var y, Var w, const Convolution& conv);
 Var weight_vjp(Var x, Var y, const Convolution& conv);
 
 Var forward(Var x, Var w, const Convolution& conv) {
-  Tensor y = uninitialised({conv.n, conv.o, conv.out_h, conv.out_w});
-  conv.forward(x.value().data(), w.value().data(), y.data());
-  return x.tape->record("conv2d", {x, w}, std::move(y), [conv](BackwardContext& ctx) {
-    if (ctx.wants(0)) ctx.give(0, input_vjp(ctx.gradient(), ctx.in(1), conv));
-    if (ctx.wants(1)) ctx.give(1, weight_vjp(ctx.in(0), ctx.gradient(), conv));
-  });
+  return x.tape->record("conv2d", {x, w}, correlated(x.value(), w.value(), conv),
+                        [conv](BackwardContext& ctx) {
+                          if (ctx.wants(0)) ctx.give(0, input_vjp(ctx.gradient(), ctx.in(1), conv));
+                          if (ctx.wants(1))
+                            ctx.give(1, weight_vjp(ctx.in(0), ctx.gradient(), conv));
+                        });
 }
 
 Var input_vjp(Var y, Var w, const Convolution& conv) {
-  Tensor x = uninitialised({conv.n, conv.c, conv.h, conv.w});
-  conv.input_vjp(y.value().data(), w.value().data(), x.data());
-  return y.tape->record("conv2d_input_vjp", {y, w}, std::move(x), [conv](BackwardContext& ctx) {
-    if (ctx.wants(0)) ctx.give(0, forward(ctx.gradient(), ctx.in(1), conv));
-    if (ctx.wants(1)) ctx.give(1, weight_vjp(ctx.gradient(), ctx.in(0), conv));
-  });
+  return y.tape->record("conv2d_input_vjp", {y, w}, handed_back(y.value(), w.value(), conv),
+                        [conv](BackwardContext& ctx) {
+                          if (ctx.wants(0)) ctx.give(0, forward(ctx.gradient(), ctx.in(1), conv));
+                          if (ctx.wants(1))
+                            ctx.give(1, weight_vjp(ctx.gradient(), ctx.in(0), conv));
+                        });
 }
 
 Var weight_vjp(Var x, Var y, const Convolution& conv) {
-  Tensor w = uninitialised({conv.o, conv.c, conv.kernel_h, conv.kernel_w});
-  conv.weight_vjp(x.value().data(), y.value().data(), w.data());
+  Tensor w;
+  const bool few = conv.o * conv.kernel_size() <= 2048;
+  if (few) w = weights(x.value(), y.value(), conv);
+  // In a gap 0 times an infinite pixel is NaN, which has no business here.
+  if (!few || worst_of(w) != Worst::finite) w = weights_turned(x.value(), y.value(), conv);
   return x.tape->record("conv2d_weight_vjp", {x, y}, std::move(w), [conv](BackwardContext& ctx) {
     if (ctx.wants(0)) ctx.give(0, input_vjp(ctx.in(1), ctx.gradient(), conv));
     if (ctx.wants(1)) ctx.give(1, forward(ctx.in(0), ctx.gradient(), conv));

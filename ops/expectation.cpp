@@ -16,14 +16,7 @@ template <class F>
 void require_function(const char* op, const F& f) {
   require(f != nullptr, op, ": the function is empty; need one to evaluate");
 }
-}  // namespace
 
-Var evaluate(Var choice, const Cost& f) {
-  require_function("evaluate", f);
-  return evaluate(std::vector<Var>{choice}, [&](const std::vector<Var>& z) { return f(z[0]); });
-}
-
-namespace {
 Var counted(const std::vector<Var>& choices, const JointCost& f) {
   Tape& tape = tape_of("evaluate", choices);
   require_function("evaluate", f);
@@ -39,6 +32,11 @@ Var counted(const std::vector<Var>& choices, const JointCost& f) {
   return cost;
 }
 }  // namespace
+
+Var evaluate(Var choice, const Cost& f) {
+  require_function("evaluate", f);
+  return evaluate(std::vector<Var>{choice}, [&](const std::vector<Var>& z) { return f(z[0]); });
+}
 
 Var evaluate(const std::vector<Var>& choices, const JointCost& f) {
   const Var cost = counted(choices, f);

@@ -48,13 +48,6 @@ Var match(const char* verb, Var logits, const Rule& rule, Var noise) {
   });
 }
 
-Axes last_two_exchanged(const Shape& shape) {
-  Axes axes(shape.size());
-  for (std::size_t a = 0; a < axes.size(); ++a) axes[a] = static_cast<int>(a);
-  std::swap(axes[axes.size() - 1], axes[axes.size() - 2]);
-  return axes;
-}
-
 // Throws unless p is (..., n, m) and x is (..., rows, d), rows being axis `from_end` of p.
 void require_items(const char* op, Var p, Var x, std::size_t from_end) {
   tape_of(op, {p, x});
@@ -86,7 +79,8 @@ Var sample_matching(Var logits, const Rule& rule, Var noise) {
 
 Var permute(Var p, Var items) {
   require_items("permute", p, items, 2);
-  return matmul(transpose(p, last_two_exchanged(p.shape())), items);
+  const std::size_t rank = p.shape().size();
+  return matmul(transpose(p, axis_last(rank - 2, rank)), items);
 }
 
 Var unpermute(Var p, Var places) {

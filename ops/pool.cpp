@@ -2,15 +2,14 @@
 
 #include <algorithm>
 #include <cmath>
-#include <type_traits>
 #include <utility>
 #include <vector>
 
 #include "engine/require.hpp"
 #include "engine/sweep.hpp"
 #include "engine/system/parallel.hpp"
-#include "ops/kernels/conv_geometry.hpp"
 #include "ops/kernels/row_kernels.hpp"
+#include "ops/kernels/windows.hpp"
 
 ARGTAPE_PUBLIC_BEGIN
 namespace {
@@ -38,69 +37,18 @@ struct Pooling : ConvGeometry {
   }
 };
 
-// One plane with its padding. Columns that leave the same when divided by the stride make a part of
-// their own: so the pixels at one place of neighbouring windows are neighbours, whatever the
-// stride. A lane may run over into the next row, and behind the last there is room.
-class Plane {
- public:
-  Plane(const Pooling& s, Scalar filled)
-      : pitch((s.padded_width() - 1) / s.stride + 1),
-        s_(s),
-        parts_(std::min(s.stride, s.kernel_w)),
-        numbers_(full({parts_ * part() + kLane}, static_cast<double>(filled))) {
-    for (std::size_t a = 0; a < s.kernel_h; ++a)
-      for (std::size_t b = 0; b < s.kernel_w; ++b)
-        places.push_back(static_cast<std::size_t>(at(a, b) - at(0, 0)));
-  }
-
-  const std::size_t pitch;          // from a row to the next
-  std::vector<std::size_t> places;  // from a window's first pixel to each of its pixels
-
-  // The pixel i, j counted from the padding's corner.
-  Scalar* at(std::size_t i, std::size_t j) {
-    return numbers_.data() + j % s_.stride * part() + i * pitch + j / s_.stride;
-  }
-  void read(const Scalar* from) {
-    // Rows one behind the other are read as one.
-    const std::size_t rows = s_.w == pitch * s_.stride ? 1 : s_.h, n = s_.h * s_.w / rows;
-    const auto sort_out = [&](std::size_t row, auto stride) {
-      for (std::size_t j = 0; j < stride; ++j) {
-        if ((j + s_.pad_w) % stride >= parts_) continue;  // between the windows
-        Scalar* to = at(row, j + s_.pad_w);
-        for (std::size_t k = j; k < n; k += stride) *to++ = from[k];
-      }
-    };
-    Scalar* to = at(s_.pad_h, s_.pad_w);
-    for (std::size_t i = 0; i < rows; ++i, from += n, to += pitch)
-      if (s_.stride == 1)
-        map_lanes(
-            n, to, false, [](Lane x) { return x; }, from);
-      else if (s_.stride == 2)
-        sort_out(i + s_.pad_h, std::integral_constant<std::size_t, 2>());
-      else
-        sort_out(i + s_.pad_h, s_.stride);
-  }
-
- private:
-  std::size_t part() const { return (s_.h + 2 * s_.pad_h) * pitch; }
-
-  const Pooling& s_;
-  std::size_t parts_;
-  Tensor numbers_;
-};
-
-// y = f(each, i, j) for lanes of windows, from row i, column j on, of planes that read(plane, k)
-// reads, `padding` around them; each(g) calls g(v) for one pixel of the windows after the other.
-template <class Read, class F>
-Tensor pooled(const Pooling& s, Scalar padding, Read read, F f) {
+// y = f(each, i, j) for lanes of windows, from row i, column j on, of each plane with `padding`
+// around it; each(g) calls g(v) for one pixel of the windows after the other.
+template <class F>
+Tensor pooled(const Pooling& s, const Tensor& x, double padding, F f) {
   Tensor y = uninitialised(s.y_shape);
   s.planes([&](std::size_t begin, std::size_t end) {
-    Plane plane(s, padding);
-    const std::vector<std::size_t> places = plane.places;
+    Windows plane(s, 1, padding);
+    const auto places = plane.places;
     for (std::size_t k = begin; k < end; ++k) {
-      read(plane, k);
+      plane.read(x.data() + k * s.image_size());
       for (std::size_t i = 0; i < s.out_h; ++i) {
-        const Scalar* row = plane.at(i * s.stride, 0);
+        const Scalar* row = plane.data() + i * plane.pitch;
         store_lanes(s.out_w, y.data() + k * s.out_size() + i * s.out_w, [&](std::size_t j) {
           const auto each = [&](auto g) {
             for (std::size_t place : places) g(Lane::load_unaligned(row + place + j));
@@ -117,8 +65,8 @@ Tensor pooled(const Pooling& s, Scalar padding, Read read, F f) {
 template <class F>
 void each_winner(const Pooling& s, const Tensor& x, const Tensor& y, F f) {
   s.planes([&](std::size_t begin, std::size_t end) {
-    Plane plane(s, kMinusInf);
-    const std::vector<std::size_t> places = plane.places;
+    Windows plane(s, 1, kMinusInf);
+    const auto places = plane.places;
     std::vector<std::size_t> pixels;  // from a window's first pixel to its others, in an image
     for (std::size_t p = 0; p < places.size(); ++p)
       pixels.push_back(p / s.kernel_w * s.w + p % s.kernel_w);
@@ -127,9 +75,9 @@ void each_winner(const Pooling& s, const Tensor& x, const Tensor& y, F f) {
       plane.read(x.data() + k * s.image_size());
       for (std::size_t i = 0; i < s.out_h; ++i)
         for (std::size_t j = 0; j < s.out_w; j += kLane) {
-          const std::size_t number = k * s.out_size() + i * s.out_w;
-          const Lane largest = InMemory{y.data() + number, s.out_w}(j);
-          const Scalar* window = plane.at(i * s.stride, 0) + j;
+          const std::size_t row = k * s.out_size() + i * s.out_w, number = row + j;
+          const Scalar* window = plane.data() + i * plane.pitch + j;
+          const Lane largest = InMemory{y.data() + row, s.out_w}(j);
           Lane found(-1);
           for (std::size_t p = places.size(); p-- > 0;)
             found = xsimd::select(Lane::load_unaligned(window + places[p]) == largest,
@@ -137,38 +85,27 @@ void each_winner(const Pooling& s, const Tensor& x, const Tensor& y, F f) {
           xsimd::select(largest > Lane(kMinusInf), found, Lane(-1)).store_aligned(first);
           // The first NaN; or the first pixel inside, where all are -inf as the padding is.
           const auto no_number = [&](std::size_t t) {
-            const auto inside = [&](std::size_t at) { return std::max(at, s.pad_h) - s.pad_h; };
             std::size_t p = 0;
-            if (std::isnan(y.data()[number + j + t]))
+            if (std::isnan(y.data()[number + t])) {
               while (!std::isnan(window[t + places[p]])) ++p;
-            return inside(i * s.stride + p / s.kernel_w) * s.w +
-                   inside((j + t) * s.stride + p % s.kernel_w);
+              return p;
+            }
+            const auto outside = [](std::size_t pad, std::size_t at) {
+              return std::max(pad, at) - at;
+            };
+            return outside(s.pad_h, i * s.stride) * s.kernel_w +
+                   outside(s.pad_w, (j + t) * s.stride);
           };
           // With padding the first pixel's number wraps around, and back again.
-          const std::size_t corner = (i * s.stride - s.pad_h) * s.w + j * s.stride - s.pad_w,
-                            plane_at = k * s.image_size(), n = std::min(kLane, s.out_w - j);
-          for (std::size_t t = 0; t < n; ++t)
-            f(number + j + t,
-              plane_at + (first[t] < 0 ? no_number(t)
-                                       : corner + t * s.stride +
-                                             pixels[static_cast<std::size_t>(first[t])]));
+          const std::size_t corner =
+              k * s.image_size() + (i * s.stride - s.pad_h) * s.w + j * s.stride - s.pad_w;
+          for (std::size_t t = 0, n = std::min(kLane, s.out_w - j); t < n; ++t) {
+            const std::size_t p = first[t] < 0 ? no_number(t) : static_cast<std::size_t>(first[t]);
+            f(number + t, corner + t * s.stride + pixels[p]);
+          }
         }
     }
   });
-}
-
-// How many pixels inside the image the windows from row i, column j on have.
-auto counts_of(const Pooling& s) {
-  const auto along = [&](std::size_t size, std::size_t windows) {
-    std::vector<Scalar> counts(windows + kLane, 1);
-    for (std::size_t i = 0; i < windows; ++i)
-      counts[i] = static_cast<Scalar>(std::min(i * s.stride + s.kernel_h, size + s.pad_h) -
-                                      std::max(i * s.stride, s.pad_h));
-    return counts;
-  };
-  return [down = along(s.h, s.out_h), across = along(s.w, s.out_w)](std::size_t i, std::size_t j) {
-    return Lane(down[i]) * Lane::load_unaligned(across.data() + j);
-  };
 }
 
 template <class Each>
@@ -178,26 +115,36 @@ template <class Each>
   return sum;
 }
 
-auto planes_of(const Pooling& s, Var x) {
-  return [from = x.value().data(), size = s.image_size()](Plane& plane, std::size_t k) {
-    plane.read(from + k * size);
-  };
+// How many pixels inside the image each window of a plane has.
+Tensor counts_of(Pooling s) {
+  s.n = 1;
+  s.y_shape = {s.out_h, s.out_w};
+  return pooled(s, ones({s.h, s.w}), 0,
+                [](auto each, std::size_t, std::size_t) { return sum_of(each); });
 }
 
 // The transpose of average pooling: each pixel's sum over the windows that it stands in.
-Tensor spread_means(Pooling s, const Scalar* y) {
-  const auto read = [y, s, counts = counts_of(s)](Plane& part, std::size_t k) {
-    Scalar* to = part.at(s.kernel_h - 1 - s.pad_h, s.kernel_w - 1 - s.pad_w);
-    for (std::size_t i = 0; i < s.out_h; ++i, to += s.stride * part.pitch) {
-      const InMemory numbers{y + k * s.out_size() + i * s.out_w, s.out_w};
-      store_lanes(s.out_w, to, [&](std::size_t j) { return numbers(j) / counts(i, j); });
-      for (std::size_t j = s.out_w - 1; s.stride > 1 && j > 0; --j)  // apart, as the windows are
-        to[j * s.stride] = std::exchange(to[j], Scalar{0});
+Tensor spread_means(const Pooling& s, const Tensor& y) {
+  Tensor x = uninitialised(s.x_shape);
+  s.planes([&, counts = counts_of(s)](std::size_t begin, std::size_t end) {
+    Windows plane(s, 1);
+    Tensor means = uninitialised({s.out_w});
+    for (std::size_t k = begin; k < end; ++k) {
+      plane.clear();
+      for (std::size_t i = 0; i < s.out_h; ++i) {
+        const std::size_t row = i * s.out_w;
+        map_lanes(
+            s.out_w, means.data(), false, [](Lane sum, Lane count) { return sum / count; },
+            y.data() + k * s.out_size() + row, counts.data() + row);
+        for (std::size_t place : plane.places)
+          map_lanes(
+              s.out_w, plane.data() + i * plane.pitch + place, true, [](Lane v) { return v; },
+              means.data());
+      }
+      plane.write(x.data() + k * s.image_size());
     }
-  };
-  s.mirror();
-  std::swap(s.x_shape, s.y_shape);
-  return pooled(s, 0, read, [](auto each, std::size_t, std::size_t) { return sum_of(each); });
+  });
+  return x;
 }
 
 // Each window's number added to the pixel that won it, which is a constant; or, the transpose, each
@@ -218,17 +165,17 @@ Var handed(Var x, Var y, Var g, const Pooling& s) {
 Var avg_pool2d_vjp(Var g, const Pooling& s);
 
 Var avg_pool2d(Var x, const Pooling& s) {
-  const auto mean = [counts = counts_of(s)](auto each, std::size_t i, std::size_t j) {
-    return sum_of(each) / counts(i, j);
+  const auto mean = [&s, counts = counts_of(s)](auto each, std::size_t i, std::size_t j) {
+    return sum_of(each) / InMemory{counts.data() + i * s.out_w, s.out_w, 1}(j);
   };
-  Tensor y = pooled(s, 0, planes_of(s, x), mean);
+  Tensor y = pooled(s, x.value(), 0, mean);
   return x.tape->record("avg_pool2d", {x}, std::move(y), [s](BackwardContext& ctx) {
     ctx.give(0, avg_pool2d_vjp(ctx.gradient(), s));
   });
 }
 
 Var avg_pool2d_vjp(Var g, const Pooling& s) {
-  return g.tape->record("avg_pool2d_vjp", {g}, spread_means(s, g.value().data()),
+  return g.tape->record("avg_pool2d_vjp", {g}, spread_means(s, g.value()),
                         [s](BackwardContext& ctx) { ctx.give(0, avg_pool2d(ctx.gradient(), s)); });
 }
 
@@ -245,7 +192,7 @@ Var max_pool2d(Var x, std::size_t window, std::size_t stride, std::size_t paddin
     });
     return xsimd::select(numbers, most, Lane(kNaN));
   };
-  Tensor y = pooled(s, kMinusInf, planes_of(s, x), largest);
+  Tensor y = pooled(s, x.value(), kMinusInf, largest);
   return x.tape->record("max_pool2d", {x}, std::move(y), [s](BackwardContext& ctx) {
     ctx.give(0, handed<true>(ctx.in(0), ctx.out(), ctx.gradient(), s));
   });

@@ -69,23 +69,6 @@ Var by_rows(const char* op, Var x, const Axes& axes, KeepAxes keep, F f) {
   return to.of(f(transpose(x, order), rows, shape));
 }
 
-}  // namespace
-
-Var sum(Var x, const Axes& axes, KeepAxes keep) {
-  const Reduced to("sum", x.shape(), axes, keep);
-  return to.of(sum_to(x, to.kept));
-}
-
-Var mean(Var x, const Axes& axes, KeepAxes keep) {
-  const Reduced to("mean", x.shape(), axes, keep);
-  require_elements("mean", x.shape(), to.kept);
-  const std::size_t parts = size_of(to.kept);
-  const double n = parts == 0 ? 1 : static_cast<double>(size_of(x.shape()) / parts);
-  return to.of(sum_to(x, to.kept) / n);
-}
-
-namespace {
-
 template <bool smallest>
 Var extreme(const char* op, Var x, const Axes& axes, KeepAxes keep) {
   return by_rows(op, x, axes, keep, [](Var x, const Rows& rows, const Shape& shape) {
@@ -199,6 +182,19 @@ Var norm_vjp(Var x, Var y, Var g, const Rows& rows) {
 }
 
 }  // namespace
+
+Var sum(Var x, const Axes& axes, KeepAxes keep) {
+  const Reduced to("sum", x.shape(), axes, keep);
+  return to.of(sum_to(x, to.kept));
+}
+
+Var mean(Var x, const Axes& axes, KeepAxes keep) {
+  const Reduced to("mean", x.shape(), axes, keep);
+  require_elements("mean", x.shape(), to.kept);
+  const std::size_t parts = size_of(to.kept);
+  const double n = parts == 0 ? 1 : static_cast<double>(size_of(x.shape()) / parts);
+  return to.of(sum_to(x, to.kept) / n);
+}
 
 Var max(Var x, const Axes& axes, KeepAxes keep) { return extreme<false>("max", x, axes, keep); }
 Var min(Var x, const Axes& axes, KeepAxes keep) { return extreme<true>("min", x, axes, keep); }

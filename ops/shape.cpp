@@ -47,6 +47,64 @@ Tensor transposed(const Tensor& x, const std::vector<std::size_t>& axes) {
   return y;
 }
 
+// Which numbers are picked: y[o, k, i] = x[o, indices[k], i], for x of shape `from`, seen around an
+// axis, and y of shape `to`.
+struct Picks {
+  Name name, transpose;
+  std::vector<std::size_t> indices;
+  Shape from, to;
+  Around around;
+
+  // f(where in x, where in y) for each stretch of numbers one behind the other.
+  template <class F>
+  void each(F f) const {
+    std::size_t at = 0;
+    for (std::size_t o = 0; o < around.outer; ++o)
+      for (std::size_t k : indices) {
+        f((o * around.length + k) * around.inner, at);
+        at += around.inner;
+      }
+  }
+};
+using Picked = std::shared_ptr<const Picks>;
+
+Var put(Var y, const Picked& picks);
+
+Var pick(Var x, const Picked& picks) {
+  Tensor y = uninitialised(picks->to);
+  picks->each([n = picks->around.inner, from = x.value().data(), to = y.data()](std::size_t in_x,
+                                                                                std::size_t in_y) {
+    n == 1 ? void(to[in_y] = from[in_x]) : void(std::copy_n(from + in_x, n, to + in_y));
+  });
+  return x.tape->record(picks->name, {x}, std::move(y),
+                        [picks](BackwardContext& ctx) { ctx.give(0, put(ctx.gradient(), picks)); });
+}
+
+// The transpose: x is 0 but for what is added to it.
+Var put(Var y, const Picked& picks) {
+  Tensor x = zeros(picks->from);
+  picks->each([n = picks->around.inner, from = y.value().data(), to = x.data()](std::size_t in_x,
+                                                                                std::size_t in_y) {
+#pragma omp simd
+    for (std::size_t i = 0; i < n; ++i) to[in_x + i] += from[in_y + i];
+  });
+  return y.tape->record(picks->transpose, {y}, std::move(x), [picks](BackwardContext& ctx) {
+    ctx.give(0, pick(ctx.gradient(), picks));
+  });
+}
+
+// Of all numbers, counted in row-major order.
+Picked picks_of_all(const char* op, const std::vector<std::size_t>& indices, const Shape& from,
+                    const Shape& to) {
+  if (indices.size() != size_of(to))
+    refuse(op, ": ", indices.size(), " indices for ", to, "; need ", size_of(to));
+  const std::size_t n = size_of(from);
+  for (std::size_t i : indices)
+    if (i >= n) refuse(op, ": index ", i, " into ", from, "; need less than ", n);
+  return std::make_shared<const Picks>(
+      Picks{"gather", "scatter", indices, from, to, Around({n}, 0)});
+}
+
 }  // namespace
 
 Var reshape(Var x, const Shape& shape) { return reshaped(x, shape); }
@@ -150,68 +208,6 @@ Var pad(Var x, std::size_t before, std::size_t after, int axis) {
     ctx.give(0, slice(ctx.gradient(), before, before + length, axis));
   });
 }
-
-namespace {
-
-// Which numbers are picked: y[o, k, i] = x[o, indices[k], i], for x of shape `from`, seen around an
-// axis, and y of shape `to`.
-struct Picks {
-  Name name, transpose;
-  std::vector<std::size_t> indices;
-  Shape from, to;
-  Around around;
-
-  // f(where in x, where in y) for each stretch of numbers one behind the other.
-  template <class F>
-  void each(F f) const {
-    std::size_t at = 0;
-    for (std::size_t o = 0; o < around.outer; ++o)
-      for (std::size_t k : indices) {
-        f((o * around.length + k) * around.inner, at);
-        at += around.inner;
-      }
-  }
-};
-using Picked = std::shared_ptr<const Picks>;
-
-Var put(Var y, const Picked& picks);
-
-Var pick(Var x, const Picked& picks) {
-  Tensor y = uninitialised(picks->to);
-  picks->each([n = picks->around.inner, from = x.value().data(), to = y.data()](std::size_t in_x,
-                                                                                std::size_t in_y) {
-    n == 1 ? void(to[in_y] = from[in_x]) : void(std::copy_n(from + in_x, n, to + in_y));
-  });
-  return x.tape->record(picks->name, {x}, std::move(y),
-                        [picks](BackwardContext& ctx) { ctx.give(0, put(ctx.gradient(), picks)); });
-}
-
-// The transpose: x is 0 but for what is added to it.
-Var put(Var y, const Picked& picks) {
-  Tensor x = zeros(picks->from);
-  picks->each([n = picks->around.inner, from = y.value().data(), to = x.data()](std::size_t in_x,
-                                                                                std::size_t in_y) {
-#pragma omp simd
-    for (std::size_t i = 0; i < n; ++i) to[in_x + i] += from[in_y + i];
-  });
-  return y.tape->record(picks->transpose, {y}, std::move(x), [picks](BackwardContext& ctx) {
-    ctx.give(0, pick(ctx.gradient(), picks));
-  });
-}
-
-// Of all numbers, counted in row-major order.
-Picked picks_of_all(const char* op, const std::vector<std::size_t>& indices, const Shape& from,
-                    const Shape& to) {
-  if (indices.size() != size_of(to))
-    refuse(op, ": ", indices.size(), " indices for ", to, "; need ", size_of(to));
-  const std::size_t n = size_of(from);
-  for (std::size_t i : indices)
-    if (i >= n) refuse(op, ": index ", i, " into ", from, "; need less than ", n);
-  return std::make_shared<const Picks>(
-      Picks{"gather", "scatter", indices, from, to, Around({n}, 0)});
-}
-
-}  // namespace
 
 Var take(Var x, const std::vector<std::size_t>& indices, int axis) {
   const std::size_t a = axis_of("take", axis, x.shape()), length = x.shape()[a];

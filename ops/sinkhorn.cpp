@@ -10,9 +10,9 @@
 #include "engine/system/parallel.hpp"
 #include "ops/formula.hpp"
 #include "ops/kernels/assignment.hpp"
+#include "ops/kernels/laplacian.hpp"
 #include "ops/kernels/logits.hpp"
 #include "ops/kernels/settings.hpp"
-#include "ops/kernels/sinkhorn_implicit.hpp"
 #include "ops/kernels/sinkhorn_solver.hpp"
 #include "ops/reduce.hpp"
 #include "ops/softmax.hpp"
@@ -126,7 +126,7 @@ Var sinkhorn_vjp(Var x, const Tensor& p, Var g, double tau, std::size_t iteratio
       });
 }
 
-// alpha_i + beta_j of ops/kernels/sinkhorn_implicit.hpp: P * (alpha_i + beta_j) has the same sums
+// alpha_i + beta_j of ops/kernels/laplacian.hpp: P * (alpha_i + beta_j) has the same sums
 // of rows and columns as h. Linear in h and symmetric.
 Var marginal_fit(Var p, Var h) {
   const Squares s(p.shape());

@@ -14,9 +14,8 @@ constexpr std::size_t kTileLanes = 2;
 struct Factors {
   std::size_t k;
   Left a;
-  Right b;
-  Scalar* c;
-  std::size_t pitch;
+  RowsAt<const Scalar> b;
+  RowsAt<Scalar> c;
   bool add;
 };
 
@@ -28,29 +27,25 @@ template <std::size_t rows, std::size_t lanes, bool cut>
 #pragma GCC unroll 8
   for (std::size_t r = 0; r < rows; ++r) {
     a[r] = f.a.data + f.a.rows[i + r];
-#pragma GCC unroll 8
     for (std::size_t l = 0; l < lanes; ++l) sum[r][l] = Lane(0);
   }
   const auto is_cut = [](std::size_t l) { return cut && l + 1 == lanes; };
   const Scalar* from = f.b.data + j;
-  const std::size_t *columns = f.a.columns, *starts = f.b.rows;
+  const std::size_t *columns = f.a.columns, *starts = f.b.starts;
   for (std::size_t t = 0, k = f.k; t < k; ++t) {
     const Scalar* b = from + starts[t];
     const std::size_t at = columns[t];
-#pragma GCC unroll 8
     for (std::size_t l = 0; l < lanes; ++l)
       v[l] = is_cut(l) ? load_some(b + l * kLane, last) : Lane::load_unaligned(b + l * kLane);
 #pragma GCC unroll 8
     for (std::size_t r = 0; r < rows; ++r) {
       const Lane w(a[r][at]);
-#pragma GCC unroll 8
       for (std::size_t l = 0; l < lanes; ++l) sum[r][l] = xsimd::fma(w, v[l], sum[r][l]);
     }
   }
 #pragma GCC unroll 8
   for (std::size_t r = 0; r < rows; ++r) {
-    Scalar* c = f.c + (i + r) * f.pitch + j;
-#pragma GCC unroll 8
+    Scalar* c = f.c.data + f.c.starts[i + r] + j;
     for (std::size_t l = 0; l < lanes; ++l, c += kLane) {
       if (is_cut(l))
         store_some(f.add ? load_some(c, last) + sum[r][l] : sum[r][l], c, last);
@@ -69,14 +64,14 @@ void tiles(const Factors& f, std::size_t i, std::size_t n, std::size_t j, std::s
 
 }  // namespace
 
-void gather_gemm(std::size_t n, std::size_t m, std::size_t k, const Left& a, const Right& b,
-                 Scalar* c, std::size_t pitch, bool add) {
+void gather_gemm(std::size_t n, std::size_t m, std::size_t k, const Left& a,
+                 const RowsAt<const Scalar>& b, const RowsAt<Scalar>& c, bool add) {
   if (k == 0) {  // the factors may not even be there
     if (!add)
-      for (std::size_t i = 0; i < n; ++i) std::fill_n(c + i * pitch, m, Scalar{0});
+      for (std::size_t i = 0; i < n; ++i) std::fill_n(c.data + c.starts[i], m, Scalar{0});
     return;
   }
-  const Factors f{k, a, b, c, pitch, add};
+  const Factors f{k, a, b, c, add};
   std::size_t j = 0;
   for (; j + kTileLanes * kLane <= m; j += kTileLanes * kLane)
     tiles<kTileRows, kTileLanes, false>(f, 0, n, j, 0);

@@ -8,18 +8,21 @@
 
 ARGTAPE_PRIVATE_BEGIN
 
-/// c = a b, or c += a b with `add`: c is (n, m), row i of it starting at c + i * pitch; the sums
-/// are of k terms. Element (i, t) of a is a.data[a.rows[i] + a.columns[t]]; row t of b starts at
-/// b.data + b.rows[t]. Terms are added in order, so sums do not depend on how the work is cut.
+/// Rows that start at data + starts[i].
+template <class P>
+struct RowsAt {
+  P* data;
+  const std::size_t* starts;
+};
+/// Element (i, t) is data[rows[i] + columns[t]].
 struct Left {
   const Scalar* data;
   const std::size_t *rows, *columns;
 };
-struct Right {
-  const Scalar* data;
-  const std::size_t* rows;
-};
-void gather_gemm(std::size_t n, std::size_t m, std::size_t k, const Left& a, const Right& b,
-                 Scalar* c, std::size_t pitch, bool add);
+
+/// c = a b, or c += a b with `add`, when rows of c may overlap. c is (n, m), the sums are of k
+/// terms. Terms are added in order, so sums do not depend on how the work is cut.
+void gather_gemm(std::size_t n, std::size_t m, std::size_t k, const Left& a,
+                 const RowsAt<const Scalar>& b, const RowsAt<Scalar>& c, bool add);
 
 ARGTAPE_END

@@ -18,22 +18,18 @@ template <std::size_t rows, std::size_t columns, class F>
 [[gnu::noinline]] void pair_tile(const F& f, std::size_t i, std::size_t j) {
   const Scalar *a[rows], *b[columns];
   Lane sum[rows][columns];
-#pragma GCC unroll 8
   for (std::size_t c = 0; c < columns; ++c) b[c] = f.b(j + c);
 #pragma GCC unroll 8
   for (std::size_t r = 0; r < rows; ++r) {
     a[r] = f.a(i + r);
-#pragma GCC unroll 8
     for (std::size_t c = 0; c < columns; ++c) sum[r][c] = Lane(0);
   }
   const auto add = [&](auto load) {
     Lane v[columns];
-#pragma GCC unroll 8
     for (std::size_t c = 0; c < columns; ++c) v[c] = load(b[c]);
 #pragma GCC unroll 8
     for (std::size_t r = 0; r < rows; ++r) {
       const Lane w = load(a[r]);
-#pragma GCC unroll 8
       for (std::size_t c = 0; c < columns; ++c) sum[r][c] = F::term(w, v[c], sum[r][c]);
     }
   };
@@ -43,7 +39,6 @@ template <std::size_t rows, std::size_t columns, class F>
   if (t < f.length) add([&](const Scalar* p) { return load_some(p + t, f.length - t); });
 #pragma GCC unroll 8
   for (std::size_t r = 0; r < rows; ++r)
-#pragma GCC unroll 8
     for (std::size_t c = 0; c < columns; ++c) f.put(i + r, j + c, sum[r][c]);
 }
 

@@ -3,11 +3,10 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
-#include <numeric>
 
 #include "ops/kernels/gather_gemm.hpp"
+#include "ops/kernels/laplacian.hpp"
 #include "ops/kernels/row_kernels.hpp"
-#include "ops/kernels/sinkhorn_implicit.hpp"
 
 ARGTAPE_PRIVATE_BEGIN
 namespace {
@@ -263,8 +262,8 @@ void SinkhornSolver::backward(const Scalar* p, const Scalar* g, Scalar* to) {
   const std::size_t steps = history_.size() / stride_;
   history_.resize(2 * steps * stride_);
   Pair<std::size_t> at{Array<std::size_t>(steps), Array<std::size_t>(steps)};
-  Array<std::size_t> places(n_);
-  std::iota(places.begin(), places.end(), std::size_t{0});
+  Array<std::size_t> places(n_), rows(n_);
+  for (std::size_t i = 0; i < n_; ++i) places[i] = i, rows[i] = i * stride_;
   Array<Scalar> products(n_ * stride_);
   std::size_t end = steps;
   for (std::size_t e = absorbed_.size(); e-- > 0; end = absorbed_[e].step) {
@@ -287,9 +286,9 @@ void SinkhornSolver::backward(const Scalar* p, const Scalar* g, Scalar* to) {
           stride_, back[across].data(), true, [](Lane f, Lane x) { return -f * x; },
           history_.data() + at[across][h], sums_.data());
     }
-    gather_gemm(n_, stride_, end - begin,
-                {history_.data(), places.data(), at[kRows].data() + begin},
-                {history_.data(), at[kColumns].data() + begin}, products.data(), stride_, false);
+    gather_gemm(
+        n_, stride_, end - begin, {history_.data(), places.data(), at[kRows].data() + begin},
+        {history_.data(), at[kColumns].data() + begin}, {products.data(), rows.data()}, false);
     for (std::size_t i = 0; i < n_; ++i)
       map_lanes(
           n_, to + i * n_, true, [](Lane k, Lane m) { return k * m; },

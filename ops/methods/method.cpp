@@ -1,7 +1,6 @@
 #include "ops/methods/method.hpp"
 
 #include <algorithm>
-#include <utility>
 
 #include "engine/require.hpp"
 #include "engine/sweep.hpp"

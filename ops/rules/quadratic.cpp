@@ -1,10 +1,12 @@
 #include "ops/rules/quadratic.hpp"
 
+#include <algorithm>
 #include <limits>
 #include <utility>
 #include <vector>
 
 #include "ops/elementwise.hpp"
+#include "ops/kernels/laplacian.hpp"
 #include "ops/kernels/logits.hpp"
 #include "ops/reduce.hpp"
 #include "ops/rules/decision.hpp"
@@ -45,55 +47,23 @@ Rule mixed(const char* name, double a, double b) {
       name, [=](const Draw& draw, Var g) { return covariance(draw.logits, draw.hard(), g, a, b); });
 }
 
-}  // namespace
-
-Rule darn() { return mixed("darn", 0, 1); }
-
-Rule zgr() { return mixed("zgr", 0.5, 0.5); }
-
-Rule reinmax(Temperature tau) {
-  const auto at = [](double t) {
-    return choice_rule("", [t](const Draw& draw, Var g) {
-      const Var p = softmax(draw.logits),
-                p_tau = t == 1 ? p : softmax(without_offset(draw.logits) / t);
-      return softmax_jacobian((p_tau + draw.hard()) / 2, g, 2) - softmax_jacobian(p, g, 0.5);
-    });
-  };
-  return tempered("reinmax", tau, at, 1);
-}
-
-namespace {
-
-// x with sum_k w_ik (x_i - x_k) = c_i for a row, and x = 0 at the likeliest category and at those
-// without probability. The matrix is that of a network of resistors: it is symmetric, elimination
-// needs no pivots, and all sums in it are of one sign. `a` has its upper half, and c behind.
+// x with sum_k w_ik (x_i - x_k) = c_i for a row, and x = 0 at the likeliest category, which goes
+// first in the system, and at those without probability.
 void potentials_row(const Scalar* p, const Scalar* c, std::size_t n, Scalar* x,
-                    std::vector<double>& a) {
-  const std::size_t ground = row_extreme<false>(p, n), wide = n + 1;
-  a.assign(n * wide, 0);
-  for (std::size_t i = 0; i < n; ++i) {
-    for (std::size_t k = i + 1; k < n; ++k) {
-      const double q = static_cast<double>(p[i]), r = static_cast<double>(p[k]);
-      const double w = q + r > 0 ? q * r / (q + r) : 0;
-      a[i * wide + i] += w;
-      a[k * wide + k] += w;
-      if (i != ground && k != ground) a[i * wide + k] = -w;
-    }
-    const bool free = i != ground && a[i * wide + i] > 0;
-    a[i * wide + n] = free ? static_cast<double>(c[i]) : 0;
-    if (!free) a[i * wide + i] = 1;
-  }
-  for (std::size_t j = 0; j < n; ++j)
-    for (std::size_t i = j + 1; i < n; ++i) {
-      const double ratio = a[j * wide + i] / a[j * wide + j];
-      for (std::size_t k = i; k <= n; ++k) a[i * wide + k] -= ratio * a[j * wide + k];
-    }
-  for (std::size_t j = n; j-- > 0;) {
-    double& y = a[j * wide + n];
-    for (std::size_t k = j + 1; k < n; ++k) y -= a[j * wide + k] * a[k * wide + n];
-    y /= a[j * wide + j];
-    x[j] = static_cast<Scalar>(y);
-  }
+                    std::vector<double>& scratch) {
+  scratch.resize(n * (n + 2));
+  double *links = scratch.data(), *q = links + n * n, *solution = q + n;
+  std::copy(p, p + n, q);
+  std::copy(c, c + n, solution);
+  const std::size_t ground = row_extreme<false>(p, n);
+  std::swap(q[0], q[ground]);
+  std::swap(solution[0], solution[ground]);
+  for (std::size_t i = 0; i < n; ++i)
+    for (std::size_t k = 0; k < i; ++k)
+      links[i * n + k] = q[i] + q[k] > 0 ? q[i] * q[k] / (q[i] + q[k]) : 0;
+  solve_laplacian(n, links, 0, solution);
+  std::swap(solution[0], solution[ground]);
+  for (std::size_t i = 0; i < n; ++i) x[i] = static_cast<Scalar>(solution[i]);
 }
 
 // The same as an op. The matrix W(p) is symmetric, so what goes back to c is u = W^-1 g, and to p
@@ -123,6 +93,21 @@ Var potentials(Var p, Var c) {
 }
 
 }  // namespace
+
+Rule darn() { return mixed("darn", 0, 1); }
+
+Rule zgr() { return mixed("zgr", 0.5, 0.5); }
+
+Rule reinmax(Temperature tau) {
+  const auto at = [](double t) {
+    return choice_rule("", [t](const Draw& draw, Var g) {
+      const Var p = softmax(draw.logits),
+                p_tau = t == 1 ? p : softmax(without_offset(draw.logits) / t);
+      return softmax_jacobian((p_tau + draw.hard()) / 2, g, 2) - softmax_jacobian(p, g, 0.5);
+    });
+  };
+  return tempered("reinmax", tau, at, 1);
+}
 
 Rule mve() {
   return choice_rule("mve", [](const Draw& draw, Var g) {

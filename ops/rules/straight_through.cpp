@@ -10,6 +10,14 @@
 #include "ops/softmax.hpp"
 
 ARGTAPE_PUBLIC_BEGIN
+namespace {
+Rule through_softmax(const char* name, const Temperature& tau) {
+  return tempered(name, tau, [](double t) {
+    return choice_rule(
+        "", [t](const Draw& draw, Var g) { return relaxed_jacobian(draw.logits, g, t); });
+  });
+}
+}  // namespace
 
 Rule zero() {
   Rule rule;
@@ -19,15 +27,6 @@ Rule zero() {
   rule.reads_noise = false;
   return rule;
 }
-
-namespace {
-Rule through_softmax(const char* name, const Temperature& tau) {
-  return tempered(name, tau, [](double t) {
-    return choice_rule(
-        "", [t](const Draw& draw, Var g) { return relaxed_jacobian(draw.logits, g, t); });
-  });
-}
-}  // namespace
 
 Rule straight_through(Temperature tau) { return through_softmax("straight-through", tau); }
 
