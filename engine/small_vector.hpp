@@ -107,9 +107,16 @@ class SmallVector {
   void clear() { resize(0); }
   void push_back(T value) { resize(size_ + 1, value); }
   void pop_back() { resize(size_ - 1); }
+  void erase(const T* at) { erase(at, at + 1); }
   void erase(const T* first, const T* last) {
     std::copy(last, cend(), begin() + (first - begin()));
     resize(size_ - static_cast<std::size_t>(last - first));
+  }
+  void insert(const T* at, const T* first, const T* last) {
+    const std::ptrdiff_t before = at - begin(), n = last - first;
+    resize(size_ + static_cast<std::size_t>(n));
+    std::copy_backward(begin() + before, end() - n, end());
+    std::copy(first, last, begin() + before);
   }
 
   friend bool operator==(const SmallVector& a, const SmallVector& b) {

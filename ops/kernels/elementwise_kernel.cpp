@@ -210,10 +210,9 @@ Out gradient_out(BackwardContext& ctx, std::size_t i) {
   const Shape& shape = ctx.out().shape();
   if (ctx.in(i).shape() == shape) return in_place(ctx, i);
   // The sweep sums it when it is filled.
-  Tensor whole = uninitialised(shape);
-  Scalar* to = whole.data();
-  ctx.give(i, ctx.out().tape->constant(std::move(whole), "gradient"));
-  return {to};
+  const Var whole = ctx.out().tape->constant(uninitialised(shape), "gradient");
+  ctx.give(i, whole);
+  return {const_cast<Scalar*>(whole.value().data())};
 }
 
 SymbolicTape::SymbolicTape(const char* op, std::size_t inputs, const Tensor* value)
