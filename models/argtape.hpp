@@ -58,6 +58,7 @@
 #include "stochastic_network.hpp"
 #include "stochastic_training.hpp"
 #include "structured_prediction.hpp"
+#include "training/archive.hpp"
 #include "training/layers.hpp"
 #include "training/optimisers.hpp"
 #include "units.hpp"
