@@ -34,6 +34,7 @@ StochasticTraining::StochasticTraining(std::unique_ptr<StochasticNetwork> networ
           " digits; need at least 1, and no more than there are");
   require(settings.decay > 0 && settings.decay <= 1, "StochasticTraining: decay is ",
           settings.decay, "; need more than 0, and at most 1");
+  require(settings.curve > 0, "StochasticTraining: the curve has 0 places; need at least 1");
 }
 
 const std::vector<std::size_t>& StochasticTraining::rows() {
@@ -55,7 +56,14 @@ std::vector<Var> StochasticTraining::costs(Tape& tape, std::vector<Var>& on_tape
   return costs;
 }
 
-void StochasticTraining::step() {
+bool StochasticTraining::mark_due() const {
+  const std::size_t every = std::max<std::size_t>(1, settings_.steps / settings_.curve);
+  return step_ > 0 && step_ % every == 0 && (curve_.steps.empty() || curve_.steps.back() != step_);
+}
+
+void StochasticTraining::step() { mark_due() ? mark() : train(); }
+
+void StochasticTraining::train() {
   const auto begin = std::chrono::steady_clock::now();
   {
     Tape tape;
@@ -67,8 +75,6 @@ void StochasticTraining::step() {
   }
   ++step_;
   seconds_ += std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
-  const std::size_t every = std::max<std::size_t>(1, settings_.steps / settings_.curve);
-  if (step_ % every == 0) mark();
 }
 
 void StochasticTraining::mark() {

@@ -44,10 +44,12 @@ class StochasticTraining {
   StochasticTraining(std::unique_ptr<StochasticNetwork> network, const Split& data,
                      const StochasticTrainingSettings& settings);
 
-  bool done() const { return step_ >= settings_.steps; }
+  bool done() const { return step_ >= settings_.steps && !mark_due(); }
   std::size_t steps_done() const { return step_; }
-  /// One step of training, and at the places of the curve the bound. Throws what the rule throws,
-  /// and what Adam does where training diverges.
+  /// Whether the next step() looks at the bound, for the curve, instead of training.
+  bool mark_due() const;
+  /// One step of training, or the next place of the curve. Throws what the rule throws, and what
+  /// Adam does where training diverges.
   void step();
   /// The next step's costs, recorded; nothing is changed but the noise's place.
   std::vector<Var> costs(Tape& tape, std::vector<Var>& on_tape);
@@ -58,6 +60,7 @@ class StochasticTraining {
 
  private:
   const std::vector<std::size_t>& rows();
+  void train();
   void mark();
 
   std::unique_ptr<StochasticNetwork> network_;

@@ -1,0 +1,408 @@
+#include "examples/common/stochastic_study.hpp"
+
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <cmath>
+#include <cstdio>
+#include <nlohmann/json.hpp>
+#include <numeric>
+#include <sstream>
+
+#include "examples/common/digits.hpp"
+#include "examples/common/published.hpp"
+#include "examples/common/stochastic_cell.hpp"
+
+namespace argtape_examples {
+
+using namespace argtape;
+using Json = nlohmann::ordered_json;
+using argtape_examples::number;
+
+namespace {
+
+struct Spread {
+  double mean = kNone, deviation = 0;  // over seeds
+};
+
+Spread spread_of(const std::vector<double>& x) {
+  if (x.empty()) return {};
+  const auto n = static_cast<double>(x.size());
+  const double mean = std::accumulate(x.begin(), x.end(), 0.0) / n;
+  double squares = 0;
+  for (double v : x) squares += (v - mean) * (v - mean);
+  return {mean, x.size() > 1 ? std::sqrt(squares / (n - 1)) : 0};
+}
+
+// "59.4±0.2"; "-" for nothing.
+std::string shown(const Spread& s) {
+  if (!std::isfinite(s.mean)) return "-";
+  char text[64];
+  if (s.deviation > 0)
+    std::snprintf(text, sizeof text, "%.1f±%.1f", s.mean, s.deviation);
+  else
+    std::snprintf(text, sizeof text, "%.1f", s.mean);
+  return text;
+}
+
+// The curve's bound after so many seconds, on a straight line between its places; where it has
+// ended, at its end.
+double at_seconds(const Json& curve, double seconds) {
+  const std::vector<double> x = curve.at("seconds"), y = curve.at("bound");
+  if (x.empty()) return kNone;
+  for (std::size_t i = 0; i < x.size(); ++i) {
+    if (x[i] < seconds) continue;
+    if (i == 0) return y[0];
+    return y[i - 1] + (y[i] - y[i - 1]) * (seconds - x[i - 1]) / (x[i] - x[i - 1]);
+  }
+  return y.back();
+}
+
+// Why a rule cannot train a network, in its own words; empty if it can. One step on one digit says.
+std::string reason_against(const StudiedNetwork& network, const Split& data,
+                           StochasticTrainingSettings settings) {
+  settings.batch = 1;
+  try {
+    StochasticTraining(network.make(1), data, settings).step();
+  } catch (const std::invalid_argument& e) {
+    return e.what();
+  }
+  return "";
+}
+
+std::vector<double> temperatures_in(const std::string& list) {
+  std::vector<double> all;
+  std::istringstream in(list);
+  for (std::string word; std::getline(in, word, ',');) {
+    std::size_t read = 0;
+    double tau = 0;
+    try {
+      tau = std::stod(word, &read);
+    } catch (const std::exception&) {
+    }
+    if (read != word.size() || !(tau >= 1e-20) || tau > 1e20)
+      throw WrongCall("--temperatures has '" + word + "'; need numbers from 1e-20 to 1e20");
+    all.push_back(tau);
+  }
+  return all;
+}
+
+const std::vector<std::string> kTempered = {"gumbel-softmax", "st-gumbel-softmax"};
+
+std::string label_of(const std::string& rule) {
+  for (const Column& c : kColumns)
+    if (rule == c.rule) return c.label;
+  return rule;
+}
+
+}  // namespace
+
+// The cells that were run, and the tables and pictures of them.
+struct StochasticStudy::Cells {
+  Program& program;
+  const StudyPlan& plan;
+  std::vector<std::string> rules;
+  std::string program_name;
+  std::string data;
+  std::size_t steps;
+  std::vector<Json> rows;      // with the temperature annealed
+  std::vector<Json> tempered;  // with a fixed one, "tau"
+  std::vector<std::string> reasons;
+
+  std::vector<const Json*> of(const std::string& network, const std::string& rule) const {
+    std::vector<const Json*> all;
+    for (const Json& row : rows)
+      if (row.at("network") == network && row.at("rule") == rule) all.push_back(&row);
+    return all;
+  }
+  // f of the rows of all seeds; a figure that is null is none.
+  template <class F>
+  Spread spread(const std::string& network, const std::string& rule, F f) const {
+    std::vector<double> x;
+    for (const Json* row : of(network, rule)) x.push_back(f(*row));
+    return spread_of(x);
+  }
+  Spread figure(const std::string& network, const std::string& rule, const char* key) const {
+    return spread(network, rule, [key](const Json& row) {
+      return row.at(key).is_number() ? row.at(key).get<double>() : kNone;
+    });
+  }
+  // The seconds that the quickest cell took: the budget for all.
+  double equal_seconds(const std::string& network) const {
+    double least = INFINITY;
+    for (const Json& row : rows)
+      if (row.at("network") == network) least = std::min(least, last(row));
+    return least;
+  }
+  static double last(const Json& row) {
+    const std::vector<double> seconds = row.at("curve").at("seconds");
+    return seconds.empty() ? 0 : seconds.back();
+  }
+  void print() const;
+  void write_json() const;
+  void draw() const;
+  void draw_curves(const StudiedNetwork& network) const;
+  void draw_temperatures(const StudiedNetwork& network) const;
+  void draw_strips(const StudiedNetwork& network) const;
+};
+
+void StochasticStudy::Cells::print() const {
+  for (const StudiedNetwork& network : plan.networks) {
+    const double seconds = equal_seconds(network.name);
+    if (!std::isfinite(seconds)) continue;
+    std::cout << "\n" << network.name << ", " << network.layers << "\n\n";
+    std::vector<std::string> headers = {"nats a digit"};
+    std::vector<std::string> kept;
+    for (const std::string& rule : rules)
+      if (!of(network.name, rule).empty()) kept.push_back(rule), headers.push_back(label_of(rule));
+    Table table(headers);
+    const auto line = [&](const std::string& name, const auto& cell) {
+      std::vector<Cell> cells = {name};
+      bool any = false;
+      for (const std::string& rule : kept) {
+        const std::string text = cell(rule);
+        any = any || text != "-";
+        cells.push_back(text);
+      }
+      if (any) table.row(cells);
+    };
+    const auto figures = [&](const char* key) {
+      return [&, key](const std::string& rule) { return shown(figure(network.name, rule, key)); };
+    };
+    const auto elsewhere = [&](double Published::*of) {
+      return [&, of](const std::string& rule) {
+        return shown({published(program_name, network.name, rule).*of});
+      };
+    };
+    line("m = 1000", figures("m1000"));
+    line("  published, MNIST", elsewhere(&Published::paper));
+    line("m = 100", figures("m100"));
+    line("  PyTorch, 8000 digits", elsewhere(&Published::small_100));
+    line("  PyTorch, MNIST", elsewhere(&Published::full_100));
+    line("m = 1", figures("m1"));
+    line("  PyTorch, 8000 digits", elsewhere(&Published::small_1));
+    line("  PyTorch, MNIST", elsewhere(&Published::full_1));
+    line("m = 1, training digits", figures("train"));
+    line("KL", figures("kl"));
+    const auto curve_at = [&](double seconds) {
+      return [&, seconds](const std::string& rule) {
+        return shown(spread(network.name, rule,
+                            [=](const Json& row) { return at_seconds(row.at("curve"), seconds); }));
+      };
+    };
+    const std::string m = "m = " + std::to_string(plan.training.curve_m) + ", after ";
+    line(m + std::to_string(steps) + " steps", curve_at(INFINITY));
+    line(m + number(seconds) + " s of training", curve_at(seconds));
+    line("ms a step", [&](const std::string& rule) {
+      const Spread s = figure(network.name, rule, "ms_per_step");
+      return number(s.mean, 2);
+    });
+    table.print();
+    if (!program.out.empty())
+      table.write_csv(program.out + "/" + plan.key + "_" + network.name + ".csv");
+  }
+  for (const std::string& reason : reasons) std::cout << "\nNot run: " << reason;
+  if (!reasons.empty()) std::cout << "\n";
+}
+
+void StochasticStudy::Cells::write_json() const {
+  Json& all = program.json["rows"] = Json::array();
+  for (const Json& row : rows) {
+    Json out;
+    for (const char* key : {"network", "rule", "seed", "m1", "m100", "m1000", "kl", "train",
+                            "ms_per_step", "seconds"})
+      out[key] = row.at(key);
+    const double paper = published(program_name, row.at("network"), row.at("rule")).paper;
+    out["published"] = std::isfinite(paper) ? Json(paper) : Json(nullptr);
+    all.push_back(std::move(out));
+  }
+  if (tempered.empty()) return;
+  Json& fixed = program.json["temperatures"] = Json::array();
+  for (const Json& row : tempered)
+    fixed.push_back({{"network", row.at("network")},
+                     {"rule", row.at("rule")},
+                     {"tau", row.at("tau")},
+                     {"seed", row.at("seed")},
+                     {"m1", row.at("m1")}});
+}
+
+// One line a rule, its band over seeds; against steps, and against seconds.
+void StochasticStudy::Cells::draw_curves(const StudiedNetwork& network) const {
+  const std::string m = std::to_string(plan.training.curve_m),
+                    title = network.name + " " + network.layers + ", " + data;
+  Picture by_steps(title, "step", plan.quantity + ", m = " + m + ", nats a digit"),
+      by_seconds(title, "seconds of training", by_steps.y_label);
+  double least = INFINITY, most = -INFINITY;
+  for (const std::string& rule : rules) {
+    const std::vector<const Json*> cells = of(network.name, rule);
+    if (cells.empty()) continue;
+    std::vector<double> step, second, mean, low, high;
+    for (std::size_t i = 0;; ++i) {
+      std::vector<double> bound, seconds;
+      for (const Json* row : cells) {
+        const Json& curve = row->at("curve");
+        if (i >= curve.at("bound").size()) continue;
+        bound.push_back(curve.at("bound")[i]);
+        seconds.push_back(curve.at("seconds")[i]);
+        if (bound.size() == 1) step.push_back(curve.at("step")[i]);
+      }
+      if (bound.empty()) break;
+      const Spread s = spread_of(bound);
+      mean.push_back(s.mean);
+      low.push_back(s.mean - s.deviation);
+      high.push_back(s.mean + s.deviation);
+      second.push_back(spread_of(seconds).mean);
+    }
+    if (mean.empty()) continue;
+    least = std::min(least, *std::min_element(low.begin(), low.end()));
+    most = std::max(most, high.back());
+    if (cells.size() == 1) low.clear(), high.clear();
+    by_steps.line(label_of(rule), step, mean, low, high);
+    by_seconds.line(label_of(rule), second, mean, low, high);
+  }
+  if (by_steps.series.empty()) return;
+  // Where they begin, far above, leaves the picture.
+  for (Picture* picture : {&by_steps, &by_seconds}) {
+    picture->y_min = least - 0.02 * (most - least);
+    picture->y_max = most + 0.15 * (most - least) + 0.5;
+  }
+  program.show(by_steps, plan.key + "_" + network.name + "_steps");
+  program.show(by_seconds, plan.key + "_" + network.name + "_seconds");
+}
+
+void StochasticStudy::Cells::draw_temperatures(const StudiedNetwork& network) const {
+  Picture picture(network.name + " " + network.layers + ", " + data, "temperature",
+                  plan.quantity + " of hard samples, m = 1, nats a digit");
+  picture.log_x = true;
+  for (const std::string& rule : kTempered) {
+    std::vector<double> taus, mean, low, high;
+    for (const Json& row : tempered)
+      if (row.at("network") == network.name && row.at("rule") == rule)
+        taus.push_back(row.at("tau"));
+    std::sort(taus.begin(), taus.end());
+    taus.erase(std::unique(taus.begin(), taus.end()), taus.end());
+    for (double tau : taus) {
+      std::vector<double> x;
+      for (const Json& row : tempered)
+        if (row.at("network") == network.name && row.at("rule") == rule && row.at("tau") == tau)
+          x.push_back(row.at("m1"));
+      const Spread s = spread_of(x);
+      mean.push_back(s.mean);
+      low.push_back(s.mean - s.deviation);
+      high.push_back(s.mean + s.deviation);
+    }
+    if (taus.empty()) continue;
+    picture.line(rule + ", fixed", taus, mean, low, high);
+    const Spread annealed = figure(network.name, rule, "m1");
+    if (std::isfinite(annealed.mean))
+      picture.line(rule + ", annealed", {taus.front(), taus.back()},
+                   {annealed.mean, annealed.mean});
+  }
+  if (!picture.series.empty())
+    program.show(picture, plan.key + "_" + network.name + "_temperature");
+}
+
+void StochasticStudy::Cells::draw_strips(const StudiedNetwork& network) const {
+  Picture picture(network.name + " " + network.layers + ", " + data);
+  picture.columns = 1;
+  picture.image_low = 0;
+  picture.image_high = 255;
+  for (const std::string& rule : rules)
+    for (const Json* row : of(network.name, rule)) {
+      if (!row->contains("strips")) continue;
+      for (const Json& strip : row->at("strips")) {
+        const std::string caption = strip.at("caption");
+        const bool of_the_data = caption[0] == '=';  // the same for every rule
+        if (of_the_data && !picture.images.empty()) continue;
+        picture.image(of_the_data ? caption.substr(1) : label_of(rule) + ": " + caption,
+                      strip.at("height"), strip.at("width"), strip.at("values"));
+      }
+    }
+  if (!picture.images.empty()) program.show(picture, plan.key + "_" + network.name + "_digits");
+}
+
+void StochasticStudy::Cells::draw() const {
+  if (program.out.empty()) return;
+  for (const StudiedNetwork& network : plan.networks) {
+    draw_curves(network);
+    draw_temperatures(network);
+    draw_strips(network);
+  }
+}
+
+StochasticStudy::StochasticStudy(Program& program, Grid& grid) : program_(program), grid_(grid) {
+  program.takes_digits();
+  for (const Column& c : kColumns) rules_.push_back(c.rule);
+  grid.list("--rules", rules_, method_names(), "rules and methods");
+  program.option("--temperatures", temperatures_,
+                 "fixed temperatures for the two Gumbel-softmax rules, with commas, beside the "
+                 "annealed one");
+  program.option("--rate", rate_, "of Adam; 0: the default");
+  program.option("--tau-rate", tau_rate_,
+                 "the temperature falls by exp(-rate step) from 1 to 0.5; -1: the default");
+  program.option("--samples", samples_, "of leave-one-out", 2);
+  program.option("--test", test_, "test digits for m = 1; 0: the default", 0);
+  program.option("--bound-test", bound_, "test digits for larger m; 0: the default", 0);
+}
+
+Dataset StochasticStudy::digits() const { return binarised(digits_in(program_.data)); }
+
+void StochasticStudy::run(StudyPlan plan, const Split& data, const std::string& name) {
+  set_threads(program_.threads);
+  if (rate_ < 0) throw WrongCall("--rate must be at least 0");
+  if (rate_ > 0) plan.training.rate = rate_;
+  if (tau_rate_ >= 0) plan.tau_rate = tau_rate_;
+  if (test_ > 0) plan.test = static_cast<std::size_t>(test_);
+  if (bound_ > 0) plan.test_100 = plan.test_1000 = static_cast<std::size_t>(bound_);
+  plan.training.samples = static_cast<std::size_t>(samples_);
+  const std::vector<double> fixed = temperatures_in(temperatures_);
+  Cells cells{program_, plan, rules_, name, data.train.name, plan.training.steps, {}, {}, {}};
+  const Temperature annealed = exponential_decay(1, plan.tau_rate, plan.tau_floor, plan.tau_every);
+  const auto add = [&](const StudiedNetwork& network, const std::string& rule,
+                       const Temperature& tau, const std::string& suffix, bool pictures) {
+    for (std::uint64_t seed : grid_.seeds()) {
+      StochasticTrainingSettings settings = plan.training;
+      settings.rule = rule;
+      settings.tau = tau;
+      settings.seed = seed;
+      const bool draws = pictures && seed == program_.seed && !program_.out.empty();
+      grid_.add(network.name + "/" + rule + suffix + "/" + std::to_string(seed), [=, &plan, &data] {
+        return std::make_unique<StochasticCell>(program_, plan, data, network, settings, draws);
+      });
+    }
+  };
+  for (const StudiedNetwork& network : plan.networks) {
+    for (const std::string& rule : rules_) {
+      StochasticTrainingSettings settings = plan.training;
+      settings.rule = rule;
+      settings.tau = annealed.at(0);
+      const std::string reason = reason_against(network, data, settings);
+      if (!reason.empty())
+        cells.reasons.push_back(network.name + ", " + rule + ": " + reason);
+      else
+        add(network, rule, annealed, "", true);
+    }
+    for (double tau : fixed)
+      for (const std::string& rule : kTempered) add(network, rule, tau, "-tau" + exact(tau), false);
+  }
+  Json settings = {{"data", data.train.name}, {"steps", plan.training.steps}};
+  std::vector<std::string> names;
+  for (const Grid::Row& row : grid_.run(std::move(settings))) {
+    const std::size_t at = row.cell.find("-tau");
+    if (at == std::string::npos) {
+      cells.rows.push_back(row.result);
+      continue;
+    }
+    cells.tempered.push_back(row.result);
+    cells.tempered.back()["tau"] = std::stod(row.cell.substr(at + 4));
+  }
+  std::cout << data.train.name << ", black and white: " << data.train.size()
+            << " digits to train on, " << data.test.size() << " to test with; "
+            << plan.training.steps << " steps of " << plan.training.batch
+            << "; hard samples; mean and standard deviation over seeds
+               ";
+               cells.write_json();
+  cells.print();
+  cells.draw();
+}
+
+}  // namespace argtape_examples
