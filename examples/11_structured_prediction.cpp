@@ -38,7 +38,8 @@ int main(int argc, char** argv) {
   Grid grid(program);
   StochasticStudy study(program, grid);
   std::vector<std::string> names;
-  grid.list("--networks", names, {"categorical", "binary"}, "which networks");
+  const std::vector<std::string> all = {"categorical", "binary"};
+  grid.list("--networks", names, all, "which networks");
   return program.run(argc, argv, [&] {
     const Dataset digits = study.digits();
     const Split data = split(digits, default_train_size(digits));
@@ -47,7 +48,8 @@ int main(int argc, char** argv) {
     StudyPlan plan;
     plan.key = "structured_prediction";
     plan.quantity = "-log p(lower half)";
-    for (const std::string& name : names) {
+    plan.chosen = names;
+    for (const std::string& name : all) {
       const Units units = name == "binary" ? Units{200, 2} : Units{20, 10};
       const std::string layer = name == "binary" ? "-200" : "-(20x10)";
       plan.networks.push_back({name, half + layer + layer + "-" + half, [=](std::uint64_t seed) {

@@ -56,10 +56,10 @@ int main(int argc, char** argv) {
   Program program(kName, "an autoencoder whose code is made of choices");
   Grid grid(program);
   StochasticStudy study(program, grid);
-  std::vector<std::string> names;
-  bool k_ary = false;
-  grid.list("--networks", names, {"notebook", "categorical", "binary"}, "which networks");
-  program.option("--k-ary", k_ary, "also networks of choices among 4, 8 and 16");
+  std::vector<std::string> names = {"notebook", "categorical", "binary"};
+  const std::vector<std::string> all = {"notebook", "categorical", "binary",
+                                        "4-ary",    "8-ary",       "16-ary"};
+  grid.list("--networks", names, all, "which networks");
   return program.run(argc, argv, [&] {
     const Dataset digits = study.digits();
     const Split data = split(digits, default_train_size(digits));
@@ -67,8 +67,8 @@ int main(int argc, char** argv) {
     StudyPlan plan;
     plan.key = "categorical_vae";
     plan.quantity = "-bound";
-    if (k_ary) names.insert(names.end(), {"4-ary", "8-ary", "16-ary"});
-    for (const std::string& name : names)
+    plan.chosen = names;
+    for (const std::string& name : all)
       plan.networks.push_back(
           {name, layers_of(network_named(name), pixels), [=](std::uint64_t seed) {
              CategoricalVaeSettings settings = network_named(name);

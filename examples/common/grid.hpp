@@ -76,7 +76,8 @@ class Grid {
   Grid(const Grid&) = delete;
   Grid& operator=(const Grid&) = delete;
 
-  // A flag with some of `all`, with commas, each once; all of them by default.
+  // A flag with some of `all`, with commas, each once; by default those in `chosen`, or all if it is
+  // empty.
   void list(const std::string& flag, std::vector<std::string>& chosen,
             const std::vector<std::string>& all, const std::string& help);
   // --steps, or else one of these.

@@ -100,13 +100,13 @@ std::string label_of(const std::string& rule) {
 struct StochasticStudy::Cells {
   Program& program;
   const StudyPlan& plan;
-  std::vector<std::string> rules;
   std::string program_name;
-  std::string data;
-  std::size_t steps;
-  std::vector<Json> rows;      // with the temperature annealed
-  std::vector<Json> tempered;  // with a fixed one, "tau"
-  std::vector<std::string> reasons;
+  std::string data = {};
+  std::size_t steps = 0;
+  std::vector<std::string> rules = {};  // of the rows, in the columns' order
+  std::vector<Json> rows = {};       // with the temperature annealed
+  std::vector<Json> tempered = {};  // with a fixed one, "tau"
+  std::vector<std::string> reasons = {};
 
   std::vector<const Json*> of(const std::string& network, const std::string& rule) const {
     std::vector<const Json*> all;
@@ -137,6 +137,7 @@ struct StochasticStudy::Cells {
     const std::vector<double> seconds = row.at("curve").at("seconds");
     return seconds.empty() ? 0 : seconds.back();
   }
+  void take(const std::vector<Grid::Row>& all);
   void print() const;
   void write_json() const;
   void draw() const;
@@ -144,6 +145,27 @@ struct StochasticStudy::Cells {
   void draw_temperatures(const StudiedNetwork& network) const;
   void draw_strips(const StudiedNetwork& network) const;
 };
+
+// With --table they are the folder's, whatever the flags say.
+void StochasticStudy::Cells::take(const std::vector<Grid::Row>& all) {
+  data = program.json.at("data");
+  steps = program.json.at("steps");
+  for (const Grid::Row& row : all) {
+    const std::size_t at = row.cell.find("-tau");
+    if (at == std::string::npos) {
+      rows.push_back(row.result);
+      continue;
+    }
+    tempered.push_back(row.result);
+    tempered.back()["tau"] = std::stod(row.cell.substr(at + 4));
+  }
+  for (const Column& c : kColumns)
+    if (std::any_of(rows.begin(), rows.end(), [&](const Json& row) { return row.at("rule") == c.rule; }))
+      rules.push_back(c.rule);
+  for (const Json& row : rows)
+    if (std::count(rules.begin(), rules.end(), row.at("rule").get<std::string>()) == 0)
+      rules.push_back(row.at("rule"));
+}
 
 void StochasticStudy::Cells::print() const {
   for (const StudiedNetwork& network : plan.networks) {
@@ -355,22 +377,23 @@ void StochasticStudy::run(StudyPlan plan, const Split& data, const std::string& 
   if (bound_ > 0) plan.test_100 = plan.test_1000 = static_cast<std::size_t>(bound_);
   plan.training.samples = static_cast<std::size_t>(samples_);
   const std::vector<double> fixed = temperatures_in(temperatures_);
-  Cells cells{program_, plan, rules_, name, data.train.name, plan.training.steps, {}, {}, {}};
+  Cells cells{program_, plan, name};
   const Temperature annealed = exponential_decay(1, plan.tau_rate, plan.tau_floor, plan.tau_every);
   const auto add = [&](const StudiedNetwork& network, const std::string& rule,
-                       const Temperature& tau, const std::string& suffix, bool pictures) {
+                       const Temperature& tau, const std::string& suffix) {
     for (std::uint64_t seed : grid_.seeds()) {
       StochasticTrainingSettings settings = plan.training;
       settings.rule = rule;
       settings.tau = tau;
       settings.seed = seed;
-      const bool draws = pictures && seed == program_.seed && !program_.out.empty();
+      const bool pictures = suffix.empty() && seed == program_.seed;
       grid_.add(network.name + "/" + rule + suffix + "/" + std::to_string(seed), [=, &plan, &data] {
-        return std::make_unique<StochasticCell>(program_, plan, data, network, settings, draws);
+        return std::make_unique<StochasticCell>(program_, plan, data, network, settings, pictures);
       });
     }
   };
   for (const StudiedNetwork& network : plan.networks) {
+    if (std::count(plan.chosen.begin(), plan.chosen.end(), network.name) == 0) continue;
     for (const std::string& rule : rules_) {
       StochasticTrainingSettings settings = plan.training;
       settings.rule = rule;
@@ -379,28 +402,20 @@ void StochasticStudy::run(StudyPlan plan, const Split& data, const std::string& 
       if (!reason.empty())
         cells.reasons.push_back(network.name + ", " + rule + ": " + reason);
       else
-        add(network, rule, annealed, "", true);
+        add(network, rule, annealed, "");
     }
     for (double tau : fixed)
-      for (const std::string& rule : kTempered) add(network, rule, tau, "-tau" + exact(tau), false);
+      for (const std::string& rule : kTempered) add(network, rule, tau, "-tau" + exact(tau));
   }
-  Json settings = {{"data", data.train.name}, {"steps", plan.training.steps}};
-  std::vector<std::string> names;
-  for (const Grid::Row& row : grid_.run(std::move(settings))) {
-    const std::size_t at = row.cell.find("-tau");
-    if (at == std::string::npos) {
-      cells.rows.push_back(row.result);
-      continue;
-    }
-    cells.tempered.push_back(row.result);
-    cells.tempered.back()["tau"] = std::stod(row.cell.substr(at + 4));
-  }
-  std::cout << data.train.name << ", black and white: " << data.train.size()
-            << " digits to train on, " << data.test.size() << " to test with; "
-            << plan.training.steps << " steps of " << plan.training.batch
-            << "; hard samples; mean and standard deviation over seeds
-               ";
-               cells.write_json();
+  cells.take(grid_.run({{"data", data.train.name},
+                        {"steps", plan.training.steps},
+                        {"rate", plan.training.rate},
+                        {"tau_rate", plan.tau_rate},
+                        {"samples", plan.training.samples},
+                        {"test", {plan.test, plan.test_100, plan.test_1000}}}));
+  std::cout << cells.data << ", black and white, " << cells.steps << " steps of "
+            << plan.training.batch << "; hard samples; mean±deviation over seeds\n";
+  cells.write_json();
   cells.print();
   cells.draw();
 }
