@@ -27,7 +27,7 @@ std::vector<Strip> strips(const StochasticNetwork& network, const Dataset& digit
         dynamic_cast<const StructuredPrediction&>(network).completions(weights, given, m, rng);
     return concatenate({slice(given, 0, pixels / 2, -1), mean(lower, 0)}, -1).value();
   };
-  return {{"=digits", images}, {"one draw", completed(1)}, {"mean of 200", completed(200)}};
+  return {{"digits", images}, {"one draw", completed(1)}, {"mean of 200", completed(200)}};
 }
 
 }  // namespace
@@ -58,7 +58,7 @@ int main(int argc, char** argv) {
                                }});
     }
     plan.training.rate = 3e-3;
-    plan.training.steps = grid.steps(6000, 150);
+    plan.training.steps = grid.steps(6000, 60);
     plan.training.curve = std::min<std::size_t>(30, plan.training.steps);
     plan.training.curve_m = 10;
     plan.tau_rate = 1e-4;

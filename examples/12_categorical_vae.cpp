@@ -47,7 +47,7 @@ std::vector<Strip> strips(const StochasticNetwork& network, const Dataset& digit
   };
   const Var q = vae.encoded(weights, tape.borrow_constant(images));
   const Tensor back = decoded(q), prior = decoded(tape.constant(zeros(q.shape())));
-  return {{"=digits", images}, {"reconstructed", back}, {"from the prior", prior}};
+  return {{"digits", images}, {"reconstructed", back}, {"from the prior", prior}};
 }
 
 }  // namespace

@@ -350,8 +350,8 @@ void Grid::list(const std::string& flag, std::vector<std::string>& chosen,
   state_->program.app
       .add_option_function<std::string>(
           flag, choose,
-          help + "; some of " + joined(all) + ", with commas, default: " +
-              (chosen == all ? "all" : joined(chosen)))
+          help + "; some of " + joined(all) +
+              ", with commas, default: " + (chosen == all ? "all" : joined(chosen)))
       ->type_name("NAMES");
   state_->lists.emplace_back(flag.substr(flag.find_first_not_of('-')), &chosen);
 }

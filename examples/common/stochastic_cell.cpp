@@ -21,16 +21,18 @@ Dataset rows_of(const Dataset& digits, std::size_t from, std::size_t to) {
   return take(digits, rows);
 }
 
-// Images side by side, a pixel apart, in steps of 1/255.
+// Five images side by side, the next five below, a pixel apart, in steps of 1/255.
 Json strip_json(const Strip& strip, std::size_t height, std::size_t width) {
-  const std::size_t n = strip.images.shape()[0], across = n * (width + 1) - 1;
-  std::vector<int> values(height * across, 0);
+  const std::size_t n = strip.images.shape()[0], columns = std::min<std::size_t>(5, n),
+                    rows = (n + columns - 1) / columns, across = columns * (width + 1) - 1,
+                    down = rows * (height + 1) - 1;
+  std::vector<int> values(down * across, 0);
   for (std::size_t i = 0; i < n; ++i)
     for (std::size_t r = 0; r < height; ++r)
       for (std::size_t c = 0; c < width; ++c)
-        values[r * across + i * (width + 1) + c] =
+        values[(i / columns * (height + 1) + r) * across + i % columns * (width + 1) + c] =
             static_cast<int>(std::lround(255 * strip.images.data()[(i * height + r) * width + c]));
-  return {{"caption", strip.caption}, {"height", height}, {"width", across}, {"values", values}};
+  return {{"caption", strip.caption}, {"height", down}, {"width", across}, {"values", values}};
 }
 
 }  // namespace

@@ -104,8 +104,8 @@ struct StochasticStudy::Cells {
   std::string data = {};
   std::size_t steps = 0;
   std::vector<std::string> rules = {};  // of the rows, in the columns' order
-  std::vector<Json> rows = {};       // with the temperature annealed
-  std::vector<Json> tempered = {};  // with a fixed one, "tau"
+  std::vector<Json> rows = {};          // with the temperature annealed
+  std::vector<Json> tempered = {};      // with a fixed one, "tau"
   std::vector<std::string> reasons = {};
 
   std::vector<const Json*> of(const std::string& network, const std::string& rule) const {
@@ -160,7 +160,8 @@ void StochasticStudy::Cells::take(const std::vector<Grid::Row>& all) {
     tempered.back()["tau"] = std::stod(row.cell.substr(at + 4));
   }
   for (const Column& c : kColumns)
-    if (std::any_of(rows.begin(), rows.end(), [&](const Json& row) { return row.at("rule") == c.rule; }))
+    if (std::any_of(rows.begin(), rows.end(),
+                    [&](const Json& row) { return row.at("rule") == c.rule; }))
       rules.push_back(c.rule);
   for (const Json& row : rows)
     if (std::count(rules.begin(), rules.end(), row.at("rule").get<std::string>()) == 0)
@@ -195,12 +196,15 @@ void StochasticStudy::Cells::print() const {
         return shown({published(program_name, network.name, rule).*of});
       };
     };
-    line("m = 1000", figures("m1000"));
+    const auto of_digits = [&](const char* m, std::size_t i) {
+      return std::string(m) + ", " + program.json.at("test").at(i).dump() + " digits";
+    };
+    line(of_digits("m = 1000", 2), figures("m1000"));
     line("  published, MNIST", elsewhere(&Published::paper));
-    line("m = 100", figures("m100"));
+    line(of_digits("m = 100", 1), figures("m100"));
     line("  PyTorch, 8000 digits", elsewhere(&Published::small_100));
     line("  PyTorch, MNIST", elsewhere(&Published::full_100));
-    line("m = 1", figures("m1"));
+    line(of_digits("m = 1", 0), figures("m1"));
     line("  PyTorch, 8000 digits", elsewhere(&Published::small_1));
     line("  PyTorch, MNIST", elsewhere(&Published::full_1));
     line("m = 1, training digits", figures("train"));
@@ -253,6 +257,7 @@ void StochasticStudy::Cells::draw_curves(const StudiedNetwork& network) const {
                     title = network.name + " " + network.layers + ", " + data;
   Picture by_steps(title, "step", plan.quantity + ", m = " + m + ", nats a digit"),
       by_seconds(title, "seconds of training", by_steps.y_label);
+  by_seconds.log_x = true;
   double least = INFINITY, most = -INFINITY;
   for (const std::string& rule : rules) {
     const std::vector<const Json*> cells = of(network.name, rule);
@@ -323,21 +328,26 @@ void StochasticStudy::Cells::draw_temperatures(const StudiedNetwork& network) co
     program.show(picture, plan.key + "_" + network.name + "_temperature");
 }
 
+// What the first seed's networks do, a row a rule: those with the best bounds.
 void StochasticStudy::Cells::draw_strips(const StudiedNetwork& network) const {
+  constexpr std::size_t most = 5;
+  std::vector<std::string> best;
+  for (const std::string& rule : rules)
+    if (!of(network.name, rule).empty()) best.push_back(rule);
+  std::stable_sort(best.begin(), best.end(), [&](const std::string& a, const std::string& b) {
+    return figure(network.name, a, "m1").mean < figure(network.name, b, "m1").mean;
+  });
+  best.resize(std::min(best.size(), most));
   Picture picture(network.name + " " + network.layers + ", " + data);
-  picture.columns = 1;
   picture.image_low = 0;
   picture.image_high = 255;
-  for (const std::string& rule : rules)
+  for (const std::string& rule : best)
     for (const Json* row : of(network.name, rule)) {
       if (!row->contains("strips")) continue;
-      for (const Json& strip : row->at("strips")) {
-        const std::string caption = strip.at("caption");
-        const bool of_the_data = caption[0] == '=';  // the same for every rule
-        if (of_the_data && !picture.images.empty()) continue;
-        picture.image(of_the_data ? caption.substr(1) : label_of(rule) + ": " + caption,
+      picture.columns = row->at("strips").size();
+      for (const Json& strip : row->at("strips"))
+        picture.image(label_of(rule) + ": " + strip.at("caption").get<std::string>(),
                       strip.at("height"), strip.at("width"), strip.at("values"));
-      }
     }
   if (!picture.images.empty()) program.show(picture, plan.key + "_" + network.name + "_digits");
 }
@@ -373,6 +383,10 @@ void StochasticStudy::run(StudyPlan plan, const Split& data, const std::string& 
   if (rate_ < 0) throw WrongCall("--rate must be at least 0");
   if (rate_ > 0) plan.training.rate = rate_;
   if (tau_rate_ >= 0) plan.tau_rate = tau_rate_;
+  if (program_.quick) {
+    plan.test = plan.train = plan.test_100 = 200;
+    plan.test_1000 = 20;
+  }
   if (test_ > 0) plan.test = static_cast<std::size_t>(test_);
   if (bound_ > 0) plan.test_100 = plan.test_1000 = static_cast<std::size_t>(bound_);
   plan.training.samples = static_cast<std::size_t>(samples_);
@@ -407,12 +421,14 @@ void StochasticStudy::run(StudyPlan plan, const Split& data, const std::string& 
     for (double tau : fixed)
       for (const std::string& rule : kTempered) add(network, rule, tau, "-tau" + exact(tau));
   }
+  const auto within = [&](std::size_t digits) { return std::min(digits, data.test.size()); };
   cells.take(grid_.run({{"data", data.train.name},
                         {"steps", plan.training.steps},
                         {"rate", plan.training.rate},
                         {"tau_rate", plan.tau_rate},
                         {"samples", plan.training.samples},
-                        {"test", {plan.test, plan.test_100, plan.test_1000}}}));
+                        {"test", std::vector<std::size_t>{within(plan.test), within(plan.test_100),
+                                                          within(plan.test_1000)}}}));
   std::cout << cells.data << ", black and white, " << cells.steps << " steps of "
             << plan.training.batch << "; hard samples; mean±deviation over seeds\n";
   cells.write_json();

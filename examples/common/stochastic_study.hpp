@@ -26,10 +26,10 @@ struct StudiedNetwork {
 
 // What a program compares, and how.
 struct StudyPlan {
-  std::string key;       // of its files
-  std::string quantity;  // what the figures are
-  std::vector<StudiedNetwork> networks;  // all there are,
-  std::vector<std::string> chosen;       // and those to train
+  std::string key;                               // of its files
+  std::string quantity;                          // what the figures are
+  std::vector<StudiedNetwork> networks;          // all there are,
+  std::vector<std::string> chosen;               // and those to train
   argtape::StochasticTrainingSettings training;  // but for the rule, the seed and the temperature
   double tau_rate = 0;                           // the temperature falls from 1 by this rate
   std::size_t tau_every = 1;                     // refreshed as seldom as that
