@@ -76,7 +76,7 @@ int main(int argc, char** argv) {
              return std::make_unique<CategoricalVae>(pixels, settings);
            }});
     plan.training.decay = 0.9;
-    plan.training.steps = grid.steps(5000, 60);
+    plan.training.steps = grid.steps(5000, 40);
     plan.training.curve = std::min<std::size_t>(25, plan.training.steps);
     plan.tau_rate = 3e-5;
     plan.tau_every = 1000;

@@ -345,9 +345,11 @@ void StochasticStudy::Cells::draw_strips(const StudiedNetwork& network) const {
     for (const Json* row : of(network.name, rule)) {
       if (!row->contains("strips")) continue;
       picture.columns = row->at("strips").size();
-      for (const Json& strip : row->at("strips"))
-        picture.image(label_of(rule) + ": " + strip.at("caption").get<std::string>(),
+      for (const Json& strip : row->at("strips")) {
+        const std::string caption = strip.at("caption");
+        picture.image(caption == "digits" ? caption : label_of(rule) + ": " + caption,
                       strip.at("height"), strip.at("width"), strip.at("values"));
+      }
     }
   if (!picture.images.empty()) program.show(picture, plan.key + "_" + network.name + "_digits");
 }
@@ -386,6 +388,7 @@ void StochasticStudy::run(StudyPlan plan, const Split& data, const std::string& 
   if (program_.quick) {
     plan.test = plan.train = plan.test_100 = 200;
     plan.test_1000 = 20;
+    plan.training.curve = std::min<std::size_t>(5, plan.training.steps);
   }
   if (test_ > 0) plan.test = static_cast<std::size_t>(test_);
   if (bound_ > 0) plan.test_100 = plan.test_1000 = static_cast<std::size_t>(bound_);
