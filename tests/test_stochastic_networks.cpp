@@ -225,6 +225,27 @@ const std::vector<std::string> kTrained = {"score-function",
 
 }  // namespace
 
+TEST_CASE("logmeanexp, by its definition, far from 0 too, to second order") {
+  Rng rng(1);
+  const Tensor x = rng.normal({3, 4});
+  for (double shift : {0.0, -1e4}) {
+    Tape tape;
+    const Tensor y = logmeanexp(tape.constant(Tensor(x + static_cast<Scalar>(shift))), 0).value();
+    REQUIRE(y.shape() == Shape{4});
+    for (std::size_t c = 0; c < 4; ++c) {
+      double total = 0;
+      for (std::size_t r = 0; r < 3; ++r) total += std::exp(number(x.data()[4 * r + c])) / 3;
+      CHECK(number(y.data()[c]) - shift == doctest::Approx(std::log(total)).epsilon(1e-7));
+    }
+  }
+  const CheckResult checked = check_gradient(
+      [](const std::vector<Var>& v) {
+        return logmeanexp(v[0], {0, 1});
+      },
+      {x});
+  CHECK_MESSAGE(checked, checked.report);
+}
+
 TEST_CASE("enumeration at the layers is the expected cost, and its gradient") {
   for (Problem& p : problems()) {
     CAPTURE(p.name);

@@ -48,6 +48,7 @@ StochasticCell::StochasticCell(const Program& program, const StudyPlan& plan, co
       plan_(plan),
       data_(data),
       network_(network.name),
+      layers_(network.layers),
       rule_(settings.rule),
       seed_(settings.seed),
       steps_(settings.steps),
@@ -116,7 +117,7 @@ Json StochasticCell::strips() const {
 }
 
 Json StochasticCell::result() {
-  Json row = {{"network", network_}, {"rule", rule_}, {"seed", seed_}};
+  Json row = {{"network", network_}, {"layers", layers_}, {"rule", rule_}, {"seed", seed_}};
   for (std::size_t i = 0; i < figures_.size(); ++i) row[figures_[i].key] = means_[i];
   const double kl =
       mean_divergence(training_.network(), first_digits(data_.test, plan_.test).images);

@@ -29,7 +29,7 @@ class StochasticCell : public Training {
   const Program& program_;
   const StudyPlan& plan_;
   const argtape::Split& data_;
-  std::string network_, rule_;
+  std::string network_, layers_, rule_;
   std::uint64_t seed_;
   std::size_t steps_;
   bool pictures_;

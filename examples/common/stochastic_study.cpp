@@ -57,12 +57,16 @@ double at_seconds(const Json& curve, double seconds) {
   return y.back();
 }
 
-// Why a rule cannot train a network, in its own words; empty if it can. One step on one digit says.
+// Why a rule cannot train a network, in its own words; empty if it can. A gradient on one digit
+// says.
 std::string reason_against(const StudiedNetwork& network, const Split& data,
                            StochasticTrainingSettings settings) {
   settings.batch = 1;
   try {
-    StochasticTraining(network.make(1), data, settings).step();
+    StochasticTraining training(network.make(1), data, settings);
+    Tape tape;
+    std::vector<Var> on_tape;
+    backward(training.costs(tape, on_tape));
   } catch (const std::invalid_argument& e) {
     return e.what();
   }
@@ -121,6 +125,12 @@ struct StochasticStudy::Cells {
     for (const Json* row : of(network, rule)) x.push_back(f(*row));
     return spread_of(x);
   }
+  // A network as the rows know it, those of --table too.
+  std::string title(const std::string& network) const {
+    for (const Json& row : rows)
+      if (row.at("network") == network) return network + ", " + row.at("layers").get<std::string>();
+    return network;
+  }
   Spread figure(const std::string& network, const std::string& rule, const char* key) const {
     return spread(network, rule, [key](const Json& row) {
       return row.at(key).is_number() ? row.at(key).get<double>() : kNone;
@@ -169,10 +179,11 @@ void StochasticStudy::Cells::take(const std::vector<Grid::Row>& all) {
 }
 
 void StochasticStudy::Cells::print() const {
+  const bool mnist = program.json.at("pixels") == 784;
   for (const StudiedNetwork& network : plan.networks) {
     const double seconds = equal_seconds(network.name);
     if (!std::isfinite(seconds)) continue;
-    std::cout << "\n" << network.name << ", " << network.layers << "\n\n";
+    std::cout << "\n" << title(network.name) << "\n\n";
     std::vector<std::string> headers = {"nats a digit"};
     std::vector<std::string> kept;
     for (const std::string& rule : rules)
@@ -193,7 +204,7 @@ void StochasticStudy::Cells::print() const {
     };
     const auto elsewhere = [&](double Published::*of) {
       return [&, of](const std::string& rule) {
-        return shown({published(program_name, network.name, rule).*of});
+        return mnist ? shown({published(program_name, network.name, rule).*of}) : "-";
       };
     };
     const auto of_digits = [&](const char* m, std::size_t i) {
@@ -254,9 +265,9 @@ void StochasticStudy::Cells::write_json() const {
 // One line a rule, its band over seeds; against steps, and against seconds.
 void StochasticStudy::Cells::draw_curves(const StudiedNetwork& network) const {
   const std::string m = std::to_string(plan.training.curve_m),
-                    title = network.name + " " + network.layers + ", " + data;
-  Picture by_steps(title, "step", plan.quantity + ", m = " + m + ", nats a digit"),
-      by_seconds(title, "seconds of training", by_steps.y_label);
+                    heading = title(network.name) + ", " + data;
+  Picture by_steps(heading, "step", plan.quantity + ", m = " + m + ", nats a digit"),
+      by_seconds(heading, "seconds of training", by_steps.y_label);
   by_seconds.log_x = true;
   double least = INFINITY, most = -INFINITY;
   for (const std::string& rule : rules) {
@@ -297,7 +308,7 @@ void StochasticStudy::Cells::draw_curves(const StudiedNetwork& network) const {
 }
 
 void StochasticStudy::Cells::draw_temperatures(const StudiedNetwork& network) const {
-  Picture picture(network.name + " " + network.layers + ", " + data, "temperature",
+  Picture picture(title(network.name) + ", " + data, "temperature",
                   plan.quantity + " of hard samples, m = 1, nats a digit");
   picture.log_x = true;
   for (const std::string& rule : kTempered) {
@@ -338,7 +349,7 @@ void StochasticStudy::Cells::draw_strips(const StudiedNetwork& network) const {
     return figure(network.name, a, "m1").mean < figure(network.name, b, "m1").mean;
   });
   best.resize(std::min(best.size(), most));
-  Picture picture(network.name + " " + network.layers + ", " + data);
+  Picture picture(title(network.name) + ", " + data);
   picture.image_low = 0;
   picture.image_high = 255;
   for (const std::string& rule : best)
@@ -367,6 +378,12 @@ StochasticStudy::StochasticStudy(Program& program, Grid& grid) : program_(progra
   program.takes_digits();
   for (const Column& c : kColumns) rules_.push_back(c.rule);
   grid.list("--rules", rules_, method_names(), "rules and methods");
+  program.app.footer(
+      "JSON: data, steps, rows (network, rule, seed; m1, m100, m1000: minus the bound of m hard\n"
+      "samples, in nats a test digit; kl; train: m1 of training digits; ms_per_step, seconds;\n"
+      "published: what arXiv 1611.01144 or 2010.04838 has); temperatures (network, rule, tau, "
+      "seed,\n"
+      "m1).");
   program.option("--temperatures", temperatures_,
                  "fixed temperatures for the two Gumbel-softmax rules, with commas, beside the "
                  "annealed one");
@@ -427,6 +444,7 @@ void StochasticStudy::run(StudyPlan plan, const Split& data, const std::string& 
   const auto within = [&](std::size_t digits) { return std::min(digits, data.test.size()); };
   cells.take(grid_.run({{"data", data.train.name},
                         {"steps", plan.training.steps},
+                        {"pixels", data.test.images.shape()[1]},
                         {"rate", plan.training.rate},
                         {"tau_rate", plan.tau_rate},
                         {"samples", plan.training.samples},
