@@ -1,4 +1,4 @@
-// A variational autoencoder with categorical latents (S. Jang, S. Gu, B. Poole, "Categorical
+// A variational autoencoder with categorical latents (E. Jang, S. Gu, B. Poole, "Categorical
 // reparameterization with Gumbel-softmax", arXiv 1611.01144, section 4.2).
 #pragma once
 

@@ -1,4 +1,4 @@
-// The lower half of a digit from its upper half, through stochastic layers (S. Jang, S. Gu, B.
+// The lower half of a digit from its upper half, through stochastic layers (E. Jang, S. Gu, B.
 // Poole, "Categorical reparameterization with Gumbel-softmax", arXiv 1611.01144, section 4.1).
 #pragma once
 
