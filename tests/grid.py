@@ -198,6 +198,7 @@ def wrong_folders():
     with open(os.path.join(empty, "letter.txt"), "w"):
         pass
     refused(2, "is not empty and holds no run", *GRID, "--run", empty)
+    refused(2, "letter.txt' cannot be created (Not a directory); name another folder", *GRID, "--run", os.path.join(empty, "letter.txt"))
     refused(2, "--resume needs --run DIR", *GRID, "--resume")
     refused(2, "--table needs --run DIR", "--table")
     refused(2, "exclude each other", "--run", folder, "--resume", "--table")
