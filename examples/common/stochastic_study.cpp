@@ -85,6 +85,8 @@ std::vector<double> temperatures_in(const std::string& list) {
     }
     if (read != word.size() || !(tau >= 1e-20) || tau > 1e20)
       throw WrongCall("--temperatures has '" + word + "'; need numbers from 1e-20 to 1e20");
+    if (std::count(all.begin(), all.end(), tau) > 0)
+      throw WrongCall("--temperatures has '" + word + "' twice; need each once");
     all.push_back(tau);
   }
   return all;
@@ -149,6 +151,7 @@ struct StochasticStudy::Cells {
   }
   void take(const std::vector<Grid::Row>& all);
   void print() const;
+  Table table(const std::string& network) const;
   void write_json() const;
   void draw() const;
   void draw_curves(const StudiedNetwork& network) const;
@@ -178,64 +181,70 @@ void StochasticStudy::Cells::take(const std::vector<Grid::Row>& all) {
       rules.push_back(row.at("rule"));
 }
 
-void StochasticStudy::Cells::print() const {
+// The paper's table: a column for each rule, and beneath our figures those of others.
+Table StochasticStudy::Cells::table(const std::string& network) const {
+  std::vector<std::string> headers = {"nats a digit"}, kept;
+  for (const std::string& rule : rules)
+    if (!of(network, rule).empty()) kept.push_back(rule), headers.push_back(label_of(rule));
+  Table table(headers);
+  const auto line = [&](const std::string& name, const auto& cell) {
+    std::vector<Cell> cells = {name};
+    bool any = false;
+    for (const std::string& rule : kept) {
+      const std::string text = cell(rule);
+      any = any || text != "-";
+      cells.push_back(text);
+    }
+    if (any) table.row(cells);
+  };
+  const auto figures = [&](const char* key) {
+    return [&, key](const std::string& rule) { return shown(figure(network, rule, key)); };
+  };
   const bool mnist = program.json.at("pixels") == 784;
+  const auto elsewhere = [&](double Published::*of) {
+    return [&, of](const std::string& rule) {
+      return mnist ? shown({published(program_name, network, rule).*of}) : "-";
+    };
+  };
+  const auto curve_at = [&](double seconds) {
+    return [&, seconds](const std::string& rule) {
+      return shown(spread(network, rule,
+                          [=](const Json& row) { return at_seconds(row.at("curve"), seconds); }));
+    };
+  };
+  const auto of_digits = [&](const char* m, std::size_t i) {
+    return std::string(m) + ", " + program.json.at("test").at(i).dump() + " digits";
+  };
+  line(of_digits("m = 1000", 2), figures("m1000"));
+  line("  published, MNIST", elsewhere(&Published::paper));
+  line(of_digits("m = 100", 1), figures("m100"));
+  line("  PyTorch, 8000 digits", elsewhere(&Published::small_100));
+  line("  PyTorch, MNIST", elsewhere(&Published::full_100));
+  line(of_digits("m = 1", 0), figures("m1"));
+  line("  PyTorch, 8000 digits", elsewhere(&Published::small_1));
+  line("  PyTorch, MNIST", elsewhere(&Published::full_1));
+  line("m = 1, training digits", figures("train"));
+  line("KL", figures("kl"));
+  const std::string m = "m = " + std::to_string(plan.training.curve_m) + ", after ";
+  const double seconds = equal_seconds(network);
+  line(m + std::to_string(steps) + " steps", curve_at(INFINITY));
+  line(m + number(seconds) + " s of training", curve_at(seconds));
+  line("ms a step", [&](const std::string& rule) {
+    return number(figure(network, rule, "ms_per_step").mean, 2);
+  });
+  return table;
+}
+
+void StochasticStudy::Cells::print() const {
+  std::cout << data << ", black and white, " << steps << " steps of " << plan.training.batch
+            << "; hard samples; mean±deviation over seeds\n";
   for (const StudiedNetwork& network : plan.networks) {
-    const double seconds = equal_seconds(network.name);
-    if (!std::isfinite(seconds)) continue;
+    if (!std::isfinite(equal_seconds(network.name))) continue;  // no row
     std::cout << "\n" << title(network.name) << "\n\n";
-    std::vector<std::string> headers = {"nats a digit"};
-    std::vector<std::string> kept;
-    for (const std::string& rule : rules)
-      if (!of(network.name, rule).empty()) kept.push_back(rule), headers.push_back(label_of(rule));
-    Table table(headers);
-    const auto line = [&](const std::string& name, const auto& cell) {
-      std::vector<Cell> cells = {name};
-      bool any = false;
-      for (const std::string& rule : kept) {
-        const std::string text = cell(rule);
-        any = any || text != "-";
-        cells.push_back(text);
-      }
-      if (any) table.row(cells);
-    };
-    const auto figures = [&](const char* key) {
-      return [&, key](const std::string& rule) { return shown(figure(network.name, rule, key)); };
-    };
-    const auto elsewhere = [&](double Published::*of) {
-      return [&, of](const std::string& rule) {
-        return mnist ? shown({published(program_name, network.name, rule).*of}) : "-";
-      };
-    };
-    const auto of_digits = [&](const char* m, std::size_t i) {
-      return std::string(m) + ", " + program.json.at("test").at(i).dump() + " digits";
-    };
-    line(of_digits("m = 1000", 2), figures("m1000"));
-    line("  published, MNIST", elsewhere(&Published::paper));
-    line(of_digits("m = 100", 1), figures("m100"));
-    line("  PyTorch, 8000 digits", elsewhere(&Published::small_100));
-    line("  PyTorch, MNIST", elsewhere(&Published::full_100));
-    line(of_digits("m = 1", 0), figures("m1"));
-    line("  PyTorch, 8000 digits", elsewhere(&Published::small_1));
-    line("  PyTorch, MNIST", elsewhere(&Published::full_1));
-    line("m = 1, training digits", figures("train"));
-    line("KL", figures("kl"));
-    const auto curve_at = [&](double seconds) {
-      return [&, seconds](const std::string& rule) {
-        return shown(spread(network.name, rule,
-                            [=](const Json& row) { return at_seconds(row.at("curve"), seconds); }));
-      };
-    };
-    const std::string m = "m = " + std::to_string(plan.training.curve_m) + ", after ";
-    line(m + std::to_string(steps) + " steps", curve_at(INFINITY));
-    line(m + number(seconds) + " s of training", curve_at(seconds));
-    line("ms a step", [&](const std::string& rule) {
-      const Spread s = figure(network.name, rule, "ms_per_step");
-      return number(s.mean, 2);
-    });
-    table.print();
+    const Table all = table(network.name);
+    all.print();
     if (!program.out.empty())
-      table.write_csv(program.out + "/" + plan.key + "_" + network.name + ".csv");
+      all.write_csv(program.out + "/" + plan.key + "_" + network.name + ".csv");
   }
   for (const std::string& reason : reasons) std::cout << "\nNot run: " << reason;
   if (!reasons.empty()) std::cout << "\n";
@@ -397,8 +406,7 @@ StochasticStudy::StochasticStudy(Program& program, Grid& grid) : program_(progra
 
 Dataset StochasticStudy::digits() const { return binarised(digits_in(program_.data)); }
 
-void StochasticStudy::run(StudyPlan plan, const Split& data, const std::string& name) {
-  set_threads(program_.threads);
+void StochasticStudy::settle(StudyPlan& plan) const {
   if (rate_ < 0) throw WrongCall("--rate must be at least 0");
   if (rate_ > 0) plan.training.rate = rate_;
   if (tau_rate_ >= 0) plan.tau_rate = tau_rate_;
@@ -410,9 +418,9 @@ void StochasticStudy::run(StudyPlan plan, const Split& data, const std::string& 
   if (test_ > 0) plan.test = static_cast<std::size_t>(test_);
   if (bound_ > 0) plan.test_100 = plan.test_1000 = static_cast<std::size_t>(bound_);
   plan.training.samples = static_cast<std::size_t>(samples_);
-  const std::vector<double> fixed = temperatures_in(temperatures_);
-  Cells cells{program_, plan, name};
-  const Temperature annealed = exponential_decay(1, plan.tau_rate, plan.tau_floor, plan.tau_every);
+}
+
+std::vector<std::string> StochasticStudy::add_cells(const StudyPlan& plan, const Split& data) {
   const auto add = [&](const StudiedNetwork& network, const std::string& rule,
                        const Temperature& tau, const std::string& suffix) {
     for (std::uint64_t seed : grid_.seeds()) {
@@ -426,6 +434,8 @@ void StochasticStudy::run(StudyPlan plan, const Split& data, const std::string& 
       });
     }
   };
+  const Temperature annealed = exponential_decay(1, plan.tau_rate, plan.tau_floor, plan.tau_every);
+  std::vector<std::string> reasons;
   for (const StudiedNetwork& network : plan.networks) {
     if (std::count(plan.chosen.begin(), plan.chosen.end(), network.name) == 0) continue;
     for (const std::string& rule : rules_) {
@@ -433,14 +443,22 @@ void StochasticStudy::run(StudyPlan plan, const Split& data, const std::string& 
       settings.rule = rule;
       settings.tau = annealed.at(0);
       const std::string reason = reason_against(network, data, settings);
-      if (!reason.empty())
-        cells.reasons.push_back(network.name + ", " + rule + ": " + reason);
-      else
+      if (reason.empty())
         add(network, rule, annealed, "");
+      else
+        reasons.push_back(network.name + ", " + rule + ": " + reason);
     }
-    for (double tau : fixed)
+    for (double tau : temperatures_in(temperatures_))
       for (const std::string& rule : kTempered) add(network, rule, tau, "-tau" + exact(tau));
   }
+  return reasons;
+}
+
+void StochasticStudy::run(StudyPlan plan, const Split& data, const std::string& name) {
+  set_threads(program_.threads);
+  settle(plan);
+  Cells cells{program_, plan, name};
+  if (program_.app.count("--table") == 0) cells.reasons = add_cells(plan, data);
   const auto within = [&](std::size_t digits) { return std::min(digits, data.test.size()); };
   cells.take(grid_.run({{"data", data.train.name},
                         {"steps", plan.training.steps},
@@ -450,8 +468,6 @@ void StochasticStudy::run(StudyPlan plan, const Split& data, const std::string& 
                         {"samples", plan.training.samples},
                         {"test", std::vector<std::size_t>{within(plan.test), within(plan.test_100),
                                                           within(plan.test_1000)}}}));
-  std::cout << cells.data << ", black and white, " << cells.steps << " steps of "
-            << plan.training.batch << "; hard samples; mean±deviation over seeds\n";
   cells.write_json();
   cells.print();
   cells.draw();

@@ -56,6 +56,9 @@ class StochasticStudy {
 
  private:
   struct Cells;
+  void settle(StudyPlan& plan) const;  // what the flags change
+  // All but those that cannot be trained: the reasons.
+  std::vector<std::string> add_cells(const StudyPlan& plan, const argtape::Split& data);
   Program& program_;
   Grid& grid_;
   std::vector<std::string> rules_;
