@@ -112,6 +112,12 @@ void ControlVariate::learn(Var estimate, Var logits) {
   adam_.step(parameters, on_tape_, gradients);
 }
 
+void ControlVariate::archive(Archive& a) {
+  if (a.loading()) parameters.clear();  // there may be a network by then
+  a("parameters", parameters);
+  a("adam", adam_);
+}
+
 Method rebar(std::shared_ptr<ControlVariate> state) {
   Method method;
   method.name = state->settings_.hidden > 0 ? "relax" : "rebar";
@@ -119,6 +125,9 @@ Method rebar(std::shared_ptr<ControlVariate> state) {
     return state->estimate(logits, f, rng);
   };
   method.learn = [state](Var estimate, Var logits) { state->learn(estimate, logits); };
+  method.archive = [state](Archive& a) {
+    a(state->settings_.hidden > 0 ? "relax" : "rebar", *state);
+  };
   return method;
 }
 

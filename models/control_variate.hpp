@@ -31,6 +31,7 @@ class ControlVariate {
   double eta() const;
   const ControlVariateSettings& settings() const { return settings_; }
   std::vector<Tensor> parameters;
+  void archive(Archive& a);
 
  private:
   friend Method rebar(std::shared_ptr<ControlVariate>);

@@ -43,16 +43,29 @@ double NvilBaseline::scale() const {
   return settings_.normalise ? std::max(1.0, std::sqrt(variance_)) : 1;
 }
 
+void NvilBaseline::make_network(std::size_t inputs) {
+  Rng rng(settings_.seed);
+  network_ = std::make_unique<Mlp>(std::vector<std::size_t>{inputs, settings_.hidden, 1}, rng);
+  network_->parameters[2].fill(0);  // so that it starts as nothing
+  network_->parameters[3].fill(0);
+}
+
+void NvilBaseline::archive(Archive& a) {
+  a("mean", mean_);
+  a("variance", variance_);
+  a("started", started_);
+  std::size_t inputs = network_ ? network_->parameters[0].shape()[0] : 0;
+  a("inputs", inputs);
+  if (inputs == 0) return;
+  if (!network_) make_network(inputs);
+  a("weights", network_->parameters);
+  a("adam", adam_);
+}
+
 void NvilBaseline::learn(const Tensor& rows, const Tensor& costs) {
   const std::size_t n = costs.size();
   if (n == 0 || worst_of(costs) != Worst::finite) return;
-  if (!network_ && settings_.hidden > 0) {
-    Rng rng(settings_.seed);
-    network_ =
-        std::make_unique<Mlp>(std::vector<std::size_t>{rows.shape()[1], settings_.hidden, 1}, rng);
-    network_->parameters[2].fill(0);  // so that it starts as nothing
-    network_->parameters[3].fill(0);
-  }
+  if (!network_ && settings_.hidden > 0) make_network(rows.shape()[1]);
   std::vector<double> left(n);
   for (std::size_t i = 0; i < n; ++i) left[i] = static_cast<double>(costs.data()[i]);
   if (network_) {
@@ -89,6 +102,7 @@ Method nvil(std::shared_ptr<NvilBaseline> state) {
   method.learn = [state](Var estimate, Var logits) {
     state->learn(rows_of(logits.value(), estimate.value()), estimate.value());
   };
+  method.archive = [state](Archive& a) { a("nvil", *state); };
   return method;
 }
 

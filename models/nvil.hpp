@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "../ops/methods/method.hpp"
+#include "training/archive.hpp"
 #include "training/layers.hpp"
 #include "training/optimisers.hpp"
 
@@ -33,8 +34,10 @@ class NvilBaseline {
   /// running mean and variance towards those of what it leaves. Of costs that are not all finite
   /// it learns nothing.
   void learn(const Tensor& rows, const Tensor& costs);
+  void archive(Archive& a);
 
  private:
+  void make_network(std::size_t inputs);
   NvilSettings settings_;
   double mean_ = 0, variance_ = 0;
   bool started_ = false;

@@ -207,6 +207,13 @@ Var logsumexp(Var x, const Axes& axes, KeepAxes keep) {
       [](Var x, Var, Var g, const Rows& rows) { return logsumexp_vjp(x, g, rows); });
 }
 
+Var logmeanexp(Var x, const Axes& axes) {
+  const Var y = logsumexp(x, axes);
+  const auto n = static_cast<double>(x.value().size()),
+             of = static_cast<double>(std::max<std::size_t>(y.value().size(), 1));
+  return y - std::log(n / of);
+}
+
 Var variance(Var x, const Axes& axes, KeepAxes keep) {
   const auto value = [](const Scalar* row, std::size_t n) {
     const Scalar variance = row_moments(row, n).variance;

@@ -25,6 +25,9 @@ Var min(Var x, const Axes& axes, KeepAxes keep = KeepAxes::no);
 /// to x: numbers at -inf get 0, in a row of nothing else too, and those at +inf share all of it.
 Var logsumexp(Var x);
 Var logsumexp(Var x, const Axes& axes, KeepAxes keep = KeepAxes::no);
+/// log mean exp(x) over the axes: with -f, f = -log of an importance weight, the bound of several
+/// samples (Burda, Grosse, Salakhutdinov, arXiv 1509.00519).
+Var logmeanexp(Var x, const Axes& axes);
 /// The mean of (x - mean)^2.
 Var variance(Var x);
 Var variance(Var x, const Axes& axes, KeepAxes keep = KeepAxes::no);

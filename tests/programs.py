@@ -704,6 +704,60 @@ def architecture_search_files():
     refused(1, "need a lower rate: --retrain-rate", "10_architecture_search", *short, "--retrain-rate", "1e30")
 
 
+COLUMNS = ["score-function", "score-function+mean", "nvil", "darn", "muprop", "straight-through", "annealed-straight-through",
+           "gumbel-softmax", "st-gumbel-softmax", "reinmax", "zgr", "gumbel-rao", "score-function+leave-one-out", "rebar", "disarm"]
+STOCHASTIC = {"11_structured_prediction": (["categorical", "binary"], 32), "12_categorical_vae": (["notebook", "categorical", "binary"], 64)}
+
+
+def without_times(rows):
+    return [{k: v for k, v in r.items() if k not in ("seconds", "ms_per_step")} for r in rows]
+
+
+def stochastic_networks():
+    published = {("11_structured_prediction", "categorical"): 59.0, ("11_structured_prediction", "binary"): 58.5,
+                 ("12_categorical_vae", "categorical"): 101.5, ("12_categorical_vae", "binary"): 105.0}
+    for program, (networks, pixels) in STOCHASTIC.items():
+        run_, out = run_json(program, "--quick")
+        check(run_["program"] == program and run_["seed"] == 1 and run_["data"] == "UCI digits" and run_["steps"] > 0, program + ": what was asked for")
+        rows = {(r["network"], r["rule"]): r for r in run_["rows"]}
+        check(list(rows) == [(n, r) for n in networks for r in COLUMNS if r != "disarm" or n == "binary"], program + " has every column")
+        for (network, rule), r in rows.items():
+            what = "%s: %s, %s: %s" % (program, network, rule, r)
+            check(list(r) == ["network", "rule", "seed", "m1", "m100", "m1000", "kl", "train", "ms_per_step", "seconds", "published"], "the keys of " + what)
+            check(0.2 * pixels < r["m1000"] and r["m100"] <= r["m1"] and r["m1"] < pixels * 0.7 and r["ms_per_step"] > 0, "the figures of " + what)
+            check((r["kl"] is None) == (program[:2] == "11") and (r["kl"] is None or r["kl"] > 0), "the KL of " + what)
+        for (_, network), figure in [(k, v) for k, v in published.items() if k[0] == program]:
+            check(rows[network, "gumbel-softmax"]["published"] == figure, "%s: what is published of %s" % (program, network))
+        check("disarm: logits are" in out and "need (..., 2), binary variables" in out, program + " says why a column is empty")
+
+
+def stochastic_network_files():
+    for program, (networks, _) in STOCHASTIC.items():
+        short = ["--quick", "--steps", "4", "--test", "20", "--bound-test", "4", "--networks", "categorical"]
+        few = short + ["--rules", "gumbel-softmax,muprop", "--seeds", "2", "--temperatures", "0.5,2"]
+        with tempfile.TemporaryDirectory() as folder:
+            place, kept = os.path.join(folder, "pictures"), os.path.join(folder, "run")
+            first, out = run_json(program, *few, "--out", place, "--run", kept)
+            key = program[3:]
+            names = [key + "_categorical" + n for n in [".csv", "_steps.csv", "_seconds.csv", "_temperature.csv", "_digits.csv"]]
+            check(set(names) <= set(os.listdir(place)), "%s writes its files: %s" % (program, os.listdir(place)))
+            check(len(first["rows"]) == 4 and len(first["temperatures"]) == 8, program + ": two rules, two seeds, two temperatures")
+            again, _ = run_json(program, *few, "--run", kept, "--resume")
+            check(again["rows"] == first["rows"], program + " --resume: what is done stays")
+            table, _ = run_json(program, "--table", "--run", kept)
+            check(table["rows"] == first["rows"], program + " --table")
+            other = [p for p in STOCHASTIC if p != program][0]
+            refused(2, "holds a run of " + program, other, "--table", "--run", kept)
+            two, _ = run_json(program, *few, "--jobs", "2")
+            check(without_times(two["rows"]) == without_times(first["rows"]), program + " --jobs 2: the same table")
+        refused(2, "--rules has 'gumble'", program, "--rules", "gumble")
+        refused(2, "--networks has 'small'", program, "--networks", "small")
+        refused(2, "--temperatures has '0'", program, *short, "--temperatures", "0")
+        refused(2, "--rate must be at least 0", program, *short, "--rate", "-1")
+        refused(2, "no/such/folder", program, "--data", "no/such/folder")
+        refused(1, "--rate", program, *short, "--rules", "straight-through", "--rate", "1e30")
+
+
 ap = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
 ap.add_argument("--build", required=True)
 ap.add_argument("--source", required=True)
@@ -729,9 +783,11 @@ if not o.brief:
     jigsaw()
     kmeans(syllabus)
     architecture_search()
+    stochastic_networks()
 estimators_files()
 temperature_files()
 kmeans_files()
 architecture_search_files()
+stochastic_network_files()
 print("%(passed)d passed, %(failed)d failed" % counts)
 sys.exit(1 if counts["failed"] else 0)

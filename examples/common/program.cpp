@@ -15,6 +15,7 @@
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <set>
+#include <sstream>
 
 namespace argtape_examples {
 
@@ -89,12 +90,17 @@ CLI::Validator not_empty() {
       "");
 }
 
-std::string joined(const std::vector<std::string>& words, const char* before_last) {
-  std::string all;
-  for (std::size_t i = 0; i < words.size(); ++i) {
-    all += i == 0 ? "" : i + 1 < words.size() ? ", " : before_last;
-    all += words[i];
-  }
+std::string one_of(std::vector<std::string> words) {
+  const std::string last = words.back();
+  words.pop_back();
+  return words.empty() ? last : joined(words) + " or " + last;
+}
+
+// "a,,b" has an empty word in between.
+std::vector<std::string> parts(const std::string& list) {
+  std::vector<std::string> all;
+  std::istringstream in(list + ',');
+  for (std::string word; std::getline(in, word, ',');) all.push_back(word);
   return all;
 }
 
@@ -170,6 +176,12 @@ std::string with_error(double value, double error) {
   return both(1);
 }
 
+std::string joined(const std::vector<std::string>& words, const std::string& between) {
+  std::string all;
+  for (const std::string& word : words) all += (all.empty() ? "" : between) + word;
+  return all;
+}
+
 std::string Cell::text() const {
   if (const auto* text = std::get_if<std::string>(&value_)) return *text;
   if (const auto* whole = std::get_if<std::int64_t>(&value_)) return std::to_string(*whole);
@@ -241,7 +253,7 @@ void Table::write_csv(const fs::path& path) const {
 }
 
 std::string progress_line(const std::string& label, std::size_t done, std::size_t total,
-                          double seconds) {
+                          double seconds, std::size_t before) {
   done = std::min(done, total);
   const std::size_t percent = total == 0 ? 100 : 100 * done / total;
   std::string text = label +
@@ -250,16 +262,19 @@ std::string progress_line(const std::string& label, std::size_t done, std::size_
                                                  : 2,
                                  ' ') +
                      std::to_string(percent) + '%';
-  if (done > 0) {
-    const double left = seconds * static_cast<double>(total - done) / static_cast<double>(done);
+  if (done > before) {
+    const double left =
+        seconds * static_cast<double>(total - done) / static_cast<double>(done - before);
     text += "  " + duration(left) + " left";
   }
   return text;
 }
 
-Progress::Progress(std::string label, std::size_t total)
+Progress::Progress(std::string label, std::size_t total, std::size_t before)
     : label_(std::move(label)),
       total_(total),
+      before_(before),
+      done_(before),
       terminal_(::isatty(STDERR_FILENO) == 1),
       start_(Clock::now()),
       last_(start_) {}
@@ -275,7 +290,7 @@ void Progress::step(std::size_t steps) {
   drawn_ = true;
   const double seconds = std::chrono::duration<double>(now - start_).count();
   // One write, so that nothing printed meanwhile lands in the middle of the line.
-  const std::string line = "\r\033[K" + progress_line(label_, done_, total_, seconds);
+  const std::string line = "\r\033[K" + progress_line(label_, done_, total_, seconds, before_);
   std::fputs(line.c_str(), stderr);
 }
 
@@ -299,6 +314,7 @@ struct Program::State {
   nlohmann::ordered_json json;
   std::string name;
   std::string json_file;
+  std::string failure;  // told at the end
   std::set<std::string> names_shown;
   std::vector<std::string> sizes;  // the flags that take a whole number
 };
@@ -348,8 +364,8 @@ int Program::State::out_of_memory() const {
   for (const std::string& flag : sizes)
     if (given(flag)) all.push_back(flag);
   return complain(
-      1, "there is not enough memory; " + (all.empty() ? "free some, or try --quick"
-                                                       : "choose less for " + joined(all, " or ")));
+      1, "there is not enough memory; " +
+             (all.empty() ? "free some, or try --quick" : "choose less for " + one_of(all)));
 }
 
 Program::Program(std::string name, std::string description)
@@ -402,12 +418,32 @@ void Program::option(const std::string& flag, bool& value, const std::string& he
   app.add_flag(flag, value, help);
 }
 
+void Program::option(const std::string& flag, std::vector<std::string>& chosen,
+                     const std::vector<std::string>& all, const std::string& help) {
+  if (chosen.empty()) chosen = all;
+  const auto choose = [flag, all, &chosen](const std::string& text) {
+    chosen = parts(text);
+    for (const std::string& name : chosen) {
+      if (std::count(all.begin(), all.end(), name) == 0)
+        throw WrongCall(flag + " has '" + name + "'; need some of " + joined(all));
+      if (std::count(chosen.begin(), chosen.end(), name) > 1)
+        throw WrongCall(flag + " has '" + name + "' twice; need each once");
+    }
+  };
+  app.add_option_function<std::string>(flag, choose,
+                                       help + ": some of " + joined(all, ",") + ", with commas")
+      ->type_name("NAMES")
+      ->default_str(chosen == all ? "all" : joined(chosen, ","));
+}
+
 void Program::takes_digits() {
   app.add_option("--data", data, "A folder with MNIST's IDX files; default: the UCI digits")
       ->check(not_empty())
       ->type_name("DIR")
       ->group("Every program's options");
 }
+
+void Program::fail_at_the_end(std::string words) { state_->failure = std::move(words); }
 
 int Program::run(int argc, const char* const* argv, const std::function<void()>& body) {
   try {
@@ -426,7 +462,10 @@ int Program::run(int argc, const char* const* argv, const std::function<void()>&
       write_file(state_->json_file,
                  json.dump(2, ' ', false, Json::error_handler_t::replace) + "\n");
     }
-    return state_->printed();
+    const int status = state_->printed();
+    return state_->failure.empty() ? status : state_->complain(1, state_->failure);
+  } catch (const Ended& end) {
+    return end.words.empty() ? end.status : state_->complain(end.status, end.words);
   } catch (const CLI::CallForHelp&) {
     std::cout << app.help();
     return state_->printed();
@@ -482,7 +521,7 @@ std::string Program::advice(std::size_t steps_done, const std::string& rate,
                : "; training diverged at step " + std::to_string(steps_done) + ", so lower " + rate;
   if (steps_done > 0 && state_->given(rate)) suspects.push_back(rate);
   return "; it came at step " + std::to_string(steps_done) + " of training, so choose a milder " +
-         joined(suspects, " or ");
+         one_of(suspects);
 }
 
 }  // namespace argtape_examples

@@ -222,6 +222,11 @@ Dataset take(const Dataset& data, const std::vector<std::size_t>& rows) {
   return out;
 }
 
+Dataset binarised(Dataset data) {
+  for (Scalar& x : data.images) x = x > Scalar(0.5) ? 1 : 0;
+  return data;
+}
+
 std::size_t default_train_size(const Dataset& data) {
   return data.train_size > 0 ? data.train_size : data.size() * 4 / 5;
 }

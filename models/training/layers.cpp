@@ -41,9 +41,13 @@ Mlp::Mlp(const std::vector<std::size_t>& sizes, Rng& rng, const Initialiser& ini
 Var Mlp::operator()(const std::vector<Var>& on_tape, Var x) const {
   if (on_tape.size() != parameters.size())
     refuse("Mlp: ", on_tape.size(), " parameters on the tape; need ", parameters.size());
-  for (std::size_t i = 0; i < on_tape.size(); i += 2) {
-    x = dense(x, on_tape[i], on_tape[i + 1]);
-    if (i + 2 < on_tape.size()) x = relu(x);
+  return dense_layers(on_tape, 0, on_tape.size(), x);
+}
+
+Var dense_layers(const std::vector<Var>& on_tape, std::size_t first, std::size_t last, Var x) {
+  for (std::size_t i = first; i < last; i += 2) {
+    x = dense(x, on_tape.at(i), on_tape.at(i + 1));
+    if (i + 2 < last) x = relu(x);
   }
   return x;
 }

@@ -20,6 +20,11 @@ Initialiser uniform_fan_in();
 /// Weights uniform in +-sqrt(6 / (n + m)) (Glorot and Bengio, 2010), bias zero.
 Initialiser glorot_uniform();
 
+/// Dense layers with relu between them, none behind the last: their weights and biases w0, b0, w1,
+/// ... are the parameters first <= i < last on the tape. For a network that keeps the parameters of
+/// several such stacks together.
+Var dense_layers(const std::vector<Var>& on_tape, std::size_t first, std::size_t last, Var x);
+
 /// A stack of dense layers with relu between them.
 class Mlp {
  public:

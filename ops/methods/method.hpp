@@ -16,6 +16,8 @@
 
 ARGTAPE_PUBLIC_BEGIN
 
+class Archive;  // models/training/archive.hpp
+
 struct Method {
   /// An estimate of E f(D): one number for each example. Logits are (..., K), an example making one
   /// choice, or several where f's cost has fewer axes. Methods draw their first noise as
@@ -39,7 +41,8 @@ struct Method {
   std::function<Var(Var logits, const Cost& f)> objective;
   /// For a method with a learned state: one step, from its last estimate and the logits it was for.
   std::function<void(Var estimate, Var logits)> learn;
-  std::shared_ptr<const Rule> rule;  ///< if it is a rule's
+  std::function<void(Archive&)> archive;  ///< of that state
+  std::shared_ptr<const Rule> rule;       ///< if it is a rule's
 };
 
 // For a method of one's own.

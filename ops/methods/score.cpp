@@ -40,9 +40,7 @@ Method muprop() {
 
 Method vimco(std::size_t samples) {
   require_two("vimco", samples);
-  const auto bound = [m = static_cast<double>(samples)](Var cost, const Axes& axis) {
-    return std::log(m) - logsumexp(-cost, axis);
-  };
+  const auto bound = [](Var cost, const Axes& axis) { return -logmeanexp(-cost, axis); };
   Method method("vimco", samples, [=](Var logits, const Cost& f, Rng& rng) {
     const Var z = drawn_choice(logits, rng, samples), cost = evaluate(z, f),
               value = bound(cost, {0});

@@ -7,7 +7,9 @@
 
 #include <cstddef>
 #include <functional>
+#include <memory>
 #include <string>
+#include <vector>
 
 #include "../../engine/sweep.hpp"
 
@@ -63,6 +65,8 @@ struct Rule {
   std::function<Var(const Draw& draw, BackwardContext& ctx)> backward;
   /// In place of a backward, for a matching: what is differentiated instead of it.
   std::function<Var(Var logits, Var noise)> relaxation;
+  /// What it keeps from sweep to sweep, such as a baseline's mean, for a checkpoint; else empty.
+  std::shared_ptr<std::vector<double>> memory;
   /// For a scheduled temperature: the rule at a step.
   std::function<Rule(std::size_t step)> scheduled;
 

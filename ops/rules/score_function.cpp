@@ -3,7 +3,6 @@
 #include <cmath>
 #include <memory>
 #include <numeric>
-#include <optional>
 #include <utility>
 
 #include "engine/broadcast.hpp"
@@ -18,14 +17,18 @@ ARGTAPE_PUBLIC_BEGIN
 
 Baseline running_mean(double decay) {
   require(decay >= 0 && decay < 1, "running_mean: decay is ", decay, "; need 0 <= decay < 1");
-  const auto mean = std::make_shared<std::optional<double>>();
-  return {"mean", [mean](const Tensor& costs) { return full(costs.shape(), mean->value_or(0)); },
+  const auto mean = std::make_shared<std::vector<double>>();  // one number, or none yet
+  return {"mean",
+          [mean](const Tensor& costs) {
+            return full(costs.shape(), mean->empty() ? 0 : mean->front());
+          },
           [decay, mean](const Tensor& costs) {
             const double now = std::accumulate(costs.begin(), costs.end(), 0.0) /
                                static_cast<double>(costs.size());
-            if (std::isfinite(now)) *mean = *mean ? decay * **mean + (1 - decay) * now : now;
+            if (std::isfinite(now))
+              *mean = {mean->empty() ? now : decay * mean->front() + (1 - decay) * now};
           },
-          false};
+          false, mean};
 }
 
 Var mean_of_others(Var costs) {
@@ -80,6 +83,7 @@ Rule score_function(Baseline baseline) {
   rule.applies_to = AppliesTo::any;
   rule.needs_draw = true;
   rule.needs_multiple_samples = baseline.needs_multiple_samples;
+  rule.memory = baseline.memory;
   rule.reads_noise = baseline.value != nullptr;  // a baseline is a state, or another sample
   rule.backward = [baseline](const Draw& draw, BackwardContext& ctx) {
     // The costs are functions of the parameters, and so is the estimate.

@@ -3,7 +3,9 @@
 #pragma once
 
 #include <functional>
+#include <memory>
 #include <string>
+#include <vector>
 
 #include "rule.hpp"
 
@@ -16,7 +18,8 @@ struct Baseline {
   std::string name;
   std::function<Tensor(const Tensor& costs)> value;
   std::function<void(const Tensor& costs)> learn;
-  bool needs_multiple_samples = false;  ///< see Rule
+  bool needs_multiple_samples = false;                    ///< see Rule
+  std::shared_ptr<std::vector<double>> memory = nullptr;  ///< see Rule
 };
 
 /// The mean of earlier sweeps' costs, forgotten at the rate `decay`; 0 in the first sweep. It is a
