@@ -222,6 +222,12 @@ Dataset take(const Dataset& data, const std::vector<std::size_t>& rows) {
   return out;
 }
 
+Tensor binarised(const Tensor& images, Rng& rng) {
+  Tensor x = rng.uniform(images.shape());
+  for (std::size_t i = 0; i < x.size(); ++i) x.data()[i] = x.data()[i] < images.data()[i] ? 1 : 0;
+  return x;
+}
+
 std::size_t default_train_size(const Dataset& data) {
   return data.train_size > 0 ? data.train_size : data.size() * 4 / 5;
 }
