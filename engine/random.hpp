@@ -16,8 +16,8 @@ ARGTAPE_PUBLIC_BEGIN
 std::array<std::uint32_t, 4> philox(std::array<std::uint32_t, 4> counter,
                                     std::array<std::uint32_t, 2> key);
 
-/// A stream of random numbers. Its whole state is the seed and the position, for a checkpoint to
-/// keep; streams of the same seed and another number are independent.
+/// A stream of random numbers. Its whole state is the seed, the position and the number of the
+/// stream, for a checkpoint to keep; streams of the same seed and another number are independent.
 class Rng {
  public:
   explicit Rng(std::uint64_t seed, std::uint64_t position = 0, std::uint64_t stream = 0)
@@ -44,6 +44,7 @@ class Rng {
 
   std::uint64_t seed() const { return seed_; }
   std::uint64_t position() const { return position_; }
+  std::uint64_t stream() const { return stream_; }
 
  private:
   // Words come in groups, those of 16 counters; a call always starts with a fresh group.

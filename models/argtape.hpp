@@ -53,6 +53,7 @@
 #include "methods.hpp"
 #include "nvil.hpp"
 #include "sorting.hpp"
+#include "training/archive.hpp"
 #include "training/layers.hpp"
 #include "training/optimisers.hpp"
 #include "zero_one.hpp"

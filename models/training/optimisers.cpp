@@ -134,6 +134,11 @@ void Sgd::step(std::vector<Tensor>& parameters, const std::vector<Var>& on_tape,
                    [&](std::size_t i, const Tensor& g) { update(parameters[i], i, g); });
 }
 
+void Sgd::archive(Archive& a) {
+  a("rate", rate);
+  a("velocity", velocity_);
+}
+
 void Sgd::update(Tensor& parameter, std::size_t i, const Tensor& gradient) {
   const Lane m = static_cast<Scalar>(momentum_), r = static_cast<Scalar>(rate);
   Scalar *p = parameter.data(), *v = velocity_[i].data();
@@ -173,6 +178,13 @@ void Adam::step(std::vector<Tensor>& parameters, const std::vector<Var>& on_tape
   steps_.resize(parameters.size());
   sweep_and_update("Adam", on_tape, costs,
                    [&](std::size_t i, const Tensor& g) { update(parameters[i], i, g); });
+}
+
+void Adam::archive(Archive& a) {
+  a("rate", rate);
+  a("steps", steps_);
+  a("mean", mean_);
+  a("root", root_);
 }
 
 void Adam::update(Tensor& parameter, std::size_t i, const Tensor& gradient) {

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "../../engine/sweep.hpp"
+#include "archive.hpp"
 
 ARGTAPE_PUBLIC_BEGIN
 
@@ -28,6 +29,8 @@ class Sgd {
   /// parameter as soon as its gradient is complete. It takes the least memory. If the sweep throws,
   /// some parameters may have been changed already.
   void step(std::vector<Tensor>& parameters, const std::vector<Var>& on_tape, Inputs costs);
+  /// The rate and what is kept about the parameters. Other settings are the constructor's.
+  void archive(Archive& a);
   double rate;
 
  private:
@@ -46,6 +49,8 @@ class Adam {
   void step(std::vector<Tensor>& parameters, const std::vector<Var>& on_tape,
             const Gradients& gradients);
   void step(std::vector<Tensor>& parameters, const std::vector<Var>& on_tape, Inputs costs);
+  /// The rate and what is kept about the parameters. Other settings are the constructor's.
+  void archive(Archive& a);
   double rate;
 
  private:
