@@ -52,6 +52,7 @@
 #include "measure.hpp"
 #include "methods.hpp"
 #include "nvil.hpp"
+#include "semi_supervised.hpp"
 #include "sorting.hpp"
 #include "training/archive.hpp"
 #include "training/layers.hpp"

@@ -109,6 +109,12 @@ Var SemiSupervised::classify(const std::vector<Var>& w, Var x) const {
   return dense(relu(dense(seen(w.data(), x), v[0], v[1])), v[2], v[3]);
 }
 
+SemiSupervised::Style SemiSupervised::infer(const std::vector<Var>& w, Var x, Var y) const {
+  const Var* v = &w[inference_ + convolutions_];
+  const Var h = relu(dense_of_two(v, seen(&w[inference_], x), y)), style = dense(h, v[3], v[4]);
+  return {slice(style, 0, latent_, -1), slice(style, latent_, 2 * latent_, -1)};
+}
+
 Var SemiSupervised::generate(const std::vector<Var>& w, Var y, Var z) const {
   const Var* v = &w[generator_];
   Var h = relu(dense_of_two(v, z, y));
@@ -125,10 +131,7 @@ Var SemiSupervised::generate(const std::vector<Var>& w, Var y, Var z) const {
 }
 
 Var SemiSupervised::labelled_bound(const std::vector<Var>& w, Var x, Var y, Var noise) const {
-  const Var* v = &w[inference_ + convolutions_];
-  const Var h = relu(dense_of_two(v, seen(&w[inference_], x), y)), style = dense(h, v[3], v[4]);
-  const Var mean = slice(style, 0, latent_, -1),
-            log_variance = slice(style, latent_, 2 * latent_, -1);
+  const auto [mean, log_variance] = infer(w, x, y);
   const Var z = mean + exp(0.5 * log_variance) * noise;
   const Var log_likelihood = -sum(bce_with_logits(generate(w, y, z), x), -1);
   const double log_prior = -std::log(static_cast<double>(classes_));
@@ -207,7 +210,7 @@ SemiSupervisedTraining::SemiSupervisedTraining(const Dataset& digits,
 
 Var SemiSupervisedTraining::objective(Tape& tape, const std::vector<Var>& w) {
   const auto images = [&](const Dataset& digits) {
-    return tape.constant(binarised(digits.images, order_), "images");
+    return tape.constant(binarised(digits, order_).images, "images");
   };
   const auto noise = [&](const Shape& shape) {
     return tape.constant(noise_.normal(shape), "noise");
@@ -284,7 +287,7 @@ double accuracy(const SemiSupervised& network, const Dataset& digits) {
 double mean_bound(const SemiSupervised& network, const Dataset& digits, Rng& rng) {
   double total = 0;
   each_part(network, digits, [&](Tape& tape, const std::vector<Var>& w, const Dataset& part) {
-    const Var x = tape.constant(binarised(part.images, rng)),
+    const Var x = tape.constant(binarised(part, rng).images),
               noise = tape.constant(rng.normal({network.classes(), part.size(), network.latent()}));
     total += static_cast<double>(
         sum(network.marginal_bound(w, x, network.classify(w, x), noise)).item());

@@ -37,6 +37,11 @@ class SemiSupervised {
 
   /// The logits of q(y|x): (B, K).
   Var classify(const std::vector<Var>& w, Var x) const;
+  /// q(z|x, y), each (..., B, latent).
+  struct Style {
+    Var mean, log_variance;
+  };
+  Style infer(const std::vector<Var>& w, Var x, Var y) const;
   /// The logits of p(x|y, z): (..., B, pixels).
   Var generate(const std::vector<Var>& w, Var y, Var z) const;
 
@@ -80,7 +85,7 @@ struct SemiSupervisedSettings {
 };
 
 /// Maximises J = mean L(x, y) + mean U(x) + alpha mean log q(y|x), the first and the last over
-/// labelled digits, the other over unlabelled ones (arXiv 1611.01144, equation 16). Each step
+/// labelled digits, the other over unlabelled ones (arXiv 1611.01144, section 4.3). Each step
 /// binarises its digits anew: a pixel is 1 with its grey as the probability.
 class SemiSupervisedTraining {
  public:

@@ -222,10 +222,11 @@ Dataset take(const Dataset& data, const std::vector<std::size_t>& rows) {
   return out;
 }
 
-Tensor binarised(const Tensor& images, Rng& rng) {
-  Tensor x = rng.uniform(images.shape());
-  for (std::size_t i = 0; i < x.size(); ++i) x.data()[i] = x.data()[i] < images.data()[i] ? 1 : 0;
-  return x;
+Dataset binarised(Dataset data, Rng& rng) {
+  const Tensor u = rng.uniform(data.images.shape());
+  for (std::size_t i = 0; i < u.size(); ++i)
+    data.images.data()[i] = u.data()[i] < data.images.data()[i] ? 1 : 0;
+  return data;
 }
 
 std::size_t default_train_size(const Dataset& data) {

@@ -47,9 +47,8 @@ Dataset load_digits(const std::string& folder);
 /// std::invalid_argument if a row is not below data.size().
 Dataset take(const Dataset& data, const std::vector<std::size_t>& rows);
 
-/// Grey images, 0 to 1, as black and white ones: each pixel is 1 with its grey as the probability,
-/// independently of the others, else 0.
-Tensor binarised(const Tensor& images, Rng& rng);
+/// The images in black and white, drawn: a pixel is 1 with its grey as the probability, else 0.
+Dataset binarised(Dataset data, Rng& rng);
 
 /// data.train_size if it is not 0, such as 60,000 of all of MNIST; else four fifths of the rows,
 /// rounded down: 1,437 of the 1,797 UCI digits, 8,000 of MNIST's 10,000 for tests.
