@@ -241,7 +241,7 @@ void Table::write_csv(const fs::path& path) const {
 }
 
 std::string progress_line(const std::string& label, std::size_t done, std::size_t total,
-                          double seconds) {
+                          double seconds, std::size_t before) {
   done = std::min(done, total);
   const std::size_t percent = total == 0 ? 100 : 100 * done / total;
   std::string text = label +
@@ -250,16 +250,19 @@ std::string progress_line(const std::string& label, std::size_t done, std::size_
                                                  : 2,
                                  ' ') +
                      std::to_string(percent) + '%';
-  if (done > 0) {
-    const double left = seconds * static_cast<double>(total - done) / static_cast<double>(done);
+  if (done > before) {
+    const double left =
+        seconds * static_cast<double>(total - done) / static_cast<double>(done - before);
     text += "  " + duration(left) + " left";
   }
   return text;
 }
 
-Progress::Progress(std::string label, std::size_t total)
+Progress::Progress(std::string label, std::size_t total, std::size_t before)
     : label_(std::move(label)),
       total_(total),
+      before_(before),
+      done_(before),
       terminal_(::isatty(STDERR_FILENO) == 1),
       start_(Clock::now()),
       last_(start_) {}
@@ -275,7 +278,7 @@ void Progress::step(std::size_t steps) {
   drawn_ = true;
   const double seconds = std::chrono::duration<double>(now - start_).count();
   // One write, so that nothing printed meanwhile lands in the middle of the line.
-  const std::string line = "\r\033[K" + progress_line(label_, done_, total_, seconds);
+  const std::string line = "\r\033[K" + progress_line(label_, done_, total_, seconds, before_);
   std::fputs(line.c_str(), stderr);
 }
 
@@ -299,6 +302,7 @@ struct Program::State {
   nlohmann::ordered_json json;
   std::string name;
   std::string json_file;
+  std::string failure;  // told at the end
   std::set<std::string> names_shown;
   std::vector<std::string> sizes;  // the flags that take a whole number
 };
@@ -409,6 +413,8 @@ void Program::takes_digits() {
       ->group("Every program's options");
 }
 
+void Program::fail_at_the_end(std::string words) { state_->failure = std::move(words); }
+
 int Program::run(int argc, const char* const* argv, const std::function<void()>& body) {
   try {
     keep_standard_streams_apart();
@@ -426,7 +432,10 @@ int Program::run(int argc, const char* const* argv, const std::function<void()>&
       write_file(state_->json_file,
                  json.dump(2, ' ', false, Json::error_handler_t::replace) + "\n");
     }
-    return state_->printed();
+    const int status = state_->printed();
+    return state_->failure.empty() ? status : state_->complain(1, state_->failure);
+  } catch (const Ended& end) {
+    return end.words.empty() ? end.status : state_->complain(end.status, end.words);
   } catch (const CLI::CallForHelp&) {
     std::cout << app.help();
     return state_->printed();

@@ -29,6 +29,12 @@ class WrongCall : public std::runtime_error {
   using std::runtime_error::runtime_error;
 };
 
+// Thrown to end the program at once with a status, in a few words, or silently if there are none.
+struct Ended {
+  int status;
+  std::string words;
+};
+
 // `digits` significant digits: "0.0123", "1.2e-05"; whole numbers below a million in full; "-" for
 // NaN.
 std::string number(double value, int digits = 3);
@@ -81,26 +87,30 @@ class Table {
   std::vector<std::vector<Cell>> rows_;
 };
 
-// "training   42%  1 min 20 s left"
+// "training   42%  1 min 20 s left", where those `before` took no part of the seconds.
 std::string progress_line(const std::string& label, std::size_t done, std::size_t total,
-                          double seconds);
+                          double seconds, std::size_t before = 0);
 
 // Draws on stderr if that is a terminal, ten times a second at most, and wipes its line at the end.
 class Progress {
  public:
-  Progress(std::string label, std::size_t total);
+  // `before`: done in an earlier run.
+  Progress(std::string label, std::size_t total, std::size_t before = 0);
   ~Progress();
   Progress(const Progress&) = delete;
   Progress& operator=(const Progress&) = delete;
 
   void step(std::size_t steps = 1);
   void finish();
+  // Whether anybody sees it.
+  bool terminal() const { return terminal_; }
+  std::size_t done() const { return done_; }
 
  private:
   using Clock = std::chrono::steady_clock;
 
   std::string label_;
-  std::size_t total_, done_ = 0;
+  std::size_t total_, before_, done_;
   bool terminal_, drawn_ = false;
   Clock::time_point start_, last_;
 };
@@ -136,6 +146,10 @@ class Program {
   void option(const std::string& flag, bool& value, const std::string& help);
   // Adds --data, for the programs that train on digits.
   void takes_digits();
+
+  // The run goes on, and all that it shows and writes is there; but it ends with status 1 and these
+  // words.
+  void fail_at_the_end(std::string words);
 
   // The status to return from main: 0, 1 for a failed run, 2 for a wrong call. What was computed
   // reaches --json even where standard output is full, closed, or a pipe that nobody reads.

@@ -41,9 +41,10 @@ struct Header {
   std::uint64_t length;             // of the same
 };
 
-std::uint32_t checksum_of(const char* bytes, std::size_t size) {
+template <class T>
+std::uint32_t checksum_of(const T* from, std::size_t count, std::uint32_t before = 0) {
   return static_cast<std::uint32_t>(
-      crc32_z(crc32_z(0, nullptr, 0), reinterpret_cast<const Bytef*>(bytes), size));
+      crc32_z(before, reinterpret_cast<const Bytef*>(from), count * sizeof(T)));
 }
 
 const char* name_of(std::size_t type) {
@@ -222,6 +223,10 @@ void write_durably(const std::string& path, const std::string& bytes) {
   // The new name must be on the disk too. Some file systems cannot be asked; there is no remedy.
   const Descriptor entry(folder, O_RDONLY | O_DIRECTORY);
   if (entry) entry.sync();
+}
+
+std::uint32_t checksum(const Tensor& t) {
+  return checksum_of(t.data(), t.size(), checksum_of(t.shape().data(), t.shape().size()));
 }
 
 void save_archive(const std::string& path, const std::string& kind,

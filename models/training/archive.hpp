@@ -108,4 +108,7 @@ void load_archive(const std::string& path, const std::string& kind,
 /// the folder. Throws as it does.
 void write_durably(const std::string& path, const std::string& bytes);
 
+/// crc32 of a tensor's shape and numbers, for telling whether data are still the same.
+std::uint32_t checksum(const Tensor& t);
+
 ARGTAPE_END
