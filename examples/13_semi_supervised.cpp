@@ -80,7 +80,7 @@ class Digits : public Training {
     }
     over_ = over_ || !may_train || done == settings_.steps;
     if (!over_) {
-      training_.step();
+      train();
       return Did::trained;
     }
     if (tested_ == data_.test.size()) return Did::finished;
@@ -91,6 +91,17 @@ class Digits : public Training {
     bound_ += size * mean_bound(training_.network(), part, rng);
     tested_ += part.size();
     return Did::evaluated;
+  }
+
+  // Where it diverges, the flag that may be at fault.
+  void train() {
+    try {
+      training_.step();
+    } catch (const std::runtime_error& e) {
+      throw std::runtime_error(std::string(e.what()) + ": lower --rate");
+    } catch (const std::invalid_argument& e) {
+      throw std::runtime_error(std::string(e.what()) + ": lower --rate");
+    }
   }
 
   double progress() const override {
@@ -428,6 +439,12 @@ int main(int argc, char** argv) {
                       std::to_string(digits.height) + " x " + std::to_string(digits.width));
     Split data = split(digits, default_train_size(digits));
     data.train = rows_from(data.train, 0, size(unlabelled));
+    std::vector<std::size_t> of_class(digits.classes, 0);
+    for (std::size_t label : data.train.labels) ++of_class[label];
+    const std::size_t fewest = *std::min_element(of_class.begin(), of_class.end());
+    if (size(labels) > fewest)
+      throw WrongCall("--labels is more than the " + std::to_string(fewest) +
+                      " digits that some class has");
     settings.steps = grid.steps(4000, 400);
     settings.hidden = size(hidden);
     settings.latent = size(latent);

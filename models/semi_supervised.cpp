@@ -245,7 +245,7 @@ void SemiSupervisedTraining::step() {
   if (!std::isfinite(j.item()))
     throw std::runtime_error("SemiSupervisedTraining: the objective is " +
                              str(static_cast<double>(j.item())) + " in step " +
-                             std::to_string(step_ + 1));
+                             std::to_string(step_ + 1) + "; need finite numbers");
   adam_.step(network_.parameters, w, -j);
   ++step_;
 }
