@@ -419,6 +419,10 @@ int main(int argc, char** argv) {
   program.option("--warm-up", warm_up,
                  "steps before they teach q(y|x); 0: three eighths of all, 1500 at most", 0);
   program.option("--alpha", settings.alpha, "of the labelled digits' cross-entropy");
+  program.option("--labelled-weight", settings.labelled_weight,
+                 "of the labelled digits' bound beside that of the others");
+  program.option("--dropout", settings.dropout,
+                 "of q(y|x)'s hidden units, and 0.4 of it of pixels");
   program.option("--rate", settings.rate, "Adam's");
   program.option("--decline", settings.decline,
                  "share of the steps, at the end, in which the rate falls to 0");
@@ -428,6 +432,9 @@ int main(int argc, char** argv) {
   return program.run(argc, argv, [&] {
     if (!(settings.rate > 0)) throw WrongCall("--rate must be more than 0");
     if (!(settings.alpha > 0)) throw WrongCall("--alpha must be more than 0");
+    if (!(settings.labelled_weight >= 0)) throw WrongCall("--labelled-weight must be at least 0");
+    if (!(settings.dropout >= 0 && settings.dropout < 1))
+      throw WrongCall("--dropout must be at least 0 and less than 1");
     if (!(settings.tau_rate >= 0)) throw WrongCall("--tau-rate must be at least 0");
     if (!(settings.decline >= 0 && settings.decline <= 1))
       throw WrongCall("--decline must be at least 0 and at most 1");
@@ -484,6 +491,8 @@ int main(int argc, char** argv) {
                                                    {"batch", batch},
                                                    {"warm_up", settings.warm_up},
                                                    {"alpha", settings.alpha},
+                                                   {"labelled_weight", settings.labelled_weight},
+                                                   {"dropout", settings.dropout},
                                                    {"rate", settings.rate},
                                                    {"decline", settings.decline},
                                                    {"tau_rate", settings.tau_rate},

@@ -1,7 +1,6 @@
 #include "models/semi_supervised.hpp"
 
 #include <algorithm>
-#include <array>
 #include <cmath>
 
 #include "engine/require.hpp"
@@ -21,16 +20,15 @@
 ARGTAPE_PUBLIC_BEGIN
 namespace {
 
-// A convolution between planes of `side` x `side` pixels.
+// A convolution, of kernels of `side` x `side` pixels, from so many planes to so many.
 struct Layer {
-  std::size_t from, to, kernel, stride, padding;
+  std::size_t from, to, side, stride, padding;
 };
-// 28 x 28 pixels to 14 x 14, 7 x 7 and 4 x 4; and the way back, from the hidden units as one pixel.
+// 28 x 28 pixels to 14 x 14, 7 x 7 and 4 x 4; and the way back. A transposed convolution of a
+// single pixel, which makes the first 4 x 4, is a dense layer.
 constexpr Layer kLook[] = {{1, 16, 3, 2, 1}, {16, 32, 3, 2, 1}, {32, 64, 3, 2, 1}};
-constexpr std::size_t kSeen = 64 * 4 * 4;
-std::array<Layer, 4> paint(std::size_t hidden) {
-  return {{{hidden, 64, 4, 1, 0}, {64, 32, 3, 2, 1}, {32, 16, 4, 2, 1}, {16, 1, 4, 2, 1}}};
-}
+constexpr Layer kPaint[] = {{64, 32, 3, 2, 1}, {32, 16, 4, 2, 1}, {16, 1, 4, 2, 1}};
+constexpr std::size_t kPlanes = 64, kSide = 4;
 
 // The first layer of a network of two inputs, as dense() of both one behind the other: what the
 // first makes is computed once, however many y there are for it.
@@ -53,10 +51,10 @@ struct Start {
     std::copy_n(all.data() + n * m, k * m, y.data());
     to.insert(to.end(), {x, zeros({m}), y});
   }
-  // Kernels (a, b, side, side), of which `planes` is the number that comes out.
+  // Kernels (a, b, side, side): (to, from, ...) for conv2d, (from, to, ...) for conv_transpose2d.
   void kernels(std::size_t a, std::size_t b, const Layer& l) {
-    const std::size_t window = l.kernel * l.kernel;
-    to.push_back(reshaped(fan_in.weights(l.from * window, l.to, rng), {a, b, l.kernel, l.kernel}));
+    const Tensor start = fan_in.weights(l.from * l.side * l.side, l.to, rng);
+    to.push_back(reshaped(start, {a, b, l.side, l.side}));
     to.push_back(zeros({l.to, 1, 1}));
   }
 };
@@ -65,10 +63,7 @@ struct Start {
 
 SemiSupervised::SemiSupervised(const Dataset& data, std::size_t hidden, std::size_t latent,
                                bool conv, Rng& rng)
-    : classes_(data.classes),
-      hidden_(hidden),
-      latent_(latent),
-      convolutions_(conv ? 2 * std::size(kLook) : 0) {
+    : classes_(data.classes), latent_(latent), convolutions_(conv ? 2 * std::size(kLook) : 0) {
   const std::size_t pixels = data.height * data.width;
   require(pixels > 0 && classes_ > 0 && hidden > 0 && latent > 0, "SemiSupervised: ", pixels,
           " pixels, ", classes_, " classes, ", hidden, " hidden units, ", latent,
@@ -79,7 +74,7 @@ SemiSupervised::SemiSupervised(const Dataset& data, std::size_t hidden, std::siz
   const auto look = [&] {
     for (const Layer& l : kLook)
       if (conv) start.kernels(l.to, l.from, l);
-    return conv ? kSeen : pixels;
+    return conv ? kPlanes * kSide * kSide : pixels;
   };
   start.dense(look(), hidden);
   start.dense(hidden, classes_);
@@ -88,8 +83,8 @@ SemiSupervised::SemiSupervised(const Dataset& data, std::size_t hidden, std::siz
   start.dense(hidden, 2 * latent);
   generator_ = parameters.size();
   start.dense_of_two(latent, classes_, hidden);
-  if (!conv) start.dense(hidden, pixels);
-  for (const Layer& l : paint(hidden))
+  start.dense(hidden, conv ? kPlanes * kSide * kSide : pixels);
+  for (const Layer& l : kPaint)
     if (conv) start.kernels(l.from, l.to, l);
 }
 
@@ -101,12 +96,18 @@ Var SemiSupervised::seen(const Var* w, Var x) const {
     x = relu(conv2d(x, w[0], l.stride, l.padding) + w[1]);
     w += 2;
   }
-  return reshape(x, {images, kSeen});
+  return reshape(x, {images, kPlanes * kSide * kSide});
 }
 
 Var SemiSupervised::classify(const std::vector<Var>& w, Var x) const {
+  Rng none(0);
+  return classify(w, x, 0, none);
+}
+
+Var SemiSupervised::classify(const std::vector<Var>& w, Var x, double rate, Rng& rng) const {
   const Var* v = &w[convolutions_];
-  return dense(relu(dense(seen(w.data(), x), v[0], v[1])), v[2], v[3]);
+  const Var h = relu(dense(seen(w.data(), dropout(x, 0.4 * rate, rng)), v[0], v[1]));
+  return dense(dropout(h, rate, rng), v[2], v[3]);
 }
 
 SemiSupervised::Style SemiSupervised::infer(const std::vector<Var>& w, Var x, Var y) const {
@@ -117,17 +118,16 @@ SemiSupervised::Style SemiSupervised::infer(const std::vector<Var>& w, Var x, Va
 
 Var SemiSupervised::generate(const std::vector<Var>& w, Var y, Var z) const {
   const Var* v = &w[generator_];
-  Var h = relu(dense_of_two(v, z, y));
-  v += 3;
-  if (convolutions_ == 0) return dense(h, v[0], v[1]);
-  Shape shape = h.shape();
-  h = reshape(h, {size_of(shape) / hidden_, hidden_, 1, 1});
-  for (const Layer& l : paint(hidden_)) {
-    h = conv_transpose2d(l.to == 64 ? h : relu(h), v[0], l.stride, l.padding) + v[1];
+  const Var made = dense(relu(dense_of_two(v, z, y)), v[3], v[4]);
+  if (convolutions_ == 0) return made;
+  Shape shape = made.shape();
+  Var x = reshape(made, {made.value().size() / shape.back(), kPlanes, kSide, kSide});
+  for (const Layer& l : kPaint) {
     v += 2;
+    x = conv_transpose2d(relu(x), v[3], l.stride, l.padding) + v[4];
   }
   shape.back() = 28 * 28;
-  return reshape(h, shape);
+  return reshape(x, shape);
 }
 
 Var SemiSupervised::labelled_bound(const std::vector<Var>& w, Var x, Var y, Var noise) const {
@@ -187,6 +187,9 @@ SemiSupervisedSettings checked(const SemiSupervisedSettings& s) {
           s.steps, "; need at least 1 of each");
   require(s.alpha > 0 && std::isfinite(s.alpha), "SemiSupervisedTraining: alpha is ", s.alpha,
           "; need more than 0, and finite");
+  require(s.labelled_weight >= 0 && std::isfinite(s.labelled_weight),
+          "SemiSupervisedTraining: labelled_weight is ", s.labelled_weight,
+          "; need at least 0, and finite");
   require(s.decline >= 0 && s.decline <= 1, "SemiSupervisedTraining: decline is ", s.decline,
           "; need 0 <= decline <= 1");
   return s;
@@ -217,16 +220,18 @@ Var SemiSupervisedTraining::objective(Tape& tape, const std::vector<Var>& w) {
   };
   const std::size_t k = network_.classes(), latent = network_.latent(), batch = settings_.batch;
 
+  const auto classify = [&](Var x) { return network_.classify(w, x, settings_.dropout, noise_); };
+
   const Var x = images(labelled_), y = tape.constant(one_hot(labelled_.labels, k), "labels");
-  const Var log_q = -cross_entropy(network_.classify(w, x), labelled_.labels);
-  const Var labelled = mean(network_.labelled_bound(w, x, y, noise({labelled_.size(), latent})) +
-                            settings_.alpha * log_q);
+  const Var log_q = -cross_entropy(classify(x), labelled_.labels);
+  const Var bound_xy = network_.labelled_bound(w, x, y, noise({labelled_.size(), latent}));
+  const Var labelled = mean(settings_.labelled_weight * bound_xy + settings_.alpha * log_q);
   if (settings_.method == "labels-only") return labelled;
 
   std::vector<std::size_t> rows(batch);
   for (std::size_t& r : rows) r = order_.below(digits_.size());
   const Var u = images(take(digits_, rows));
-  Var logits = network_.classify(w, u);
+  Var logits = classify(u);
   if (step_ < settings_.warm_up) logits = stop_gradient(logits);
   const Var bound =
       settings_.method == "marginalised"

@@ -35,8 +35,10 @@ class SemiSupervised {
   // (B, pixels); classes y, one-hot or relaxed, are (B, K), or (K, 1, K) for every class with every
   // image; styles z, and the noise that they are drawn with, are (B, latent), or (K, B, latent).
 
-  /// The logits of q(y|x): (B, K).
+  /// The logits of q(y|x): (B, K); with dropout() of hidden units, and of two fifths as many
+  /// pixels.
   Var classify(const std::vector<Var>& w, Var x) const;
+  Var classify(const std::vector<Var>& w, Var x, double dropout, Rng& rng) const;
   /// q(z|x, y), each (..., B, latent).
   struct Style {
     Var mean, log_variance;
@@ -62,7 +64,7 @@ class SemiSupervised {
  private:
   Var seen(const Var* w, Var x) const;
 
-  std::size_t classes_, hidden_, latent_, convolutions_;  // parameters of convolutions that look
+  std::size_t classes_, latent_, convolutions_;  // parameters of convolutions that look
   std::size_t inference_, generator_;  // where the second and third network's parameters begin
 };
 
@@ -78,14 +80,17 @@ struct SemiSupervisedSettings {
   std::size_t steps = 4000;
   std::size_t warm_up = 1500;  ///< steps in which U(x) does not yet teach q(y|x)
   double alpha = 30;
-  double rate = 5e-4;      ///< of Adam
-  double decline = 0;      ///< over this share of the steps, the last ones, it falls to 0
-  double tau_rate = 3e-4;  ///< the temperature is max(0.5, exp(-tau_rate step))
+  double labelled_weight = 1;  ///< of L(x, y), see below
+  double dropout = 0;          ///< in q(y|x) alone
+  double rate = 5e-4;          ///< of Adam
+  double decline = 0;          ///< over this share of the steps, the last ones, it falls to 0
+  double tau_rate = 3e-4;      ///< the temperature is max(0.5, exp(-tau_rate step))
   std::uint64_t seed = 1;
 };
 
-/// Maximises J = mean L(x, y) + mean U(x) + alpha mean log q(y|x), the first and the last over
-/// labelled digits, the other over unlabelled ones (arXiv 1611.01144, section 4.3). Each step
+/// Maximises J = weight mean L(x, y) + mean U(x) + alpha mean log q(y|x), the first and the last
+/// over labelled digits, the other over unlabelled ones. The weight is 1 in arXiv 1611.01144,
+/// section 4.3; M2 sums over all digits, so that it is the labelled ones' share. Each step
 /// binarises its digits anew: a pixel is 1 with its grey as the probability.
 class SemiSupervisedTraining {
  public:

@@ -740,6 +740,8 @@ def semi_supervised():
     refused(2, "--conv needs digits of 28 x 28", "13_semi_supervised", "--conv")
     refused(2, "--rate must be more than 0", "13_semi_supervised", "--rate", "0")
     refused(2, "--alpha must be more than 0", "13_semi_supervised", "--alpha", "-1")
+    refused(2, "--dropout must be at least 0 and less than 1", "13_semi_supervised", "--dropout", "1")
+    refused(2, "--labelled-weight must be at least 0", "13_semi_supervised", "--labelled-weight", "-1")
     refused(2, "--decline must be at least 0 and at most 1", "13_semi_supervised", "--decline", "2")
     refused(2, "--labels is more than the", "13_semi_supervised", "--labels", "1000")
     refused(2, "no/such/folder", "13_semi_supervised", "--data", "no/such/folder")

@@ -141,7 +141,7 @@ TEST_CASE("the bounds are tight where q is the posterior") {
   std::vector<Tensor>& p = tiny.network.parameters;
   p[9] = zeros(p[9].shape());                     // z, in the generator
   p[7] = zeros(p[7].shape()), p[8] = zeros({2});  // mean and log variance of q(z|x, y)
-  for (std::size_t image : {0, 5, 14}) {
+  for (std::size_t image = 0; image < 16; image += 5) {
     const Exact exact(tiny, image);
     Tape tape;
     const std::vector<Var> w = tape.borrow_parameters(p);
@@ -255,6 +255,23 @@ TEST_CASE("training: digits without labels teach the class, whether it is summed
   }
 }
 
+TEST_CASE("dropout keeps the mean, and what it drops is 0") {
+  Tape tape;
+  Rng rng(9);
+  const Var x = tape.parameter(full({40000}, 3)), y = dropout(x, 0.2, rng);
+  double mean = 0;
+  for (Scalar v : y.value()) {
+    CHECK((v == 0 || v == doctest::Approx(3.75)));
+    mean += v / 40000;
+  }
+  CHECK(std::abs(mean - 3) < 4 * 1.5 / 200);  // the deviation of one is 3 sqrt(0.2 / 0.8)
+  CHECK(norm(Tensor(backward(y)[x] * 3.0 - y.value())) < 1e-9);
+  const std::uint64_t before = rng.position();
+  CHECK(dropout(x, 0, rng).index == x.index);
+  CHECK(rng.position() == before);
+  refuses([&] { dropout(x, 1, rng); }, "dropout: rate is 1; need 0 <= rate < 1");
+}
+
 TEST_CASE("a training goes on from an archive to the same bits") {
   const Split data = digits();
   for (const std::string& method : semi_supervised_methods()) {
@@ -262,6 +279,7 @@ TEST_CASE("a training goes on from an archive to the same bits") {
     SemiSupervisedSettings settings = quick(method);
     settings.warm_up = 4;
     settings.decline = 0.99;
+    settings.dropout = 0.5;
     SemiSupervisedTraining whole(data.train, settings), half(data.train, settings);
     for (int i = 0; i < 8; ++i) whole.step();
     for (int i = 0; i < 3; ++i) half.step();
