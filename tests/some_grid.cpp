@@ -60,7 +60,7 @@ class Network : public Training {
   Did train() {
     Tape tape;
     const std::vector<Var> on_tape = tape.borrow_parameters(mlp_->parameters);
-    const Var cost = loss(on_tape, 20);
+    const Var cost = loss(on_tape, 200);
     curve_.push_back(static_cast<double>(cost.item()));
     adam_.step(mlp_->parameters, on_tape, cost);
     ++step_;

@@ -221,7 +221,7 @@ void Worker::train(const std::string& name, const Grid::Factory& factory, const 
 // of the first that could not go on.
 void run_jobs(const Worker& worker, std::size_t jobs, Display& display) {
   int words[2];
-  if (::pipe2(words, O_CLOEXEC) != 0)
+  if (::pipe(words) != 0)
     throw std::system_error(errno, std::generic_category(), "cannot start a worker");
   std::cout.flush();
   const pid_t parent = ::getpid();

@@ -130,7 +130,7 @@ void RunFolder::finish(const std::string& cell, const Json& result) const {
 }
 
 void RunFolder::tidy(const std::string& cell) const {
-  for (const char* ending : {".archive", ".lock"}) {
+  for (const char* ending : {".archive", ".archive.tmp", ".error.tmp", ".lock"}) {
     std::error_code ignored;
     fs::remove(file(cell, ending), ignored);
   }

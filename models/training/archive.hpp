@@ -60,6 +60,10 @@ class Archive {
       whole(name, word);
       thing = static_cast<T>(word);
       if (static_cast<std::uint64_t>(thing) != word) out_of_range(name);
+    } else if constexpr (std::is_floating_point_v<T>) {
+      auto x = static_cast<double>(thing);
+      (*this)(name, x);
+      thing = static_cast<T>(x);
     } else {
       const std::string outer = within_;
       within_ += name + "/";
