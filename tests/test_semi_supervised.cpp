@@ -62,7 +62,7 @@ struct Exact {
   double q[Tiny::kClasses] = {};          // q(y|x)
   double labelled[Tiny::kClasses] = {};   // L(x, y), the model's, z integrated over its noise
   double definition = 0;  // E_q(y,z|x) [log p(x|y,z) + log p(y) + log p(z) - log q(y,z|x)]
-  double misprint = 0;    // the same with - q(y,z|x) at the end
+  double misprint = 0;    // the same with - q(y,z|x) at the end, as printed
   double entropy = 0;     // of q(y|x)
 
   Exact(const Tiny& t, std::size_t image) {
@@ -117,20 +117,20 @@ TEST_CASE("the bounds by enumeration: the document is right where it corrects th
     total += std::exp(exact.log_p);
     for (std::size_t k = 0; k < Tiny::kClasses; ++k)
       CHECK(exact.labelled[k] < exact.log_joint[k] + 1e-10);
-    // U(x) = sum_y q(y|x) L(x, y) + H(q(y|x)) is the expectation that it is derived from, and a
-    // bound.
+    // The document: U(x) = sum_y q(y|x) L(x, y) + H(q(y|x)) is the expectation that it is derived
+    // from, with log q(y, z|x) in it, and a bound.
     const double u = exact.marginal();
     CHECK(u == doctest::Approx(exact.definition).epsilon(1e-10));
     CHECK(u < exact.log_p);
-    // The paper has - L(x, y) in this sum, though L is the bound itself and not its negative: then
-    // U is above log p(x), and above 0, and grows as the model gets worse.
-    double printed = exact.entropy;
-    for (std::size_t k = 0; k < Tiny::kClasses; ++k) printed -= exact.q[k] * exact.labelled[k];
-    CHECK(printed > 0);
-    CHECK(printed > exact.log_p + 1);
-    // It also has - q(y, z|x) for - log q(y, z|x) in the expectation: another number, and no bound
-    // either where q is as narrow as here.
-    CHECK(std::abs(exact.misprint - u) > 0.05);
+    // The paper's equation 9 has q(y, z|x) there, without the logarithm. As log q <= q - 1, that is
+    // lower by 1 at least, and not what its equation 10 goes on with.
+    CHECK(exact.misprint <= u - 1);
+    // Equation 10, sum_y q(y|x) (-L(x, y) + H), is the document's sum for the paper's L, which is
+    // minus the bound. With the document's L it would be above 0, and no bound.
+    double with_its_sign = exact.entropy;
+    for (std::size_t k = 0; k < Tiny::kClasses; ++k)
+      with_its_sign -= exact.q[k] * exact.labelled[k];
+    CHECK(with_its_sign > 0);
   }
   CHECK(total == doctest::Approx(1).epsilon(1e-10));  // so log p(x) is what it says
 }
