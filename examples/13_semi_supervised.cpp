@@ -153,12 +153,11 @@ class Digits : public Training {
 class Costs : public Training {
  public:
   Costs(const Dataset& digits, std::vector<std::string> methods, std::vector<std::size_t> classes,
-        std::size_t hidden, bool conv, std::size_t batch, std::size_t rounds)
+        SemiSupervisedSizes sizes, std::size_t batch, std::size_t rounds)
       : digits_(digits),
         methods_(std::move(methods)),
         classes_(std::move(classes)),
-        hidden_(hidden),
-        conv_(conv),
+        sizes_(sizes),
         batch_(batch),
         rounds_(rounds),
         ms_(methods_.size() * classes_.size(), std::numeric_limits<double>::infinity()) {}
@@ -188,11 +187,10 @@ class Costs : public Training {
  private:
   void measure(const std::string& method, std::size_t classes, double& fastest) const {
     using Clock = std::chrono::steady_clock;
-    constexpr std::size_t latent = 32;
     Rng rng(1);
     Dataset like = rows_from(digits_, 0, batch_);
     like.classes = classes;
-    SemiSupervised network(like, hidden_, latent, conv_, rng);
+    SemiSupervised network(like, sizes_, rng);
     Adam adam(1e-4);
     const Rule rule = method == "gumbel-softmax" ? gumbel_softmax(1) : st_gumbel_softmax(1);
     for (int i = 0; i < 5; ++i) {
@@ -203,8 +201,8 @@ class Costs : public Training {
       const auto noise = [&](const Shape& shape) { return tape.constant(rng.normal(shape)); };
       const Var u =
           method == "marginalised"
-              ? network.marginal_bound(w, x, logits, noise({classes, like.size(), latent}))
-              : network.sampled_bound(w, x, logits, rule, noise({like.size(), latent}), rng);
+              ? network.marginal_bound(w, x, logits, noise({classes, like.size(), sizes_.latent}))
+              : network.sampled_bound(w, x, logits, rule, noise({like.size(), sizes_.latent}), rng);
       adam.step(network.parameters, w, -mean(u));
       if (i < 2) continue;  // these ask the system for memory
       fastest = std::min(fastest,
@@ -215,8 +213,7 @@ class Costs : public Training {
   const Dataset& digits_;
   std::vector<std::string> methods_;
   std::vector<std::size_t> classes_;
-  std::size_t hidden_;
-  bool conv_;
+  SemiSupervisedSizes sizes_;
   std::size_t batch_, rounds_, done_ = 0;
   std::vector<double> ms_;
 };
@@ -403,18 +400,19 @@ int main(int argc, char** argv) {
   Grid grid(program);
   SemiSupervisedSettings settings;
   const auto whole = [](std::size_t n) { return static_cast<int>(n); };
-  int hidden = whole(settings.hidden), latent = whole(settings.latent),
-      labels = whole(settings.labels), batch = whole(settings.batch), unlabelled = 50000,
-      warm_up = 0, cost_batch = 100;
+  int classifier = whole(settings.sizes.classifier), hidden = whole(settings.sizes.hidden),
+      latent = whole(settings.sizes.latent), labels = whole(settings.labels),
+      batch = whole(settings.batch), unlabelled = 50000, warm_up = 0, cost_batch = 100;
   std::vector<std::string> methods, classes;
   program.takes_digits();
   grid.list("--methods", methods, semi_supervised_methods(), "how the digits without labels count");
   grid.list("--classes", classes, {"5", "10", "20", "50", "100"}, "for what a step costs");
   program.option("--labels", labels, "labelled digits of each class");
   program.option("--unlabelled", unlabelled, "digits to train on at most, the first of the data's");
-  program.option("--hidden", hidden, "hidden units of each network");
+  program.option("--classifier", classifier, "hidden units of q(y|x)");
+  program.option("--hidden", hidden, "hidden units of each of the other two networks");
   program.option("--latent", latent, "numbers of a style");
-  program.option("--conv", settings.conv, "convolutional networks, for digits of 28 x 28");
+  program.option("--conv", settings.sizes.conv, "convolutional networks, for digits of 28 x 28");
   program.option("--batch", batch, "digits without labels in a step");
   program.option("--warm-up", warm_up,
                  "steps before they teach q(y|x); 0: three eighths of all, 1500 at most", 0);
@@ -441,7 +439,7 @@ int main(int argc, char** argv) {
     set_threads(program.threads);
     const auto size = [](int n) { return static_cast<std::size_t>(n); };
     Dataset digits = digits_in(program.data);
-    if (settings.conv && (digits.height != 28 || digits.width != 28))
+    if (settings.sizes.conv && (digits.height != 28 || digits.width != 28))
       throw WrongCall("--conv needs digits of 28 x 28 (--data DIR); these are " +
                       std::to_string(digits.height) + " x " + std::to_string(digits.width));
     Split data = split(digits, default_train_size(digits));
@@ -453,8 +451,9 @@ int main(int argc, char** argv) {
       throw WrongCall("--labels is more than the " + std::to_string(fewest) +
                       " digits that some class has");
     settings.steps = grid.steps(4000, 400);
-    settings.hidden = size(hidden);
-    settings.latent = size(latent);
+    settings.sizes.classifier = size(classifier);
+    settings.sizes.hidden = size(hidden);
+    settings.sizes.latent = size(latent);
     settings.labels = size(labels);
     settings.batch = size(batch);
     settings.warm_up =
@@ -473,10 +472,12 @@ int main(int argc, char** argv) {
                          without_labels.end());
     std::vector<std::size_t> ks;
     for (const std::string& k : classes) ks.push_back(std::stoul(k));
+    SemiSupervisedSizes sizes = settings.sizes;
+    sizes.latent = 32;  // a style that is no matter of two numbers
     if (!without_labels.empty())
       grid.add("cost", [&] {
-        return std::make_unique<Costs>(data.train, without_labels, ks, settings.hidden,
-                                       settings.conv, size(cost_batch), program.quick ? 2 : 5);
+        return std::make_unique<Costs>(data.train, without_labels, ks, sizes, size(cost_batch),
+                                       program.quick ? 2 : 5);
       });
 
     const std::vector<Grid::Row> found = grid.run({{"data", digits.name},
@@ -485,9 +486,10 @@ int main(int argc, char** argv) {
                                                    {"test", data.test.size()},
                                                    {"steps", settings.steps},
                                                    {"labels", labels},
+                                                   {"classifier", classifier},
                                                    {"hidden", hidden},
                                                    {"latent", latent},
-                                                   {"conv", settings.conv},
+                                                   {"conv", settings.sizes.conv},
                                                    {"batch", batch},
                                                    {"warm_up", settings.warm_up},
                                                    {"alpha", settings.alpha},

@@ -61,12 +61,16 @@ struct Start {
 
 }  // namespace
 
-SemiSupervised::SemiSupervised(const Dataset& data, std::size_t hidden, std::size_t latent,
-                               bool conv, Rng& rng)
-    : classes_(data.classes), latent_(latent), convolutions_(conv ? 2 * std::size(kLook) : 0) {
-  const std::size_t pixels = data.height * data.width;
-  require(pixels > 0 && classes_ > 0 && hidden > 0 && latent > 0, "SemiSupervised: ", pixels,
-          " pixels, ", classes_, " classes, ", hidden, " hidden units, ", latent,
+SemiSupervised::SemiSupervised(const Dataset& data, const SemiSupervisedSizes& sizes, Rng& rng)
+    : classes_(data.classes),
+      latent_(sizes.latent),
+      convolutions_(sizes.conv ? 2 * std::size(kLook) : 0) {
+  const std::size_t pixels = data.height * data.width, hidden = sizes.hidden;
+  const bool conv = sizes.conv;
+  require(pixels > 0 && classes_ > 0, "SemiSupervised: images of ", pixels, " pixels, ", classes_,
+          " classes; need at least 1 of each");
+  require(sizes.classifier > 0 && hidden > 0 && latent_ > 0, "SemiSupervised: ", sizes.classifier,
+          " and ", hidden, " hidden units, ", latent_,
           " numbers of style; need at least 1 of each");
   require(!conv || (data.height == 28 && data.width == 28), "SemiSupervised: images are ",
           data.height, " x ", data.width, "; need 28 x 28 for the convolutions");
@@ -76,13 +80,13 @@ SemiSupervised::SemiSupervised(const Dataset& data, std::size_t hidden, std::siz
       if (conv) start.kernels(l.to, l.from, l);
     return conv ? kPlanes * kSide * kSide : pixels;
   };
-  start.dense(look(), hidden);
-  start.dense(hidden, classes_);
+  start.dense(look(), sizes.classifier);
+  start.dense(sizes.classifier, classes_);
   inference_ = parameters.size();
   start.dense_of_two(look(), classes_, hidden);
-  start.dense(hidden, 2 * latent);
+  start.dense(hidden, 2 * latent_);
   generator_ = parameters.size();
-  start.dense_of_two(latent, classes_, hidden);
+  start.dense_of_two(latent_, classes_, hidden);
   start.dense(hidden, conv ? kPlanes * kSide * kSide : pixels);
   for (const Layer& l : kPaint)
     if (conv) start.kernels(l.from, l.to, l);
@@ -204,7 +208,7 @@ SemiSupervisedTraining::SemiSupervisedTraining(const Dataset& digits,
       start_(settings.seed),
       order_(settings.seed, 0, 1),
       noise_(settings.seed, 0, 2),
-      network_(digits, settings.hidden, settings.latent, settings.conv, start_),
+      network_(digits, settings.sizes, start_),
       labelled_(first_of_each(digits, settings.labels)),
       adam_(settings.rate) {
   const Schedule tau = exponential_decay(1, settings.tau_rate, 0.5);

@@ -18,6 +18,13 @@
 
 ARGTAPE_PUBLIC_BEGIN
 
+struct SemiSupervisedSizes {
+  std::size_t classifier = 256;  ///< hidden units of q(y|x),
+  std::size_t hidden = 256;      ///< and of each of the other two networks
+  std::size_t latent = 2;        ///< numbers of a style
+  bool conv = false;
+};
+
 /// q(y|x), categorical, q(z|x, y), Gaussian with a diagonal covariance, and p(x|y, z), Bernoulli
 /// pixel by pixel: networks of one hidden layer each. The priors of y and z are uniform and
 /// standard normal. With `conv` the first two look at the image through three convolutions, and
@@ -27,7 +34,7 @@ class SemiSupervised {
  public:
   /// For images and classes such as the data's. Throws std::invalid_argument for a zero among the
   /// sizes, and with `conv` for images other than 28 x 28.
-  SemiSupervised(const Dataset& data, std::size_t hidden, std::size_t latent, bool conv, Rng& rng);
+  SemiSupervised(const Dataset& data, const SemiSupervisedSizes& sizes, Rng& rng);
 
   std::vector<Tensor> parameters;
 
@@ -73,8 +80,7 @@ const std::vector<std::string>& semi_supervised_methods();
 
 struct SemiSupervisedSettings {
   std::string method = "marginalised";
-  std::size_t hidden = 256, latent = 2;
-  bool conv = false;
+  SemiSupervisedSizes sizes;
   std::size_t labels = 10;  ///< labelled digits of each class; all of them are in every step
   std::size_t batch = 50;   ///< unlabelled digits in a step
   std::size_t steps = 4000;

@@ -34,7 +34,7 @@ struct Tiny {
   static constexpr double kStep = 0.02;  // of the integrals, which reach from -8 to 8
 
   Rng rng{5};
-  SemiSupervised network{of_size(2, 2, kClasses), 6, 1, false, rng};
+  SemiSupervised network{of_size(2, 2, kClasses), {6, 6, 1, false}, rng};
   Tensor nodes = zeros({kNodes, 1});
 
   Tiny() {
@@ -163,7 +163,7 @@ TEST_CASE("every class at once is class by class, and a hard draw's mean") {
     CAPTURE(conv);
     Rng rng(3);
     const std::size_t k = 4, b = 3, side = conv ? 28 : 3;
-    const SemiSupervised network(of_size(side, side, k), 8, 2, conv, rng);
+    const SemiSupervised network(of_size(side, side, k), {7, 8, 2, conv}, rng);
     Tape tape;
     const std::vector<Var> w = tape.borrow_parameters(network.parameters);
     const Var x = tape.constant(rng.uniform({b, side * side})), logits = network.classify(w, x);
@@ -204,7 +204,7 @@ TEST_CASE("every class at once is class by class, and a hard draw's mean") {
 
 TEST_CASE("gradients of the bounds, by differences, in every parameter") {
   Rng rng(4);
-  const SemiSupervised network(of_size(2, 2, 3), 4, 2, false, rng);
+  const SemiSupervised network(of_size(2, 2, 3), {5, 4, 2, false}, rng);
   const Tensor x = rng.uniform({2, 4}), all = rng.normal({3, 2, 2}), one = rng.normal({2, 2});
   const CheckResult summed = check_gradient(
       [&](const std::vector<Var>& w) {
@@ -229,7 +229,7 @@ namespace {
 SemiSupervisedSettings quick(const std::string& method) {
   SemiSupervisedSettings s;
   s.method = method;
-  s.hidden = 64;
+  s.sizes.classifier = s.sizes.hidden = 64;
   s.labels = 5;
   s.steps = 400;
   s.warm_up = 100;
@@ -334,11 +334,17 @@ TEST_CASE("what a semi-supervised training refuses") {
   const Split data = digits();
   Rng rng(1);
   refuses(
-      [&] { SemiSupervised(data.train, 0, 2, false, rng); },
-      "SemiSupervised: 64 pixels, 10 classes, 0 hidden units, 2 numbers of style; need at least "
-      "1 of each");
-  refuses([&] { SemiSupervised(data.train, 8, 2, true, rng); },
-          "SemiSupervised: images are 8 x 8; need 28 x 28 for the convolutions");
+      [&] {
+        SemiSupervised(data.train, {8, 0, 2, false}, rng);
+      },
+      "SemiSupervised: 8 and 0 hidden units, 2 numbers of style; need at least 1 of each");
+  refuses([&] { SemiSupervised(of_size(2, 2, 0), {}, rng); },
+          "SemiSupervised: images of 4 pixels, 0 classes; need at least 1 of each");
+  refuses(
+      [&] {
+        SemiSupervised(data.train, {8, 8, 2, true}, rng);
+      },
+      "SemiSupervised: images are 8 x 8; need 28 x 28 for the convolutions");
   const auto with = [&](auto change) {
     SemiSupervisedSettings s;
     change(s);
