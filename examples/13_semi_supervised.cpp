@@ -415,7 +415,7 @@ int main(int argc, char** argv) {
   program.option("--conv", settings.sizes.conv, "convolutional networks, for digits of 28 x 28");
   program.option("--batch", batch, "digits without labels in a step");
   program.option("--warm-up", warm_up,
-                 "steps before they teach q(y|x); 0: three eighths of all, 1500 at most", 0);
+                 "steps before they teach q(y|x); 0: a quarter of all, 1000 at most", 0);
   program.option("--alpha", settings.alpha, "of the labelled digits' cross-entropy");
   program.option("--labelled-weight", settings.labelled_weight,
                  "of the labelled digits' bound beside that of the others");
@@ -457,7 +457,7 @@ int main(int argc, char** argv) {
     settings.labels = size(labels);
     settings.batch = size(batch);
     settings.warm_up =
-        warm_up > 0 ? size(warm_up) : std::min<std::size_t>(1500, settings.steps * 3 / 8);
+        warm_up > 0 ? size(warm_up) : std::min<std::size_t>(1000, settings.steps / 4);
 
     for (const std::string& method : methods)
       for (const std::uint64_t seed : grid.seeds())
@@ -473,7 +473,7 @@ int main(int argc, char** argv) {
     std::vector<std::size_t> ks;
     for (const std::string& k : classes) ks.push_back(std::stoul(k));
     SemiSupervisedSizes sizes = settings.sizes;
-    sizes.latent = 32;  // a style that is no matter of two numbers
+    sizes.latent = 32;  // a style of the usual size
     if (!without_labels.empty())
       grid.add("cost", [&] {
         return std::make_unique<Costs>(data.train, without_labels, ks, sizes, size(cost_batch),
