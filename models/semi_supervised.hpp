@@ -96,10 +96,8 @@ struct SemiSupervisedSettings {
 
 /// Maximises J = weight mean L(x, y) + mean U(x) + alpha mean log q(y|x), the first and the last
 /// over labelled digits, the other over all of them, labels unseen. In arXiv 1611.01144, equation
-/// 11, the weight is 1; M2 sums over all digits, so that it is the labelled ones' share. The
-/// defaults are ours: with weight 1, alpha 30 and no dropout two of three seeds on 8,000 digits end
-/// below what the labels alone teach. Each step binarises its digits anew: a pixel is 1 with its
-/// grey as the probability.
+/// 11, the weight is 1; M2 sums over all digits, so that it is the labelled ones' share. Each step
+/// binarises its digits anew: a pixel is 1 with its grey as the probability.
 class SemiSupervisedTraining {
  public:
   /// The labels are those of the first `labels` digits of each class. `digits` must outlive this.
