@@ -202,6 +202,8 @@ TEST_CASE("progress: share and time left, and nothing in a pipe") {
   CHECK(progress_line("training", 1, 100, 1) == "training    1%  1 min 39 s left");
   CHECK(progress_line("training", 1, 10000, 1) == "training    0%  2 h 46 min left");
   CHECK(progress_line("training", 12, 10, 5) == "training  100%  0 s left");
+  CHECK(progress_line("resumed", 60, 100, 10, 50) == "resumed   60%  40 s left");
+  CHECK(progress_line("resumed", 50, 100, 10, 50) == "resumed   50%");
   CHECK(progress_line("nothing", 0, 0, 0) == "nothing  100%");
   Capture err(STDERR_FILENO);
   {

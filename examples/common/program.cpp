@@ -15,6 +15,7 @@
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <set>
+#include <sstream>
 
 namespace argtape_examples {
 
@@ -89,12 +90,17 @@ CLI::Validator not_empty() {
       "");
 }
 
-std::string joined(const std::vector<std::string>& words, const char* before_last) {
-  std::string all;
-  for (std::size_t i = 0; i < words.size(); ++i) {
-    all += i == 0 ? "" : i + 1 < words.size() ? ", " : before_last;
-    all += words[i];
-  }
+std::string one_of(std::vector<std::string> words) {
+  const std::string last = words.back();
+  words.pop_back();
+  return words.empty() ? last : joined(words) + " or " + last;
+}
+
+// "a,,b" has an empty word in between.
+std::vector<std::string> parts(const std::string& list) {
+  std::vector<std::string> all;
+  std::istringstream in(list + ',');
+  for (std::string word; std::getline(in, word, ',');) all.push_back(word);
   return all;
 }
 
@@ -168,6 +174,12 @@ std::string with_error(double value, double error) {
     error = std::round(error / unit) * unit;
   }
   return both(1);
+}
+
+std::string joined(const std::vector<std::string>& words, const std::string& between) {
+  std::string all;
+  for (const std::string& word : words) all += (all.empty() ? "" : between) + word;
+  return all;
 }
 
 std::string Cell::text() const {
@@ -352,8 +364,8 @@ int Program::State::out_of_memory() const {
   for (const std::string& flag : sizes)
     if (given(flag)) all.push_back(flag);
   return complain(
-      1, "there is not enough memory; " + (all.empty() ? "free some, or try --quick"
-                                                       : "choose less for " + joined(all, " or ")));
+      1, "there is not enough memory; " +
+             (all.empty() ? "free some, or try --quick" : "choose less for " + one_of(all)));
 }
 
 Program::Program(std::string name, std::string description)
@@ -404,6 +416,24 @@ void Program::option(const std::string& flag, std::string& value, const std::str
 
 void Program::option(const std::string& flag, bool& value, const std::string& help) {
   app.add_flag(flag, value, help);
+}
+
+void Program::option(const std::string& flag, std::vector<std::string>& chosen,
+                     const std::vector<std::string>& all, const std::string& help) {
+  if (chosen.empty()) chosen = all;
+  const auto choose = [flag, all, &chosen](const std::string& text) {
+    chosen = parts(text);
+    for (const std::string& name : chosen) {
+      if (std::count(all.begin(), all.end(), name) == 0)
+        throw WrongCall(flag + " has '" + name + "'; need some of " + joined(all));
+      if (std::count(chosen.begin(), chosen.end(), name) > 1)
+        throw WrongCall(flag + " has '" + name + "' twice; need each once");
+    }
+  };
+  app.add_option_function<std::string>(flag, choose,
+                                       help + ": some of " + joined(all, ",") + ", with commas")
+      ->type_name("NAMES")
+      ->default_str(chosen == all ? "all" : joined(chosen, ","));
 }
 
 void Program::takes_digits() {
@@ -491,7 +521,7 @@ std::string Program::advice(std::size_t steps_done, const std::string& rate,
                : "; training diverged at step " + std::to_string(steps_done) + ", so lower " + rate;
   if (steps_done > 0 && state_->given(rate)) suspects.push_back(rate);
   return "; it came at step " + std::to_string(steps_done) + " of training, so choose a milder " +
-         joined(suspects, " or ");
+         one_of(suspects);
 }
 
 }  // namespace argtape_examples

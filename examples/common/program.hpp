@@ -42,6 +42,9 @@ std::string number(double value, int digits = 3);
 // "0.5120 ± 0.0030": two significant digits of error, and the value to the same decimal.
 std::string with_error(double value, double error);
 
+// "a, b, c".
+std::string joined(const std::vector<std::string>& words, const std::string& between = ", ");
+
 // What a table shows is rounded; its CSV and JSON keep every digit of a numeric cell.
 class Cell {
  public:
@@ -144,6 +147,9 @@ class Program {
   void option(const std::string& flag, double& value, const std::string& help);
   void option(const std::string& flag, std::string& value, const std::string& help);
   void option(const std::string& flag, bool& value, const std::string& help);
+  // Some of `all`, with commas, each once; by default those in `chosen`, or all if it is empty.
+  void option(const std::string& flag, std::vector<std::string>& chosen,
+              const std::vector<std::string>& all, const std::string& help);
   // Adds --data, for the programs that train on digits.
   void takes_digits();
 

@@ -86,7 +86,10 @@ void RunFolder::start(const Json& manifest) const {
                     " cells done; --resume goes on with it, --table shows it, or name another "
                     "folder");
   }
-  fs::create_directories(path_);
+  std::error_code error;
+  fs::create_directories(path_, error);
+  if (error)
+    throw WrongCall(name + "cannot be created (" + error.message() + "); name another folder");
   for (const fs::directory_entry& entry : fs::directory_iterator(path_))
     if (entry.path().extension() != ".tmp")
       throw WrongCall(name + "is not empty and holds no run; name an empty folder, or a new one");
