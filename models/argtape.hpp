@@ -54,6 +54,7 @@
 #include "measure.hpp"
 #include "methods.hpp"
 #include "nvil.hpp"
+#include "semi_supervised.hpp"
 #include "sorting.hpp"
 #include "stochastic_network.hpp"
 #include "stochastic_training.hpp"

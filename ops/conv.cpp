@@ -28,8 +28,9 @@ std::size_t whole_lanes(std::size_t n) { return (n + kLane - 1) / kLane * kLane;
 // A convolution y of images x with o kernels w.
 struct Convolution : ConvGeometry {
   std::size_t o;
-  Convolution(const Shape& x, const Shape& w, std::size_t stride, std::size_t padding)
-      : ConvGeometry("conv2d", x, w[2], w[3], stride, padding), o(w[0]) {}
+  Convolution(const char* op, const Shape& x, const Shape& w, std::size_t stride,
+              std::size_t padding)
+      : ConvGeometry(op, x, w[2], w[3], stride, padding), o(w[0]) {}
   // f(first image, the one after the last), on all threads, each with many terms to add.
   // So many terms are worth another thread.
   std::size_t images_of_grain() const {
@@ -261,20 +262,21 @@ Tensor weights_turned(const Tensor& x, const Tensor& y, const Convolution& s) {
 }
 
 // Each of the three is linear in its two inputs, and the others are its derivatives.
-Var input_vjp(Var y, Var w, const Convolution& conv);
+Var transposed(Var y, Var w, const Convolution& conv);
 Var weight_vjp(Var x, Var y, const Convolution& conv);
 
 Var forward(Var x, Var w, const Convolution& conv) {
   return x.tape->record("conv2d", {x, w}, correlated(x.value(), w.value(), conv),
                         [conv](BackwardContext& ctx) {
-                          if (ctx.wants(0)) ctx.give(0, input_vjp(ctx.gradient(), ctx.in(1), conv));
+                          if (ctx.wants(0))
+                            ctx.give(0, transposed(ctx.gradient(), ctx.in(1), conv));
                           if (ctx.wants(1))
                             ctx.give(1, weight_vjp(ctx.in(0), ctx.gradient(), conv));
                         });
 }
 
-Var input_vjp(Var y, Var w, const Convolution& conv) {
-  return y.tape->record("conv2d_input_vjp", {y, w}, handed_back(y.value(), w.value(), conv),
+Var transposed(Var y, Var w, const Convolution& conv) {
+  return y.tape->record("conv_transpose2d", {y, w}, handed_back(y.value(), w.value(), conv),
                         [conv](BackwardContext& ctx) {
                           if (ctx.wants(0)) ctx.give(0, forward(ctx.gradient(), ctx.in(1), conv));
                           if (ctx.wants(1))
@@ -289,7 +291,7 @@ Var weight_vjp(Var x, Var y, const Convolution& conv) {
   // In a gap 0 times an infinite pixel is NaN, which has no business here.
   if (!few || worst_of(w) != Worst::finite) w = weights_turned(x.value(), y.value(), conv);
   return x.tape->record("conv2d_weight_vjp", {x, y}, std::move(w), [conv](BackwardContext& ctx) {
-    if (ctx.wants(0)) ctx.give(0, input_vjp(ctx.in(1), ctx.gradient(), conv));
+    if (ctx.wants(0)) ctx.give(0, transposed(ctx.in(1), ctx.gradient(), conv));
     if (ctx.wants(1)) ctx.give(1, forward(ctx.in(0), ctx.gradient(), conv));
   });
 }
@@ -301,7 +303,34 @@ Var conv2d(Var x, Var w, std::size_t stride, std::size_t padding) {
   if (x.shape().size() != 4 || w.shape().size() != 4 || x.shape()[1] != w.shape()[1])
     refuse("conv2d: x is ", x.shape(), ", w is ", w.shape(),
            "; need (N, C, H, W) and (O, C, h, w)");
-  return forward(x, w, Convolution(x.shape(), w.shape(), stride, padding));
+  return forward(x, w, Convolution("conv2d", x.shape(), w.shape(), stride, padding));
+}
+
+namespace {
+// The length of an axis that a convolution makes `pixels` windows of.
+std::size_t spread_length(std::size_t pixels, std::size_t kernel, std::size_t stride,
+                          std::size_t padding) {
+  constexpr const char* op = "conv_transpose2d";
+  require(padding <= kMostBytes, op, ": padding is ", padding, "; need a number of pixels");
+  require(stride > 0 && stride <= kMostBytes, op, ": stride is ", stride,
+          "; need a number of pixels, at least 1");
+  require(pixels > 0 && kernel > 0, op, ": an axis of ", pixels, " pixels, the kernel's of ",
+          kernel, "; need at least one of each");
+  const std::size_t padded = size_of({pixels - 1, stride}) + kernel;
+  require(padded > 2 * padding, op, ": an axis of ", pixels, " pixels comes out ", padded,
+          " long, with padding ", padding, " at either end; need less padding");
+  return padded - 2 * padding;
+}
+}  // namespace
+
+Var conv_transpose2d(Var x, Var w, std::size_t stride, std::size_t padding) {
+  tape_of("conv_transpose2d", {x, w});
+  const Shape &p = x.shape(), &q = w.shape();
+  if (p.size() != 4 || q.size() != 4 || p[1] != q[0])
+    refuse("conv_transpose2d: x is ", p, ", w is ", q, "; need (N, O, H, W) and (O, C, h, w)");
+  const Shape image = {p[0], q[1], spread_length(p[2], q[2], stride, padding),
+                       spread_length(p[3], q[3], stride, padding)};
+  return transposed(x, w, Convolution("conv_transpose2d", image, q, stride, padding));
 }
 
 ARGTAPE_END

@@ -758,6 +758,50 @@ def stochastic_network_files():
         refused(1, "--rate", program, *short, "--rules", "straight-through", "--rate", "1e30")
 
 
+SEMI_SUPERVISED = ["labels-only", "marginalised", "gumbel-softmax", "st-gumbel-softmax"]
+
+
+def semi_supervised():
+    with tempfile.TemporaryDirectory() as folder:
+        place = os.path.join(folder, "run")
+        run_, out = run_json("13_semi_supervised", "--quick", "--out", folder, "--run", place)
+        check(run_["program"] == "13_semi_supervised" and run_["seed"] == 1 and run_["data"] == "UCI digits" and
+              (run_["train"], run_["test"], run_["steps"]) == (1437, 360, 400), "13's JSON says what was asked for")
+        check([r["method"] for r in run_["rows"]] == SEMI_SUPERVISED, "13 has every method")
+        rows = {r["method"]: r for r in run_["rows"]}
+        for name, r in rows.items():
+            check(list(r) == ["method", "seed", "accuracy", "bound", "ms_per_step"], "13: the keys of " + name)
+            check(r["accuracy"] > 0.7 and r["ms_per_step"] > 0, "13: %s learns: %s" % (name, r["accuracy"]))
+            check(name == "labels-only" or r["bound"] > rows["labels-only"]["bound"] + 0.3,
+                  "13: digits without labels teach the generator, %s: %s" % (name, r["bound"]))
+        check([(r["method"], r["classes"]) for r in run_["cost"]] == [(m, k) for k in [5, 10, 20, 50, 100] for m in SEMI_SUPERVISED[1:]]
+              and all(list(r) == ["method", "classes", "ms_per_step"] and r["ms_per_step"] > 0 for r in run_["cost"]), "13 measures every cost")
+        check("k (I + G)" in out and "published" not in out, "13 says what its costs are, and on other digits than MNIST's nothing published")
+        names = ["semi_supervised", "semi_supervised_cost", "semi_supervised_cost_lines", "semi_supervised_accuracy", "semi_supervised_bound"]
+        check({n + ".csv" for n in names + ["semi_supervised_analogies_" + m for m in SEMI_SUPERVISED]} <= set(os.listdir(folder)), "13 writes its CSV")
+        # A digit and its style in ten classes, eight times over.
+        check(len(table_of(folder, "semi_supervised_analogies_marginalised.csv")) == 1 + 88 * 64, "13: the analogies' rows of pixels")
+        shown, _ = run_json("13_semi_supervised", "--table", "--run", place)
+        check(shown["rows"] == run_["rows"] and shown["cost"] == run_["cost"], "13 --table shows what the folder has")
+        refused(2, "", "13_semi_supervised", "--quick", "--resume", "--run", place, "--alpha", "2")
+    few = ["--steps", "40", "--classes", "5", "--methods", "st-gumbel-softmax,labels-only", "--seeds", "2"]
+    first, second = [run_json("13_semi_supervised", *few, *more)[0] for more in [[], ["--jobs", "2"]]]
+    for r in first["rows"] + second["rows"]:
+        r["ms_per_step"] = 0
+    check(first["rows"] == second["rows"] and [r["seed"] for r in first["rows"]] == [1, 2, 1, 2], "13: the same seeds give the same figures, in any order")
+    refused(2, "--methods has 'gumble'", "13_semi_supervised", "--methods", "gumble")
+    refused(2, "--classes has '7'", "13_semi_supervised", "--classes", "7")
+    refused(2, "--conv needs digits of 28 x 28", "13_semi_supervised", "--conv")
+    refused(2, "--rate must be more than 0", "13_semi_supervised", "--rate", "0")
+    refused(2, "--alpha must be more than 0", "13_semi_supervised", "--alpha", "-1")
+    refused(2, "--dropout must be at least 0 and less than 1", "13_semi_supervised", "--dropout", "1")
+    refused(2, "--labelled-weight must be at least 0", "13_semi_supervised", "--labelled-weight", "-1")
+    refused(2, "--decline must be at least 0 and at most 1", "13_semi_supervised", "--decline", "2")
+    refused(2, "--labels is more than the", "13_semi_supervised", "--labels", "1000")
+    refused(2, "no/such/folder", "13_semi_supervised", "--data", "no/such/folder")
+    refused(1, "lower --rate", "13_semi_supervised", "--quick", "--methods", "labels-only", "--rate", "1e30")
+
+
 ap = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
 ap.add_argument("--build", required=True)
 ap.add_argument("--source", required=True)
@@ -784,6 +828,7 @@ if not o.brief:
     kmeans(syllabus)
     architecture_search()
     stochastic_networks()
+    semi_supervised()
 estimators_files()
 temperature_files()
 kmeans_files()

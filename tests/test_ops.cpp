@@ -227,6 +227,15 @@ const std::vector<Row>& rows() {
       {"conv2d of no plane", [](const Vars& v) { return conv2d(v[0], v[1]); }, {{1, 0, 3, 3}, {2, 0, 2, 2}}},
       {"conv2d with no kernel", [](const Vars& v) { return conv2d(v[0], v[1]); }, {{1, 2, 3, 3}, {0, 2, 2, 2}}},
       {"conv2d of itself", [](const Vars& v) { return conv2d(v[0], v[0], 1, 1); }, {{2, 2, 2, 2}}},
+      {"conv_transpose2d", [](const Vars& v) { return conv_transpose2d(v[0], v[1]); }, {{2, 3, 2, 3}, {3, 2, 3, 2}}},
+      {"conv_transpose2d stride, padding", [](const Vars& v) { return conv_transpose2d(v[0], v[1], 2, 1); }, {{1, 2, 3, 2}, {2, 2, 3, 3}}},
+      {"conv_transpose2d of one pixel", [](const Vars& v) { return conv_transpose2d(v[0], v[1]); }, {{2, 3, 1, 1}, {3, 2, 4, 4}}},
+      {"conv_transpose2d to one pixel", [](const Vars& v) { return conv_transpose2d(v[0], v[1]); }, {{1, 1, 1, 1}, {1, 1, 1, 1}}},
+      {"conv_transpose2d of no image", [](const Vars& v) { return conv_transpose2d(v[0], v[1]); }, {{0, 1, 3, 3}, {1, 2, 2, 2}}},
+      {"conv_transpose2d of no plane", [](const Vars& v) { return conv_transpose2d(v[0], v[1]); }, {{1, 0, 3, 3}, {0, 2, 2, 2}}},
+      {"conv_transpose2d of many planes", [](const Vars& v) { return conv_transpose2d(v[0], v[1], 1, 1); }, {{2, 2, 4, 3}, {2, 9, 3, 2}}},
+      {"conv_transpose2d that skips pixels", [](const Vars& v) { return conv_transpose2d(v[0], v[1], 3); }, {{2, 2, 2, 3}, {2, 2, 2, 2}}},
+      {"conv_transpose2d of itself", [](const Vars& v) { return conv_transpose2d(v[0], v[0], 1, 1); }, {{2, 2, 2, 2}}},
       {"max_pool2d that skips pixels", [](const Vars& v) { return max_pool2d(v[0], 2, 3) * 2; }, {{2, 2, 5, 6}}},
       {"avg_pool2d that skips pixels", [](const Vars& v) { return avg_pool2d(v[0] * v[0], 2, 3); }, {{2, 2, 5, 6}}},
       {"max_pool2d", [](const Vars& v) { return max_pool2d(v[0], 2) * 2; }, {{2, 2, 4, 4}}},
@@ -761,13 +770,20 @@ TEST_CASE("norm against its definition; at 0 its gradient is 0") {
 TEST_CASE("sizes that callers give as negative numbers are refused before they are used") {
   const std::size_t minus_one = static_cast<std::size_t>(-1), half = std::size_t{1} << 63;
   Tape tape;
-  const Var x = tape.constant(ones({1, 2, 4, 4})), w = tape.constant(ones({3, 2, 3, 3}));
+  const Var x = tape.constant(ones({1, 2, 4, 4})), w = tape.constant(ones({3, 2, 3, 3})),
+            kernels = tape.constant(ones({2, 3, 3, 3}));
   for (std::size_t padding : {minus_one, minus_one - 1, half, half + 1, std::size_t{1} << 47}) {
     CAPTURE(padding);
     CHECK_THROWS_WITH_AS(
         conv2d(x, w, 1, padding),
         ("conv2d: padding is " + std::to_string(padding) + "; need a number of pixels").c_str(),
         std::invalid_argument);
+    CHECK_THROWS_WITH_AS(conv_transpose2d(x, kernels, 1, padding),
+                         ("conv_transpose2d: padding is " + std::to_string(padding) +
+                          "; need a number of pixels")
+                             .c_str(),
+                         std::invalid_argument);
+    CHECK_THROWS_AS(conv_transpose2d(x, kernels, padding), std::invalid_argument);
     CHECK_THROWS_AS(max_pool2d(x, 2, 1, padding), std::invalid_argument);
     CHECK_THROWS_AS(avg_pool2d(x, padding, 1, padding - 1), std::invalid_argument);
     CHECK_THROWS_AS(conv2d(x, w, padding), std::invalid_argument);
@@ -790,8 +806,12 @@ TEST_CASE("sizes that callers give as negative numbers are refused before they a
   const std::size_t much = std::size_t{1} << 40;
   CHECK_THROWS_AS(conv2d(x, w, 1, much), std::length_error);
   CHECK_THROWS_AS(conv2d(x, w, much, much), std::length_error);
+  CHECK_THROWS_AS(conv_transpose2d(x, kernels, much), std::length_error);
+  CHECK_THROWS_AS(conv_transpose2d(x, kernels, 1, much), std::invalid_argument);
   CHECK_THROWS_AS(max_pool2d(x, much, 1, much - 1), std::length_error);
-  // A stride as long as one likes leaves one window.
+  // A stride as long as one likes leaves one window, and one window has none beside it.
+  CHECK(conv_transpose2d(tape.constant(ones({1, 1, 1, 1})), tape.constant(ones({1, 1, 2, 2})), much)
+            .value() == ones({1, 1, 2, 2}));
   CHECK(conv2d(x, w, much).value() == full({1, 3, 1, 1}, 18));
   CHECK(max_pool2d(x, 2, much).value() == ones({1, 2, 1, 1}));
   const Var p = tape.parameter(ones({1, 1, 2, 3}));
@@ -853,6 +873,41 @@ TEST_CASE("convolution and pooling against plain loops") {
       check_close(value([&](const Vars& v) { return avg_pool2d(v[0], 3, stride, padding); }, {x}),
                   means);
     }
+}
+
+TEST_CASE("transposed convolution against plain loops, and as the convolution's transpose") {
+  Rng rng(8);
+  for (std::size_t stride = 1; stride <= 3; ++stride)
+    for (std::size_t padding = 0; padding <= 2; ++padding)
+      for (std::size_t planes : {std::size_t{3}, std::size_t{9}}) {
+        CAPTURE(stride);
+        CAPTURE(padding);
+        const std::size_t n = 2, o = 4, h = 5, w = 4, u = 4, s = 3;
+        const Tensor x = rng.normal({n, o, h, w}), k = rng.normal({o, planes, u, s});
+        Tensor y = zeros(
+            {n, planes, (h - 1) * stride + u - 2 * padding, (w - 1) * stride + s - 2 * padding});
+        for (std::size_t b = 0; b < n; ++b)
+          for (std::size_t e = 0; e < o; ++e)
+            for (std::size_t i = 0; i < h; ++i)
+              for (std::size_t j = 0; j < w; ++j)
+                for (std::size_t d = 0; d < planes; ++d)
+                  for (std::size_t p = 0; p < u; ++p)
+                    for (std::size_t q = 0; q < s; ++q) {
+                      // Above or left of the image the difference wraps around to something large.
+                      const std::size_t r = i * stride + p - padding, t = j * stride + q - padding;
+                      if (r < y.shape()[2] && t < y.shape()[3])
+                        y(b, d, r, t) += x(b, e, i, j) * k(e, d, p, q);
+                    }
+        Tape tape;
+        const Var vx = tape.parameter(x), vk = tape.parameter(k),
+                  found = conv_transpose2d(vx, vk, stride, padding);
+        check_close(found.value(), y, 1e-11);
+        // <conv_transpose2d(x, k), a> = <x, conv2d(a, k)> for any images a, as the sweep has it.
+        const Var a = tape.parameter(rng.normal(y.shape())), forth = conv2d(a, vk, stride, padding);
+        CHECK(sum(found * a).item() == doctest::Approx(sum(vx * forth).item()));
+        check_close(backward(found, {}, a)[vx], forth.value());
+        CHECK(identical(backward(forth, {}, vx)[a], found.value()));
+      }
 }
 
 TEST_CASE("average pooling and its gradient, for images wider than a register") {
@@ -1234,6 +1289,16 @@ TEST_CASE("each op refuses shapes, axes and numbers that do not fit, in its own 
         conv2d(x, tape.constant(zeros({1, 2, 3, 3})), 0);
       },
       "conv2d: stride is 0; need a number of pixels, at least 1");
+  refuses([&] { conv_transpose2d(x, w); },
+          "conv_transpose2d: x is (1, 2, 4, 4), w is (1, 3, 3, 3); need (N, O, H, W) and (O, C, h, "
+          "w)");
+  refuses([&] { conv_transpose2d(x, tape.constant(zeros({2, 1, 3, 3})), 0); },
+          "conv_transpose2d: stride is 0; need a number of pixels, at least 1");
+  refuses([&] { conv_transpose2d(x, tape.constant(zeros({2, 1, 0, 3}))); },
+          "conv_transpose2d: an axis of 4 pixels, the kernel's of 0; need at least one of each");
+  refuses([&] { conv_transpose2d(x, tape.constant(zeros({2, 1, 3, 3})), 1, 3); },
+          "conv_transpose2d: an axis of 4 pixels comes out 6 long, with padding 3 at either end; "
+          "need less padding");
   refuses([&] { max_pool2d(m, 2); }, "max_pool2d: x is (2, 3); need (N, C, H, W)");
   refuses([&] { avg_pool2d(x, 2, 1, 2); },
           "avg_pool2d: padding is 2, the window 2; need less padding than window");

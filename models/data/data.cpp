@@ -227,6 +227,13 @@ Dataset binarised(Dataset data) {
   return data;
 }
 
+Dataset binarised(Dataset data, Rng& rng) {
+  const Tensor u = rng.uniform(data.images.shape());
+  for (std::size_t i = 0; i < u.size(); ++i)
+    data.images.data()[i] = u.data()[i] < data.images.data()[i] ? 1 : 0;
+  return data;
+}
+
 std::size_t default_train_size(const Dataset& data) {
   return data.train_size > 0 ? data.train_size : data.size() * 4 / 5;
 }

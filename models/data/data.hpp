@@ -49,6 +49,8 @@ Dataset take(const Dataset& data, const std::vector<std::size_t>& rows);
 
 /// The images in black and white: 1 where there is more than half of the ink, else 0.
 Dataset binarised(Dataset data);
+/// The images in black and white, drawn: a pixel is 1 with its grey as the probability, else 0.
+Dataset binarised(Dataset data, Rng& rng);
 
 /// data.train_size if it is not 0, such as 60,000 of all of MNIST; else four fifths of the rows,
 /// rounded down: 1,437 of the 1,797 UCI digits, 8,000 of MNIST's 10,000 for tests.

@@ -52,4 +52,13 @@ Var dense_layers(const std::vector<Var>& on_tape, std::size_t first, std::size_t
   return x;
 }
 
+Var dropout(Var x, double rate, Rng& rng) {
+  require(rate >= 0 && rate < 1, "dropout: rate is ", rate, "; need 0 <= rate < 1");
+  if (rate == 0) return x;
+  Tensor kept = rng.uniform(x.shape());
+  const auto drop = static_cast<Scalar>(rate), whole = static_cast<Scalar>(1 / (1 - rate));
+  for (Scalar& u : kept) u = u < drop ? 0 : whole;
+  return x * x.tape->constant(std::move(kept), "kept");
+}
+
 ARGTAPE_END

@@ -40,4 +40,10 @@ class Mlp {
   Var operator()(const std::vector<Var>& on_tape, Var x) const;
 };
 
+/// x, with each number 0 at the probability `rate` and the others divided by 1 - rate (N.
+/// Srivastava et al., "Dropout: a simple way to prevent neural networks from overfitting", JMLR 15,
+/// 2014). Where the rate is 0 it is x itself, and nothing is drawn. Throws std::invalid_argument
+/// unless 0 <= rate < 1.
+Var dropout(Var x, double rate, Rng& rng);
+
 ARGTAPE_END
