@@ -1,6 +1,7 @@
 #include "ops/distance.hpp"
 
 #include <algorithm>
+#include <cstdint>
 
 #include "engine/require.hpp"
 #include "engine/sweep.hpp"
@@ -45,13 +46,19 @@ Tensor differences(const Tensor& g, const Tensor& x, const Tensor& c, bool to_ce
   const auto rows = [&](std::size_t from_i, std::size_t to_i, std::size_t from_j,
                         std::size_t to_j) {
     for (std::size_t i = from_i; i < to_i; ++i)
-      for (std::size_t j = from_j; j < to_j; ++j) {
-        const Scalar slope = g.data()[i * k + j];
-        if (slope == 0) continue;
-        const Lane twice(to_centres ? -2 * slope : 2 * slope);
-        map_lanes(
-            d, y.data() + (to_centres ? j : i) * d, true,
-            [=](Lane a, Lane b) { return twice * (a - b); }, x.data() + i * d, c.data() + j * d);
+      for (std::size_t first = from_j; first < to_j; first += 64) {
+        const Scalar* slopes = g.data() + i * k + first;
+        std::uint64_t left = 0;  // a bit for each that is not 0: few are, and no branch guesses it
+        for (std::size_t b = 0; b < std::min<std::size_t>(64, to_j - first); ++b)
+          left |= std::uint64_t{slopes[b] != 0} << b;
+        for (; left != 0; left &= left - 1) {
+          const auto b = static_cast<std::size_t>(__builtin_ctzll(left));
+          const Lane twice((to_centres ? -2 : 2) * slopes[b]);
+          map_lanes(
+              d, y.data() + (to_centres ? first + b : i) * d, true,
+              [=](Lane x, Lane c) { return twice * (x - c); }, x.data() + i * d,
+              c.data() + (first + b) * d);
+        }
       }
   };
   const std::size_t length = to_centres ? n * d / std::max<std::size_t>(k, 1) : d;

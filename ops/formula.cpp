@@ -151,7 +151,10 @@ void Machine::put_gradient(std::size_t i, const Out& out) {
 }
 
 void Machine::run(const Shape& shape, double* sums) const {
-  constexpr std::size_t size = BroadcastLoop::kBlock, line = 64 / sizeof(Scalar);
+  constexpr std::size_t line = 64 / sizeof(Scalar), cached = 16 * BroadcastLoop::kBlock;
+  // Few registers are longer ones: what is done once a block is done less often.
+  std::size_t size = BroadcastLoop::kBlock;
+  if (registers_ < 16) size = cached / registers_ / line * line;
   const bool stream = streams(size_of(shape));
   const BroadcastLoop loop(shape, sources_.data(), sources_.size());
   parallel_for(size_of(shape), kGrain, [&](std::size_t begin, std::size_t end) {
