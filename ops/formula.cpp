@@ -151,10 +151,9 @@ void Machine::put_gradient(std::size_t i, const Out& out) {
 }
 
 void Machine::run(const Shape& shape, double* sums) const {
-  constexpr std::size_t line = 64 / sizeof(Scalar), cached = 16 * BroadcastLoop::kBlock;
-  // Few registers are longer ones: what is done once a block is done less often.
-  std::size_t size = BroadcastLoop::kBlock;
-  if (registers_ < 16) size = cached / registers_ / line * line;
+  constexpr std::size_t least = BroadcastLoop::kBlock, line = 64 / sizeof(Scalar);
+  // Fewer registers are longer: what is done once a block is then done less often.
+  const std::size_t size = std::max(least, 16 * least / registers_ / line * line);
   const bool stream = streams(size_of(shape));
   const BroadcastLoop loop(shape, sources_.data(), sources_.size());
   parallel_for(size_of(shape), kGrain, [&](std::size_t begin, std::size_t end) {
