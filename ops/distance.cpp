@@ -1,6 +1,7 @@
 #include "ops/distance.hpp"
 
 #include <algorithm>
+#include <cstdint>
 
 #include "engine/require.hpp"
 #include "engine/sweep.hpp"
@@ -42,21 +43,24 @@ Tensor distances(const Tensor& x, const Tensor& c) {
 Tensor differences(const Tensor& g, const Tensor& x, const Tensor& c, bool to_centres) {
   const std::size_t n = x.shape()[0], d = x.shape()[1], k = c.shape()[0];
   Tensor y = zeros({to_centres ? k : n, d});
-  const auto rows = [&](std::size_t from_i, std::size_t to_i, std::size_t from_j,
-                        std::size_t to_j) {
-    for (std::size_t i = from_i; i < to_i; ++i)
-      for (std::size_t j = from_j; j < to_j; ++j) {
-        const Scalar slope = g.data()[i * k + j];
-        if (slope == 0) continue;
-        const Lane twice(to_centres ? -2 * slope : 2 * slope);
-        map_lanes(
-            d, y.data() + (to_centres ? j : i) * d, true,
-            [=](Lane a, Lane b) { return twice * (a - b); }, x.data() + i * d, c.data() + j * d);
-      }
-  };
   const std::size_t length = to_centres ? n * d / std::max<std::size_t>(k, 1) : d;
   parallel_for(to_centres ? k : n, rows_of_grain(length), [&](std::size_t begin, std::size_t end) {
-    to_centres ? rows(0, n, begin, end) : rows(begin, end, 0, k);
+    const auto [i_begin, i_end] = to_centres ? std::pair(std::size_t{0}, n) : std::pair(begin, end);
+    const auto [j_begin, j_end] = to_centres ? std::pair(begin, end) : std::pair(std::size_t{0}, k);
+    for (std::size_t i = i_begin; i < i_end; ++i)
+      for (std::size_t first = j_begin; first < j_end; first += 64) {
+        const Scalar* slopes = g.data() + i * k + first;
+        std::uint64_t left = 0;  // a bit for each that is not 0: few are, and no branch guesses it
+        for (std::size_t b = 0; b < std::min<std::size_t>(64, j_end - first); ++b)
+          left |= std::uint64_t{slopes[b] != 0} << b;
+        for (; left != 0; left &= left - 1) {
+          const auto b = static_cast<std::size_t>(__builtin_ctzll(left)), j = first + b;
+          const Lane twice((to_centres ? -2 : 2) * slopes[b]);
+          map_lanes(
+              d, y.data() + (to_centres ? j : i) * d, true,
+              [=](Lane x, Lane c) { return twice * (x - c); }, x.data() + i * d, c.data() + j * d);
+        }
+      }
   });
   return y;
 }

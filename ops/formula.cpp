@@ -151,7 +151,9 @@ void Machine::put_gradient(std::size_t i, const Out& out) {
 }
 
 void Machine::run(const Shape& shape, double* sums) const {
-  constexpr std::size_t size = BroadcastLoop::kBlock, line = 64 / sizeof(Scalar);
+  constexpr std::size_t least = BroadcastLoop::kBlock, line = 64 / sizeof(Scalar);
+  // Fewer registers are longer: what is done once a block is then done less often.
+  const std::size_t size = std::max(least, 16 * least / registers_ / line * line);
   const bool stream = streams(size_of(shape));
   const BroadcastLoop loop(shape, sources_.data(), sources_.size());
   parallel_for(size_of(shape), kGrain, [&](std::size_t begin, std::size_t end) {

@@ -13,6 +13,14 @@ constexpr std::size_t kTileRows = 8;  // 32 registers
 constexpr std::size_t kTileRows = 4;
 #endif
 
+// x, in a register: gcc 12 would read it from memory again, for each row.
+inline Lane kept(Lane x) {
+#if defined(__AVX512F__)
+  asm("" : "+v"(x.data));
+#endif
+  return x;
+}
+
 // Inlined beside one another the tiles would not have registers enough for their pointers.
 template <std::size_t rows, std::size_t columns, class F>
 [[gnu::noinline]] void pair_tile(const F& f, std::size_t i, std::size_t j) {
@@ -26,7 +34,7 @@ template <std::size_t rows, std::size_t columns, class F>
   }
   const auto add = [&](auto load) {
     Lane v[columns];
-    for (std::size_t c = 0; c < columns; ++c) v[c] = load(b[c]);
+    for (std::size_t c = 0; c < columns; ++c) v[c] = kept(load(b[c]));
 #pragma GCC unroll 8
     for (std::size_t r = 0; r < rows; ++r) {
       const Lane w = load(a[r]);

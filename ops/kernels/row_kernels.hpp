@@ -303,9 +303,12 @@ Tensor map_softmax_rows(const Shape& shape, const TensorRows& x, Scalar tau, F f
     return map_each_row(shape, [=](ResultRow y) {
       y.n = n;
       const NoisyRow row = x.noisy(y);
-      const Lane v = row(0);
-      const Scalar m = lane_max(v);
-      if (row.loses_noise(m)) return softmax_row(y, row, tau, f, from[y]...);
+      Lane v = row(0);
+      Scalar m = lane_max(v);
+      if (row.loses_noise(m)) {
+        v = row.x(0) - Lane(lane_max(row.x(0))) + row.noise(0);
+        m = lane_max(v);
+      }
       const Lane e = lane_exp_below((v - Lane(m)) * slope);
       f(y, InLane{e}, lane_sum(e), InLane{from[y](0)}...);
     });
