@@ -236,6 +236,7 @@ struct Sum {
   double run(const Inputs& x) {
     Machine machine(program, x);
     machine.differentiate({&factor, nullptr}, true);
+    slopes.reserve(x.size());  // a few numbers stand in the tensor itself, which must not move
     for (std::size_t i = 0; i < x.size(); ++i) {
       if (!machine.reaches(i)) continue;
       slopes.emplace_back(i, uninitialised(shape));
