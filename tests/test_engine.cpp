@@ -447,6 +447,20 @@ TEST_CASE("leaves keep their tensors, unless they are borrowed") {
                        std::invalid_argument);
 }
 
+TEST_CASE("a name that is no literal is kept, however it is given") {
+  Tape tape;
+  char buffer[8] = "first";
+  const std::string text = "text";
+  const char* words = text.c_str();
+  const Var x = tape.parameter(Tensor{1, 2}, buffer), y = tape.record(buffer, {x}, Tensor{1}, {});
+  std::copy_n("later", 6, buffer);
+  const Var from_words = tape.constant(Tensor{1}, words), from_text = tape.record(text, {}, {}, {});
+  CHECK(tape.node(x.index).op.name == "first");
+  CHECK(tape.node(y.index).op.name == "first");
+  CHECK(tape.node(from_words.index).op.name == "text");
+  CHECK(tape.node(from_text.index).op.name == "text");
+}
+
 TEST_CASE("sum_to and broadcast_to against plain loops, and as each other's derivative") {
   Rng rng(3);
   const std::vector<std::pair<Shape, Shape>> cases = {{{}, {2, 3}},
