@@ -4,7 +4,9 @@
 #include <atomic>
 #include <clocale>
 #include <cmath>
+#include <functional>
 #include <limits>
+#include <memory>
 #include <thread>
 
 #include "engine/broadcast.hpp"
@@ -459,6 +461,24 @@ TEST_CASE("a name that is no literal is kept, however it is given") {
   CHECK(tape.node(y.index).op.name == "first");
   CHECK(tape.node(from_words.index).op.name == "text");
   CHECK(tape.node(from_text.index).op.name == "text");
+}
+
+TEST_CASE("a backward is anything that can be called; one that is empty is none") {
+  using Function = std::function<void(BackwardContext&)>;
+  Tape tape;
+  const Var x = tape.parameter(Tensor{1, 2});
+  const auto with = [&](Backward b) { return tape.record("op", {x}, Tensor{1, 2}, std::move(b)); };
+  void (*const nobody)(BackwardContext&) = nullptr;
+  for (const Var y : {with({}), with(nullptr), with(nobody), with(Function())})
+    CHECK_FALSE(backward(y).reached(x));
+  auto owned = std::make_unique<double>(3);
+  const auto factor = [](Var g, double by) { return g.tape->constant(full(g.shape(), by)); };
+  void (*const passes)(BackwardContext&) = [](BackwardContext& ctx) { ctx.pass(0); };
+  CHECK(backward(with(passes))[x] == Tensor{1, 1});
+  CHECK(backward(with(Function(passes)))[x] == Tensor{1, 1});
+  CHECK(backward(with([factor, owned = std::move(owned)](BackwardContext& ctx) {
+          ctx.give(0, factor(ctx.gradient(), *owned));
+        }))[x] == Tensor{3, 3});
 }
 
 TEST_CASE("sum_to and broadcast_to against plain loops, and as each other's derivative") {
