@@ -1023,6 +1023,9 @@ TEST_CASE("shapes: printing, axes, broadcasting, and their errors") {
   CHECK_THROWS_WITH_AS(axis_of("sum", 0, {}), "sum: axis 0 of (); a single number has no axes",
                        std::invalid_argument);
   CHECK(broadcast_shape("add", {2, 1, 4}, {3, 1}) == Shape{2, 3, 4});
+  const Tensor row = ones({3}), column = ones({2, 1});  // shapes of expressions are shapes too
+  CHECK(zeros((row + column).shape()) == zeros({2, 3}));
+  CHECK(zeros(xt::xarray<Scalar>(row + column).shape()) == zeros({2, 3}));
   CHECK_THROWS_WITH_AS(
       broadcast_shape("add", {2, 3}, {2}),
       "add: a is (2, 3), b is (2,); need equal lengths, or 1, on each axis, counted from the last",
