@@ -21,7 +21,10 @@ class Backward {
   Backward() = default;
   Backward(std::nullptr_t) {}
   template <class F, class = std::enable_if_t<std::is_invocable_v<F&, BackwardContext&>>>
-  Backward(F f) : call_(&call<F>) {
+  Backward(F f) {
+    if constexpr (std::is_constructible_v<bool, F&> && !std::is_empty_v<F>)
+      if (!f) return;  // a null pointer, an empty std::function
+    call_ = &call<F>;
     if constexpr (kPlain<F>) {
       new (room_) F(std::move(f));
     } else {

@@ -44,6 +44,9 @@ class SmallVector {
     take(static_cast<std::size_t>(std::distance(first, last)));
     std::copy(first, last, begin());
   }
+  /// Of xt::svector, the shape of xtensor's other arrays and of its expressions.
+  template <template <class, std::size_t, class, bool> class List, std::size_t n, class A, bool b>
+  SmallVector(const List<T, n, A, b>& list) : SmallVector(list.begin(), list.end()) {}
   SmallVector(const SmallVector& other) { copy(other); }
   SmallVector(SmallVector&& other) noexcept { steal(other); }
   SmallVector& operator=(const SmallVector& other) {

@@ -63,12 +63,17 @@ enum class Flow : std::uint8_t {
   cut,        ///< nothing, whatever arrives
 };
 
-/// An op's name: a literal, which is not copied; or made of words, and then kept for good, once for
-/// each name.
+/// An op's name: a literal, which is not copied (an array of const char is taken for one); or other
+/// words, and those are kept for good, once for each name.
 class Name {
  public:
   template <std::size_t n>
   constexpr Name(const char (&literal)[n]) : text_(literal) {}
+  template <std::size_t n>
+  Name(char (&buffer)[n]) : Name(std::string(buffer)) {}
+  template <class Pointer, class = std::enable_if_t<std::is_pointer_v<Pointer> &&
+                                                    std::is_convertible_v<Pointer, const char*>>>
+  Name(const Pointer& words) : Name(std::string(words)) {}
   Name(const std::string& words);
 
   operator std::string() const { return text_; }
@@ -88,8 +93,8 @@ struct Op {
   bool refuses_no_path = false;  ///< feeding a cost without a differentiable path to it is an error
   const char* why_cut;           ///< for Flow::cut, in words for the stop report
 
-  template <std::size_t n>
-  constexpr Op(const char (&name)[n]) : Op(Name(name)) {}
+  template <class Words, class = std::enable_if_t<std::is_convertible_v<Words, Name>>>
+  constexpr Op(Words&& name) : Op(Name(name)) {}
   constexpr Op(Name name, Flow flow = Flow::exact, const char* why_cut = "")
       : name(name), flow(flow), why_cut(why_cut) {}
 };

@@ -4,7 +4,9 @@
 #include <atomic>
 #include <clocale>
 #include <cmath>
+#include <functional>
 #include <limits>
+#include <memory>
 #include <thread>
 
 #include "engine/broadcast.hpp"
@@ -445,6 +447,38 @@ TEST_CASE("leaves keep their tensors, unless they are borrowed") {
   CHECK(tape.constant(5).item() == 5);
   CHECK_THROWS_WITH_AS(borrowed.item(), "item: the value is (2,); need a single number",
                        std::invalid_argument);
+}
+
+TEST_CASE("a name that is no literal is kept, however it is given") {
+  Tape tape;
+  char buffer[8] = "first";
+  const std::string text = "text";
+  const char* words = text.c_str();
+  const Var x = tape.parameter(Tensor{1, 2}, buffer), y = tape.record(buffer, {x}, Tensor{1}, {});
+  std::copy_n("later", 6, buffer);
+  const Var from_words = tape.constant(Tensor{1}, words), from_text = tape.record(text, {}, {}, {});
+  CHECK(tape.node(x.index).op.name == "first");
+  CHECK(tape.node(y.index).op.name == "first");
+  CHECK(tape.node(from_words.index).op.name == "text");
+  CHECK(tape.node(from_text.index).op.name == "text");
+}
+
+TEST_CASE("a backward is anything that can be called; one that is empty is none") {
+  using Function = std::function<void(BackwardContext&)>;
+  Tape tape;
+  const Var x = tape.parameter(Tensor{1, 2});
+  const auto with = [&](Backward b) { return tape.record("op", {x}, Tensor{1, 2}, std::move(b)); };
+  void (*const nobody)(BackwardContext&) = nullptr;
+  for (const Var y : {with({}), with(nullptr), with(nobody), with(Function())})
+    CHECK_FALSE(backward(y).reached(x));
+  auto owned = std::make_unique<double>(3);
+  const auto factor = [](Var g, double by) { return g.tape->constant(full(g.shape(), by)); };
+  void (*const passes)(BackwardContext&) = [](BackwardContext& ctx) { ctx.pass(0); };
+  CHECK(backward(with(passes))[x] == Tensor{1, 1});
+  CHECK(backward(with(Function(passes)))[x] == Tensor{1, 1});
+  CHECK(backward(with([factor, owned = std::move(owned)](BackwardContext& ctx) {
+          ctx.give(0, factor(ctx.gradient(), *owned));
+        }))[x] == Tensor{3, 3});
 }
 
 TEST_CASE("sum_to and broadcast_to against plain loops, and as each other's derivative") {
@@ -989,6 +1023,9 @@ TEST_CASE("shapes: printing, axes, broadcasting, and their errors") {
   CHECK_THROWS_WITH_AS(axis_of("sum", 0, {}), "sum: axis 0 of (); a single number has no axes",
                        std::invalid_argument);
   CHECK(broadcast_shape("add", {2, 1, 4}, {3, 1}) == Shape{2, 3, 4});
+  const Tensor row = ones({3}), column = ones({2, 1});  // shapes of expressions are shapes too
+  CHECK(zeros((row + column).shape()) == zeros({2, 3}));
+  CHECK(zeros(xt::xarray<Scalar>(row + column).shape()) == zeros({2, 3}));
   CHECK_THROWS_WITH_AS(
       broadcast_shape("add", {2, 3}, {2}),
       "add: a is (2, 3), b is (2,); need equal lengths, or 1, on each axis, counted from the last",
