@@ -84,17 +84,14 @@ std::size_t axis_of(const char* op, int axis, const Shape& shape) {
 }
 
 Shape broadcast_shape(const char* op, const Shape& a, const Shape& b) {
-  const Shape& longer = a.size() >= b.size() ? a : b;
+  Shape out = a.size() >= b.size() ? a : b;
   const Shape& shorter = a.size() >= b.size() ? b : a;
-  Shape out = longer;
-  const std::size_t offset = longer.size() - shorter.size();
   for (std::size_t i = 0; i < shorter.size(); ++i) {
-    std::size_t& d = out[offset + i];
-    if (d == shorter[i] || shorter[i] == 1) continue;
-    if (d != 1)
+    std::size_t& d = out[out.size() - shorter.size() + i];
+    if (d == 1) d = shorter[i];
+    if (d != shorter[i] && shorter[i] != 1)
       refuse(op, ": a is ", a, ", b is ", b,
              "; need equal lengths, or 1, on each axis, counted from the last");
-    d = shorter[i];
   }
   return out;
 }
