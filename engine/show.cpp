@@ -1,8 +1,8 @@
 #include "engine/show.hpp"
 
-#include <cstdio>
 #include <cstdlib>
 #include <filesystem>
+#include <fstream>
 #include <sstream>
 
 ARGTAPE_PUBLIC_BEGIN
@@ -65,22 +65,16 @@ std::string to_dot(const Tape& tape) {
 
 std::string to_svg(const Tape& tape) {
   namespace fs = std::filesystem;
-  const fs::path folder = fs::temp_directory_path();
-  std::string name = (folder / "argtape-XXXXXX").string();
-  const int file = mkstemp(name.data());
-  if (file < 0) return "";
-  std::FILE* graph = fdopen(file, "w");
-  const std::string text = to_dot(tape);
-  std::fwrite(text.data(), 1, text.size(), graph);
-  std::fclose(graph);
-  std::string svg;
-  if (std::FILE* dot = popen(("dot -Tsvg '" + name + "' 2>/dev/null").c_str(), "r")) {
-    char buffer[4096];
-    for (std::size_t n; (n = std::fread(buffer, 1, sizeof buffer, dot)) > 0;) svg.append(buffer, n);
-    if (pclose(dot) != 0) svg.clear();
-  }
-  std::remove(name.c_str());
-  return svg;
+  std::string folder = (fs::temp_directory_path() / "argtape-XXXXXX").string();
+  if (!mkdtemp(folder.data())) return "";
+  const std::string graph = folder + "/graph", picture = folder + "/picture";
+  std::ofstream(graph) << to_dot(tape);
+  std::ostringstream svg;
+  const std::string dot = "dot -Tsvg '" + graph + "' -o '" + picture + "' 2>/dev/null";
+  if (std::system(dot.c_str()) == 0) svg << std::ifstream(picture).rdbuf();
+  std::error_code ignored;
+  fs::remove_all(folder, ignored);
+  return svg.str();
 }
 
 ARGTAPE_END

@@ -210,20 +210,11 @@ class Sweep {
   // What a backward gave is added up only when it is done, so that its last use of a value may take
   // it instead of copying it.
   void settle(BackwardContext& ctx) {
-    // The value that is given: the index of its node, or kOwn.
-    constexpr std::uint32_t kOwn = ~std::uint32_t{0};
-    const auto value_of = [&](const Given& g) {
-      const bool own = !g.gradient.tape || (ctx.gradient_.tape && !recorded_ &&
-                                            g.gradient.index == ctx.gradient_.index);
-      return own ? kOwn : g.gradient.index;
-    };
-    for (auto g = given_.begin(); g != given_.end(); ++g) {
-      const std::uint32_t value = value_of(*g);
-      if (value == kOwn) g->gradient = Var{};
-      deliver(ctx, *g, std::none_of(g + 1, given_.end(), [&](const Given& later) {
-                return value_of(later) == value;
+    for (auto g = given_.begin(); g != given_.end(); ++g)
+      deliver(ctx, *g, std::none_of(g + 1, given_.end(), [g](const Given& later) {
+                return later.gradient.tape == g->gradient.tape &&
+                       later.gradient.index == g->gradient.index;
               }));
-    }
     given_.clear();
   }
 
@@ -246,14 +237,11 @@ class Sweep {
     const bool reshapes = own != shape && size_of(own) == size_of(shape);
     if (own != shape && !reshapes && broadcasts_to(shape, own))
       return store_.add(to, sum_to(store_.whole(from), shape));
-    Tensor* whole = reshapes ? &store_.whole(from) : nullptr;
-    if (last && !store_.has(to) &&
-        !keeps(from, tape_.nodes_[from])) {  // nobody else will ask for it
-      if (whole) whole->reshape(shape);
-      store_.move(from, to);
-    } else {
-      store_.add_copy(to, whole ? *whole : store_.gathered(from));
-    }
+    if (reshapes) store_.whole(from);
+    if (!last || store_.has(to) || keeps(from, tape_.nodes_[from]))
+      return store_.add_copy(to, store_.gathered(from));
+    if (reshapes) store_.whole(from).reshape(shape);  // nobody else will ask for it
+    store_.move(from, to);
   }
 
   void give(BackwardContext& ctx, std::size_t i, Var gradient, bool fits) {
@@ -262,7 +250,8 @@ class Sweep {
       refuse<std::logic_error>(ctx.op(), ": backward gave a gradient of shape ",
                                gradient.tape ? gradient.shape() : shape_of(ctx.index_),
                                " for input ", i, " of shape ", shape_of(to));
-    given_.push_back({to, gradient});
+    const bool own = !recorded_ && ctx.gradient_.tape && gradient.index == ctx.gradient_.index;
+    given_.push_back({to, own ? Var{} : gradient});
     sets_.hand_on_paths(ctx.index_, to, ctx.node_->op.needs_costs);
   }
 

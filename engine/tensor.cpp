@@ -32,25 +32,19 @@ std::string str(double x, int digits) {
 }
 
 namespace {
-void write_axis(std::string& s, const Tensor& t, std::size_t axis, std::size_t& next, int digits) {
-  if (axis == t.dimension()) {
-    s += str(static_cast<double>(t.data()[next++]) + 0.0, digits);  // -0 is 0 to a reader
-    return;
-  }
-  s += "{";
-  for (std::size_t i = 0; i < t.shape()[axis]; ++i) {
-    if (i) s += ", ";
-    write_axis(s, t, axis + 1, next, digits);
-  }
-  s += "}";
+std::string axis_in_words(const Tensor& t, std::size_t axis, const Scalar*& next, int digits) {
+  if (axis == t.dimension())
+    return str(static_cast<double>(*next++) + 0.0, digits);  // -0 is 0 to a reader
+  std::string s = "{";
+  for (std::size_t i = 0; i < t.shape()[axis]; ++i)
+    s += (i ? ", " : "") + axis_in_words(t, axis + 1, next, digits);
+  return s + "}";
 }
 }  // namespace
 
 std::string str(const Tensor& t, int digits) {
-  std::string s;
-  std::size_t next = 0;
-  write_axis(s, t, 0, next, digits);
-  return s;
+  const Scalar* next = t.data();
+  return axis_in_words(t, 0, next, digits);
 }
 
 Tensor uninitialised(const Shape& shape) {
@@ -90,17 +84,14 @@ std::size_t axis_of(const char* op, int axis, const Shape& shape) {
 }
 
 Shape broadcast_shape(const char* op, const Shape& a, const Shape& b) {
-  const Shape& longer = a.size() >= b.size() ? a : b;
+  Shape out = a.size() >= b.size() ? a : b;
   const Shape& shorter = a.size() >= b.size() ? b : a;
-  Shape out = longer;
-  const std::size_t offset = longer.size() - shorter.size();
   for (std::size_t i = 0; i < shorter.size(); ++i) {
-    std::size_t& d = out[offset + i];
-    if (d == shorter[i] || shorter[i] == 1) continue;
-    if (d != 1)
+    std::size_t& d = out[out.size() - shorter.size() + i];
+    if (d == 1) d = shorter[i];
+    if (d != shorter[i] && shorter[i] != 1)
       refuse(op, ": a is ", a, ", b is ", b,
              "; need equal lengths, or 1, on each axis, counted from the last");
-    d = shorter[i];
   }
   return out;
 }

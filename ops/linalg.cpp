@@ -4,6 +4,7 @@
 
 #include "engine/broadcast.hpp"
 #include "engine/require.hpp"
+#include "engine/simd/broadcast_loop.hpp"
 #include "engine/sweep.hpp"
 #include "ops/kernels/blas.hpp"
 #include "ops/shape.hpp"
@@ -17,48 +18,38 @@ namespace {
 
 std::size_t from_end(const Tensor& t, std::size_t i) { return t.shape()[t.dimension() - i]; }
 
+Shape leading(const Shape& shape) { return Shape(shape.begin(), shape.end() - 2); }
+
 // A stack of products c = op(a) op(b), or c += op(a) op(b) unless it is `fresh`. The leading axes
 // say how far each of the three moves; one that stays where it is has step 0. For c that means a
 // sum over the axis.
 void multiply(const Tensor& a, bool ta, const Tensor& b, bool tb, Tensor& c, bool fresh) {
-  struct Axis {
-    std::size_t length, a, b, c;
-  };
-  xt::svector<Axis, 4> axes;  // outwards from the last
   // op(a) is (n, k), op(b) is (k, m).
   std::size_t n = from_end(c, 2), m = from_end(c, 1), k = from_end(a, ta ? 2 : 1);
-  std::size_t products = 1, step_a = n * k, step_b = k * m, step_c = n * m;
-  for (std::size_t i = 3; i <= std::max({a.dimension(), b.dimension(), c.dimension()}); ++i) {
-    const auto length = [i](const Tensor& t) {
-      return t.dimension() >= i ? from_end(t, i) : std::size_t{1};
-    };
-    const std::size_t la = length(a), lb = length(b), lc = length(c);
-    const Axis axis{std::min({la, lb, lc}) == 0 ? 0 : std::max({la, lb, lc}), la == 1 ? 0 : step_a,
-                    lb == 1 ? 0 : step_b, lc == 1 ? 0 : step_c};
-    step_a *= la, step_b *= lb, step_c *= lc;
-    if (axis.length == 1) continue;
-    // One b for all: the stack is rows like any other. One c for all: it is a longer sum.
-    if (axes.empty() && !ta && axis.b == 0 && axis.a == n * k && axis.c == n * m) {
-      n *= axis.length;
-    } else if (axes.empty() && ta && !tb && axis.c == 0 && axis.a == n * k && axis.b == k * m) {
-      k *= axis.length;
-    } else {
-      axes.push_back(axis);
-      products *= axis.length;
-    }
+  if (std::max({a.dimension(), b.dimension(), c.dimension()}) == 2)
+    return gemm(ta, tb, n, m, k, a.data(), b.data(), fresh ? 0 : 1, c.data());
+  const std::size_t size_a = n * k, size_b = k * m, size_c = n * m;
+  const Shape of_a = leading(a.shape()), of_b = leading(b.shape()), of_c = leading(c.shape());
+  const Source moving[] = {{a.data(), &of_a}, {b.data(), &of_b}, {c.data(), &of_c}};
+  const StretchedAxes axes(broadcast_shape("matmul", broadcast_shape("matmul", of_a, of_b), of_c),
+                           moving, 3);
+  const auto [length, steps] = axes.at(0);
+  // One b for all: the stack is rows like any other. One c for all: it is a longer sum.
+  const bool rows = !ta && steps[0] == 1 && steps[1] == 0 && steps[2] == 1,
+             terms = ta && !tb && steps[0] == 1 && steps[1] == 1 && steps[2] == 0;
+  if (rows) n *= length;
+  if (terms) k *= length;
+  const std::size_t first = rows || terms ? 1 : 0;
+  std::size_t products = 1;
+  bool sums = false;  // whether several products go to one place
+  for (std::size_t i = first; i < axes.axes.size(); ++i) {
+    products *= axes.axes[i].length;
+    sums = sums || axes.axes[i].steps[2] == 0;
   }
-  if (products == 0 && fresh) std::fill(c.begin(), c.end(), Scalar{0});
-  for (std::size_t p = 0; p < products; ++p) {
-    std::size_t rest = p, at_a = 0, at_b = 0, at_c = 0;
-    bool first = fresh;
-    for (const Axis& axis : axes) {
-      const std::size_t i = rest % axis.length;
-      rest /= axis.length;
-      at_a += i * axis.a, at_b += i * axis.b, at_c += i * axis.c;
-      first = first && (i == 0 || axis.c != 0);
-    }
-    gemm(ta, tb, n, m, k, a.data() + at_a, b.data() + at_b, first ? 0 : 1, c.data() + at_c);
-  }
+  if (fresh && (sums || products == 0)) std::fill(c.begin(), c.end(), Scalar{0});
+  for (Walk walk(axes, first); products > 0; --products, walk.next())
+    gemm(ta, tb, n, m, k, a.data() + walk.offsets[0] * size_a, b.data() + walk.offsets[1] * size_b,
+         fresh && !sums ? 0 : 1, c.data() + walk.offsets[2] * size_c);
 }
 
 // op(a) op(b) over the last two axes, plus the rows of `shift` if there is one, of a shape whose
@@ -83,7 +74,7 @@ Var product(Name op, Var a, bool ta, Var b, bool tb, const Shape& shape, Var shi
 // The shape of a product of rows by columns, the leading axes broadcast.
 Shape product_shape(const char* op, Var a, Var b, std::size_t columns) {
   const Shape &p = a.shape(), &q = b.shape();
-  Shape shape = broadcast_shape(op, Shape(p.begin(), p.end() - 2), Shape(q.begin(), q.end() - 2));
+  Shape shape = broadcast_shape(op, leading(p), leading(q));
   shape.push_back(p[p.size() - 2]);
   shape.push_back(columns);
   return shape;

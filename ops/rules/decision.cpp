@@ -44,15 +44,16 @@ Var record_decision(Op op, const Rule& rule, const Decision& decision, Var logit
       [kept = std::make_shared<const Rule>(rule), &decision](BackwardContext& ctx) {
         const Var noise = ctx.inputs() == 2 ? ctx.in(1) : ctx.out().tape->constant(0.0);
         const Draw draw{ctx.in(0), noise, ctx.out(), &decision, kept->soft_tau > 0};
-        if (kept->needs == Needs::gradient) ctx.counts().backwards += size_of(rows_of(draw));
+        if (kept->needs == Needs::gradient)
+          ctx.counts().backwards += size_of(rows_of(draw, draw.logits));
         ctx.give(0, kept->backward(draw, ctx));
       });
 }
 
 Axes own_axes(const Draw& draw) { return draw.decision->axes == 1 ? Axes{-1} : Axes{-2, -1}; }
 
-Shape rows_of(const Draw& draw) {
-  const Shape& shape = draw.logits.shape();
+Shape rows_of(const Draw& draw, Var x) {
+  const Shape& shape = x.shape();
   return Shape(shape.begin(), shape.end() - static_cast<std::ptrdiff_t>(draw.decision->axes));
 }
 

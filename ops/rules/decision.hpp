@@ -22,8 +22,8 @@ Var record_decision(Op op, const Rule& rule, const Decision& decision, Var logit
 
 /// The axes of one decision, counted from the last: {-1}, or {-2, -1}.
 Axes own_axes(const Draw& draw);
-/// The others' lengths: how many decisions there are, along which axes.
-Shape rows_of(const Draw& draw);
+/// The others' lengths, for x as for the logits: how many decisions there are, along which axes.
+Shape rows_of(const Draw& draw, Var x);
 
 /// A pathwise rule whose formula reads no more of the draw than D.
 Rule choice_rule(std::string name, std::function<Var(const Draw& draw, Var gradient)> formula);

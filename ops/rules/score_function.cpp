@@ -87,7 +87,7 @@ Rule score_function(Baseline baseline) {
   rule.reads_noise = baseline.value != nullptr;  // a baseline is a state, or another sample
   rule.backward = [baseline](const Draw& draw, BackwardContext& ctx) {
     // The costs are functions of the parameters, and so is the estimate.
-    Var weight = costs_of(ctx, rows_of(draw), baseline.needs_multiple_samples);
+    Var weight = costs_of(ctx, rows_of(draw, draw.logits), baseline.needs_multiple_samples);
     const Tensor& costs = weight.value();
     if (!ctx.dry_run()) require_numbers(ctx.op(), costs);
     if (baseline.value) {

@@ -13,10 +13,7 @@ namespace {
 
 // The choice, or the matching, once more, counted.
 Var solve(const Draw& draw, Var x, BackwardContext& ctx) {
-  const Shape& shape = x.shape();
-  const Shape decisions(shape.begin(),
-                        shape.end() - static_cast<std::ptrdiff_t>(draw.decision->axes));
-  ctx.counts().solver_calls += size_of(decisions);
+  ctx.counts().solver_calls += size_of(rows_of(draw, x));
   return draw.decision->solve(x);
 }
 
