@@ -17,10 +17,13 @@
 
 ARGTAPE_PUBLIC_BEGIN
 
+/// So many numbers stand in a tensor itself, and move with it; more stand in a block of their own.
+constexpr std::size_t kNumbersInside = 64 / sizeof(Scalar);
+
 /// A dense array of Scalar, row-major, of any rank. Tensor{2, 3} is the vector (2, 3);
 /// zeros({2, 3}) is a matrix. All of xtensor works on it; for
 /// its views include <xtensor/xview.hpp>.
-using Tensor = xt::xarray_container<SmallVector<Scalar, 64 / sizeof(Scalar), false>,
+using Tensor = xt::xarray_container<SmallVector<Scalar, kNumbersInside, false>,
                                     xt::layout_type::row_major, SmallVector<std::size_t>>;
 
 /// The length of each axis; {} is the shape of a single number.

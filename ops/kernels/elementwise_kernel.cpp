@@ -12,7 +12,7 @@ ARGTAPE_PRIVATE_BEGIN
 namespace {
 
 // So few numbers are copied faster than anything is decided about them.
-bool is_small(const Tensor& x) { return x.size() * sizeof(Scalar) <= 64; }
+bool is_small(const Tensor& x) { return x.size() <= kNumbersInside; }
 
 // Of the shape of x, not set.
 Tensor like(const Tensor& x) { return is_small(x) ? x : Tensor(x.shape()); }
@@ -28,7 +28,7 @@ struct Readable {
     else if (!from.shape || (size_of(*from.shape) == 1 && from.shape->size() <= shape.size()))
       blocks[at] = lane_of(*from.data, lanes[at]);
     else
-      straight = false, blocks[at].along = 0;
+      straight = false, blocks[at].along = 0;  // not a run
   }
   void set(Index at, const Tensor& value) { set(at, Source{value.data(), &value.shape()}); }
 
