@@ -19,12 +19,6 @@ std::string interval(const SortingScore& s) {
   return "U(" + argtape_examples::number(s.low) + "," + argtape_examples::number(s.high) + ")";
 }
 
-std::string joined(const std::vector<std::string>& words) {
-  std::string all;
-  for (const std::string& w : words) all += " " + w;
-  return all;
-}
-
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -60,7 +54,7 @@ int main(int argc, char** argv) {
     if (only.empty() && n > kManyNumbers) methods = kForManyNumbers;
     if (!only.empty() && only != "all") {
       if (std::find(methods.begin(), methods.end(), only) == methods.end())
-        throw WrongCall("--rule is '" + only + "'; need one of all" + joined(methods));
+        throw WrongCall("--rule is '" + only + "'; need one of all, " + joined(methods));
       methods = {only};
     }
     set_threads(program.threads);
