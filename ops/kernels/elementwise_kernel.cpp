@@ -71,17 +71,25 @@ inline void map(const Row::Formula& formula, const Readable& in, std::size_t siz
 // `numbers` has bit k set where operand k is a number, not the next input.
 void backward_in_vars(BackwardContext& ctx, const Row& row, unsigned numbers, const Scalar* kept) {
   Var x[kReadable];
+  const Scalar* number[kMostOperands];
   std::size_t inputs = 0;
   for (std::size_t k = 0; k < row.value.count; ++k)
-    x[k] = numbers >> k & 1 ? ctx.out().tape->constant(static_cast<double>(*kept++))
-                            : ctx.in(inputs++);
+    if (numbers >> k & 1)
+      number[k] = kept++;
+    else
+      x[k] = ctx.in(inputs++);
   x[kValue] = ctx.out();
   x[kGradient] = ctx.gradient();
   std::size_t i = 0;
   for (std::size_t k = 0; k < row.value.count; ++k) {
     if (numbers >> k & 1) continue;
     const Row::Slope& slope = row.slopes[k];
-    if (slope.kernel && ctx.wants(i)) slope.passes ? ctx.pass(i) : ctx.give(i, slope.vars(x));
+    if (slope.kernel && ctx.wants(i)) {
+      for (std::size_t r = 0; r < slope.count; ++r)
+        if (Var& v = x[slope.reads[r]]; !v.tape)
+          v = ctx.out().tape->constant(static_cast<double>(*number[slope.reads[r]]));
+      slope.passes ? ctx.pass(i) : ctx.give(i, slope.vars(x));
+    }
     ++i;
   }
 }
