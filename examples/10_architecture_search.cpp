@@ -6,7 +6,6 @@
 #include <cstdlib>
 #include <map>
 #include <nlohmann/json.hpp>
-#include <numeric>
 
 #include <argtape/argtape.hpp>
 #include "examples/common/digits.hpp"
@@ -26,10 +25,6 @@ const std::vector<Names> kFixed = {Names(kCellEdges, "conv5x5"), Names(kCellEdge
 const Names kCosts = {"darts", "gumbel-softmax", "gdas", "score-function"};
 
 double mib(std::ptrdiff_t bytes) { return static_cast<double>(bytes) / (1 << 20); }
-
-double mean_of(const std::vector<double>& x) {
-  return std::accumulate(x.begin(), x.end(), 0.0) / static_cast<double>(x.size());
-}
 
 // A gradient (one of a method that draws nothing) beside the exact one.
 struct Beside {
@@ -123,7 +118,7 @@ struct Study {
   double random_mean() const {
     std::vector<double> all;
     for (const Names& cell : random_cells) all.push_back(accuracy(cell));
-    return mean_of(all);
+    return argtape_examples::mean_of(all).mean;
   }
 
   void search();
@@ -277,8 +272,8 @@ void Study::show_gdas() {
   };
   std::cout << "\nOf " << pairs.size() * kCellEdges << " edges, as nothing: " << counted(picked[0])
             << "; as scalars: " << counted(picked[1]) << ".\nMean accuracy "
-            << argtape_examples::number(mean_of(nothing)) << " and "
-            << argtape_examples::number(mean_of(scalars))
+            << argtape_examples::number(argtape_examples::mean_of(nothing).mean) << " and "
+            << argtape_examples::number(argtape_examples::mean_of(scalars).mean)
             << ". Random cells: " << argtape_examples::number(random_mean()) << ".\n";
   if (!program.out.empty()) two.write_csv(program.out + "/architecture_search_gdas.csv");
 }

@@ -18,6 +18,8 @@ using namespace argtape_examples;
 
 namespace {
 
+using argtape_examples::Estimate;
+using argtape_examples::mean_of;
 using argtape_examples::number;
 using Json = nlohmann::ordered_json;
 
@@ -217,17 +219,6 @@ class Costs : public Training {
   std::size_t batch_, rounds_, done_ = 0;
   std::vector<double> ms_;
 };
-
-struct Estimate {
-  double mean = 0, error = 0;
-};
-Estimate mean_of(const std::vector<double>& x) {
-  const auto n = static_cast<double>(x.size());
-  double mean = 0, squares = 0;
-  for (double v : x) mean += v / n;
-  for (double v : x) squares += (v - mean) * (v - mean);
-  return {mean, n > 1 ? std::sqrt(squares / (n - 1) / n) : 0};
-}
 
 using Rows = std::map<std::string, std::vector<Json>>;  // by method
 

@@ -988,6 +988,10 @@ TEST_CASE("nodes that are not there are refused, wherever they are asked for") {
   CHECK_THROWS_AS(tape.check_finite(70), std::out_of_range);
 }
 
+TEST_CASE("a node takes at most 260 bytes beyond its value") {
+  CHECK(sizeof(Node) - kNumbersInside * sizeof(Scalar) <= 260);
+}
+
 TEST_CASE("the range of double: a norm's squares neither vanish nor overflow") {
   CHECK(norm(Tensor{3e-170, 4e-170}) == doctest::Approx(5e-170));
   CHECK(norm(Tensor{3e200, 4e200}) == doctest::Approx(5e200));

@@ -176,6 +176,14 @@ std::string with_error(double value, double error) {
   return both(1);
 }
 
+Estimate mean_of(const std::vector<double>& runs) {
+  const auto n = static_cast<double>(runs.size());
+  double mean = 0, squares = 0;
+  for (double v : runs) mean += v / n;
+  for (double v : runs) squares += (v - mean) * (v - mean);
+  return {mean, n > 1 ? std::sqrt(squares / (n - 1) / n) : 0};
+}
+
 std::string joined(const std::vector<std::string>& words, const std::string& between) {
   std::string all;
   for (const std::string& word : words) all += (all.empty() ? "" : between) + word;

@@ -45,6 +45,12 @@ std::string with_error(double value, double error);
 // "a, b, c".
 std::string joined(const std::vector<std::string>& words, const std::string& between = ", ");
 
+// The mean of several runs and its standard error, 0 for a single one.
+struct Estimate {
+  double mean = 0, error = 0;
+};
+Estimate mean_of(const std::vector<double>& runs);
+
 // What a table shows is rounded; its CSV and JSON keep every digit of a numeric cell.
 class Cell {
  public:
