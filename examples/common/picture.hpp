@@ -6,6 +6,8 @@
 #include <string>
 #include <vector>
 
+#include "examples/common/files.hpp"
+
 namespace argtape_examples {
 
 struct Series {
@@ -17,6 +19,7 @@ struct Series {
   std::vector<double> low, high;      // y's band or error bar; empty where there is none
   std::vector<double> x_low, x_high;  // points only
   double size = 1;                    // of points' marks, in the usual one's
+  std::size_t look = 0;               // colour, mark and dash; of its own
 };
 
 struct Image {
@@ -26,15 +29,19 @@ struct Image {
 };
 
 // One plot of lines and points, or of grouped bars, or one grid of grey images: the three do not
-// mix. Every text is taken literally. What is not finite, or not positive on a log axis, is left
-// out of the drawing and kept in the CSV.
+// mix. Names stand beside what they name. Every text is taken literally. What is not finite, or
+// negative on a log axis, is left out of the drawing and kept in the CSV.
 struct Picture {
   explicit Picture(std::string title, std::string x_label = "", std::string y_label = "");
 
   std::string title, x_label, y_label;
   bool log_x = false, log_y = false;
-  // The defaults are the data's range and a margin.
+  // Where the full scale begins and ends; the defaults are the data's range and a margin. What is
+  // above is drawn smaller, in a strip beyond; on a log axis zero, and what is below, has a place
+  // of its own.
   std::optional<double> x_min, x_max, y_min, y_max;
+  // x is a bias and y a standard deviation: both at one scale, with arcs of equal x^2 + y^2.
+  bool rings = false;
 
   std::vector<Series> series;
   std::vector<std::string> categories;  // one name for each group of bars
@@ -57,17 +64,5 @@ struct Picture {
 // Throws std::runtime_error naming the file that cannot be written.
 std::string draw(const Picture& picture, const std::filesystem::path& folder,
                  const std::string& name);
-
-// The shortest text that reads back as the same double, whatever the locale.
-std::string exact(double value);
-
-std::string csv_field(const std::string& text);
-
-// A reader sees the old file or the new one, never a half. A file that is there keeps its mode. A
-// link or a device is written through.
-void write_file(const std::filesystem::path& path, const std::string& text);
-
-// Characters as the reader counts them: code points, not bytes.
-std::size_t text_width(const std::string& text);
 
 }  // namespace argtape_examples

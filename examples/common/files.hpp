@@ -1,0 +1,22 @@
+// Numbers and texts as files hold them, and writing a file whole.
+#pragma once
+
+#include <cstddef>
+#include <filesystem>
+#include <string>
+
+namespace argtape_examples {
+
+// The shortest text that reads back as the same double, whatever the locale.
+std::string exact(double value);
+
+std::string csv_field(const std::string& text);
+
+// A reader sees the old file or the new one, never a half. A file that is there keeps its mode. A
+// link or a device is written through.
+void write_file(const std::filesystem::path& path, const std::string& text);
+
+// Characters as the reader counts them: code points, not bytes.
+std::size_t text_width(const std::string& text);
+
+}  // namespace argtape_examples
