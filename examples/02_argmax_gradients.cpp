@@ -132,6 +132,7 @@ int main(int argc, char** argv) {
                         std::to_string(categories) + " categories)",
                     "bias / norm of the exact gradient",
                     "standard deviation / norm of the exact gradient");
+    picture.rings = true;
     for (const Measure& m : measures)
       if (m.refusal.empty()) picture.points(m.rule, {m.bias}, {m.std}, {m.std_se}, {m.bias_se});
     program.show(picture, "argmax_gradients_bias_variance");

@@ -68,7 +68,8 @@ int main(int argc, char** argv) {
     json["train"] = data.train.size();
     json["test"] = data.test.size();
     json["rules"] = nlohmann::ordered_json::array();
-    Picture picture("0/1 loss through argmax, " + digits.name, "epoch", "test accuracy");
+    Picture picture("0/1 loss through argmax, " + digits.name, "epoch", "test error");
+    picture.log_y = true;
     for (const ZeroOneRun& run : runs) {
       table.row({run.rule, run.test_accuracy, run.train_accuracy, run.seconds});
       json["rules"].push_back({{"rule", run.rule},
@@ -78,12 +79,15 @@ int main(int argc, char** argv) {
                                {"seconds", run.seconds},
                                {"moved", run.moved},
                                {"never_predicted", run.never_predicted}});
-      std::vector<double> epoch(run.by_epoch.size());
-      for (std::size_t i = 0; i < epoch.size(); ++i) epoch[i] = static_cast<double>(i + 1);
+      std::vector<double> epoch, error;
+      for (double accuracy : run.by_epoch) {
+        error.push_back(1 - accuracy);
+        epoch.push_back(static_cast<double>(error.size()));
+      }
       // One run drawn over the other would hide it.
       const bool same = run.rule == "straight-through" && runs.size() > 1 &&
                         runs[1].rule == "exact" && run.by_epoch == runs[1].by_epoch;
-      if (!same) picture.line(run.rule, epoch, run.by_epoch);
+      if (!same) picture.line(run.rule, epoch, error);
       if (same) picture.series[1].name = "exact, and straight-through";
     }
     table.print();
@@ -110,6 +114,6 @@ int main(int argc, char** argv) {
     }
     if (program.out.empty()) return;
     table.write_csv(program.out + "/zero_one_loss.csv");
-    program.show(picture, "zero_one_loss_accuracy");
+    program.show(picture, "zero_one_loss_error");
   });
 }

@@ -508,7 +508,7 @@ void show_training(Program& program, const TrainingSettings& settings) {
     start = std::max(start, mean[0]);
     picture.line("tau " + plans[i].name, steps, mean, low, high);
   }
-  // The hottest leave the picture.
+  // The hottest are drawn smaller.
   picture.y_min = least - 0.5;
   picture.y_max = start + 3;
   program.show(picture, "temperature_training");

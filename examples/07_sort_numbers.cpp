@@ -100,6 +100,7 @@ int main(int argc, char** argv) {
     Picture picture("Squared error of a sorted list, " + std::to_string(n) + " numbers", "step",
                     "mean over lists");
     picture.log_y = true;
+    picture.y_min = 1e-6;  // what is below is right
     for (const SortingRun& run : runs) {
       std::vector<Cell> row = {run.rule, run.scores[0].wrong};
       auto intervals = nlohmann::ordered_json::array();

@@ -120,7 +120,8 @@ int main(int argc, char** argv) {
                                                                      {"whole", &run.whole}};
     for (const auto& [name, images] : rows)
       for (std::size_t i = 0; i < puzzles.columns; ++i)
-        puzzles.image(name, cut.grid * cut.height, cut.grid * cut.width, row_of(*images, i));
+        puzzles.image(i == 0 ? name : "", cut.grid * cut.height, cut.grid * cut.width,
+                      row_of(*images, i));
     program.show(puzzles, "jigsaw_puzzles");
     Picture loss("Squared error of a pixel in training", "step", "mean");
     loss.log_y = true;

@@ -552,6 +552,7 @@ Picture loss_picture(const Data& data, const std::vector<Outcome>& outcomes, boo
 Picture sizes_picture(const Data& data, const std::vector<Outcome>& outcomes) {
   Picture picture("Cluster sizes, largest first: " + data.name, "", "points");
   picture.log_y = true;
+  picture.y_min = 0.7;  // so that 1 is seen
   for (std::size_t m = 0; m < data.clusters; ++m)
     picture.categories.push_back(std::to_string(m + 1));
   for (const char* name : {"lloyd", "adam", "sgd", "gradient-descent"}) {

@@ -57,17 +57,20 @@ struct DrawnCell {
   double accuracy;
 };
 
-// The cells as a graph in Graphviz' language, one below the other.
+// The cells as a graph in Graphviz' language, in two columns.
 std::string cells_graph(const std::vector<DrawnCell>& cells) {
   std::ostringstream out;
-  out << "digraph cells {\n  layout=neato;\n"
-         "  node [fontname=\"Helvetica\", fontsize=11, shape=circle, width=0.3, fixedsize=true];\n"
+  out << "digraph cells {\n  layout=neato;\n  labelloc=t;\n  fontname=\"Helvetica\";\n  "
+         "fontsize=18;\n"
+         "  label=\"The cell that each method found, and its test accuracy\\n \";\n"
+         "  node [fontname=\"Helvetica\", fontsize=14, shape=circle, width=0.35, fixedsize=true];\n"
          "  edge [arrowsize=0.8];\n";
   for (std::size_t i = 0; i < cells.size(); ++i) {
     const auto& [name, cell, accuracy] = cells[i];
     const auto node = [i](int n) { return "n" + std::to_string(i) + "_" + std::to_string(n); };
     const auto place = [i](double x, double y) {
-      return "pos=\"" + exact(x) + "," + exact(y - 1.1 * static_cast<double>(i)) + "!\"";
+      return "pos=\"" + exact(x + 6 * static_cast<double>(i % 2)) + "," +
+             exact(y - 1.2 * static_cast<double>(i / 2)) + "!\"";
     };
     out << "  " << node(3) << " [" << place(-1.6, 0.25) << ", label=\"" << name << "\\n"
         << argtape_examples::number(accuracy, 4) << "\", shape=plaintext, width=2];\n";
@@ -427,8 +430,6 @@ void Study::draw() {
   Picture belief("softmax(logits) over the search, downwards: " +
                  joined(settings.candidates, ", "));
   belief.columns = kCellEdges;
-  belief.image_low = 0;
-  belief.image_high = 1;
   for (const std::string& m : methods)
     for (std::size_t e = 0; e < kCellEdges; ++e) {
       const std::vector<Tensor>& p = runs.at(m).probabilities;

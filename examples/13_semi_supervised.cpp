@@ -304,11 +304,12 @@ void show_costs(Program& program, const Json& cost) {
     cells.emplace_back(ms.back() / ms.front());
     cells.emplace_back(number(line.at_none) + " + " + number(line.each) + " k");
     table.row(cells);
-    picture.points(method, classes, ms);
     std::vector<double> at, along;
     for (double k = classes.front(); k <= classes.back(); ++k)
       at.push_back(k), along.push_back(line(k));
-    picture.line(cells.back().text(), at, along);
+    picture.line(method + ": " + cells.back().text(), at, along);
+    picture.points("", classes, ms);
+    picture.series.back().look = picture.series.size() - 2;
   }
   table.print();
   std::cout << "\nSummed out, D + k (I + G): q(y|x) once, q(z|x, y) and p(x|y, z) for each of k "

@@ -22,6 +22,7 @@
 #include <vector>
 
 #include "examples/common/picture.hpp"
+#include "examples/common/picture/drawing.hpp"
 #include "examples/common/program.hpp"
 
 using namespace argtape_examples;
@@ -588,6 +589,104 @@ TEST_CASE("picture: gnuplot draws every kind, as SVG and PNG") {
     CHECK(contents(folder / (name + ".png")).find("\x89PNG\r\n") == 0);
   }
   CHECK(folder.files() == 3 * pictures.size());
+}
+
+TEST_CASE("axis: zero has a place on a log axis, and what is above the full scale a strip") {
+  const auto labels = [](const Axis& axis) {
+    std::vector<std::string> all;
+    for (const Tic& tic : axis.tics(30)) all.push_back(tic.second);
+    return all;
+  };
+  const Axis log("y", {0, 1e-3, 1, not_a_number, -1}, {true}, 100, 500);
+  CHECK(log.shows(0));
+  CHECK_FALSE(log.shows(-1));
+  CHECK_FALSE(log.shows(not_a_number));
+  CHECK(log(0) > 100);
+  CHECK(log(0) < log(1e-3) - 15);
+  CHECK(log(1e-2) - log(1e-3) == doctest::Approx(log(1e-1) - log(1e-2)));
+  CHECK(labels(log) == std::vector<std::string>{"0", "0.001", "0.002", "0.005", "0.01", "0.02",
+                                                "0.05", "0.1", "0.2", "0.5", "1"});
+  const Axis nearly("y", {1e-9, 0, 1}, {true, 1e-6}, 0, 400);
+  CHECK(nearly(1e-9) == nearly(0));
+  CHECK(labels(nearly).front() == "< 1e-06");
+  CHECK(Axis("y", {1e-3, 1}, {true}, 0, 400)(0) == 0);
+
+  const Axis strip("y", {0, 1, 2, 50}, {false, 0.0, 3.0}, 0, 1000);
+  CHECK(strip.seam() == doctest::Approx(850));
+  CHECK(strip(3) == strip.seam());
+  CHECK(strip(1) == doctest::Approx(850.0 / 3));
+  CHECK(strip(50) > strip(30));
+  CHECK(strip(50) < 1000);
+  CHECK(strip(1e9) == 1000);
+  double before = -100;
+  for (const Tic& tic : strip.tics(40)) {
+    CHECK(tic.first - before > 15);
+    before = tic.first;
+  }
+  CHECK(before > 900);
+  // None is needed where all is at full scale.
+  CHECK(Axis("y", {0, 1}, {false, 0.0, 3.0}, 0, 1000).seam() == 1000);
+
+  CHECK(*without_outliers({0, 0, 0.4, 0.5, 0.7, 1, 1.3, 1.6, 1.8, 5.5}) == doctest::Approx(1.872));
+  CHECK_FALSE(without_outliers({0, 1, 2, 3, 4, not_a_number}));
+  CHECK_FALSE(without_outliers({0, 0, 0, 0, 100, 100, 100}));
+}
+
+TEST_CASE("labels: in a column none overlap, and they keep their order") {
+  std::vector<Label> labels;
+  for (const double y : {300.0, 301.0, 302.0, 100.0, 95.0, 95.0, 500.0, 20.0})
+    labels.push_back({number(y), "", {{0, y}}});
+  place_in_column(labels, 10, 10, 510);
+  for (std::size_t i = 0; i < labels.size(); ++i) {
+    CHECK(labels[i].at.y >= 10);
+    CHECK(labels[i].at.y <= 510);
+    if (i == 0) continue;
+    CHECK(labels[i - 1].anchor.y >= labels[i].anchor.y);
+    CHECK(labels[i - 1].at.y - labels[i].at.y >= 16.99);
+  }
+  CHECK(labels[0].at.y == 500);
+  CHECK(labels[2].at.y == doctest::Approx(301));
+  CHECK(labels.back().at.y == 20);
+}
+
+TEST_CASE("labels: beside their marks, on none and on no other label, inside") {
+  const Spot low = {0, 0}, high = {800, 500};
+  Labels labels(low, high);
+  std::vector<Label> names;
+  std::vector<Spot> marks;
+  for (int i = 0; i < 20; ++i) {
+    const Spot mark = {20.0 + 37 * (i * 7 % 20), 15.0 + 24 * (i * 3 % 20)};
+    labels.avoid(mark, mark, 5);
+    marks.push_back(mark);
+    names.push_back({"name " + std::to_string(i), "", {mark}});
+  }
+  labels.place(names);
+  const auto left = [](const Label& one) {
+    const double width = pixel_width(one.text);
+    return one.at.x - (one.side > 0 ? 0 : one.side < 0 ? width : width / 2);
+  };
+  for (std::size_t i = 0; i < names.size(); ++i) {
+    CAPTURE(names[i].text);
+    const double from = left(names[i]), to = from + pixel_width(names[i].text);
+    CHECK(from >= low.x);
+    CHECK(to <= high.x);
+    CHECK(std::abs(names[i].at.y - 250) <= 250 - 8);
+    CHECK(std::hypot(names[i].at.x - marks[i].x, names[i].at.y - marks[i].y) < 60);
+    for (const Spot& mark : marks)
+      CHECK((mark.x < from || mark.x > to || std::abs(mark.y - names[i].at.y) > 8));
+    for (std::size_t k = 0; k < i; ++k)
+      CHECK((left(names[k]) > to || left(names[k]) + pixel_width(names[k].text) < from ||
+             std::abs(names[k].at.y - names[i].at.y) > 16.9));
+  }
+}
+
+TEST_CASE("looks: fifteen series are told apart, without colours too") {
+  for (std::size_t i = 0; i < 15; ++i)
+    for (std::size_t k = 0; k < i; ++k) {
+      const Look a(i), b(k);
+      CHECK((a.mark != b.mark || a.dash != b.dash));
+      CHECK((a.colour != b.colour || (a.mark != b.mark && a.dash != b.dash)));
+    }
 }
 
 TEST_CASE("picture: no text reaches a shell or gnuplot's interpreter") {

@@ -212,12 +212,11 @@ inline Picture line_picture(const Line& line, double newton) {
   picture.y_min = *low - margin;
   picture.y_max = *high + margin;
   std::vector<double> parabola;
-  for (double s : line.at)
-    parabola.push_back(line.parabola(s) > *picture.y_max ? nothing : line.parabola(s));
+  for (double s : line.at) parabola.push_back(line.parabola(s));
   picture.line("loss", line.at, line.loss);
-  picture.line("parabola of the cell at 0, from the engine's derivatives", line.at, parabola);
-  picture.points("kinks: a point changes its cluster", line.kinks, line.loss_at_kinks);
-  picture.points("Newton's step: the parabola's lowest point", {newton}, {line.parabola(newton)});
+  picture.line("parabola of the cell at 0", line.at, parabola);
+  picture.points("a point changes its cluster", line.kinks, line.loss_at_kinks);
+  picture.points("Newton's step", {newton}, {line.parabola(newton)});
   picture.series.back().size = 1.6;
   return picture;
 }

@@ -3,11 +3,15 @@
 #include <algorithm>
 #include <atomic>
 #include <iostream>
+#include <locale>
+#include <numeric>
+#include <sstream>
 #include <stdexcept>
 #include <system_error>
 #include <utility>
 
 #include "examples/common/picture/drawing.hpp"
+#include "examples/common/picture/gnuplot.hpp"
 
 namespace argtape_examples {
 
@@ -66,14 +70,21 @@ void check(const Picture& picture) {
 }
 
 std::string script_for(const Picture& picture, bool svg) {
-  Script script(picture.images.empty() ? canvas_height : images_height(picture), svg);
-  if (!picture.images.empty()) {
-    write_images(script, picture);
-  } else if (picture.series.front().kind == Series::Kind::bars) {
-    write_bars(script, picture);
+  const double height = picture.images.empty() ? plot_height : images_height(picture);
+  const std::string size = " enhanced size " + exact(canvas_width) + ',' + exact(height);
+  std::ostringstream script;
+  script.imbue(std::locale::classic());
+  script << "set encoding utf8\nset datafile separator ','\nset errorbars 0\nunset key\n";
+  if (svg) {
+    script << "set terminal svg" << size << " font 'sans-serif,14' background 'white'\n"
+           << "mark = 0.6\n";
   } else {
-    write_curves(script, picture);
+    script << "if (strstrt(GPVAL_TERMINALS, 'pngcairo')) {\n  set terminal pngcairo" << size
+           << " font 'sans-serif,14' fontscale 0.82 background 'white'\n} else {\n"
+           << "  set terminal png truecolor" << size << " background 'white'\n}\nmark = 1.2\n";
   }
+  script << "set pointsize mark\n";
+  picture.images.empty() ? write_plot(script, picture) : write_images(script, picture);
   return script.str();
 }
 
@@ -86,33 +97,11 @@ void keep_pixels_sharp(std::string& svg) {
   }
 }
 
-}  // namespace
-
-Picture::Picture(std::string title_, std::string x_label_, std::string y_label_)
-    : title(std::move(title_)), x_label(std::move(x_label_)), y_label(std::move(y_label_)) {}
-
-Picture& Picture::line(std::string name, std::vector<double> x, std::vector<double> y,
-                       std::vector<double> low, std::vector<double> high) {
-  require(
-      x.size() == y.size() && low.size() == high.size() && (low.empty() || low.size() == y.size()),
-      "'" + name + "' needs as many x as y, and low and high");
-  series.push_back({Series::Kind::line,
-                    std::move(name),
-                    std::move(x),
-                    std::move(y),
-                    std::move(low),
-                    std::move(high),
-                    {},
-                    {},
-                    1,
-                    series.size()});
-  return *this;
-}
-
-namespace {
-
-void add_error(const std::vector<double>& values, const std::vector<double>& errors,
-               std::vector<double>& low, std::vector<double>& high) {
+void add_error(const std::string& name, const std::vector<double>& values,
+               const std::vector<double>& errors, std::vector<double>& low,
+               std::vector<double>& high) {
+  require(errors.empty() || errors.size() == values.size(),
+          "'" + name + "' needs as many errors as values");
   for (std::size_t i = 0; i < errors.size(); ++i) {
     low.push_back(values[i] - errors[i]);
     high.push_back(values[i] + errors[i]);
@@ -121,26 +110,46 @@ void add_error(const std::vector<double>& values, const std::vector<double>& err
 
 }  // namespace
 
-Picture& Picture::points(std::string name, std::vector<double> x, std::vector<double> y,
-                         std::vector<double> y_error, std::vector<double> x_error) {
-  require(x.size() == y.size() && (y_error.empty() || y_error.size() == y.size()) &&
-              (x_error.empty() || x_error.size() == x.size()),
-          "'" + name + "' needs as many x as y, and errors");
-  Series one{Series::Kind::points, std::move(name), std::move(x), std::move(y), {}, {}, {}, {}, 1,
-             series.size()};
-  add_error(one.y, y_error, one.low, one.high);
-  add_error(one.x, x_error, one.x_low, one.x_high);
+Picture::Picture(std::string title_, std::string x_label_, std::string y_label_)
+    : title(std::move(title_)), x_label(std::move(x_label_)), y_label(std::move(y_label_)) {}
+
+Series& Picture::add(Series::Kind kind, std::string name, std::vector<double> x,
+                     std::vector<double> y) {
+  require(x.size() == y.size(), "'" + name + "' needs as many x as y");
+  Series one;
+  one.kind = kind;
+  one.name = std::move(name);
+  one.x = std::move(x);
+  one.y = std::move(y);
+  one.look = series.size();
   series.push_back(std::move(one));
+  return series.back();
+}
+
+Picture& Picture::line(std::string name, std::vector<double> x, std::vector<double> y,
+                       std::vector<double> low, std::vector<double> high) {
+  require(low.size() == high.size() && (low.empty() || low.size() == y.size()),
+          "'" + name + "' needs as many low and high as y");
+  Series& one = add(Series::Kind::line, std::move(name), std::move(x), std::move(y));
+  one.low = std::move(low);
+  one.high = std::move(high);
   return *this;
 }
 
-Picture& Picture::bars(std::string name, std::vector<double> heights, std::vector<double> errors) {
-  require(errors.empty() || errors.size() == heights.size(),
-          "'" + name + "' needs as many errors as heights");
-  Series one{Series::Kind::bars, std::move(name), {}, std::move(heights), {}, {}, {}, {}, 1,
-             series.size()};
-  add_error(one.y, errors, one.low, one.high);
-  series.push_back(std::move(one));
+Picture& Picture::points(std::string name, std::vector<double> x, std::vector<double> y,
+                         const std::vector<double>& y_error, const std::vector<double>& x_error) {
+  Series& one = add(Series::Kind::points, std::move(name), std::move(x), std::move(y));
+  add_error(one.name, one.y, y_error, one.low, one.high);
+  add_error(one.name, one.x, x_error, one.x_low, one.x_high);
+  return *this;
+}
+
+Picture& Picture::bars(std::string name, std::vector<double> heights,
+                       const std::vector<double>& errors) {
+  std::vector<double> group(heights.size());
+  std::iota(group.begin(), group.end(), 0.0);
+  Series& one = add(Series::Kind::bars, std::move(name), std::move(group), std::move(heights));
+  add_error(one.name, one.y, errors, one.low, one.high);
   return *this;
 }
 

@@ -13,9 +13,9 @@ namespace argtape_examples {
 struct Series {
   enum class Kind { line, points, bars };
 
-  Kind kind;
+  Kind kind = Kind::line;
   std::string name;
-  std::vector<double> x, y;
+  std::vector<double> x, y;           // bars: the group
   std::vector<double> low, high;      // y's band or error bar; empty where there is none
   std::vector<double> x_low, x_high;  // points only
   double size = 1;                    // of points' marks, in the usual one's
@@ -52,10 +52,14 @@ struct Picture {
   Picture& line(std::string name, std::vector<double> x, std::vector<double> y,
                 std::vector<double> low = {}, std::vector<double> high = {});
   Picture& points(std::string name, std::vector<double> x, std::vector<double> y,
-                  std::vector<double> y_error = {}, std::vector<double> x_error = {});
-  Picture& bars(std::string name, std::vector<double> heights, std::vector<double> errors = {});
+                  const std::vector<double>& y_error = {}, const std::vector<double>& x_error = {});
+  Picture& bars(std::string name, std::vector<double> heights,
+                const std::vector<double>& errors = {});
   Picture& image(std::string caption, std::size_t height, std::size_t width,
                  std::vector<double> values);
+
+ private:
+  Series& add(Series::Kind kind, std::string name, std::vector<double> x, std::vector<double> y);
 };
 
 // Writes name.csv and, where gnuplot can be run, name.svg and name.png. Without gnuplot it returns

@@ -306,7 +306,7 @@ void StochasticStudy::Cells::draw_curves(const StudiedNetwork& network) const {
     by_seconds.line(label_of(rule), second, mean, low, high);
   }
   if (by_steps.series.empty()) return;
-  // Where they begin, far above, leaves the picture.
+  // Where they begin, far above, is drawn smaller.
   for (Picture* picture : {&by_steps, &by_seconds}) {
     picture->y_min = least - 0.02 * (most - least);
     picture->y_max = most + 0.15 * (most - least) + 0.5;

@@ -3,70 +3,55 @@
 
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace argtape_examples {
 
-struct Tic {
-  double at, value;
-  std::string label, power;  // the power is a superscript
-};
-
-struct AxisWish {
+struct AxisRange {
   bool log = false;
-  // The defaults are the data's range and a margin. What lies above `high` is drawn to a smaller
-  // scale, in a strip beyond a seam; on a log axis what lies below `low`, and every zero, has one
-  // place of its own.
+  // Where the full scale begins and ends; the defaults are the data's range and a margin.
   std::optional<double> low, high;
 };
 
+using Tic = std::pair<double, std::string>;  // where, and what stands there
+
 class Axis {
  public:
-  // `name` is what an error calls it.
-  Axis(const std::string& name, const std::vector<double>& values, const AxisWish& wish,
+  // What is above `high` has a strip of its own, to a smaller scale; on a log axis zero, and what
+  // is below `low`, has one place. `name` is what an error calls the axis.
+  Axis(const std::string& name, const std::vector<double>& values, const AxisRange& range,
        double begin, double end);
 
   bool shows(double value) const;
-  // What is below the axis stands at its begin, what is above at its end.
+  // The place of a value. What is beyond the axis stands at its end.
   double operator()(double value) const;
+  bool full_scale(double value) const { return value >= low_ && value <= high_; }
 
-  // Neither below the axis nor in the strip.
-  bool to_scale(double value) const { return value >= pieces_[0].low && value <= pieces_[0].high; }
-
-  // At least so many pixels apart.
+  // Round numbers at full scale, so many pixels apart.
+  std::vector<double> round_values(double apart) const;
   std::vector<Tic> tics(double apart) const;
-  // Where the scale changes.
-  std::vector<double> seams() const;
-  // The value of the seam before the strip.
-  std::optional<double> strip() const;
 
-  // Pixels a unit, before the strip, of a linear axis; it can be made less.
-  double scale() const {
-    return (pieces_[0].to - pieces_[0].from) / (pieces_[0].high - pieces_[0].low);
-  }
-  // Without a strip.
-  double whole_scale() const {
-    return (end_ - pieces_[0].from) / (pieces_.back().high - pieces_[0].low);
-  }
+  // Of a linear axis: pixels a unit, and how many there would be without a strip.
+  double scale() const { return (seam_ - from_) / (high_ - low_); }
+  double scale_of_all() const { return (end_ - from_) / (most_ - low_); }
   void rescale(double scale);
 
- private:
-  struct Piece {
-    double low, high, from, to;
-  };
+  // The full scale is in between.
+  double from() const { return from_; }
+  double seam() const { return seam_; }
 
-  double share(const Piece& piece, double value) const;
+ private:
+  double share(double value, double low, double high) const;
+  std::vector<double> marks(double low, double high, double pixels, double apart) const;
 
   bool log_;
-  double begin_, end_;
-  std::vector<Piece> pieces_;  // one, or two with a strip
-  std::optional<Tic> floor_;   // of zeros on a log axis
+  double low_, high_, most_;          // most_ is the strip's end
+  double begin_, from_, seam_, end_;  // in pixels
+  std::string below_;                 // what stands below from_
 };
 
-// As printf's %g, whatever the locale.
-std::string short_number(double value);
-
-// Where a plot of points should begin its strip: below values that are far above the others.
+// Where the full scale should end: below values that are far above all others.
 std::optional<double> without_outliers(std::vector<double> values);
 
 }  // namespace argtape_examples

@@ -7,15 +7,10 @@
 #include <array>
 #include <cctype>
 #include <cerrno>
-#include <cmath>
 #include <cstdio>
-#include <limits>
-#include <locale>
 #include <memory>
 #include <stdexcept>
 #include <system_error>
-
-#include "examples/common/files.hpp"
 
 extern char** environ;
 
@@ -54,6 +49,8 @@ std::string last_line(std::string text) {
   return text;
 }
 
+}  // namespace
+
 // Letters, spaces and what is not ASCII stand for themselves, all else is an octal escape: gnuplot
 // expands `commands` and @macros before it looks at quotes, its single-quoted strings cannot begin
 // with a quote, and its escapes swallow a digit that follows.
@@ -73,71 +70,6 @@ std::string gnuplot_string(const std::string& text) {
     }
   }
   return result + '"';
-}
-
-// Hundredths are enough.
-std::string pixels(double value) { return exact(std::round(100 * value) / 100); }
-
-std::string place(Spot at) { return pixels(at.x) + ',' + pixels(at.y); }
-
-}  // namespace
-
-const Spot no_spot = {std::numeric_limits<double>::quiet_NaN(), 0};
-
-bool is_there(Spot spot) { return !std::isnan(spot.x); }
-
-Script::Script(double height, bool svg) {
-  commands_.imbue(std::locale::classic());
-  const std::string size = " enhanced size " + exact(canvas_width) + ',' + exact(height);
-  commands_ << "set encoding utf8\n";
-  if (svg) {
-    commands_ << "set terminal svg" << size
-              << " font 'sans-serif,14' background rgb 'white'\nmark = 0.6\n";
-  } else {
-    commands_ << "if (strstrt(GPVAL_TERMINALS, 'pngcairo')) {\n  set terminal pngcairo" << size
-              << " font 'sans-serif,14' fontscale 0.82 background rgb 'white'\n} else {\n"
-              << "  set terminal png truecolor" << size
-              << " background rgb 'white'\n}\nmark = 1.2\n";
-  }
-  commands_ << "unset border\nunset tics\nunset key\nunset colorbox\n"
-            << "set lmargin at screen 0\nset rmargin at screen 1\n"
-            << "set bmargin at screen 0\nset tmargin at screen 1\n"
-            << "set xrange [0:" << canvas_width << "]\nset yrange [0:" << height << "]\n";
-}
-
-void Script::set(const std::string& command) { commands_ << "set " << command << '\n'; }
-
-void Script::text(const std::string& text, Spot at, const std::string& style,
-                  const std::string& power) {
-  const std::string quoted =
-      power.empty() ? gnuplot_string(text) + " noenhanced" : "'" + text + "^{" + power + "}'";
-  set("label " + quoted + " at " + place(at) + " front " + style);
-}
-
-void Script::line(Spot from, Spot to, const std::string& style) {
-  set("arrow from " + place(from) + " to " + place(to) + " nohead " + style);
-}
-
-void Script::rectangle(Spot low, Spot high, const std::string& style) {
-  set("object rectangle from " + place(low) + " to " + place(high) + ' ' + style);
-}
-
-void Script::plot(const std::string& rows, const std::string& how) {
-  const std::string name = "$data" + std::to_string(blocks_++);
-  commands_ << name << " << EOD\n" << rows << "EOD\n";
-  plots_ += (plots_.empty() ? "plot " : ", ") + name + ' ' + how + " notitle";
-}
-
-std::string row(std::initializer_list<double> numbers) {
-  std::string text;
-  for (const double value : numbers) text += (text.empty() ? "" : " ") + pixels(value);
-  return text + '\n';
-}
-
-std::string rows_of(const std::vector<Spot>& spots) {
-  std::string rows;
-  for (const Spot& spot : spots) rows += is_there(spot) ? row({spot.x, spot.y}) : "\n";
-  return rows;
 }
 
 // No shell, and no name of a file in the script.

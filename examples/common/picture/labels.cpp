@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
-#include <numeric>
 
 #include "examples/common/files.hpp"
 
@@ -11,44 +10,16 @@ namespace argtape_examples {
 
 namespace {
 
-constexpr double cell = 3;  // pixels
+constexpr double line_height = 17;
 
 }  // namespace
 
 double pixel_width(const std::string& text) {
-  constexpr double character = 8.3;
-  return character * static_cast<double>(text_width(text));
+  return 10 + 8.2 * static_cast<double>(text_width(text));
 }
 
-Labels::Labels(Spot low, Spot high)
-    : low_(low),
-      high_(high),
-      columns_(static_cast<std::size_t>((high.x - low.x) / cell) + 1),
-      taken_(columns_ * (static_cast<std::size_t>((high.y - low.y) / cell) + 1)) {}
-
-template <class F>
-void Labels::cells(const Box& box, F f) {
-  const auto index = [](double pixel, double most) {
-    return static_cast<std::size_t>(std::clamp(pixel, 0.0, most) / cell);
-  };
-  const double width = high_.x - low_.x, height = high_.y - low_.y;
-  for (std::size_t row = index(box.bottom - low_.y, height); row <= index(box.top - low_.y, height);
-       ++row) {
-    for (std::size_t column = index(box.left - low_.x, width);
-         column <= index(box.right - low_.x, width); ++column) {
-      f(taken_[row * columns_ + column]);
-    }
-  }
-}
-
-void Labels::avoid(Spot from, Spot to, double reach, int weight) {
-  const double length = std::hypot(to.x - from.x, to.y - from.y);
-  const auto steps = static_cast<int>(length / cell) + 1;
-  for (int i = 0; i <= steps; ++i) {
-    const double x = from.x + (to.x - from.x) * i / steps, y = from.y + (to.y - from.y) * i / steps;
-    cells({x - reach, x + reach, y - reach, y + reach},
-          [weight](int& taken) { taken = std::max(taken, weight); });
-  }
+bool Labels::Box::meets(const Box& other) const {
+  return left < other.right && other.left < right && bottom < other.top && other.bottom < top;
 }
 
 Labels::Box Labels::box(const Label& label) {
@@ -57,32 +28,49 @@ Labels::Box Labels::box(const Label& label) {
   return {left, left + width, label.at.y - line_height / 2, label.at.y + line_height / 2};
 }
 
-// Of what is covered and of the distance.
-double Labels::cost(const Label& label) {
+void Labels::avoid(Spot from, Spot to, double reach) {
+  constexpr std::size_t enough = 10000;  // to find what room there is
+  if (taken_.size() > enough) return;
+  const double apart = std::max(2 * reach, 5.0);
+  const double length = std::hypot(to.x - from.x, to.y - from.y);
+  const double steps = std::max(std::ceil(length / apart), 1.0);
+  for (double i = 0; i <= steps; ++i) {
+    const double x = from.x + (to.x - from.x) * i / steps, y = from.y + (to.y - from.y) * i / steps;
+    taken_.push_back({x - reach, x + reach, y - reach, y + reach});
+  }
+}
+
+// Of the distance, and of what the label and the line to it cover.
+double Labels::cost(const Label& label, const std::vector<Box>& others) const {
   const Box own = box(label);
   if (own.left < low_.x || own.right > high_.x || own.bottom < low_.y || own.top > high_.y) {
     return std::numeric_limits<double>::infinity();
   }
-  double sum = 0.8 * std::hypot(label.at.x - label.anchor.x, label.at.y - label.anchor.y);
-  cells(own, [&sum](int taken) { sum += taken; });
-  return sum;
+  const double across = label.at.x - label.anchor.x, up = label.at.y - label.anchor.y;
+  const Spot way = {label.anchor.x + 0.6 * across, label.anchor.y + 0.6 * up};
+  const Box line = {way.x - 1, way.x + 1, way.y - 1, way.y + 1};
+  int covered = 0;
+  for (const Box& box : taken_) covered += own.meets(box) + line.meets(box);
+  for (const Box& box : others) covered += 40 * (own.meets(box) + line.meets(box));
+  return std::hypot(across, up) + 8 * covered;
 }
 
-void Labels::move(Label& label) {
+Label Labels::best(Label label, const std::vector<Box>& others) const {
   constexpr int directions = 16;
   double least = std::numeric_limits<double>::infinity();
   Label best = label;
   for (std::size_t i = 0; i < label.anchors.size(); ++i) {
-    const double later = 40.0 * static_cast<double>(i) / static_cast<double>(label.anchors.size());
     label.anchor = label.anchors[i];
-    for (const double distance : {10.0, 15.0, 22.0, 32.0, 46.0, 66.0, 94.0, 130.0}) {
+    for (const double distance : {10, 15, 22, 32, 46, 66, 94, 130}) {
       for (int d = 0; d < directions; ++d) {
         const double angle = 2 * std::acos(-1.0) * d / directions;
         const double across = std::cos(angle), up = std::sin(angle);
         label.side = across > 0.3 ? 1 : across < -0.3 ? -1 : 0;
         label.at = {label.anchor.x + distance * across,
-                    label.anchor.y + (distance + (label.side == 0 ? line_height / 4 : 0)) * up};
-        const double sum = cost(label) + later;
+                    label.anchor.y + (distance + (label.side == 0 ? 4 : 0)) * up};
+        const double later =
+            40 * static_cast<double>(i) / static_cast<double>(label.anchors.size());
+        const double sum = later + cost(label, others);
         if (sum < least) {
           least = sum;
           best = label;
@@ -90,52 +78,48 @@ void Labels::move(Label& label) {
       }
     }
   }
-  label = best;
+  return best;
 }
 
-void Labels::place(std::vector<Label>& labels) {
-  constexpr int rounds = 3, weight = 100;
-  const auto occupy = [this](const Label& label, int by) {
-    cells(box(label), [by](int& taken) { taken += by; });
-  };
-  for (int round = 0; round < rounds; ++round) {
-    for (Label& label : labels) {
-      if (round > 0) occupy(label, -weight);
-      move(label);
-      occupy(label, weight);
+void Labels::place(std::vector<Label>& labels) const {
+  for (const bool again : {false, true}) {
+    for (std::size_t i = 0; i < labels.size(); ++i) {
+      std::vector<Box> others;
+      for (std::size_t k = 0; k < labels.size(); ++k) {
+        if (k < i || (again && k > i)) others.push_back(box(labels[k]));
+      }
+      labels[i] = best(labels[i], others);
     }
   }
 }
 
 void place_in_column(std::vector<Label>& labels, double x, double bottom, double top) {
-  std::vector<std::size_t> order(labels.size());
-  std::iota(order.begin(), order.end(), 0);
-  std::stable_sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) {
-    return labels[a].anchors[0].y > labels[b].anchors[0].y;
-  });
+  std::stable_sort(labels.begin(), labels.end(),
+                   [](const Label& a, const Label& b) { return a.anchors[0].y > b.anchors[0].y; });
   const auto n = static_cast<double>(labels.size());
   const double step = std::min(line_height, (top - bottom) / std::max(n - 1, 1.0));
-  // Least squares under a least distance: neighbours that are too near stand around their mean.
-  struct Group {
+  // The nearest heights in the mean square that are a step apart: a run of labels that are too near
+  // stands around its mean. Each height is counted from where the label would be in a full column.
+  struct Run {
     double sum, size;
   };
-  std::vector<Group> groups;
-  for (std::size_t i = 0; i < order.size(); ++i) {
-    Group last = {labels[order[i]].anchors[0].y + step * static_cast<double>(i), 1};
-    while (!groups.empty() && groups.back().sum / groups.back().size <= last.sum / last.size) {
-      last = {last.sum + groups.back().sum, last.size + groups.back().size};
-      groups.pop_back();
+  std::vector<Run> runs;
+  for (double i = 0; i < n; ++i) {
+    runs.push_back({labels[static_cast<std::size_t>(i)].anchors[0].y + step * i, 1});
+    for (std::size_t k = runs.size() - 1;
+         k > 0 && runs[k - 1].sum / runs[k - 1].size <= runs[k].sum / runs[k].size; --k) {
+      runs[k - 1] = {runs[k - 1].sum + runs[k].sum, runs[k - 1].size + runs[k].size};
+      runs.pop_back();
     }
-    groups.push_back(last);
   }
-  std::size_t i = 0;
-  for (const Group& group : groups) {
-    const double mean = std::clamp(group.sum / group.size, bottom + step * (n - 1),
-                                   std::max(top, bottom + step * (n - 1)));
-    for (double left = group.size; left > 0.5; --left, ++i) {
-      Label& label = labels[order[i]];
+  double i = 0;
+  for (const Run& run : runs) {
+    const double lowest = bottom + step * (n - 1);
+    const double mean = std::clamp(run.sum / run.size, lowest, std::max(top, lowest));
+    for (const double end = i + run.size; i < end; ++i) {
+      Label& label = labels[static_cast<std::size_t>(i)];
       label.anchor = label.anchors[0];
-      label.at = {x, mean - step * static_cast<double>(i)};
+      label.at = {x, mean - step * i};
     }
   }
 }
