@@ -69,7 +69,7 @@ std::string cells_graph(const std::vector<DrawnCell>& cells) {
     const auto& [name, cell, accuracy] = cells[i];
     const auto node = [i](int n) { return "n" + std::to_string(i) + "_" + std::to_string(n); };
     const auto place = [i](double x, double y) {
-      return "pos=\"" + exact(x + 6 * static_cast<double>(i % 2)) + "," +
+      return "pos=\"" + exact(x + 6.8 * static_cast<double>(i % 2)) + "," +
              exact(y - 1.2 * static_cast<double>(i / 2)) + "!\"";
     };
     out << "  " << node(3) << " [" << place(-1.6, 0.25) << ", label=\"" << name << "\\n"

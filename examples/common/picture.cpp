@@ -77,7 +77,7 @@ std::string script_for(const Picture& picture, bool svg) {
   script << "set encoding utf8\nset datafile separator ','\nset errorbars 0\nunset key\n";
   if (svg) {
     script << "set terminal svg" << size << " font 'sans-serif,14' background 'white'\n"
-           << "mark = 0.6\n";
+           << "mark = 0.7\n";
   } else {
     script << "if (strstrt(GPVAL_TERMINALS, 'pngcairo')) {\n  set terminal pngcairo" << size
            << " font 'sans-serif,14' fontscale 0.82 background 'white'\n} else {\n"

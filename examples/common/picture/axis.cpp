@@ -73,7 +73,7 @@ std::vector<double> Axis::marks(double low, double high, double pixels, double a
     for (double power = std::floor(std::log10(low) / every) * every; power <= std::log10(high);
          power += every) {
       for (const double digit : {1.0, 2.0, 5.0}) {
-        if (digit == 1 || 0.3 * decade > apart) all.push_back(digit * std::pow(10.0, power));
+        if (digit == 1 || 0.4 * decade > apart) all.push_back(digit * std::pow(10.0, power));
       }
     }
   } else {

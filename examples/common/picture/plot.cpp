@@ -245,13 +245,14 @@ void write_plot(std::ostream& script, const Picture& picture) {
   const Plot plot = plot_of(picture, write_title(script, picture, plot_height));
   write_canvas(script, plot.area, plot_height);
   script << "set border 3 lc rgb '#606060'\nset grid back lt 1 lc rgb '#dddddd' lw 0.7\n"
-         << "set tics nomirror out scale 0.6 tc rgb '#303030'\n"
-         << "set xlabel " << gnuplot_string(picture.x_label) << " noenhanced\n"
-         << "set ylabel " << gnuplot_string(picture.y_label) << " noenhanced\n";
-  write_axis(script, plot.area, 'y', plot.up, plot.up.tics(tics_up));
-  write_axis(script, plot.area, 'x', plot.across, tics_of(plot));
+         << "set tics nomirror out scale 0.6 tc rgb '#303030'\n";
+  const Area& area = plot.area;
+  write_text(script, picture.x_label, {(area.left + area.right) / 2, 15}, "center");
+  write_text(script, picture.y_label, {15, (area.bottom + area.top) / 2}, "center rotate by 90");
+  write_axis(script, area, 'y', plot.up, plot.up.tics(tics_up));
+  write_axis(script, area, 'x', plot.across, tics_of(plot));
   if (slanted(picture)) script << "set xtics rotate by 35 right\n";
-  Labels labels({plot.area.left, plot.area.bottom}, {canvas_width - 4, plot.area.top});
+  Labels labels({area.left, area.bottom}, {canvas_width - 4, area.top});
   std::vector<Label> at_right, beside;
   for (const Series& one : picture.series) {
     if (one.name.empty() || !has_names(picture)) continue;
@@ -263,7 +264,7 @@ void write_plot(std::ostream& script, const Picture& picture) {
   if (picture.rings) write_rings(script, plot, beside);
   std::ostringstream series;
   write_series(series, plot, labels);
-  place_in_column(at_right, plot.area.right + connector, plot.area.bottom, plot.area.top);
+  place_in_column(at_right, area.right + connector, area.bottom, area.top);
   for (const Label& label : at_right) labels.avoid(label.at, {canvas_width, label.at.y}, 8);
   labels.place(beside);
   for (const Label& label : at_right) write_label(script, label);
