@@ -1,5 +1,7 @@
 #include "ops/relaxed_top_k.hpp"
 
+#include <limits>
+
 #include "engine/require.hpp"
 #include "ops/choice.hpp"
 #include "ops/elementwise.hpp"
@@ -28,10 +30,11 @@ Var relaxed_top_k(Var x, std::size_t k, double tau) {
   require(!x.shape().empty() && k >= 1 && k <= x.shape().back(), "relaxed_top_k: k is ", k,
           ", x is ", x.shape(), "; need (..., n) with 1 <= k <= n");
   require_possible("relaxed_top_k", x.value(), k);
-  Var a = x, total;
+  // So low that nothing is left of it in a softmax, and still a number.
+  constexpr Scalar lowest = -std::numeric_limits<Scalar>::max() / 32;
+  Var a = without_offset(x), total;  // beside a large one log(1 - p) would be lost
   for (std::size_t j = 0; j < k; ++j) {
-    // So low that nothing is left of it in a softmax, and still a number.
-    const Var z = maximum(without_offset(a) / tau, -1e30), p = softmax(z);
+    const Var z = maximum((j > 0 ? without_offset(a) : a) / tau, lowest), p = softmax(z);
     total = j > 0 ? total + p : p;
     if (j + 1 < k) a = a + log_complement(z, p);
   }
