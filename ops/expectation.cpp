@@ -67,6 +67,22 @@ std::size_t combinations(std::size_t count, std::size_t categories, std::size_t 
 }
 
 namespace {
+// The k-hot choices of a node's variables, the same for every example, in the first digits of a
+// number; what is left of it are those of further nodes.
+Tensor next_choice(const Shape& shape, std::size_t k, std::size_t variables, std::size_t& digits) {
+  const std::size_t n = shape.back(), outcomes = count_subsets(n, k);
+  std::vector<std::size_t> choice(variables);
+  for (std::size_t& d : choice) {
+    d = digits % outcomes;
+    digits /= outcomes;
+  }
+  Tensor hot = zeros(shape);
+  for (std::size_t row = 0; row < hot.size() / n; ++row)
+    each_in_subset(n, k, choice[row % variables],
+                   [&](std::size_t i) { hot.data()[row * n + i] = 1; });
+  return hot;
+}
+
 // Of several nodes, each with k of its categories in its choice.
 Var expected(const std::vector<Var>& logits, std::size_t k, const JointCost& f) {
   Tape& tape = tape_of("expectation", logits);
@@ -80,27 +96,16 @@ Var expected(const std::vector<Var>& logits, std::size_t k, const JointCost& f) 
     log_p.push_back(log_softmax(l));
   }
   const Var zero = tape.constant(0.0);  // where 0 * log p would be NaN for p = 0
-  const auto outcomes = [k](const Shape& shape) { return count_subsets(shape.back(), k); };
 
   std::vector<std::size_t> variables(logits.size(), 1);
   std::size_t count = 1;
   Var total;
   for (std::size_t c = 0; c < count; ++c) {
-    // The digits of c are the choices of each example's variables, node by node.
     std::vector<Var> choices;
     std::size_t digits = c;
     for (std::size_t n = 0; n < logits.size(); ++n) {
-      const Shape& shape = logits[n].shape();
-      std::vector<std::size_t> choice(variables[n]);
-      for (std::size_t& d : choice) {
-        d = digits % outcomes(shape);
-        digits /= outcomes(shape);
-      }
-      Tensor hot = zeros(shape);
-      for (std::size_t row = 0; row < hot.size() / shape.back(); ++row)
-        each_in_subset(shape.back(), k, choice[row % choice.size()],
-                       [&](std::size_t i) { hot.data()[row * shape.back() + i] = 1; });
-      choices.push_back(tape.constant(std::move(hot), "choice"));
+      choices.push_back(
+          tape.constant(next_choice(logits[n].shape(), k, variables[n], digits), "choice"));
     }
     Var cost = counted(choices, f);
     const std::size_t lead = cost.shape().size();
@@ -114,7 +119,7 @@ Var expected(const std::vector<Var>& logits, std::size_t k, const JointCost& f) 
               (k > 1 ? std::to_string(k) + " out of " + std::to_string(shape.back())
                      : std::to_string(shape.back()) + " categories") +
               " in " + std::to_string(variables[n]) + " variables";
-      count = combinations(count, outcomes(shape), variables[n]);
+      count = combinations(count, count_subsets(shape.back(), k), variables[n]);
       require(count > 0, "expectation: ", what, "; need at most ", kMostCombinations,
               " combinations");
     }
