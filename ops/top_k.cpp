@@ -81,10 +81,16 @@ Var choose(const char* verb, Var logits, std::size_t k, const Rule& rule, Var no
   Op op = op_with(verb, rule, AppliesTo::subset, noise.tape);
   const Tensor& l = logits.value();
   const std::size_t n = l.shape().back();
-  const Places places = largest_places(op.name, l, noise.tape ? &noise.value() : nullptr, k);
-  Tensor value = zeros(l.shape());
-  for (std::size_t i = 0; i < places.size(); ++i) value.data()[i / k * n + places[i]] = 1;
-  if (k == 0 || k == n)
+  const bool fixed = k == 0 || k == n;
+  Tensor value;
+  if (rule.soft_tau > 0 && !fixed) {
+    require_possible(op.name, l, k);
+  } else {
+    const Places places = largest_places(op.name, l, noise.tape ? &noise.value() : nullptr, k);
+    value = zeros(l.shape());
+    for (std::size_t i = 0; i < places.size(); ++i) value.data()[i / k * n + places[i]] = 1;
+  }
+  if (fixed)
     return logits.tape->record(
         Op(op.name, Flow::cut, "It takes none or all: there is nothing to choose."), {logits},
         std::move(value), {});
@@ -185,7 +191,7 @@ Var top_k_log_prob(Var logits, Var subset) {
     }
     const Var each = take(chosen, first, -1) + take(h, before, -1);
     Shape table = with_axis(with_axis(rows, rows.size(), parts.size()), rows.size() + 1, size);
-    h = logsumexp(reshape(each, table), -1) - take(left, parts, -1);
+    h = (size == 1 ? each : logsumexp(reshape(each, table), -1)) - take(left, parts, -1);
   }
   return unless_forbidden(chosen, squeeze(h, -1));
 }
