@@ -654,6 +654,27 @@ TEST_CASE("rules that solve again, in plain loops, and how often they do") {
   CHECK(m.bias_se < 0.05);
 }
 
+TEST_CASE("a rule of one's own stands behind a subset") {
+  // DARN, with all that was chosen counted together.
+  Rule own = pathwise_rule("own", [](const Draw& draw, Var g) {
+    CHECK(sum(draw.hard(), -1).value() == full({4}, static_cast<double>(draw.decision->k)));
+    return (draw.hard() - softmax(draw.logits)) * sum(draw.hard() * g, -1, keep_axes);
+  });
+  Rng rng(16);
+  const Tensor logits = rng.normal({4, kN});
+  Tape tape;
+  const Var l = tape.parameter(logits);
+  refuses([&] { sample_top_k(l, 2, own, rng); },
+          "sample_top_k[own]: the rule is for the choice of one category; need one for subsets, "
+          "such as straight_through()");
+  own.applies_to = AppliesTo::choice_and_subset;
+  for (std::size_t k : {1u, 3u})
+    CHECK(norm(backward(curved(2)(sample_top_k(l, k, own, rng)))[l]) > 0);
+  own.soft_tau = 1;
+  refuses([&] { sample_top_k(l, 2, own, rng); },
+          "sample_top_k[own]: the rule is soft; need its relaxation");
+}
+
 TEST_CASE("costs stay per example, along any axis, whatever the order of categories") {
   Rng rng(13);
   const std::size_t k = 2;
