@@ -654,6 +654,33 @@ TEST_CASE("rules that solve again, in plain loops, and how often they do") {
   CHECK(m.bias_se < 0.05);
 }
 
+TEST_CASE("two subsets in a row, in every way of sweeping") {
+  Rng rng(17);
+  const Tensor logits = rng.normal({4, kN}), w = rng.normal({kN, kN}), noise = rng.gumbel({4, kN}),
+               more = rng.gumbel({4, kN});
+  for (const std::string& name : top_k_rule_names()) {
+    if (name == "score-function+mean") continue;  // learns from one sweep to the next
+    CAPTURE(name);
+    const Rule rule = top_k_rule_named(name, 0.7);
+    const auto cost = [&](Var l, Var weights) {
+      const Var z = sample_top_k(l, 3, rule, l.tape->constant(noise)),
+                y = sample_top_k(matmul(z, weights), 2, rule, l.tape->constant(more));
+      return curved(4)(z) + square(sum(y * l.tape->constant(Tensor{3, 1, 4, 1, 5, 9}), -1));
+    };
+    Tape tape, last;
+    const Var l = tape.parameter(logits), v = tape.parameter(w), f = cost(l, v);
+    const Gradients g = backward(f);
+    CHECK((norm(g[v]) > 0) == (name != "zero"));
+    const std::vector<Var> recorded = differentiate(f, {l, v});
+    CHECK(farthest(recorded[0].value(), g[l]) < 1e-12);
+    CHECK(farthest(recorded[1].value(), g[v]) < 1e-12);
+    const Var a = last.parameter(logits), b = last.parameter(w);
+    backward_and_release(cost(a, b), [&](Var p, Tensor& gradient) {
+      CHECK(farthest(gradient, p.index == a.index ? g[l] : g[v]) < 1e-12);
+    });
+  }
+}
+
 TEST_CASE("a rule of one's own stands behind a subset") {
   // DARN, with all that was chosen counted together.
   Rule own = pathwise_rule("own", [](const Draw& draw, Var g) {
