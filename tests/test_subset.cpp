@@ -681,6 +681,18 @@ TEST_CASE("two subsets in a row, in every way of sweeping") {
   }
 }
 
+TEST_CASE("a batch of nobody") {
+  for (const std::string& name : top_k_rule_names()) {
+    if (name == "score-function+leave-one-out") continue;  // has no samples
+    CAPTURE(name);
+    Rng rng(18);
+    Tape tape;
+    const Var l = tape.parameter(zeros({0, 3}));
+    const Var cost = sum(square(sample_top_k(l, 2, top_k_rule_named(name), rng)), -1);
+    CHECK(backward(cost)[l].shape() == Shape{0, 3});
+  }
+}
+
 TEST_CASE("a rule of one's own stands behind a subset") {
   // DARN, with all that was chosen counted together.
   Rule own = pathwise_rule("own", [](const Draw& draw, Var g) {
