@@ -54,15 +54,22 @@ WITH_ONE(log, mpfr_log)
 WITH_ONE(log1p, mpfr_log1p)
 WITH_ONE(tanh, mpfr_tanh)
 WITH_ONE(sqrt, mpfr_sqrt)
+WITH_ONE(sin, mpfr_sin)
+WITH_ONE(cos, mpfr_cos)
+WITH_ONE(erf, mpfr_erf)
+WITH_ONE(erfc, mpfr_erfc)
+WITH_ONE(expm1, mpfr_expm1)
 WITH_ONE(operator-, mpfr_neg)
 WITH_TWO(pow, mpfr_pow)
 WITH_TWO(operator+, mpfr_add)
+WITH_TWO(operator*, mpfr_mul)
 WITH_TWO(operator/, mpfr_div)
 bool operator>(const Wide& x, const Wide& y) { return mpfr_greater_p(x.number, y.number) != 0; }
 long double value(const Wide& x) { return mpfr_get_ld(x.number, MPFR_RNDN); }
 #else
 using Wide = double;
-using std::exp, std::log, std::log1p, std::tanh, std::sqrt, std::pow;
+using std::exp, std::log, std::log1p, std::expm1, std::tanh, std::sqrt, std::pow;
+using std::sin, std::cos, std::erf, std::erfc;
 long double value(Wide x) { return x; }
 #endif
 
@@ -99,6 +106,12 @@ const Function kFunctions[] = {
     {"softplus", lane_softplus, [](Wide x) { return x > 0 ? x + log1p(exp(-x)) : log1p(exp(x)); },
      2},
     {"sqrt", lane_sqrt, [](Wide x) { return sqrt(x); }, 0.5},
+    {"sin", lane_sin, [](Wide x) { return sin(x); }, 1},
+    {"cos", lane_cos, [](Wide x) { return cos(x); }, 1},
+    {"erf", lane_erf, [](Wide x) { return erf(x); }, 1.1},
+    {"log1p", lane_log1p, [](Wide x) { return log1p(x); }, 1.6},
+    {"expm1", lane_expm1, [](Wide x) { return expm1(x); }, 1},
+    {"normal_cdf", lane_normal_cdf, [](Wide x) { return 0.5 * erfc(-x * sqrt(Wide(0.5))); }, 2.5},
     {"gumbel", lane_gumbel, [](Wide x) { return -log(-log1p(-x)); }, 2, 0, 1, 1},
 };
 
