@@ -29,8 +29,7 @@ constexpr auto density = [](auto x) {
   return Scalar(0.398942280401432678) * exp(x * x * Scalar(-0.5));
 };
 
-// x itself wherever what vanishes as e^x does is not 0 yet, so that -inf times it is 0 too.
-Lane above_0_of_exp(Lane x) { return xsimd::max(Lane(-1000), x); }
+// x itself, wherever what vanishes as e^-|x| does is not 0 yet: so that infinity times it is 0 too.
 constexpr auto within_exp = [](auto x) { return clip(x, -1000, 1000); };
 
 // a^b has the derivative b base^(b-1) for a: 0 for b = 0, whatever a is. And a^b log argument for
@@ -102,10 +101,10 @@ constexpr auto kNormalCdf = row(
     slope<0>([](auto g, auto x) { return g * density(x); }));
 Var normal_cdf(Var x) { return apply<kNormalCdf>(x); }
 constexpr auto kGelu = row(
-    "gelu", [](Lane x) { return above_0_of_exp(x) * normal_cdf(x); },
+    "gelu", [](Lane x) { return lane_gelu(x); },
     slope<0>([](auto g, auto x) { return g * (normal_cdf(x) + within_exp(x) * density(x)); }));
 constexpr auto kSilu = row(
-    "silu", [](Lane x) { return above_0_of_exp(x) * sigmoid(x); }, slope<0>([](auto g, auto x) {
+    "silu", [](Lane x) { return lane_silu(x); }, slope<0>([](auto g, auto x) {
       const auto s = sigmoid(x);
       return g * (s + within_exp(x) * (s * (1 - s)));
     }));

@@ -22,6 +22,7 @@ namespace {
 
 using Limits = std::numeric_limits<Scalar>;
 constexpr Scalar kInfinity = Limits::infinity(), kNaN = Limits::quiet_NaN();
+constexpr Scalar kLarge = Limits::max();
 constexpr bool kDouble = sizeof(Scalar) == 8;
 
 // What references are computed in: a number with digits to spare, and exponents too.
@@ -112,6 +113,10 @@ const Function kFunctions[] = {
     {"log1p", lane_log1p, [](Wide x) { return log1p(x); }, 1.6},
     {"expm1", lane_expm1, [](Wide x) { return expm1(x); }, 1},
     {"normal_cdf", lane_normal_cdf, [](Wide x) { return 0.5 * erfc(-x * sqrt(Wide(0.5))); }, 2.5},
+    {"gelu", lane_gelu, [](Wide x) { return x * (0.5 * erfc(-x * sqrt(Wide(0.5)))); }, 3.5, -kLarge,
+     kInfinity, 1024 * Limits::min()},
+    {"silu", lane_silu, [](Wide x) { return x / (1 + exp(-x)); }, 3.5, -kLarge, kInfinity,
+     1024 * Limits::min()},
     {"gumbel", lane_gumbel, [](Wide x) { return -log(-log1p(-x)); }, 2, 0, 1, 1},
 };
 
@@ -265,6 +270,17 @@ TEST_CASE("zeros, ends, infinities and NaN") {
   CHECK(std::signbit(one(lane_tanh, -0.0)));
   CHECK(one(lane_sigmoid, -kInfinity) == 0);
   CHECK(one(lane_softplus, kInfinity) == kInfinity);
+  CHECK(std::isnan(one(lane_sin, kInfinity)));
+  CHECK(std::isnan(one(lane_cos, -kInfinity)));
+  CHECK(std::signbit(one(lane_sin, -0.0)));
+  CHECK(one(lane_erf, -kInfinity) == -1);
+  CHECK(one(lane_log1p, -1) == -kInfinity);
+  CHECK(one(lane_log1p, kInfinity) == kInfinity);
+  CHECK(one(lane_expm1, -kInfinity) == -1);
+  CHECK(one(lane_normal_cdf, -kInfinity) == 0);
+  CHECK(one(lane_normal_cdf, kInfinity) == 1);
+  CHECK(one(lane_gelu, -kInfinity) == 0);
+  CHECK(one(lane_silu, -kInfinity) == 0);
   CHECK(one(lane_gumbel, 0) == kInfinity);
   CHECK(one(lane_gumbel, 1) == -kInfinity);
   for (const Function& f : kFunctions) CHECK(std::isnan(one(f.ours, kNaN)));

@@ -277,6 +277,11 @@ inline Lane lane_normal_cdf(Lane x) {
   return Lane(Scalar(0.5)) * xsimd::abs(ARGTAPE_SLEEF(erfc, u15)(t) - slope * lost);
 }
 
+/// x times the probability that a standard normal number is less, and x sigmoid(x), to 3.5 ulp; of
+/// 1024 times the smallest normal number where the result is smaller. 0 at -inf.
+inline Lane lane_gelu(Lane x) { return xsimd::max(Lane(-1000), x) * lane_normal_cdf(x); }
+inline Lane lane_silu(Lane x) { return xsimd::max(Lane(-1000), x) * lane_sigmoid(x); }
+
 /// -log(-log(1 - u)) for 0 < u < 1: the Gumbel number of a uniform one, fine where u is small and
 /// the result large. To 2 ulp, of 1 where the result is smaller.
 [[gnu::always_inline]] inline Lane lane_gumbel(Lane u) {
