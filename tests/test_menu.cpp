@@ -341,10 +341,11 @@ TEST_CASE("a convolution's stride and padding of each axis are those of the imag
                   y = conv2d(x, w, stride, padding);
         // The same with zeros around it, one window after the other, of which some are taken.
         Var all = conv2d(pad(pad(x, padding.h, padding.h, 2), padding.w, padding.w, 3), w);
-        for (const auto& [axis, step] : {std::pair{2, stride.h}, std::pair{3, stride.w}}) {
+        for (const auto& [axis, step] :
+             {std::pair{std::size_t{2}, stride.h}, std::pair{std::size_t{3}, stride.w}}) {
           std::vector<std::size_t> places;
           for (std::size_t i = 0; i < all.shape()[axis]; i += step) places.push_back(i);
-          all = take(all, places, axis);
+          all = take(all, places, static_cast<int>(axis));
         }
         check_close(y.value(), all.value());
         const Var g = tape.parameter(rng.normal(y.shape()));

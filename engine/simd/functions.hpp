@@ -273,8 +273,9 @@ inline Lane lane_normal_cdf(Lane x) {
   const Lane rest = half * Lane(Scalar(root - high)) + (x - half) * Lane(Scalar(root)),
              lost = half * Lane(-high) - t - rest;
   const Lane slope = Lane(Scalar(1.12837916709551257)) * lane_exp_below(-t * t);  // 2 / sqrt(pi)
-  // Of denormal numbers it might be below 0.
-  return Lane(Scalar(0.5)) * xsimd::abs(ARGTAPE_SLEEF(erfc, u15)(t) - slope * lost);
+  const Lane twice = ARGTAPE_SLEEF(erfc, u15)(t);
+  // Of denormal numbers the difference might be below 0.
+  return Lane(Scalar(0.5)) * xsimd::abs(twice - slope * lost);
 }
 
 /// x times the probability that a standard normal number is less, and x sigmoid(x), to 3.5 ulp; of
