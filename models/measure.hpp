@@ -21,6 +21,9 @@ struct MeasureOptions {
   std::size_t batch = 100;
   /// Samples in one estimate of a rule that needs repeats: that estimate is their mean.
   std::size_t repeats = 4;
+  /// Of a rule: the categories in one choice. For k > 1 it stands behind sample_top_k(), and f is
+  /// called on k-hot choices.
+  std::size_t k = 1;
   /// Sum over all choices instead of drawing, where the gradient of a rule depends on the choice
   /// alone (Rule::reads_noise) and there are at most kMostCombinations: no error bar is left.
   bool enumerate = false;

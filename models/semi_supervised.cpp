@@ -7,6 +7,7 @@
 #include "models/training/layers.hpp"
 #include "ops/choice.hpp"
 #include "ops/conv.hpp"
+#include "ops/distributions.hpp"
 #include "ops/elementwise.hpp"
 #include "ops/linalg.hpp"
 #include "ops/loss.hpp"
@@ -144,23 +145,18 @@ Var SemiSupervised::labelled_bound(const std::vector<Var>& w, Var x, Var y, Var 
   return log_likelihood + log_prior - kl_gaussian(mean, log_variance);
 }
 
-namespace {
-Var entropy(Var logits) {
-  return std::log(static_cast<double>(logits.shape().back())) - kl_categorical_uniform(logits);
-}
-}  // namespace
-
 Var SemiSupervised::marginal_bound(const std::vector<Var>& w, Var x, Var logits, Var noise) const {
   Tensor each = zeros({classes_, 1, classes_});
   for (std::size_t k = 0; k < classes_; ++k) each(k, 0, k) = 1;
   const Var bounds = labelled_bound(w, x, x.tape->constant(std::move(each), "classes"), noise);
-  return sum(softmax(logits) * transpose(bounds), -1) + entropy(logits);
+  return sum(softmax(logits) * transpose(bounds), -1) + Categorical(logits).entropy();
 }
 
 Var SemiSupervised::sampled_bound(const std::vector<Var>& w, Var x, Var logits, const Rule& rule,
                                   Var noise, Rng& rng) const {
-  const Var y = sample(logits, rule, rng);
-  return labelled_bound(w, x, y, noise) + entropy(logits);
+  const Categorical q(logits);
+  const Var y = q.sample(rule, rng);
+  return labelled_bound(w, x, y, noise) + q.entropy();
 }
 
 const std::vector<std::string>& semi_supervised_methods() {

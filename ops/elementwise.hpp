@@ -34,8 +34,26 @@ Var tanh(Var x);
 Var sigmoid(Var x);
 /// max(x, 0); its derivative at 0 is 0.
 Var relu(Var x);
+/// x where x > 0, else negative_slope x; its derivative at 0 is negative_slope.
+Var leaky_relu(Var x, double negative_slope = 0.01);
+/// x where x > 0, else alpha (e^x - 1); its derivative at 0 is alpha (D. Clevert, T. Unterthiner,
+/// S. Hochreiter, arXiv 1511.07289).
+Var elu(Var x, double alpha = 1);
+/// x (1 + erf(x / sqrt 2)) / 2, x times the probability that a standard normal number is less (D.
+/// Hendrycks, K. Gimpel, arXiv 1606.08415): exact, not by way of tanh. At -inf it is 0.
+Var gelu(Var x);
+/// x sigmoid(x) (S. Elfwing, E. Uchibe, K. Doya, arXiv 1702.03118). At -inf it is 0.
+Var silu(Var x);
 /// log(1 + e^x), without overflow.
 Var softplus(Var x);
+/// Of an angle in radians; NaN of an infinite one.
+Var sin(Var x);
+Var cos(Var x);
+/// The error function: 2 / sqrt(pi) times the integral of e^(-t^2) from 0 to x.
+Var erf(Var x);
+/// log(1 + x) and e^x - 1, to the last digits also where x is small.
+Var log1p(Var x);
+Var expm1(Var x);
 Var sqrt(Var x);
 /// x * x.
 Var square(Var x);

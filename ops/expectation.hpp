@@ -36,6 +36,9 @@ std::size_t combinations(std::size_t count, std::size_t categories, std::size_t 
 /// costs. Throws std::invalid_argument for more than kMostCombinations, for NaN among the costs,
 /// and for logits with NaN or +inf, or nothing but -inf, in a row.
 Var expectation(Var logits, const Cost& f);
+/// The same for D k-hot, drawn as sample_top_k() draws it (ops/top_k.hpp), over all subsets: no
+/// more than kMostCombinations, and k at most kMostUnordered.
+Var expectation(Var logits, std::size_t k, const Cost& f);
 /// The same over the choices of several nodes, drawn independently given their logits.
 Var expectation(const std::vector<Var>& logits, const JointCost& f);
 

@@ -6,7 +6,9 @@
 ARGTAPE_PUBLIC_BEGIN
 
 /// Matrix product of the last two axes: (..., n, k) times (..., k, m) gives (..., n, m); leading
-/// axes broadcast. Throws std::invalid_argument for other shapes.
+/// axes broadcast. A vector (k,) on the left is a matrix of one row, on the right one of one
+/// column, and that axis is not in the result: (n, k) times (k,) gives (n,), (k,) times (k,) a
+/// number. Throws std::invalid_argument for other shapes.
 Var matmul(Var a, Var b);
 /// a b^T over the last two axes, b as it stands: (..., n, k) and (..., m, k) give (..., n, m), the
 /// inner products of a's rows with b's; leading axes broadcast. Throws std::invalid_argument for

@@ -1,6 +1,6 @@
 // Ops that move numbers without changing them. All throw std::invalid_argument, in their own name,
-// for shapes and axes that do not fit, and std::length_error for a shape of more numbers than memory
-// holds; a negative axis counts from the last.
+// for shapes and axes that do not fit, and std::length_error for a shape of more numbers than
+// memory holds; a negative axis counts from the last.
 #pragma once
 
 #include <vector>
@@ -36,6 +36,20 @@ Var take(Var x, const std::vector<std::size_t>& indices, int axis = 0);
 Var gather(Var x, const std::vector<std::size_t>& indices, const Shape& shape);
 /// y of `shape`, zero but for y[indices[i]] += x[i].
 Var scatter(Var x, const std::vector<std::size_t>& indices, const Shape& shape);
+
+/// y[o, k, i] = x[o, indices[o, k, i], i] around an axis, as NumPy has it and as PyTorch's gather
+/// does: an index for each number of y, in row-major order. y's other axes are x's, so the number
+/// of indices says how long this one is. Its opposite is scatter_add.
+Var take_along_axis(Var x, const std::vector<std::size_t>& indices, int axis = -1);
+/// y, whose axis is `length` long, zero but for y[o, indices[o, k, i], i] += x[o, k, i].
+Var scatter_add(Var x, const std::vector<std::size_t>& indices, std::size_t length, int axis = -1);
+/// The elements of an axis, the last one first.
+Var flip(Var x, int axis);
+/// Parts of these lengths, one after the other along an axis: the opposite of concatenate.
+std::vector<Var> split(Var x, const std::vector<std::size_t>& lengths, int axis = 0);
+/// Parts of one length, the last of which may be shorter; as PyTorch's split, where NumPy's takes
+/// the number of parts.
+std::vector<Var> split(Var x, std::size_t length, int axis = 0);
 
 /// Row i is 1 at labels[i], else 0: of shape (labels, classes). Throws for a label out of range.
 Tensor one_hot(const std::vector<std::size_t>& labels, std::size_t classes);

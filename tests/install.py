@@ -93,7 +93,9 @@ def main():
         include = os.path.dirname(headers)
         program = write("user.cpp", PROGRAM)
         with open(os.path.join(o.source, "ops", "README.md"), encoding="utf-8") as f:
-            own_op = write("own_op.cpp", re.search(r"```cpp\n(.*?)```", f.read(), re.S).group(1))
+            how_to = f.read()
+        own_op, lines = (write("how_to_%d.cpp" % i, text) for i, text in enumerate(re.findall(r"```cpp\n(.*?)```", how_to, re.S)))
+        shapes = re.search(r"prints `(.*)`", how_to).group(1) + "\n"
 
         def flags(name, what):
             status, text = run("pkg-config", what, name, env=env)
@@ -102,7 +104,7 @@ def main():
             return [f for f in shlex.split(text) if "argtape" in f or not f.startswith(("-I", "-L"))]
 
         for name, size in [("argtape", 4), ("argtape-double", 8)]:
-            for source, prints in [(program, "%d {2, 4}\n" % size), (own_op, "right, to second order\n")]:
+            for source, prints in [(program, "%d {2, 4}\n" % size), (own_op, "right, to second order\n"), (lines, shapes)]:
                 exe = source[:-4] + "-" + name
                 status, out = run(*cxx, "-std=c++17", *flags(name, "--cflags"), "-I" + include, source, "-L" + lib,
                                   *flags(name, "--libs"), "-o", exe)

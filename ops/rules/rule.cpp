@@ -9,7 +9,8 @@
 ARGTAPE_PUBLIC_BEGIN
 
 Var Draw::hard() const {
-  return soft ? decision->solve(logits - max(logits, own_axes(*this), keep_axes) + noise)
+  return soft ? decision->solve(logits - max(logits, own_axes(*this), keep_axes) + noise,
+                                decision->k)
               : value.tape->borrow_constant(value.value(), "choice");
 }
 
