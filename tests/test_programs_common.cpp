@@ -597,7 +597,7 @@ TEST_CASE("axis: zero has a place on a log axis, and what is above the full scal
     for (const Tic& tic : axis.tics(30)) all.push_back(tic.second);
     return all;
   };
-  const Axis log("y", {0, 1e-3, 1, not_a_number, -1}, {true}, 100, 500);
+  const Axis log("y", {0, 1e-3, 1, not_a_number, -1}, {true, {}, {}}, 100, 500);
   CHECK(log.shows(0));
   CHECK_FALSE(log.shows(-1));
   CHECK_FALSE(log.shows(not_a_number));
@@ -606,10 +606,14 @@ TEST_CASE("axis: zero has a place on a log axis, and what is above the full scal
   CHECK(log(1e-2) - log(1e-3) == doctest::Approx(log(1e-1) - log(1e-2)));
   CHECK(labels(log) == std::vector<std::string>{"0", "0.001", "0.002", "0.005", "0.01", "0.02",
                                                 "0.05", "0.1", "0.2", "0.5", "1"});
-  const Axis nearly("y", {1e-9, 0, 1}, {true, 1e-6}, 0, 400);
+  const Axis nearly("y", {1e-9, 0, 1}, {true, 1e-6, {}}, 0, 400);
   CHECK(nearly(1e-9) == nearly(0));
   CHECK(labels(nearly).front() == "< 1e-06");
-  CHECK(Axis("y", {1e-3, 1}, {true}, 0, 400)(0) == 0);
+  CHECK(Axis("y", {1e-3, 1}, {true, {}, {}}, 0, 400)(0) == 0);
+  // Numbers that are all but equal, and all there are.
+  CHECK(Axis("y", {1e16, 1e16 + 2}, {}, 0, 400).tics(30).size() < 20);
+  CHECK(Axis("y", {-1e308, 1e308}, {}, 0, 400).tics(30).size() < 20);
+  CHECK(Axis("y", {5e-324, 1e308}, {true, {}, {}}, 0, 400).tics(30).size() < 20);
 
   const Axis strip("y", {0, 1, 2, 50}, {false, 0.0, 3.0}, 0, 1000);
   CHECK(strip.seam() == doctest::Approx(850));

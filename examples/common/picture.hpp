@@ -19,7 +19,7 @@ struct Series {
   std::vector<double> low, high;      // y's band or error bar; empty where there is none
   std::vector<double> x_low, x_high;  // points only
   double size = 1;                    // of points' marks, in the usual one's
-  std::size_t look = 0;               // colour, mark and dash; of its own
+  std::size_t look = 0;               // colour, mark and dash, its own unless set
 };
 
 struct Image {

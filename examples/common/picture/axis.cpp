@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <stdexcept>
 
 #include "examples/common/program.hpp"
@@ -11,6 +12,7 @@ namespace argtape_examples {
 namespace {
 
 constexpr double margin = 0.04;
+using Numbers = std::numeric_limits<double>;
 
 }  // namespace
 
@@ -32,7 +34,10 @@ Axis::Axis(const std::string& name, const std::vector<double>& values, const Axi
   if (shown.empty()) shown = {log_ ? 1.0 : 0.0, log_ ? 10.0 : 1.0};
   const auto [least, most] = std::minmax_element(shown.begin(), shown.end());
   const auto padded = [&, least = *least](double value, double top, int side) {
-    if (log_) return value * std::pow(top > least ? std::pow(top / least, margin) : 2, side);
+    if (log_) {
+      const double factor = top > least ? margin * (std::log(top) - std::log(least)) : std::log(2);
+      return std::clamp(value * std::exp(side * factor), Numbers::denorm_min(), Numbers::max());
+    }
     const double flat = least == 0 ? 1 : std::abs(least) / 2;
     return value + side * (top > least ? margin * (top - least) : flat);
   };
@@ -55,8 +60,8 @@ Axis::Axis(const std::string& name, const std::vector<double>& values, const Axi
 bool Axis::shows(double value) const { return std::isfinite(value) && (!log_ || value >= 0); }
 
 double Axis::share(double value, double low, double high) const {
-  const double share =
-      log_ ? std::log(value / low) / std::log(high / low) : (value - low) / (high - low);
+  const auto scaled = [this](double v) { return log_ ? std::log(v) : v; };
+  const double share = (scaled(value) - scaled(low)) / (scaled(high) - scaled(low));
   return std::clamp(share, 0.0, 1.0);
 }
 
@@ -80,7 +85,9 @@ std::vector<double> Axis::marks(double low, double high, double pixels, double a
     const double least = apart / pixels * (high - low);
     double step = std::pow(10.0, std::floor(std::log10(least)));
     for (const double factor : {2.0, 2.5, 2.0}) step *= step < least ? factor : 1;
-    for (double i = std::ceil(low / step); i * step <= high; ++i) all.push_back(i * step);
+    const double first = std::ceil(low / step);
+    // As many as there is room for: rounding may leave them no room to grow.
+    for (double i = 0; i * apart <= pixels; ++i) all.push_back((first + i) * step);
   }
   return all;
 }
@@ -100,8 +107,8 @@ std::vector<Tic> Axis::tics(double apart) const {
   }
   if (seam_ == end_) return all;
   for (const double value : marks(high_, most_, end_ - seam_, 0.6 * apart)) {
-    const double at = (*this)(value);
-    if (at - all.back().first > 0.5 * apart) all.emplace_back(at, number(value, 6));
+    const double at = (*this)(value), before = all.empty() ? from_ : all.back().first;
+    if (value <= most_ && at - before > 0.5 * apart) all.emplace_back(at, number(value, 6));
   }
   return all;
 }

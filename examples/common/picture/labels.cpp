@@ -29,7 +29,7 @@ Labels::Box Labels::box(const Label& label) {
 }
 
 void Labels::avoid(Spot from, Spot to, double reach) {
-  constexpr std::size_t enough = 10000;  // to find what room there is
+  constexpr std::size_t enough = 4000;  // to find what room there is
   if (taken_.size() > enough) return;
   const double apart = std::max(2 * reach, 5.0);
   const double length = std::hypot(to.x - from.x, to.y - from.y);
