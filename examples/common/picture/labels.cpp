@@ -30,7 +30,9 @@ Labels::Box Labels::box(const Label& label) {
 
 void Labels::avoid(Spot from, Spot to, double reach) {
   constexpr std::size_t enough = 4000;  // to find what room there is
-  if (taken_.size() > enough) return;
+  // What ends where the last one did has been seen to.
+  const Box end = {to.x - reach, to.x + reach, to.y - reach, to.y + reach};
+  if (taken_.size() > enough || (!taken_.empty() && taken_.back().meets(end))) return;
   const double apart = std::max(2 * reach, 5.0);
   const double length = std::hypot(to.x - from.x, to.y - from.y);
   const double steps = std::max(std::ceil(length / apart), 1.0);

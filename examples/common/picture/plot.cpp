@@ -135,9 +135,9 @@ std::string rows_of(const Plot& plot, const Series& one, Labels& labels) {
       const double half = plot.half_bar();
       labels.avoid({at.x, plot.area.bottom}, {at.x, at.y - half}, half);
     } else if (one.kind == Series::Kind::points) {
+      labels.avoid(at, at, 5 * one.size);
       labels.avoid({low.x, at.y}, {high.x, at.y}, 1);
       labels.avoid({at.x, low.y}, {at.x, high.y}, 1);
-      labels.avoid(at, at, 5 * one.size);
     } else if (k > 0 && plot.shows(one, k - 1)) {
       labels.avoid(plot.at(one, k - 1), at, 2);
     }
@@ -262,10 +262,10 @@ void write_plot(std::ostream& script, const Picture& picture) {
     (ends_at_right(plot, one) ? at_right : beside).push_back(std::move(name));
   }
   if (picture.rings) write_rings(script, plot, beside);
-  std::ostringstream series;
-  write_series(series, plot, labels);
   place_in_column(at_right, area.right + connector, area.bottom, area.top);
   for (const Label& label : at_right) labels.avoid(label.at, {canvas_width, label.at.y}, 8);
+  std::ostringstream series;
+  write_series(series, plot, labels);
   labels.place(beside);
   for (const Label& label : at_right) write_label(script, label);
   for (const Label& label : beside) write_label(script, label);
