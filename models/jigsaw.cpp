@@ -118,7 +118,6 @@ JigsawNetwork::JigsawNetwork(const Cut& cut, std::size_t channels, std::size_t h
   };
   layer(9, channels);
   parameters[0] = reshaped(parameters[0], {channels, 1, 3, 3});
-  parameters[1] = reshaped(parameters[1], {channels, 1, 1});
   layer(channels * pooled_, hidden);
   if (context) layer(2 * hidden, hidden);
   layer(hidden, cut.pieces());
@@ -132,7 +131,7 @@ Var JigsawNetwork::operator()(const std::vector<Var>& w, Var pieces) const {
           "JigsawNetwork: pieces are ", shape, "; need (B, grid^2, height * width)");
   const std::size_t b = shape[0], n = shape[1];
   Var x = reshape(pieces, {b * n, 1, cut_.height, cut_.width});
-  x = relu(conv2d(x, w[0], 1, 1) + w[1]);
+  x = relu(conv2d(x, w[0], w[1], 1, 1));
   if (cut_.height > 1 && cut_.width > 1) x = max_pool2d(x, 2);
   x = relu(dense(reshape(x, {b, n, channels_ * pooled_}), w[2], w[3]));
   if (context_)
