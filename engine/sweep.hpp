@@ -40,6 +40,7 @@ class Gradients {
   const Tape* tape_ = nullptr;
   std::vector<Entry> entries_;  // by rising index
 };
+std::ostream& operator<<(std::ostream&, const Gradients&) = delete;  // each alone: gradients[x]
 
 /// The gradient of the sum of all costs for every parameter of their tape, and for `also`. Costs
 /// are best left one number an example, of shape (B,): averaging first credits each choice with

@@ -80,7 +80,8 @@ Shape product_shape(const char* op, Var a, Var b, std::size_t columns) {
   return shape;
 }
 
-Var product_of(Name op, Var a, Var b, bool tb, const char* needed) {
+Var product_of(Name op, const Operand& x, const Operand& y, bool tb, const char* needed) {
+  const auto [a, b] = together(op.c_str(), x, y);
   tape_of(op, {a, b});
   const Shape &p = a.shape(), &q = b.shape();
   if (p.size() < 2 || q.size() < 2 || p.back() != q[q.size() - (tb ? 1 : 2)])
@@ -90,15 +91,16 @@ Var product_of(Name op, Var a, Var b, bool tb, const char* needed) {
 
 }  // namespace
 
-Var matmul(Var a, Var b) {
+Var matmul(const Operand& a, const Operand& b) {
   return product_of("matmul", a, b, false, "(..., n, k) and (..., k, m)");
 }
 
-Var matmul_transposed(Var a, Var b) {
+Var matmul_transposed(const Operand& a, const Operand& b) {
   return product_of("matmul_transposed", a, b, true, "(..., n, k) and (..., m, k)");
 }
 
-Var dense(Var x, Var w, Var b) {
+Var dense(const Operand& input, const Operand& weights, const Operand& bias) {
+  const auto [x, w, b] = together("dense", input, weights, bias);
   tape_of("dense", {x, w, b});
   const Shape &p = x.shape(), &q = w.shape();
   if (p.size() < 2 || q.size() != 2 || p[p.size() - 1] != q[0] || b.shape() != Shape{q[1]})
@@ -107,12 +109,14 @@ Var dense(Var x, Var w, Var b) {
   return product("dense", x, false, w, false, product_shape("dense", x, w, q[1]), b);
 }
 
-Var outer(Var a, Var b) {
+Var outer(const Operand& x, const Operand& y) {
+  const auto [a, b] = together("outer", x, y);
   if (a.shape().size() != 1 || b.shape().size() != 1) mismatch("outer", a, b, "(n,) and (m,)");
   return matmul(reshape(a, {a.shape()[0], 1}), reshape(b, {1, b.shape()[0]}));
 }
 
-Var dot(Var a, Var b) {
+Var dot(const Operand& x, const Operand& y) {
+  const auto [a, b] = together("dot", x, y);
   if (a.shape().size() != 1 || a.shape() != b.shape()) mismatch("dot", a, b, "(n,) and (n,)");
   return reshape(matmul(reshape(a, {1, a.shape()[0]}), reshape(b, {b.shape()[0], 1})), {});
 }

@@ -1,8 +1,10 @@
 // Ops that move numbers without changing them. All throw std::invalid_argument, in their own name,
-// for shapes and axes that do not fit, and std::length_error for a shape of more numbers than memory
-// holds; a negative axis counts from the last.
+// for shapes and axes that do not fit, and std::length_error for a shape of more numbers than
+// memory holds; a negative axis counts from the last.
 #pragma once
 
+#include <initializer_list>
+#include <type_traits>
 #include <vector>
 
 #include "../engine/broadcast.hpp"
@@ -10,8 +12,16 @@
 
 ARGTAPE_PUBLIC_BEGIN
 
-/// x's numbers, in row-major order, under another shape of the same size.
+/// A length for reshape(): -1 is what the others leave.
+struct Length {
+  template <class I, class = std::enable_if_t<std::is_integral_v<I>>>
+  Length(I length) : length(static_cast<std::ptrdiff_t>(length)) {}
+  std::ptrdiff_t length;
+};
+/// x's numbers, in row-major order, under another shape of the same size. One length may be left
+/// open: reshape(x, {-1, 3}).
 Var reshape(Var x, const Shape& shape);
+Var reshape(Var x, std::initializer_list<Length> lengths);
 /// x with a new axis of length 1, which is axis `axis` of the result.
 Var expand_dims(Var x, int axis);
 /// x without axis `axis`, which must be of length 1.
@@ -24,8 +34,10 @@ Var broadcast(Var x, const Shape& shape);
 Var concatenate(const std::vector<Var>& parts, int axis = 0);
 /// The parts, all of one shape, along a new axis.
 Var stack(const std::vector<Var>& parts, int axis = 0);
-/// Elements begin <= i < end of an axis.
-Var slice(Var x, std::size_t begin, std::size_t end, int axis = 0);
+/// Elements begin <= i < end of an axis, every step-th; negative places count from the end.
+Var slice(Var x, std::ptrdiff_t begin, std::ptrdiff_t end, int axis = 0, std::size_t step = 1);
+/// Element i of the first axis, without that axis: x[i]. A negative i counts from the end.
+Var element(Var x, std::ptrdiff_t i);
 /// Zeros put before and after along an axis.
 Var pad(Var x, std::size_t before, std::size_t after, int axis = 0);
 /// Elements indices[0], indices[1], ... of an axis; an index may occur more than once.

@@ -1,5 +1,6 @@
 #include "ops/rules/rule.hpp"
 
+#include <ostream>
 #include <utility>
 
 #include "ops/elementwise.hpp"
@@ -12,6 +13,8 @@ Var Draw::hard() const {
   return soft ? decision->solve(logits - max(logits, own_axes(*this), keep_axes) + noise)
               : value.tape->borrow_constant(value.value(), "choice");
 }
+
+std::ostream& operator<<(std::ostream& out, const Rule& rule) { return out << rule.name; }
 
 Rule pathwise_rule(std::string name, std::function<Var(const Draw&, Var)> formula) {
   Rule rule;
