@@ -55,7 +55,11 @@ struct Var {
 };
 std::string str(Var x);
 std::ostream& operator<<(std::ostream& out, Var x);
-std::ostream& operator<<(std::ostream&, const std::vector<Var>&) = delete;  // one alone: v[0]
+template <class V, class = std::enable_if_t<std::is_same_v<V, Var>>>
+std::ostream& operator<<(std::ostream& out, const std::vector<V>&) {
+  static_assert(!std::is_same_v<V, Var>, "Vars are printed one by one: std::cout << v[0]");
+  return out;
+}
 
 /// The inputs of an op: {a, b} or a vector of Vars. It points at them, so it is made where it is
 /// passed on: `Inputs costs{a, b}; backward(costs)` does not compile, since the braces are gone by

@@ -22,18 +22,18 @@ Tensor::Tensor(std::initializer_list<Literal> list) {
     if (first->size_ == 0) break;
   }
   resize(shape, true);
-  fill(all, 0, data());
+  fill_from(all, 0, data());
 }
 
 // Gives the place behind the last number.
-Scalar* Tensor::fill(const Literal& list, std::size_t axis, Scalar* to) {
+Scalar* Tensor::fill_from(const Literal& list, std::size_t axis, Scalar* to) {
   const std::size_t axes = shape().size();
   if ((list.list_ != nullptr) != (axis < axes) || (axis < axes && list.size_ != shape()[axis]))
     refuse("Tensor: in braces for ", shape(), " stands ",
            list.list_ ? "a list of " + std::to_string(list.size_) : "a number", " on axis ", axis,
            "; need lists of equal length and depth");
   if (!list.list_) *to++ = static_cast<Scalar>(list.number_);
-  for (std::size_t i = 0; i < list.size_; ++i) to = fill(list.list_[i], axis + 1, to);
+  for (std::size_t i = 0; i < list.size_; ++i) to = fill_from(list.list_[i], axis + 1, to);
   return to;
 }
 

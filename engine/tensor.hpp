@@ -100,14 +100,20 @@ class Tensor : public xt::xstrided_container<Tensor>, public xt::xcontainer_sema
   friend class xt::xcontainer<Tensor>;
   storage_type& storage_impl() noexcept { return storage_; }
   const storage_type& storage_impl() const noexcept { return storage_; }
-  Scalar* fill(const Literal& list, std::size_t axis, Scalar* to);
+  Scalar* fill_from(const Literal& list, std::size_t axis, Scalar* to);
 
   storage_type storage_;
 };
-Tensor& operator+=(Tensor&, const Var&) = delete;  // a Var's numbers are x.value()
-Tensor& operator-=(Tensor&, const Var&) = delete;  // a Var's numbers are x.value()
-Tensor& operator*=(Tensor&, const Var&) = delete;  // a Var's numbers are x.value()
-Tensor& operator/=(Tensor&, const Var&) = delete;  // a Var's numbers are x.value()
+template <class V>
+using IfVar = std::enable_if_t<std::is_same_v<V, Var>, Tensor>;
+template <class V>
+IfVar<V>& operator+=(Tensor&, const V&) = delete;  // a Var's numbers are x.value()
+template <class V>
+IfVar<V>& operator-=(Tensor&, const V&) = delete;  // a Var's numbers are x.value()
+template <class V>
+IfVar<V>& operator*=(Tensor&, const V&) = delete;  // a Var's numbers are x.value()
+template <class V>
+IfVar<V>& operator/=(Tensor&, const V&) = delete;  // a Var's numbers are x.value()
 
 /// Integers that name axes, one or several; a negative one counts from the last axis, as in Python.
 struct Axes : std::vector<int> {
@@ -134,9 +140,11 @@ std::string str(const Tensor& t, int digits = 4);
 /// As str() has it.
 std::ostream& operator<<(std::ostream& out, const Shape& shape);
 std::ostream& operator<<(std::ostream& out, const Tensor& t);
-/// What xtensor computes, as the same. Any stream: so xtensor's own printing, where it is included,
-/// is the nearer one.
-template <class Stream, class E, class = std::enable_if_t<std::is_base_of_v<std::ostream, Stream>>>
+/// What xtensor computes, as the same. For any stream: so xtensor's own printing is the nearer one
+/// where it is included.
+template <
+    class Stream, class E,
+    class = std::enable_if_t<std::is_base_of_v<std::ostream, Stream> && !std::is_same_v<E, Tensor>>>
 Stream& operator<<(Stream& out, const xt::xexpression<E>& e) {
   return out << Tensor(e), out;
 }

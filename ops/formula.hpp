@@ -18,20 +18,22 @@ ARGTAPE_PUBLIC_BEGIN
 
 namespace formula {
 
+template <std::size_t>
+using VarAt = Var;
+
 /// A formula with its type forgotten: call(f, x) is f(x[0], x[1], ...).
 struct Lambda {
   const void* f;
   Operand (*call)(const void* f, const Var* x);
 };
+/// So that a formula without a `return` is refused in few words.
+inline Operand gives(const Operand& y) { return y; }
 template <class F, std::size_t... k>
 Lambda lambda(const F& f, std::index_sequence<k...>) {
   return {&f, [](const void* f, const Var* x) -> Operand {
-            return (*static_cast<const F*>(f))(x[k]...);
+            return gives((*static_cast<const F*>(f))(x[k]...));
           }};
 }
-
-template <std::size_t>
-using VarAt = Var;
 
 /// Whether F, which is no generic lambda, cannot be called with these Vars. A generic one is not
 /// asked: what is wrong inside of it, the compiler says where it is run.

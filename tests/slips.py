@@ -9,6 +9,7 @@ import argparse, concurrent.futures, os, re, shlex, subprocess, sys, tempfile
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 MOST_LINES = 12  # behind the line with `error:`
+MOST_LINES_OF_CLANG = 24  # which shows every overload beside a deleted one
 HEADER = "#include <iostream>\n#include <sstream>\n#include <string>\n#include <vector>\n\n#include <argtape/argtape.hpp>\n"
 BEFORE = """#include "slips.hpp"
 using namespace argtape;
@@ -33,7 +34,7 @@ def compiled(cxx, folder, number, code):
     return done.returncode, done.stdout
 
 
-def fault(status, said, words):
+def fault(status, said, words, most_lines):
     """What is wrong with a message, or nothing."""
     if words == "compiles":
         return "" if status == 0 else "does not compile"
@@ -41,7 +42,7 @@ def fault(status, said, words):
         return "compiles"
     lines = said.rstrip().split("\n")
     first = next(i for i, line in enumerate(lines) if "error:" in line)
-    if len(lines) - first - 1 > MOST_LINES:
+    if len(lines) - first - 1 > most_lines:
         return "%d lines behind the error" % (len(lines) - first - 1)
     return "" if words in said else "does not say %r" % words
 
@@ -69,7 +70,7 @@ def main():
             results = list(pool.map(lambda s: compiled(cxx, folder, s[0], s[1][0]), enumerate(all_slips)))
     failed = 0
     for (code, words), (status, said) in zip(all_slips, results):
-        wrong = fault(status, said, words)
+        wrong = fault(status, said, words, MOST_LINES_OF_CLANG if clang else MOST_LINES)
         if given.show and given.show in code:
             print("%s\n%s" % (code, said))
         if wrong:
