@@ -48,8 +48,8 @@ Tensor transposed(const Tensor& x, const std::vector<std::size_t>& axes) {
 }
 
 // A place on an axis, counted from the end if it is negative. One before the first is beyond all.
-std::size_t place(std::ptrdiff_t i, std::size_t length) {
-  return static_cast<std::size_t>(i) + (i < 0 ? length : 0);
+std::size_t place(Integer i, std::size_t length) {
+  return static_cast<std::size_t>(i.value) + (i.value < 0 ? length : 0);
 }
 
 // Which numbers are picked: y[o, k, i] = x[o, indices[k], i], for x of shape `from`, seen around an
@@ -114,15 +114,15 @@ Picked picks_of_all(const char* op, const std::vector<std::size_t>& indices, con
 
 Var reshape(Var x, const Shape& shape) { return reshaped(x, shape); }
 
-Var reshape(Var x, std::initializer_list<Length> lengths) {
+Var reshape(Var x, std::initializer_list<Integer> lengths) {
   Shape shape;
   std::size_t open = lengths.size();
-  for (const Length& l : lengths) {
-    const bool is_open = l.length < 0;
-    require(!is_open || (l.length == -1 && open == lengths.size()), "reshape: length ", l.length,
+  for (const Integer& l : lengths) {
+    const bool is_open = l.value < 0;
+    require(!is_open || (l.value == -1 && open == lengths.size()), "reshape: length ", l.value,
             " on axis ", shape.size(), "; need lengths, and -1 at most once");
     if (is_open) open = shape.size();
-    shape.push_back(is_open ? 1 : static_cast<std::size_t>(l.length));
+    shape.push_back(is_open ? 1 : static_cast<std::size_t>(l.value));
   }
   if (open == lengths.size()) return reshaped(x, shape);
   const std::size_t known = size_of(shape);
@@ -204,11 +204,11 @@ Var stack(const std::vector<Var>& parts, int axis) {
   return concatenate(thick, axis);
 }
 
-Var slice(Var x, std::ptrdiff_t from, std::ptrdiff_t to, int axis, std::size_t step) {
+Var slice(Var x, Integer from, Integer to, int axis, std::size_t step) {
   const std::size_t a = axis_of("slice", axis, x.shape()), length = x.shape()[a];
   const std::size_t begin = place(from, length), end = place(to, length);
   if (begin > end || end > length)
-    refuse("slice: ", from, "..", to, " of axis ", a, " of ", x.shape(),
+    refuse("slice: ", from.value, "..", to.value, " of axis ", a, " of ", x.shape(),
            "; need begin <= end <= ", length);
   require(step > 0, "slice: step is 0; need at least 1");
   if (step > 1) {
@@ -226,12 +226,12 @@ Var slice(Var x, std::ptrdiff_t from, std::ptrdiff_t to, int axis, std::size_t s
                         });
 }
 
-Var element(Var x, std::ptrdiff_t i) {
+Var element(Var x, Integer i) {
   const Shape& shape = x.shape();
   require(!shape.empty(), "element: x is (); a single number has no axes");
   const std::size_t at = place(i, shape[0]);
-  require(at < shape[0], "element: ", i, " of ", shape, "; need ", -static_cast<long>(shape[0]),
-          "..", static_cast<long>(shape[0]) - 1);
+  require(at < shape[0], "element: ", i.value, " of ", shape, "; need ",
+          -static_cast<long>(shape[0]), "..", static_cast<long>(shape[0]) - 1);
   return pick(
       x,
       std::make_shared<const Picks>(Picks{
