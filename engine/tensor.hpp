@@ -58,7 +58,9 @@ ARGTAPE_PUBLIC_BEGIN
 class Literal {
  public:
   Literal(double number) : number_(number) {}
-  Literal(std::initializer_list<Literal> list) : size_(list.size()) { list_ = list.begin(); }
+  Literal(std::initializer_list<Literal> list) : size_(list.size()) {
+    list_ = size_ > 0 ? list.begin() : this;  // an empty list is one, too
+  }
   Literal(const Var&) = delete;  // a Var's number is v.item(); stack({v, w}) is a Var of Vars
 
  private:
