@@ -3,6 +3,7 @@
 // memory holds; a negative axis counts from the last.
 #pragma once
 
+#include <cstdint>
 #include <initializer_list>
 #include <type_traits>
 #include <vector>
@@ -15,7 +16,9 @@ ARGTAPE_PUBLIC_BEGIN
 /// An integer of any type whose sign counts: a place, from the end if negative; an open length.
 struct Integer {
   template <class I, class = std::enable_if_t<std::is_integral_v<I>>>
-  Integer(I value) : value(static_cast<std::ptrdiff_t>(value)) {}
+  Integer(I value) : value(static_cast<std::ptrdiff_t>(value)) {
+    if (std::is_unsigned_v<I> && this->value < 0) this->value = PTRDIFF_MAX;  // beyond all
+  }
   std::ptrdiff_t value;
 };
 /// x's numbers, in row-major order, under another shape of the same size. One length may be left
@@ -32,7 +35,8 @@ Var transpose(Var x, const Axes& axes = {});
 Var broadcast(Var x, const Shape& shape);
 /// The parts one after the other along an axis; their other axes must agree.
 Var concatenate(const std::vector<Var>& parts, int axis = 0);
-/// The parts, all of one shape, along a new axis.
+/// The parts, all of one shape, along a new axis. (Beside `using namespace std` and <stack>, or
+/// <valarray>, say argtape::stack, argtape::slice.)
 Var stack(const std::vector<Var>& parts, int axis = 0);
 /// Elements begin <= i < end of an axis, every step-th; negative places count from the end.
 Var slice(Var x, Integer begin, Integer end, int axis = 0, std::size_t step = 1);
