@@ -40,6 +40,11 @@ class Gradients {
   const Tape* tape_ = nullptr;
   std::vector<Entry> entries_;  // by rising index
 };
+template <class G, class = std::enable_if_t<std::is_same_v<G, Gradients>>>
+std::ostream& operator<<(std::ostream& out, const G&) {
+  static_assert(!std::is_same_v<G, Gradients>, "each is printed alone: std::cout << gradients[x]");
+  return out;
+}
 
 /// The gradient of the sum of all costs for every parameter of their tape, and for `also`. Costs
 /// are best left one number an example, of shape (B,): averaging first credits each choice with

@@ -1,6 +1,13 @@
 // Everything: the one include for programs and notebooks.
 #pragma once
 
+// First what the others include: what a compiler says about it then says less about where it is.
+#include "../engine/small_vector.hpp"
+#include "../engine/tensor.hpp"
+
+#include "../engine/backward.hpp"
+#include "../engine/tape.hpp"
+
 #include "../engine/broadcast.hpp"
 #include "../engine/gradcheck.hpp"
 #include "../engine/random.hpp"

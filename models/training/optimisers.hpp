@@ -18,6 +18,7 @@ ARGTAPE_PUBLIC_BEGIN
 /// Stochastic gradient descent with momentum: v = momentum v + g; p -= rate v.
 class Sgd {
  public:
+  Sgd() = delete;  // the rate is the user's to say: Sgd(0.1)
   /// Throws std::invalid_argument unless rate > 0, of a size that Scalar can hold, and 0 <=
   /// momentum < 1.
   explicit Sgd(double rate, double momentum = 0);
@@ -29,6 +30,7 @@ class Sgd {
   /// parameter as soon as its gradient is complete. It takes the least memory. If the sweep throws,
   /// some parameters may have been changed already.
   void step(std::vector<Tensor>& parameters, const std::vector<Var>& on_tape, Inputs costs);
+  void step(...) = delete;  // step(parameters, on_tape, gradients), or (parameters, on_tape, costs)
   /// The rate and what is kept about the parameters. Other settings are the constructor's.
   void archive(Archive& a);
   double rate;
@@ -43,12 +45,14 @@ class Sgd {
 /// corrected for their start at 0, p -= rate m / (sqrt(v) + epsilon).
 class Adam {
  public:
+  Adam() = delete;  // the rate is the user's to say: Adam(1e-3)
   /// Throws std::invalid_argument unless rate, epsilon > 0, of a size that Scalar can hold, and 0
   /// <= beta1, beta2 < 1.
   explicit Adam(double rate, double beta1 = 0.9, double beta2 = 0.999, double epsilon = 1e-8);
   void step(std::vector<Tensor>& parameters, const std::vector<Var>& on_tape,
             const Gradients& gradients);
   void step(std::vector<Tensor>& parameters, const std::vector<Var>& on_tape, Inputs costs);
+  void step(...) = delete;  // step(parameters, on_tape, gradients), or (parameters, on_tape, costs)
   /// The rate and what is kept about the parameters. Other settings are the constructor's.
   void archive(Archive& a);
   double rate;
