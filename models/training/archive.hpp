@@ -41,6 +41,11 @@ struct HasArchive : std::false_type {};
 template <class T>
 struct HasArchive<T, std::void_t<decltype(std::declval<T&>().archive(std::declval<Archive&>()))>>
     : std::true_type {};
+template <class T, class = void>
+struct HasParameters : std::false_type {};
+template <class T>
+struct HasParameters<T, std::enable_if_t<std::is_same_v<decltype((std::declval<T&>().parameters)),
+                                                        std::vector<Tensor>&>>> : std::true_type {};
 
 /// One direction of save() or load(). a(name, thing) writes the thing down, or reads it back;
 /// reading throws std::runtime_error, naming the thing, where the file has none of that name, or
@@ -101,6 +106,10 @@ class Archive {
     } else if constexpr (HasArchive<T>::value) {
       thing.archive(*this);
     } else {
+      static_assert(
+          HasParameters<T>::value,
+          "argtape: what is saved or loaded is a number, text, Tensor, Rng, a list or map "
+          "of tensors, or has `parameters` or a member archive(Archive&); and is not const");
       (*this)("parameters", thing.parameters);
     }
   }
