@@ -35,13 +35,11 @@ class Backward {
   Backward(Backward&& other) noexcept { take(other); }
   Backward& operator=(Backward&& other) noexcept {
     if (this == &other) return *this;
-    if (drop_) drop_(room_);
+    reset();
     take(other);
     return *this;
   }
-  ~Backward() {
-    if (drop_) drop_(room_);
-  }
+  ~Backward() { reset(); }
 
   void reset() {
     if (drop_) drop_(room_);

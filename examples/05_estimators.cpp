@@ -1,6 +1,5 @@
 // Every rule and every method on problems that are easy, hard, linear, curved, small and large,
 // with the exact gradient as the judge; and what their errors cost.
-#include <CLI/CLI.hpp>
 #include <algorithm>
 #include <cmath>
 #include <limits>
@@ -392,7 +391,7 @@ int main(int argc, char** argv) {
                  "just the problems of this kind: linear, quadratic, network, toy or p-norm");
   program.option("--every-tau", every_tau,
                  "print every temperature, not only that of a rule's least error");
-  program.app.footer(
+  program.footer(
       "JSON: program, seed, draws; rows, one for each problem, K, tau (null where there is none) "
       "and\n"
       "rule, with bias, bias_se (0: enumerated), std, mse, cosine, all relative to the exact\n"

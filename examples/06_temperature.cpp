@@ -1,6 +1,5 @@
 // What the temperature of a Gumbel-softmax trades: noise and its shape, bias against variance, the
 // density, and what it makes of a training run.
-#include <CLI/CLI.hpp>
 #include <algorithm>
 #include <cmath>
 #include <nlohmann/json.hpp>
@@ -526,7 +525,7 @@ int main(int argc, char** argv) {
                  "for the frequencies and each measure; 10,000 at most with --quick", 1000);
   program.option("--steps", steps, "of each training run; 1,200 at most with --quick", 15);
   program.option("--seeds", seeds, "training runs of each kind; 2 at most with --quick");
-  program.app.footer(
+  program.footer(
       "JSON: frequencies (category, softmax, and for each noise its share, _se and _integral);\n"
       "trade_off (rule, tau, bias, std, mse, each with _se); density (tau, integral_2, "
       "integral_3,\n"

@@ -1,5 +1,4 @@
 // k-means through an argmin node: Newton's step is Lloyd's step, plain gradient descent is not.
-#include <CLI/CLI.hpp>
 #include <algorithm>
 #include <cmath>
 #include <filesystem>
@@ -93,11 +92,10 @@ struct Settings {
 void add_options(Program& program, Settings& s) {
   program.option("--problem", s.problem,
                  "uniform (the default: no clusters at all), separated, or digits");
-  program.app
-      .add_option("--data", s.path,
-                  "Points of your own: a CSV or NumPy (.npy) file, plain or .gz, a point a "
-                  "line or row; or a folder with MNIST's IDX files")
-      ->type_name("FILE|DIR");
+  program.option("--data", s.path,
+                 "Points of your own: a CSV or NumPy (.npy) file, plain or .gz, a point a "
+                 "line or row; or a folder with MNIST's IDX files",
+                 "FILE|DIR");
   program.option("--points", s.points, "of the uniform and the separated problem");
   program.option("--dimensions", s.dimensions, "of the same");
   program.option("--spread", s.spread, "of the separated clusters, whose centres lie in (0,1)^d");
@@ -116,12 +114,10 @@ void add_options(Program& program, Settings& s) {
 
 // Checks the flags, and fills in what they leave open.
 void settle(const Program& program, Settings& s) {
-  const auto given = [&](const char* flag) { return program.app.count(flag) > 0; };
-  if (given("--data") && s.path.empty()) throw WrongCall("--data: the file's name is empty");
   const bool folder = std::filesystem::is_directory(s.path), file = !s.path.empty() && !folder;
   if (file && !std::filesystem::exists(s.path))
     throw WrongCall("--data: there is no file or folder '" + s.path + "'");
-  if (given("--problem") && (file || (folder && s.problem != "digits")))
+  if (program.given("--problem") && (file || (folder && s.problem != "digits")))
     throw WrongCall("--data and --problem " + s.problem + " exclude each other");
   if (s.problem.empty()) s.problem = folder ? "digits" : file ? "file" : "uniform";
   if (!file && s.problem != "uniform" && s.problem != "separated" && s.problem != "digits")
@@ -130,7 +126,7 @@ void settle(const Program& program, Settings& s) {
   for (const char* flag : {"--points", "--dimensions", "--spread"}) {
     const bool made =
         s.problem == "separated" || (s.problem == "uniform" && std::string(flag) != "--spread");
-    if (given(flag) && !made) throw WrongCall(of + " and " + flag + " exclude each other");
+    if (program.given(flag) && !made) throw WrongCall(of + " and " + flag + " exclude each other");
   }
   if (s.start.empty()) s.start = s.problem == "separated" ? "k-means++" : "points";
   if (s.start != "points" && s.start != "k-means++" && s.start != "cube")

@@ -1,6 +1,5 @@
 // Which operation should each edge of a small cell do? Searched by gradients through a choice that
 // runs all operations, or just the chosen one.
-#include <CLI/CLI.hpp>
 #include <algorithm>
 #include <cmath>
 #include <cstdlib>
@@ -141,7 +140,7 @@ void Study::search() {
     own.method = method;
     own.seed = seed;
     return diverges_with(
-        program.app.count("--temperature") + program.app.count("--temperature-end") > 0
+        program.given("--temperature") || program.given("--temperature-end")
             ? "--rate, --temperature, --temperature-end"
             : "--rate",
         [&] { return search_architecture(data.train, own, [&] { searching.step(); }); });

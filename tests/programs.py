@@ -626,7 +626,7 @@ def kmeans_files():
             f.write(b"\x93NUMPY\x01\x00" + bytes([len(header), 0]) + header + b"\x00" * 16)
         refused(1, "as its header promises the shape (9, 2)", "09_kmeans", "--data", os.path.join(folder, "cut.npy"))
     refused(2, "there is no file or folder 'no/such/file'", "09_kmeans", "--data", "no/such/file")
-    refused(2, "the file's name is empty", "09_kmeans", "--data", "")
+    refused(2, "it is empty; need a name", "09_kmeans", "--data", "")
     refused(2, "--problem is 'round'; need uniform, separated or digits", "09_kmeans", "--problem", "round")
     refused(2, "--data and --problem uniform exclude each other", "09_kmeans", "--data", build, "--problem", "uniform")
     refused(2, "--start is 'middle'", "09_kmeans", "--start", "middle")

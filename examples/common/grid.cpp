@@ -3,7 +3,6 @@
 #include <fcntl.h>
 #include <unistd.h>
 
-#include <CLI/CLI.hpp>
 #include <algorithm>
 #include <cctype>
 #include <cerrno>
@@ -76,11 +75,10 @@ Grid::Grid(Program& program) : state_(std::make_unique<State>(program)) {
                  "of training for each cell, and no more; 0: all steps, however long they take");
   program.option("--jobs", s.jobs, "processes that share the cells out between them");
   program.option("--run", s.run,
-                 "a folder for checkpoints and results, so that the run can be resumed");
+                 "a folder for checkpoints and results, so that the run can be resumed", "DIR");
   program.option("--resume", s.resume, "go on with the run in the --run folder, or join it");
   program.option("--table", s.table, "show what the --run folder has so far, and run nothing");
   program.option("--checkpoint", s.checkpoint, "seconds between two checkpoints of a cell");
-  program.app.get_option("--run")->type_name("DIR");
   if (launched_rank() == 0) return;
   const int nowhere = ::open("/dev/null", O_WRONLY | O_CLOEXEC);
   if (nowhere >= 0) ::dup2(nowhere, STDOUT_FILENO);

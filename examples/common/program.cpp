@@ -314,7 +314,6 @@ struct Program::State {
   void check_paths(const Program& program) const;
   void claim(const std::string& shown);
   int complain(int status, const std::string& message) const;
-  bool given(const std::string& flag) const { return app.count(flag) > 0; }
   int printed() const;
   int out_of_memory() const;
 
@@ -370,14 +369,15 @@ int Program::State::printed() const {
 int Program::State::out_of_memory() const {
   std::vector<std::string> all;
   for (const std::string& flag : sizes)
-    if (given(flag)) all.push_back(flag);
+    if (app.count(flag) > 0) all.push_back(flag);
   return complain(
       1, "there is not enough memory; " +
              (all.empty() ? "free some, or try --quick" : "choose less for " + one_of(all)));
 }
 
 Program::Program(std::string name, std::string description)
-    : state_(std::make_unique<State>(name, description)), app(state_->app), json(state_->json) {
+    : state_(std::make_unique<State>(name, description)), json(state_->json) {
+  CLI::App& app = state_->app;
   const std::string group = "Every program's options";
   app.add_option("--seed", seed, "The same seed gives the same run")
       ->check(whole_number<std::uint64_t>(0))
@@ -402,13 +402,14 @@ Program::Program(std::string name, std::string description)
 Program::~Program() = default;
 
 void Program::option(const std::string& flag, int& value, const std::string& help, int minimum) {
-  app.add_option(flag, value, help)->check(whole_number(minimum))->capture_default_str();
+  state_->app.add_option(flag, value, help)->check(whole_number(minimum))->capture_default_str();
   state_->sizes.push_back(flag);
 }
 
 void Program::option(const std::string& flag, double& value, const std::string& help) {
-  app.add_option_function<std::string>(
-         flag, [&value](const std::string& text) { value = *finite_number(text); }, help)
+  state_->app
+      .add_option_function<std::string>(
+          flag, [&value](const std::string& text) { value = *finite_number(text); }, help)
       ->check(CLI::Validator(
           [](const std::string& text) {
             return finite_number(text) ? "" : "must be a number, not '" + text + "'";
@@ -418,12 +419,16 @@ void Program::option(const std::string& flag, double& value, const std::string& 
       ->default_str(exact(value));
 }
 
-void Program::option(const std::string& flag, std::string& value, const std::string& help) {
-  app.add_option(flag, value, help)->check(not_empty())->capture_default_str();
+void Program::option(const std::string& flag, std::string& value, const std::string& help,
+                     const std::string& type) {
+  state_->app.add_option(flag, value, help)
+      ->check(not_empty())
+      ->capture_default_str()
+      ->type_name(type);
 }
 
 void Program::option(const std::string& flag, bool& value, const std::string& help) {
-  app.add_flag(flag, value, help);
+  state_->app.add_flag(flag, value, help);
 }
 
 void Program::option(const std::string& flag, std::vector<std::string>& chosen,
@@ -438,25 +443,31 @@ void Program::option(const std::string& flag, std::vector<std::string>& chosen,
         throw WrongCall(flag + " has '" + name + "' twice; need each once");
     }
   };
-  app.add_option_function<std::string>(flag, choose,
-                                       help + ": some of " + joined(all, ",") + ", with commas")
+  state_->app
+      .add_option_function<std::string>(flag, choose,
+                                        help + ": some of " + joined(all, ",") + ", with commas")
       ->type_name("NAMES")
       ->default_str(chosen == all ? "all" : joined(chosen, ","));
 }
 
 void Program::takes_digits() {
-  app.add_option("--data", data, "A folder with MNIST's IDX files; default: the UCI digits")
+  state_->app
+      .add_option("--data", data, "A folder with MNIST's IDX files; default: the UCI digits")
       ->check(not_empty())
       ->type_name("DIR")
       ->group("Every program's options");
 }
+
+void Program::footer(const std::string& text) { state_->app.footer(text); }
+
+bool Program::given(const std::string& flag) const { return state_->app.count(flag) > 0; }
 
 void Program::fail_at_the_end(std::string words) { state_->failure = std::move(words); }
 
 int Program::run(int argc, const char* const* argv, const std::function<void()>& body) {
   try {
     keep_standard_streams_apart();
-    app.parse(argc, argv);
+    state_->app.parse(argc, argv);
     state_->check_paths(*this);
     // Without a file the run ends with its reader, as under `head`.
     if (!state_->json_file.empty() || !out.empty()) std::signal(SIGPIPE, SIG_IGN);
@@ -475,7 +486,7 @@ int Program::run(int argc, const char* const* argv, const std::function<void()>&
   } catch (const Ended& end) {
     return end.words.empty() ? end.status : state_->complain(end.status, end.words);
   } catch (const CLI::CallForHelp&) {
-    std::cout << app.help();
+    std::cout << state_->app.help();
     return state_->printed();
   } catch (const CLI::ParseError& error) {
     return state_->complain(2, error.what());
@@ -522,12 +533,12 @@ std::string Program::advice(std::size_t steps_done, const std::string& rate,
                             const std::vector<std::string>& others) const {
   std::vector<std::string> suspects;
   for (const std::string& flag : others)
-    if (state_->given(flag)) suspects.push_back(flag);
+    if (given(flag)) suspects.push_back(flag);
   if (suspects.empty())
     return steps_done == 0
                ? "; it came in the first step of training"
                : "; training diverged at step " + std::to_string(steps_done) + ", so lower " + rate;
-  if (steps_done > 0 && state_->given(rate)) suspects.push_back(rate);
+  if (steps_done > 0 && given(rate)) suspects.push_back(rate);
   return "; it came at step " + std::to_string(steps_done) + " of training, so choose a milder " +
          one_of(suspects);
 }

@@ -17,10 +17,6 @@
 
 #include "examples/common/picture.hpp"
 
-namespace CLI {
-class App;
-}
-
 namespace argtape_examples {
 
 // Thrown by a program's body when its flags make no sense together: status 2 instead of 1.
@@ -151,13 +147,20 @@ class Program {
   // be empty: where there is such a default it means that nothing was asked for.
   void option(const std::string& flag, int& value, const std::string& help, int minimum = 1);
   void option(const std::string& flag, double& value, const std::string& help);
-  void option(const std::string& flag, std::string& value, const std::string& help);
+  // `type`: what --help calls the value.
+  void option(const std::string& flag, std::string& value, const std::string& help,
+              const std::string& type = "TEXT");
   void option(const std::string& flag, bool& value, const std::string& help);
   // Some of `all`, with commas, each once; by default those in `chosen`, or all if it is empty.
   void option(const std::string& flag, std::vector<std::string>& chosen,
               const std::vector<std::string>& all, const std::string& help);
   // Adds --data, for the programs that train on digits.
   void takes_digits();
+
+  // Below the flags in --help: what the JSON has.
+  void footer(const std::string& text);
+  // Whether the call has this flag.
+  bool given(const std::string& flag) const;
 
   // The run goes on, and all that it shows and writes is there; but it ends with status 1 and these
   // words.
@@ -186,7 +189,6 @@ class Program {
   std::string data;  // empty: the digits in examples/data
   std::string out;   // empty: no pictures and no CSV
 
-  CLI::App& app;                 // include <CLI/CLI.hpp> for what option() does not offer
   nlohmann::ordered_json& json;  // written to --json FILE after the body; <nlohmann/json.hpp>
 };
 

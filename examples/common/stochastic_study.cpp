@@ -1,6 +1,5 @@
 #include "examples/common/stochastic_study.hpp"
 
-#include <CLI/CLI.hpp>
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
@@ -387,7 +386,7 @@ StochasticStudy::StochasticStudy(Program& program, Grid& grid) : program_(progra
   program.takes_digits();
   for (const Column& c : kColumns) rules_.push_back(c.rule);
   grid.list("--rules", rules_, method_names(), "rules and methods");
-  program.app.footer(
+  program.footer(
       "JSON: data, steps, rows (network, rule, seed; m1, m100, m1000: minus the bound of m hard\n"
       "samples, in nats a test digit; kl; train: m1 of training digits; ms_per_step, seconds;\n"
       "published: what arXiv 1611.01144 or 2010.04838 has); temperatures (network, rule, tau, "
@@ -458,7 +457,7 @@ void StochasticStudy::run(StudyPlan plan, const Split& data, const std::string& 
   set_threads(program_.threads);
   settle(plan);
   Cells cells{program_, plan, name};
-  if (program_.app.count("--table") == 0) cells.reasons = add_cells(plan, data);
+  if (!program_.given("--table")) cells.reasons = add_cells(plan, data);
   const auto within = [&](std::size_t digits) { return std::min(digits, data.test.size()); };
   cells.take(grid_.run({{"data", data.train.name},
                         {"steps", plan.training.steps},
