@@ -18,6 +18,8 @@
 #include <vector>
 
 #include "engine/sweep.hpp"
+#include "models/categorical_vae.hpp"
+#include "models/semi_supervised.hpp"
 #include "models/training/archive.hpp"
 #include "models/training/layers.hpp"
 #include "models/training/optimisers.hpp"
@@ -356,6 +358,33 @@ TEST_CASE("parameters in a file: of a model, a list, a map, with names and shape
               path, [&](Archive& a) { a.things(back); }, "") ==
           "'parameters' are 0 tensors; need 4");
   }
+}
+
+TEST_CASE("any model with parameters is saved without a line of its own") {
+  const Folder folder;
+  const std::string path = folder / "m.safetensors";
+  CategoricalVaeSettings settings;
+  settings.encoder = settings.decoder = {5};
+  settings.latents = {2, 3};
+  const CategoricalVae vae(4, settings);
+  settings.seed = 2;
+  CategoricalVae back(4, settings);
+  StochasticNetwork& network = back;
+  save(path, vae);
+  load(path, network);
+  for (std::size_t i = 0; i < vae.parameters.size(); ++i)
+    CHECK(identical(back.parameters[i], vae.parameters[i]));
+  Dataset digits;
+  digits.images = zeros({2, 4}), digits.labels = {0, 1}, digits.height = digits.width = 2;
+  digits.classes = 2;
+  Rng rng(1);
+  const SemiSupervised one(digits, {3, 3, 2, false}, rng);
+  SemiSupervised other(digits, {3, 3, 2, false}, rng);
+  save(folder / "m.npz", one);
+  load(folder / "m.npz", other);
+  CHECK(identical(other.parameters[0], one.parameters[0]));
+  CHECK(refusal(
+            path, [&](Archive& a) { a.things(other); }, "") != "");
 }
 
 namespace {

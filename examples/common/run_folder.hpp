@@ -1,11 +1,11 @@
 // The folder of a long run, which is all that there is to know about it (examples/common/grid.hpp).
 //
-//     grid.json             what the grid is: the program, all settings that change a number, the
-//                           names of its cells
-//     binary,st,0.json      the result of the cell binary/st/0
+//     grid.json                 what the grid is: the program, all settings that change a number,
+//                               the names of its cells
+//     binary,st,0.json          the result of the cell binary/st/0
 //     binary,st,0.safetensors   its checkpoint, until it has a result
-//     binary,st,0.lock      locked while somebody works on it; says how far that is
-//     binary,st,0.error     why it failed, until it is tried again
+//     binary,st,0.lock          locked while somebody works on it; says how far that is
+//     binary,st,0.error         why it failed, until it is tried again
 #pragma once
 
 #include <filesystem>
