@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "backward_context.hpp"
+#include "gradients.hpp"
 #include "tape.hpp"
 
 ARGTAPE_PUBLIC_BEGIN
@@ -17,34 +18,6 @@ class NoPath : public std::invalid_argument {
  public:
   using std::invalid_argument::invalid_argument;
 };
-
-/// The gradients a sweep found. There is nothing to zero between sweeps: each returns its own.
-class Gradients {
- public:
-  /// The gradient for one of the tape's parameters (or of the Vars asked for): zeros if nothing
-  /// arrived. Throws std::invalid_argument for any other Var.
-  const Tensor& operator[](Var v) const&;
-  /// Of Gradients that nobody keeps, as in backward(cost)[x]: a tensor of its own.
-  Tensor operator[](Var v) &&;
-  /// Whether a gradient arrived at all; stop_report() (engine/report.hpp) says why not.
-  bool reached(Var v) const;
-
- private:
-  friend class Sweep;
-  struct Entry {
-    std::uint32_t index;
-    bool reached;
-    Tensor gradient;
-  };
-  const Entry& entry(Var v) const;
-  const Tape* tape_ = nullptr;
-  std::vector<Entry> entries_;  // by rising index
-};
-template <class G, class = std::enable_if_t<std::is_same_v<G, Gradients>>>
-std::ostream& operator<<(std::ostream& out, const G&) {
-  static_assert(!std::is_same_v<G, Gradients>, "each is printed alone: std::cout << gradients[x]");
-  return out;
-}
 
 /// The gradient of the sum of all costs for every parameter of their tape, and for `also`. Costs
 /// are best left one number an example, of shape (B,): averaging first credits each choice with

@@ -10,6 +10,7 @@
 
 #include "../engine/broadcast.hpp"
 #include "../engine/gradcheck.hpp"
+#include "../engine/gradients.hpp"
 #include "../engine/random.hpp"
 #include "../engine/report.hpp"
 #include "../engine/show.hpp"
@@ -58,6 +59,7 @@
 #include "control_variate.hpp"
 #include "data/data.hpp"
 #include "data/points.hpp"
+#include "data/table.hpp"
 #include "jigsaw.hpp"
 #include "kmeans.hpp"
 #include "kmeans_start.hpp"
@@ -71,6 +73,7 @@
 #include "stochastic_training.hpp"
 #include "structured_prediction.hpp"
 #include "training/archive.hpp"
+#include "training/classification.hpp"
 #include "training/layers.hpp"
 #include "training/optimisers.hpp"
 #include "units.hpp"

@@ -19,6 +19,7 @@
 #include "ops/rules/straight_through.hpp"
 #include "ops/shape.hpp"
 #include "ops/sinkhorn.hpp"
+#include "ops/temperature.hpp"
 
 ARGTAPE_PUBLIC_BEGIN
 namespace {
@@ -150,14 +151,12 @@ JigsawRun train_jigsaw(const Split& data, const JigsawSettings& settings, std::s
   JigsawNetwork network(cut, settings.channels, settings.hidden, settings.context, rng);
   const Tensor train = cut_up(data.train, cut), test = cut_up(data.test, cut);
   const Rule rule = gumbel_sinkhorn(settings.tau, settings.far);
-  Adam adam(settings.rate);
+  Adam adam(linear_decay(settings.rate, 0, settings.steps));
 
   JigsawRun run;
   LossCurve curve(settings.steps);
   const auto begin = std::chrono::steady_clock::now();
   for (; run.steps < settings.steps; ++run.steps) {
-    adam.rate = settings.rate * static_cast<double>(settings.steps - run.steps) /
-                static_cast<double>(settings.steps);
     std::vector<std::size_t> rows(settings.batch);
     for (std::size_t& r : rows) r = order.below(data.train.size());
     const Puzzles puzzles(train, rows, order);

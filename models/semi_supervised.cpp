@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "engine/require.hpp"
+#include "models/training/classification.hpp"
 #include "models/training/layers.hpp"
 #include "ops/choice.hpp"
 #include "ops/conv.hpp"
@@ -282,13 +283,13 @@ void each_part(const SemiSupervised& network, const Dataset& digits, F f) {
 }  // namespace
 
 double accuracy(const SemiSupervised& network, const Dataset& digits) {
-  std::size_t right = 0;
+  std::vector<std::size_t> predicted;
   each_part(network, digits, [&](Tape& tape, const std::vector<Var>& w, const Dataset& part) {
     const Var x = tape.constant(part.images);
     const std::vector<std::size_t> found = indices_of(argmax(network.classify(w, x), zero()));
-    for (std::size_t i = 0; i < found.size(); ++i) right += found[i] == part.labels[i];
+    predicted.insert(predicted.end(), found.begin(), found.end());
   });
-  return static_cast<double>(right) / static_cast<double>(digits.size());
+  return accuracy(predicted, digits.labels);
 }
 
 double mean_bound(const SemiSupervised& network, const Dataset& digits, Rng& rng) {
