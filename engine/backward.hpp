@@ -32,6 +32,8 @@ class Backward {
       drop_ = [](void* room) { delete *static_cast<F**>(room); };
     }
   }
+  template <class F, std::enable_if_t<!std::is_invocable_v<F&, BackwardContext&>, int> = 0>
+  Backward(F) = delete;  // it is [](BackwardContext& ctx) { ctx.give(0, ...); }
   Backward(Backward&& other) noexcept { take(other); }
   Backward& operator=(Backward&& other) noexcept {
     if (this == &other) return *this;

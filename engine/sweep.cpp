@@ -342,19 +342,6 @@ void SweepDoor::pass(BackwardContext& ctx, std::size_t i) {
   ctx.sweep_->give(ctx, i, Var{}, size_of(from) == size_of(to) || broadcasts_to(from, to));
 }
 
-const Gradients::Entry& Gradients::entry(Var v) const {
-  const auto at = std::lower_bound(entries_.begin(), entries_.end(), v.index,
-                                   [](const Entry& e, std::uint32_t i) { return e.index < i; });
-  if (v.tape != tape_ || at == entries_.end() || at->index != v.index)
-    refuse("gradients: node ", v.index,
-           " is neither a parameter of this tape nor among the Vars asked for");
-  return *at;
-}
-
-const Tensor& Gradients::operator[](Var v) const& { return entry(v).gradient; }
-Tensor Gradients::operator[](Var v) && { return entry(v).gradient; }
-bool Gradients::reached(Var v) const { return entry(v).reached; }
-
 Gradients backward(Inputs costs, Inputs also, Inputs weights) {
   Sweep sweep("backward", costs, also, weights, Result::numbers);
   sweep.run();

@@ -1,8 +1,16 @@
 // Everything: the one include for programs and notebooks.
 #pragma once
 
+// First what the others include: what a compiler says about it then says less about where it is.
+#include "../engine/small_vector.hpp"
+#include "../engine/tensor.hpp"
+
+#include "../engine/backward.hpp"
+#include "../engine/tape.hpp"
+
 #include "../engine/broadcast.hpp"
 #include "../engine/gradcheck.hpp"
+#include "../engine/gradients.hpp"
 #include "../engine/random.hpp"
 #include "../engine/report.hpp"
 #include "../engine/show.hpp"
@@ -51,6 +59,7 @@
 #include "control_variate.hpp"
 #include "data/data.hpp"
 #include "data/points.hpp"
+#include "data/table.hpp"
 #include "jigsaw.hpp"
 #include "kmeans.hpp"
 #include "kmeans_start.hpp"
@@ -64,6 +73,7 @@
 #include "stochastic_training.hpp"
 #include "structured_prediction.hpp"
 #include "training/archive.hpp"
+#include "training/classification.hpp"
 #include "training/layers.hpp"
 #include "training/optimisers.hpp"
 #include "units.hpp"

@@ -4,6 +4,7 @@
 #include <chrono>
 #include <cmath>
 #include <limits>
+#include <ostream>
 #include <vector>
 
 #include "engine/require.hpp"
@@ -312,6 +313,16 @@ Measure measure(const Method& method, const Cost& cost, const Tensor& logits,
   m.solver_calls = static_cast<double>(all.counts.solver_calls) / n / choices;
   m.microseconds = all.elapsed / n / static_cast<double>(samples);
   return m;
+}
+
+std::ostream& operator<<(std::ostream& out, const Measure& m) {
+  if (!m.refusal.empty()) return out << m.rule << ": " << m.refusal;
+  const auto figure = [](double value, double error) {
+    return str(value, 3) + " \u00b1 " + str(error, 2);
+  };
+  return out << m.rule << ": bias " << figure(m.bias, m.bias_se) << ", standard deviation "
+             << figure(m.std, m.std_se) << ", mean squared error " << figure(m.mse, m.mse_se)
+             << ", cosine " << figure(m.cosine, m.cosine_se);
 }
 
 Measure measure_exact(const Cost& f, const Tensor& logits) {

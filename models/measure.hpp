@@ -52,6 +52,9 @@ struct Measure {
   std::string refusal;  ///< what the rule said if it cannot work on this cost; then the rest is 0
 };
 
+/// Its name, and its figures beside their standard errors, in a line: "zero: bias 1 ± 0, ...".
+std::ostream& operator<<(std::ostream& out, const Measure& m);
+
 /// The gradient of E f(D) for the logits (K,) or (N, K), by enumeration. Throws what expectation()
 /// throws.
 Tensor exact_gradient(const Cost& f, const Tensor& logits);
@@ -66,6 +69,8 @@ Measure measure(const Method& method, const Cost& f, const Tensor& logits,
                 const MeasureOptions& options = {});
 Measure measure(const Rule& rule, const Cost& f, const Tensor& logits,
                 const MeasureOptions& options = {});
+
+Measure measure(...) = delete;  // of a rule or method: measure(rule, cost, logits)
 
 /// The same for exact enumeration: no error, but a cost.
 Measure measure_exact(const Cost& f, const Tensor& logits);

@@ -13,6 +13,8 @@ Lane max_0(Lane x) { return if_positive(-x, 0, x); }  // NaN comes through
 // The words of elementwise.hpp for Lanes, as far as slopes are written in them.
 Lane one_if(Lane::batch_bool_type holds) { return xsimd::select(holds, Lane(1), Lane(0)); }
 Lane greater(Lane a, Lane b) { return one_if(a > b); }
+Var greater(const Operand& a, const Operand& b) { return a > b; }
+Lane not_less(Lane a, Lane b) { return one_if(a >= b); }
 Lane equal(Lane a, Lane b) { return one_if(a == b); }
 Lane where(Lane c, Lane a, Lane b) { return xsimd::select(c == Lane(0), b, a); }
 Lane abs(Lane x) { return xsimd::abs(x); }
@@ -146,6 +148,10 @@ constexpr auto kExtreme = row(
 constexpr const char* kFlat = "A comparison is flat almost everywhere.";
 constexpr auto kGreater = cut_row("greater", kFlat, [](Lane a, Lane b) { return greater(a, b); });
 constexpr auto kLess = cut_row("less", kFlat, [](Lane a, Lane b) { return one_if(a < b); });
+constexpr auto kGreaterEqual =
+    cut_row("greater_equal", kFlat, [](Lane a, Lane b) { return not_less(a, b); });
+constexpr auto kLessEqual =
+    cut_row("less_equal", kFlat, [](Lane a, Lane b) { return not_less(b, a); });
 constexpr auto kEqual = cut_row("equal", kFlat, [](Lane a, Lane b) { return equal(a, b); });
 constexpr auto kCondition =
     cut_row("condition", "A condition is flat almost everywhere.", [](Lane c) { return c; });
@@ -193,14 +199,16 @@ Var clip(Var x, double low, double high) {
 Var maximum(const Operand& a, const Operand& b) { return apply<kExtreme<1>>(a, b); }
 Var minimum(const Operand& a, const Operand& b) { return apply<kExtreme<-1>>(a, b); }
 
-Var greater(const Operand& a, const Operand& b) { return apply<kGreater>(a, b); }
-Var less(const Operand& a, const Operand& b) { return apply<kLess>(a, b); }
+Var operator>(const Operand& a, const Operand& b) { return apply<kGreater>(a, b); }
+Var operator<(const Operand& a, const Operand& b) { return apply<kLess>(a, b); }
+Var operator>=(const Operand& a, const Operand& b) { return apply<kGreaterEqual>(a, b); }
+Var operator<=(const Operand& a, const Operand& b) { return apply<kLessEqual>(a, b); }
 Var equal(const Operand& a, const Operand& b) { return apply<kEqual>(a, b); }
 
-Var where(Var condition, const Operand& a, const Operand& b) {
-  if (condition.tape && condition.tape->node(condition.index).wants_gradient)
-    condition = apply<kCondition>(condition);
-  return apply<kWhere>(condition, a, b);
+Var where(const Operand& condition, const Operand& a, const Operand& b) {
+  const Var c = condition.var;
+  const bool cuts = c.tape && c.tape->node(c.index).wants_gradient;
+  return apply<kWhere>(cuts ? Operand(apply<kCondition>(c)) : condition, a, b);
 }
 
 Var stop_gradient(Var x) { return apply<kStopGradient>(x); }

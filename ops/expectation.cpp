@@ -53,7 +53,7 @@ Var black_box(const std::function<Tensor(const std::vector<Tensor>&)>& f, Inputs
   for (const Var& v : inputs) values.push_back(v.value());
   Op op("black_box", Flow::cut);
   op.why_cut = "It was computed outside the tape; score_function() learns without its derivative.";
-  return tape.record(std::move(op), Inputs(inputs), f(values), {});
+  return tape.record(std::move(op), {inputs.begin(), inputs.size()}, f(values), {});
 }
 
 Var expectation(Var logits, const Cost& f) {

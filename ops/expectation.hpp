@@ -11,7 +11,11 @@ ARGTAPE_PUBLIC_BEGIN
 
 /// A cost of choices (..., K): one number for each example, so its shape is made of leading axes of
 /// the choices'.
-using Cost = std::function<Var(Var choice)>;
+struct Cost : std::function<Var(Var choice)> {
+  using std::function<Var(Var)>::function;
+  template <class F, std::enable_if_t<!std::is_invocable_r_v<Var, F&, Var>, int> = 0>
+  Cost(F) = delete;  // a cost is [](Var choice) { return ...; }, of a Var, one number an example
+};
 
 /// f(choice), counted on the tape, one evaluation for each number that comes back. Throws
 /// std::invalid_argument if the cost is not one number an example, or is NaN.

@@ -82,7 +82,8 @@ Shape product_shape(const char* op, Var a, Var b, std::size_t columns) {
 
 }  // namespace
 
-Var matmul(Var a, Var b) {
+Var matmul(const Operand& left, const Operand& right) {
+  auto [a, b] = together("matmul", left, right);
   tape_of("matmul", {a, b});
   const Shape &p = a.shape(), &q = b.shape();
   const bool row = p.size() == 1, column = q.size() == 1;
@@ -95,7 +96,8 @@ Var matmul(Var a, Var b) {
   return row ? squeeze(y, column ? -1 : -2) : y;
 }
 
-Var matmul_transposed(Var a, Var b) {
+Var matmul_transposed(const Operand& left, const Operand& right) {
+  const auto [a, b] = together("matmul_transposed", left, right);
   tape_of("matmul_transposed", {a, b});
   const Shape &p = a.shape(), &q = b.shape();
   if (p.size() < 2 || q.size() < 2 || p.back() != q.back())
@@ -104,7 +106,8 @@ Var matmul_transposed(Var a, Var b) {
   return product("matmul_transposed", a, false, b, true, shape);
 }
 
-Var dense(Var x, Var w, Var b) {
+Var dense(const Operand& input, const Operand& weights, const Operand& bias) {
+  const auto [x, w, b] = together("dense", input, weights, bias);
   tape_of("dense", {x, w, b});
   const Shape &p = x.shape(), &q = w.shape();
   if (p.size() < 2 || q.size() != 2 || p[p.size() - 1] != q[0] || b.shape() != Shape{q[1]})
@@ -113,12 +116,14 @@ Var dense(Var x, Var w, Var b) {
   return product("dense", x, false, w, false, product_shape("dense", x, w, q[1]), b);
 }
 
-Var outer(Var a, Var b) {
+Var outer(const Operand& x, const Operand& y) {
+  const auto [a, b] = together("outer", x, y);
   if (a.shape().size() != 1 || b.shape().size() != 1) mismatch("outer", a, b, "(n,) and (m,)");
   return matmul(expand_dims(a, 1), expand_dims(b, 0));
 }
 
-Var dot(Var a, Var b) {
+Var dot(const Operand& x, const Operand& y) {
+  const auto [a, b] = together("dot", x, y);
   if (a.shape().size() != 1 || a.shape() != b.shape()) mismatch("dot", a, b, "(n,) and (n,)");
   return matmul(a, b);
 }

@@ -2,7 +2,7 @@
 // the sums on the way. They throw std::invalid_argument for an axis out of range or given twice.
 #pragma once
 
-#include "../engine/tape.hpp"
+#include "operand.hpp"
 
 ARGTAPE_PUBLIC_BEGIN
 
@@ -24,8 +24,12 @@ Var mean(Var x, const Axes& axes, KeepAxes keep = KeepAxes::no);
 /// wins.
 Var max(Var x);
 Var max(Var x, const Axes& axes, KeepAxes keep = KeepAxes::no);
+template <class T, class = IfOperand<T>>
+Var max(Var, const T&) = delete;  // the larger of two is maximum(a, b)
 Var min(Var x);
 Var min(Var x, const Axes& axes, KeepAxes keep = KeepAxes::no);
+template <class T, class = IfOperand<T>>
+Var min(Var, const T&) = delete;  // the smaller of two is minimum(a, b)
 /// log sum exp(x), without overflow. Its derivative is softmax(x) itself, whatever offset is common
 /// to x: numbers at -inf get 0, in a row of nothing else too, and those at +inf share all of it.
 Var logsumexp(Var x);

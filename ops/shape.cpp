@@ -38,6 +38,11 @@ Tensor transposed(const Tensor& x, const std::vector<std::size_t>& axes) {
   return y;
 }
 
+// A place on an axis, counted from the end if it is negative. One before the first is beyond all.
+std::size_t place(Integer i, std::size_t length) {
+  return static_cast<std::size_t>(i.value) + (i.value < 0 ? length : 0);
+}
+
 // Which numbers are picked: y[o, k, i] = x[o, indices[k], i], for x of shape `from`, seen around an
 // axis, and y of shape `to`.
 struct Picks {
@@ -118,6 +123,24 @@ Picked picks_along(const char* op, std::vector<std::size_t> indices, const Shape
 
 Var reshape(Var x, const Shape& shape) { return reshaped(x, shape); }
 
+Var reshape(Var x, std::initializer_list<Integer> lengths) {
+  Shape shape;
+  std::size_t open = lengths.size();
+  for (const Integer& l : lengths) {
+    const bool is_open = l.value < 0;
+    require(!is_open || (l.value == -1 && open == lengths.size()), "reshape: length ", l.value,
+            " on axis ", shape.size(), "; need lengths, and -1 at most once");
+    if (is_open) open = shape.size();
+    shape.push_back(is_open ? 1 : static_cast<std::size_t>(l.value));
+  }
+  if (open == lengths.size()) return reshaped(x, shape);
+  const std::size_t known = size_of(shape);
+  require(known > 0 && x.value().size() % known == 0, "reshape: x is ", x.shape(), ", axis ", open,
+          " is open beside ", known, " numbers; need a divisor of ", x.value().size());
+  shape[open] = x.value().size() / known;
+  return reshaped(x, shape);
+}
+
 Var expand_dims(Var x, int axis) {
   const Shape longer(x.shape().size() + 1, 1);
   return reshaped(x, with_axis(x.shape(), axis_of("expand_dims", axis, longer), 1));
@@ -190,11 +213,18 @@ Var stack(const std::vector<Var>& parts, int axis) {
   return concatenate(thick, axis);
 }
 
-Var slice(Var x, std::size_t begin, std::size_t end, int axis) {
+Var slice(Var x, Integer from, Integer to, int axis, std::size_t step) {
   const std::size_t a = axis_of("slice", axis, x.shape()), length = x.shape()[a];
+  const std::size_t begin = place(from, length), end = place(to, length);
   if (begin > end || end > length)
-    refuse("slice: ", begin, "..", end, " of axis ", a, " of ", x.shape(),
+    refuse("slice: ", from.value, "..", to.value, " of axis ", a, " of ", x.shape(),
            "; need begin <= end <= ", length);
+  require(step > 0, "slice: step is 0; need at least 1");
+  if (step > 1) {
+    std::vector<std::size_t> indices;
+    for (std::size_t i = begin; i < end; i += step) indices.push_back(i);
+    return take(x, indices, axis);
+  }
   Shape shape = x.shape();
   shape[a] = end - begin;
   Tensor y = uninitialised(shape);
@@ -203,6 +233,18 @@ Var slice(Var x, std::size_t begin, std::size_t end, int axis) {
                         [axis, begin, end, length](BackwardContext& ctx) {
                           ctx.give(0, pad(ctx.gradient(), begin, length - end, axis));
                         });
+}
+
+Var element(Var x, Integer i) {
+  const Shape& shape = x.shape();
+  require(!shape.empty(), "element: x is (); a single number has no axes");
+  const std::size_t at = place(i, shape[0]);
+  require(at < shape[0], "element: ", i.value, " of ", shape, "; need ",
+          -static_cast<long>(shape[0]), "..", static_cast<long>(shape[0]) - 1);
+  return pick(
+      x,
+      std::make_shared<const Picks>(Picks{
+          "element", "put", {at}, shape, Shape(shape.begin() + 1, shape.end()), Around(shape, 0)}));
 }
 
 Var pad(Var x, std::size_t before, std::size_t after, int axis) {

@@ -54,13 +54,6 @@ Places largest_places(const std::string& op, const Tensor& logits, const Tensor*
 
 Shape rows_shape(const Shape& logits) { return Shape(logits.begin(), logits.end() - 1); }
 
-// x at the places of each row: (..., k).
-Var at_places(Var x, Places places, std::size_t k) {
-  const std::size_t n = x.shape().back();
-  for (std::size_t i = 0; i < places.size(); ++i) places[i] += i / k * n;
-  return gather(x, places, with_axis(rows_shape(x.shape()), x.shape().size() - 1, k));
-}
-
 // -inf for rows where something forbidden was chosen, which leaves no number.
 Var unless_forbidden(Var chosen, Var log_p) {
   return where(is_possible(min(chosen, -1)), log_p, kMinusInf);
@@ -169,7 +162,7 @@ Var top_k_log_prob(Var logits, Var subset) {
           ", or an order and plackett_luce_log_prob()");
   const Shape rows = rows_shape(logits.shape());
   if (k == 0) return logits.tape->constant(zeros(rows));
-  const Var x = without_offset(logits), chosen = at_places(x, places, k);
+  const Var x = without_offset(logits), chosen = take_along_axis(x, places);
   Var left = logsumexp(where(subset, kMinusInf, x), -1, keep_axes);  // with A, as bits, left
   for (std::size_t i = 0; i < k; ++i)
     left = concatenate({left, log_add(left, slice(chosen, i, i + 1, -1))}, -1);
@@ -214,7 +207,7 @@ Var plackett_luce_log_prob(Var logits, const std::vector<std::size_t>& order) {
     require(row[order[i]] == 0, op, ": place ", order[i], " twice in row ", i / k,
             "; need each once");
   }
-  const Var x = without_offset(logits), chosen = at_places(x, order, k),
+  const Var x = without_offset(logits), chosen = take_along_axis(x, order),
             left = where(logits.tape->constant(std::move(taken)), kMinusInf, expand_dims(x, -2));
   return unless_forbidden(chosen, sum(chosen - logsumexp(left, -1), -1));
 }

@@ -695,7 +695,7 @@ TEST_CASE("the checker near kinks: a right derivative passes, a wrong one does n
   // Nine tenths of relu's derivative.
   const auto wrong = [](const std::vector<Var>& v) {
     return v[0].tape->record("wrong", {v[0]}, relu(v[0]).value(), [](BackwardContext& ctx) {
-      ctx.give(0, 0.9 * ctx.gradient() * greater(ctx.in(0), 0.0));
+      ctx.give(0, 0.9 * ctx.gradient() * (ctx.in(0) > 0.0));
     });
   };
   for (std::uint64_t seed = 1; seed <= 100; ++seed) {

@@ -220,8 +220,8 @@ const Word kOps[] = {
     TWO("pow", pow(x, z)),
     TWO("maximum", maximum(x, z)),
     TWO("minimum", minimum(x, z)),
-    TWO("greater", greater(x, z)),
-    TWO("less", less(x, z)),
+    TWO("greater", x > z),
+    TWO("less", x < z),
     TWO("equal", equal(x, z)),
     TWO("where", where(x, z, 1))};
 

@@ -377,7 +377,7 @@ TEST_CASE("number by number, against the standard library, also where a register
       Tensor{1, 4});
   check_close(value(
                   [](const Vars& v) {
-                    return greater(v[0], v[1]) + 10 * less(v[0], v[1]) + 100 * equal(v[0], v[1]);
+                    return (v[0] > v[1]) + 10 * (v[0] < v[1]) + 100 * equal(v[0], v[1]);
                   },
                   {Tensor{1, 5, 3}, Tensor{2, 4, 3}}),
               Tensor{10, 1, 100});

@@ -1004,7 +1004,9 @@ TEST_CASE("temperatures: numbers and schedules") {
   refuses([] { exponential_decay(1, 1, 0.5, 0); },
           "exponential_decay: every is 0; need at least 1");
   refuses([] { linear_decay(0, 1, 2); }, "linear_decay: start is 0; need a finite number above 0");
-  refuses([] { linear_decay(1, 0, 2); }, "linear_decay: end is 0; need a finite number above 0");
+  refuses([] { linear_decay(1, -1, 2); },
+          "linear_decay: end is -1; need a finite number of at least 0");
+  CHECK(linear_decay(1, 0, 2)(2) == 0);
   refuses([] { linear_decay(1, 0.5, 0); }, "linear_decay: steps is 0; need at least 1");
 }
 

@@ -1,5 +1,6 @@
 #include "ops/rules/rule.hpp"
 
+#include <ostream>
 #include <utility>
 
 #include "ops/elementwise.hpp"
@@ -13,6 +14,8 @@ Var Draw::hard() const {
                                 decision->k)
               : value.tape->borrow_constant(value.value(), "choice");
 }
+
+std::ostream& operator<<(std::ostream& out, const Rule& rule) { return out << rule.name; }
 
 Rule pathwise_rule(std::string name, std::function<Var(const Draw&, Var)> formula) {
   Rule rule;

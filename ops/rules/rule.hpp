@@ -78,6 +78,9 @@ struct Rule {
   Rule at(std::size_t step) const { return scheduled ? scheduled(step) : *this; }
 };
 
+/// Its name.
+std::ostream& operator<<(std::ostream& out, const Rule& rule);
+
 /// A rule of one's own from a formula: the gradient for the logits, given the draw and f'. It is
 /// pathwise: without a differentiable path to a cost the sweep refuses it.
 Rule pathwise_rule(std::string name, std::function<Var(const Draw& draw, Var gradient)> formula);
