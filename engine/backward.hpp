@@ -32,16 +32,16 @@ class Backward {
       drop_ = [](void* room) { delete *static_cast<F**>(room); };
     }
   }
+  template <class F, std::enable_if_t<!std::is_invocable_v<F&, BackwardContext&>, int> = 0>
+  Backward(F) = delete;  // it is [](BackwardContext& ctx) { ctx.give(0, ...); }
   Backward(Backward&& other) noexcept { take(other); }
   Backward& operator=(Backward&& other) noexcept {
     if (this == &other) return *this;
-    if (drop_) drop_(room_);
+    reset();
     take(other);
     return *this;
   }
-  ~Backward() {
-    if (drop_) drop_(room_);
-  }
+  ~Backward() { reset(); }
 
   void reset() {
     if (drop_) drop_(room_);

@@ -162,4 +162,8 @@ CheckResult check_gradient(const Function& f, const std::vector<Tensor>& points,
   return checker.result;
 }
 
+std::ostream& operator<<(std::ostream& out, const CheckResult& result) {
+  return out << (result ? "right" : result.report);
+}
+
 ARGTAPE_END

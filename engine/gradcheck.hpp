@@ -12,7 +12,12 @@
 ARGTAPE_PUBLIC_BEGIN
 
 /// A function of tensors: takes one Var for each point given to the checker, all on one tape.
-using Function = std::function<Var(const std::vector<Var>&)>;
+struct Function : std::function<Var(const std::vector<Var>& points)> {
+  using std::function<Var(const std::vector<Var>&)>::function;
+  template <class F, class Points = const std::vector<Var>&,
+            std::enable_if_t<!std::is_invocable_r_v<Var, F&, Points>, int> = 0>
+  Function(F) = delete;  // it is [](const std::vector<Var>& v) { return tanh(v[0]); }
+};
 
 struct CheckOptions {
   std::uint64_t seed = 1;
@@ -30,6 +35,7 @@ struct CheckResult {
   std::string report;  ///< what failed: order, which inputs were active, expected and found
   explicit operator bool() const { return ok; }
 };
+std::ostream& operator<<(std::ostream& out, const CheckResult& result);  // "right", or the report
 
 /// Compares, for a random direction v and a random cotangent u, <u, f(x + tv)>' at t = 0, by
 /// central differences of fourth order, with <v, gradient of <u, f>>. It does so for every mix of

@@ -20,6 +20,7 @@ std::array<std::uint32_t, 4> philox(std::array<std::uint32_t, 4> counter,
 /// stream, for a checkpoint to keep; streams of the same seed and another number are independent.
 class Rng {
  public:
+  Rng() = delete;  // its seed is given, so that a run can be repeated: Rng rng(1)
   explicit Rng(std::uint64_t seed, std::uint64_t position = 0, std::uint64_t stream = 0)
       : seed_(seed), position_(position), stream_(stream) {}
 

@@ -1,6 +1,7 @@
 #include "engine/report.hpp"
 
 #include <algorithm>
+#include <ostream>
 #include <utility>
 
 #include "engine/require.hpp"
@@ -183,6 +184,10 @@ std::string str(const std::vector<StopLine>& report) {
     names.clear();
   }
   return s;
+}
+
+std::ostream& operator<<(std::ostream& out, const std::vector<StopLine>& report) {
+  return out << str(report);
 }
 
 ARGTAPE_END

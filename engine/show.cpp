@@ -40,6 +40,8 @@ std::string to_text(const Tape& tape) {
   return out.str();
 }
 
+std::ostream& operator<<(std::ostream& out, const Tape& tape) { return out << to_text(tape); }
+
 std::string to_dot(const Tape& tape) {
   std::ostringstream out;
   out << "digraph tape {\n  node [fontname=\"Helvetica\", shape=ellipse];\n";

@@ -10,6 +10,7 @@ ARGTAPE_PUBLIC_BEGIN
 /// One line a node: "#4 matmul (32, 10) <- #2, #3". A node that passes back a surrogate is marked
 /// with ~, one that cuts with x.
 std::string to_text(const Tape& tape);
+std::ostream& operator<<(std::ostream& out, const Tape& tape);
 
 /// The tape in Graphviz' language, inputs on top. Solid edges carry an exact gradient, dashed
 /// orange ones a surrogate, dotted red ones nothing; grey ones lead to values that want none. Nodes

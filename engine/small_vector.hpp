@@ -38,6 +38,8 @@ class SmallVector {
     take(n);
     std::fill(begin(), end(), value);
   }
+  template <class I, class = std::enable_if_t<std::is_integral_v<I>>>
+  SmallVector(I) = delete;  // a shape is a list of lengths: {3}, not 3
   SmallVector(std::initializer_list<T> list) : SmallVector(list.begin(), list.end()) {}
   template <class It, class = typename std::iterator_traits<It>::iterator_category>
   SmallVector(It first, It last) {

@@ -132,10 +132,11 @@ class Sweep {
   };
 
   void check(const char* name, const Inputs& keep) const {
-    if (tape_.spent_)
+    // Within its last sweep a backward may still differentiate what it records.
+    if (tape_.spent_ && !tape_.temporary_)
       refuse<std::logic_error>(name,
                                ": backward_and_release() has swept this tape; need a new one");
-    tape_.check_borrowed(name);
+    if (!tape_.spent_) tape_.check_borrowed(name);  // else parameters have moved on
     if (!weights_.empty() && weights_.size() != costs_.size())
       refuse(name, ": ", weights_.size(), " weights for ", costs_.size(),
              " costs; need one for each");
@@ -192,6 +193,11 @@ class Sweep {
         if (!recorded_ && tape_.size() > mark_) tape_.truncate(mark_);
         if (tape_.detect_anomaly) check_finite(i);
       }
+    } else if (tape_.spent_ && n.wants_gradient && !n.inputs.empty() && n.op.flow != Flow::cut) {
+      refuse<std::logic_error>(
+          n.op.name,
+          ": the last sweep has passed this node, and its backward is gone; need "
+          "backward() for a rule that differentiates what is behind it");
     }
     if (!keeps(i, n)) store_.drop(i);
   }
@@ -335,19 +341,6 @@ void SweepDoor::pass(BackwardContext& ctx, std::size_t i) {
   const Shape &from = ctx.out().shape(), &to = ctx.in(i).shape();
   ctx.sweep_->give(ctx, i, Var{}, size_of(from) == size_of(to) || broadcasts_to(from, to));
 }
-
-const Gradients::Entry& Gradients::entry(Var v) const {
-  const auto at = std::lower_bound(entries_.begin(), entries_.end(), v.index,
-                                   [](const Entry& e, std::uint32_t i) { return e.index < i; });
-  if (v.tape != tape_ || at == entries_.end() || at->index != v.index)
-    refuse("gradients: node ", v.index,
-           " is neither a parameter of this tape nor among the Vars asked for");
-  return *at;
-}
-
-const Tensor& Gradients::operator[](Var v) const& { return entry(v).gradient; }
-Tensor Gradients::operator[](Var v) && { return entry(v).gradient; }
-bool Gradients::reached(Var v) const { return entry(v).reached; }
 
 Gradients backward(Inputs costs, Inputs also, Inputs weights) {
   Sweep sweep("backward", costs, also, weights, Result::numbers);

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "backward_context.hpp"
+#include "gradients.hpp"
 #include "tape.hpp"
 
 ARGTAPE_PUBLIC_BEGIN
@@ -16,29 +17,6 @@ ARGTAPE_PUBLIC_BEGIN
 class NoPath : public std::invalid_argument {
  public:
   using std::invalid_argument::invalid_argument;
-};
-
-/// The gradients a sweep found. There is nothing to zero between sweeps: each returns its own.
-class Gradients {
- public:
-  /// The gradient for one of the tape's parameters (or of the Vars asked for): zeros if nothing
-  /// arrived. Throws std::invalid_argument for any other Var.
-  const Tensor& operator[](Var v) const&;
-  /// Of Gradients that nobody keeps, as in backward(cost)[x]: a tensor of its own.
-  Tensor operator[](Var v) &&;
-  /// Whether a gradient arrived at all; stop_report() (engine/report.hpp) says why not.
-  bool reached(Var v) const;
-
- private:
-  friend class Sweep;
-  struct Entry {
-    std::uint32_t index;
-    bool reached;
-    Tensor gradient;
-  };
-  const Entry& entry(Var v) const;
-  const Tape* tape_ = nullptr;
-  std::vector<Entry> entries_;  // by rising index
 };
 
 /// The gradient of the sum of all costs for every parameter of their tape, and for `also`. Costs

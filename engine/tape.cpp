@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstring>
 #include <mutex>
+#include <ostream>
 #include <set>
 
 #include "engine/require.hpp"
@@ -14,6 +15,9 @@ Scalar Var::item() const {
   if (value().size() != 1) refuse("item: the value is ", shape(), "; need a single number");
   return *value().data();
 }
+
+std::string str(Var x) { return str(x.value()); }
+std::ostream& operator<<(std::ostream& out, Var x) { return out << x.value(); }
 
 void refuse_value(Var v) {
   if (!v.tape) refuse("value: the Var is empty; need one that an op or a tape gave");

@@ -26,7 +26,7 @@ struct [[gnu::visibility("hidden")]] SweepDoor;
 
 /// A value on a tape: a tape and an index, copied freely. It is valid as long as its tape.
 struct Var {
-  Var() {}  // not an aggregate: {0} is a list of labels, never a Var
+  Var() {}
   Tape* tape = nullptr;
   std::uint32_t index = 0;
 
@@ -34,7 +34,32 @@ struct Var {
   const Shape& shape() const;
   /// The number, where there is just one. Throws std::invalid_argument otherwise.
   Scalar item() const;
+  /// x[i] of the first axis, counted from the end if i is negative, as element() has it
+  /// (ops/shape.hpp); x[i][j] goes on.
+  template <class Index>
+  Var operator[](Index i) const {
+    return element(*this, i);
+  }
+
+  // What a Var is not made of, and does not turn into.
+  template <class T, std::enable_if_t<std::is_arithmetic_v<T>, int> = 0>
+  Var(T) = delete;  // a number is a value on a tape: tape.constant(0.0)
+  template <class T, std::enable_if_t<xt::is_xexpression<T>::value, int> = 0>
+  Var(const T&) = delete;  // a tensor is one on a tape: tape.constant(t), tape.parameter(t)
+  Var(const std::vector<Var>&) = delete;  // one of several: differentiate(y, x)[0]
+  template <class T, class = std::enable_if_t<std::is_arithmetic_v<T>>>
+  explicit operator T() const = delete;  // y.item() is its number; x > 0 a Var, for where(c, a, b)
+  Var(const Var&) = default;
+  Var& operator=(const Var&) & = default;
+  Var& operator=(const Var&) && = delete;  // a Var's numbers do not change: where(), concatenate()
 };
+std::string str(Var x);
+std::ostream& operator<<(std::ostream& out, Var x);
+template <class V, class = std::enable_if_t<std::is_same_v<V, Var>>>
+std::ostream& operator<<(std::ostream& out, const std::vector<V>&) {
+  static_assert(!std::is_same_v<V, Var>, "Vars are printed one by one: std::cout << v[0]");
+  return out;
+}
 
 /// The inputs of an op: {a, b} or a vector of Vars. It points at them, so it is made where it is
 /// passed on: `Inputs costs{a, b}; backward(costs)` does not compile, since the braces are gone by
@@ -42,9 +67,12 @@ struct Var {
 class Inputs {
  public:
   explicit Inputs(const Inputs&) = default;
+  Inputs(Inputs&) = delete;  // Inputs point at Vars, and are made where passed on: backward({x, w})
   Inputs(std::initializer_list<Var> vars) : size_(vars.size()) { data_ = vars.begin(); }
   Inputs(const std::vector<Var>& vars) : data_(vars.data()), size_(vars.size()) {}
   Inputs(const Var& var) : data_(&var), size_(1) {}
+  template <class T, class = std::enable_if_t<xt::is_xexpression<T>::value>>
+  Inputs(const T&) = delete;  // a tensor is a Var on a tape: tape.constant(t)
   Inputs(const Var* data, std::size_t size) : data_(data), size_(size) {}
   const Var* begin() const { return data_; }
   const Var* end() const { return data_ + size_; }
@@ -139,7 +167,7 @@ class NotFinite : public std::domain_error {
 class Tape {
  public:
   Tape() = default;
-  Tape(const Tape&) = delete;
+  Tape(const Tape&) = delete;  // Vars point at the one tape: hand on a Tape&
   Tape& operator=(const Tape&) = delete;
 
   /// A leaf whose gradient is wanted. The name shows in reports. Throws std::logic_error from
@@ -148,15 +176,18 @@ class Tape {
   /// A leaf that wants no gradient.
   Var constant(Tensor value, Name name = "constant");
   Var constant(double value);
+  Var parameter(...) = delete;  // its value, then its name: tape.parameter(t, "w")
+  Var constant(...) = delete;   // its value, then its name: tape.constant(t, "x")
   /// One parameter for each tensor of a model, and a constant, read where they stand instead of
   /// copied: they must outlive the tape and keep still until its last sweep. One that has changed
   /// since is refused by the next sweep (std::logic_error), as far as a few of its numbers show it.
   std::vector<Var> borrow_parameters(const std::vector<Tensor>& values);
   Var borrow_constant(const Tensor& value, Name name = "constant");
-  std::vector<Var> borrow_parameters(std::vector<Tensor>&& values) = delete;
-  Var borrow_constant(Tensor&& value, Name name = "constant") = delete;
+  // A temporary would not outlive the tape: tape.constant(...), tape.parameter(...).
+  std::vector<Var> borrow_parameters(std::vector<Tensor>&&) = delete;  // must outlive the tape
+  Var borrow_constant(Tensor&&, Name = "constant") = delete;           // must outlive the tape
   template <class E>
-  Var borrow_constant(const xt::xexpression<E>& value, Name name = "constant") = delete;
+  Var borrow_constant(const xt::xexpression<E>&, Name = "") = delete;  // must outlive the tape
 
   /// Any other xtensor expression of this library's Scalar, evaluated.
   template <class E>

@@ -4,10 +4,38 @@
 #include <charconv>
 #include <cmath>
 #include <cstring>
+#include <ostream>
 
 #include "engine/require.hpp"
 
 ARGTAPE_PUBLIC_BEGIN
+
+Tensor::Tensor(const Shape& shape, Scalar value) : Tensor(shape) {
+  std::fill(storage_.begin(), storage_.end(), value);
+}
+
+Tensor::Tensor(std::initializer_list<Literal> list) {
+  const Literal all(list);
+  Shape shape;
+  for (const Literal* first = &all; first->list_; first = first->list_) {
+    shape.push_back(first->size_);
+    if (first->size_ == 0) break;
+  }
+  resize(shape, true);
+  fill_from(all, 0, data());
+}
+
+// Gives the place behind the last number.
+Scalar* Tensor::fill_from(const Literal& list, std::size_t axis, Scalar* to) {
+  const std::size_t axes = shape().size();
+  if ((list.list_ != nullptr) != (axis < axes) || (axis < axes && list.size_ != shape()[axis]))
+    refuse("Tensor: in braces for ", shape(), " stands ",
+           list.list_ ? "a list of " + std::to_string(list.size_) : "a number", " on axis ", axis,
+           "; need lists of equal length and depth");
+  if (!list.list_) *to++ = static_cast<Scalar>(list.number_);
+  for (std::size_t i = 0; i < list.size_; ++i) to = fill_from(list.list_[i], axis + 1, to);
+  return to;
+}
 
 std::size_t size_of(const Shape& shape) {
   std::size_t n = 1;
@@ -46,6 +74,9 @@ std::string str(const Tensor& t, int digits) {
   const Scalar* next = t.data();
   return axis_in_words(t, 0, next, digits);
 }
+
+std::ostream& operator<<(std::ostream& out, const Shape& shape) { return out << str(shape); }
+std::ostream& operator<<(std::ostream& out, const Tensor& t) { return out << str(t); }
 
 Tensor uninitialised(const Shape& shape) {
   size_of(shape);  // refuses what is too large, where xtensor's own product would wrap around

@@ -9,7 +9,10 @@
 #endif
 
 #include <cstddef>
+#include <initializer_list>
+#include <iosfwd>
 #include <string>
+#include <type_traits>
 #include <vector>
 
 #include "scalar.hpp"
@@ -20,19 +23,106 @@ ARGTAPE_PUBLIC_BEGIN
 /// So many numbers stand in a tensor itself, and move with it; more stand in a block of their own.
 constexpr std::size_t kNumbersInside = 64 / sizeof(Scalar);
 
-/// A dense array of Scalar, row-major, of any rank. Tensor{2, 3} is the vector (2, 3);
-/// zeros({2, 3}) is a matrix. All of xtensor works on it; for
-/// its views include <xtensor/xview.hpp>.
-using Tensor = xt::xarray_container<SmallVector<Scalar, kNumbersInside, false>,
-                                    xt::layout_type::row_major, SmallVector<std::size_t>>;
-
 /// The length of each axis; {} is the shape of a single number.
-using Shape = Tensor::shape_type;
+using Shape = SmallVector<std::size_t>;
+
+class Tensor;
+struct Var;
+
+ARGTAPE_END
+
+// What xtensor asks about a container of somebody else's.
+namespace xt {
+template <>
+struct xcontainer_inner_types<argtape::Tensor> {
+  using storage_type = argtape::SmallVector<argtape::Scalar, argtape::kNumbersInside, false>;
+  using reference = argtape::Scalar&;
+  using const_reference = const argtape::Scalar&;
+  using size_type = std::size_t;
+  using shape_type = argtape::Shape;
+  using strides_type = get_strides_t<shape_type>;
+  using backstrides_type = strides_type;
+  using inner_shape_type = shape_type;
+  using inner_strides_type = strides_type;
+  using inner_backstrides_type = strides_type;
+  using temporary_type = argtape::Tensor;
+  static constexpr layout_type layout = layout_type::row_major;
+};
+template <>
+struct xiterable_inner_types<argtape::Tensor> : xcontainer_iterable_types<argtape::Tensor> {};
+}  // namespace xt
+
+ARGTAPE_PUBLIC_BEGIN
+
+/// A number, or a list of them in braces, as deep as a tensor has axes.
+class Literal {
+ public:
+  Literal(double number) : number_(number) {}
+  Literal(std::initializer_list<Literal> list) : size_(list.size()) {
+    list_ = size_ > 0 ? list.begin() : this;  // an empty list is one, too
+  }
+  Literal(const Var&) = delete;  // a Var's number is v.item(); stack({v, w}) is a Var of Vars
+
+ private:
+  friend class Tensor;
+  const Literal* list_ = nullptr;  // null: a number
+  std::size_t size_ = 0;
+  double number_ = 0;
+};
+
+/// A dense array of Scalar, row-major, of any rank. Tensor{2, 3} is the vector (2, 3), Tensor{{2},
+/// {3}} a column, zeros({2, 3}) a matrix. All of xtensor works on it; for its views include
+/// <xtensor/xview.hpp>.
+class Tensor : public xt::xstrided_container<Tensor>, public xt::xcontainer_semantic<Tensor> {
+ public:
+  using expression_tag = xt::xtensor_expression_tag;
+  static constexpr std::size_t rank = SIZE_MAX;  // xtensor's word for any
+
+  /// The number 0, of shape ().
+  Tensor() : storage_(1, 0) {}
+  Tensor(Scalar number) : storage_(1, number) {}
+  /// Throws std::invalid_argument for lists that differ in length or depth.
+  Tensor(std::initializer_list<Literal> list);
+  explicit Tensor(const Shape& shape) { resize(shape, true); }  // not set
+  Tensor(const Shape& shape, Scalar value);
+  /// What xtensor computes, at once.
+  template <class E>
+  Tensor(const xt::xexpression<E>& e) : storage_(1, 0) {
+    assign(e);
+  }
+  template <class E>
+  Tensor& operator=(const xt::xexpression<E>& e) {
+    return xt::xcontainer_semantic<Tensor>::operator=(e);
+  }
+  Tensor(const Var&) = delete;  // a Var's numbers are x.value()
+  template <class T, class A>
+  Tensor(const std::vector<T, A>&) = delete;  // under a shape: tensor({v.size()}, v)
+
+ private:
+  friend class xt::xcontainer<Tensor>;
+  storage_type& storage_impl() noexcept { return storage_; }
+  const storage_type& storage_impl() const noexcept { return storage_; }
+  Scalar* fill_from(const Literal& list, std::size_t axis, Scalar* to);
+
+  storage_type storage_;
+};
+template <class V>
+using IfVar = std::enable_if_t<std::is_same_v<V, Var>, Tensor>;
+template <class V>
+IfVar<V>& operator+=(Tensor&, const V&) = delete;  // a Var's numbers are x.value()
+template <class V>
+IfVar<V>& operator-=(Tensor&, const V&) = delete;  // a Var's numbers are x.value()
+template <class V>
+IfVar<V>& operator*=(Tensor&, const V&) = delete;  // a Var's numbers are x.value()
+template <class V>
+IfVar<V>& operator/=(Tensor&, const V&) = delete;  // a Var's numbers are x.value()
 
 /// Integers that name axes, one or several; a negative one counts from the last axis, as in Python.
 struct Axes : std::vector<int> {
   using std::vector<int>::vector;
   Axes(int axis) : std::vector<int>{axis} {}
+  template <class T, class = std::enable_if_t<!std::is_arithmetic_v<T>>>
+  Axes(const T&) = delete;  // axes are integers, and stand behind x: sum(x, -1), sum(x, {0, 1})
 };
 
 /// The number of elements of a shape: the product of its lengths, 1 for {}. Throws
@@ -48,6 +138,18 @@ std::string str(double x, int digits = 6);
 /// A tensor's numbers as they are written in C++, to `digits` significant ones: "{{1, 0.25}, {0,
 /// 3}}".
 std::string str(const Tensor& t, int digits = 4);
+
+/// As str() has it.
+std::ostream& operator<<(std::ostream& out, const Shape& shape);
+std::ostream& operator<<(std::ostream& out, const Tensor& t);
+/// What xtensor computes, as the same. For any stream: so xtensor's own printing is the nearer one
+/// where it is included.
+template <
+    class Stream, class E,
+    class = std::enable_if_t<std::is_base_of_v<std::ostream, Stream> && !std::is_same_v<E, Tensor>>>
+Stream& operator<<(Stream& out, const xt::xexpression<E>& e) {
+  return out << Tensor(e), out;
+}
 
 /// A tensor whose elements are not set yet.
 Tensor uninitialised(const Shape& shape);

@@ -11,25 +11,26 @@ int main(int argc, char** argv) {
                                     "the chain rule, twice, and the one operation that has none");
   return program.run(argc, argv, [&] {
     set_threads(program.threads);
-    const auto show = [&](const std::string& name, const Tensor& value) {
-      std::cout << name << std::string(20 - name.size(), ' ') << str(value) << '\n';
-      for (std::size_t i = 0; i < value.size(); ++i)
-        program.figure(value.size() == 1 ? name : name + " " + std::to_string(i),
-                       static_cast<double>(value.data()[i]));
-    };
     // README begins
     Tape tape;
     Var x = tape.parameter(Tensor{0.5, 2.0, -1.0}, "x");
     Var y = sum(x * tanh(x));               // every operation is recorded
     Var slope = differentiate(y, x)[0];     // a gradient is a value on the tape ...
     Var bend = differentiate(slope, x)[0];  // ... so it has a gradient itself
-    show("y", y.value()), show("dy/dx", slope.value()), show("d2y/dx2", bend.value());
+    std::cout << "y " << y << "\ndy/dx " << slope << "\nd2y/dx2 " << bend << "\n";
 
     Var prices = tape.constant(Tensor{3.0, 1.0, 2.0});
     Var cut = sum(prices * argmax(x, zero()));  // argmax has no derivative: say what to do
     Var passed = sum(prices * argmax(x, straight_through()));
-    show("argmax, zero", backward(cut)[x]), show("straight-through", backward(passed)[x]);
-    std::cout << str(stop_report(cut, x));
+    std::cout << "argmax, zero " << backward(cut)[x] << "\n";
+    std::cout << "straight-through " << backward(passed)[x] << "\n" << stop_report(cut, x);
     // README ends
+    const auto figures = [&](const std::string& name, const Tensor& value) {
+      for (std::size_t i = 0; i < value.size(); ++i)
+        program.figure(value.size() == 1 ? name : name + " " + std::to_string(i),
+                       static_cast<double>(value.data()[i]));
+    };
+    figures("y", y.value()), figures("dy/dx", slope.value()), figures("d2y/dx2", bend.value());
+    figures("argmax, zero", backward(cut)[x]), figures("straight-through", backward(passed)[x]);
   });
 }

@@ -402,9 +402,9 @@ void train(const Split& data, const Plan& plan, const TrainingSettings& settings
       const Rule rule = rule_named(plan.rule, plan.tau.at(step));
       const Var loss = model.cost(in, out, tape.borrow_constant(batch.images), rule, noise) /
                        static_cast<double>(settings.batch);
-      const Gradients gradients = backward(loss);
-      for_encoder.step(model.encoder.parameters, in, gradients);
-      for_decoder.step(model.decoder.parameters, out, gradients);
+      step_together({{for_encoder, model.encoder.parameters, in},
+                     {for_decoder, model.decoder.parameters, out}},
+                    loss);
       progress.step();
       if (++step % (settings.steps / settings.marks) == 0)
         curve.push_back(model.mean_cost(data.test.images, zero(), seed));

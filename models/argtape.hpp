@@ -1,8 +1,16 @@
 // Everything: the one include for programs and notebooks.
 #pragma once
 
+// First what the others include: what a compiler says about it then says less about where it is.
+#include "../engine/small_vector.hpp"
+#include "../engine/tensor.hpp"
+
+#include "../engine/backward.hpp"
+#include "../engine/tape.hpp"
+
 #include "../engine/broadcast.hpp"
 #include "../engine/gradcheck.hpp"
+#include "../engine/gradients.hpp"
 #include "../engine/random.hpp"
 #include "../engine/report.hpp"
 #include "../engine/show.hpp"
@@ -11,6 +19,7 @@
 #include "../ops/choice.hpp"
 #include "../ops/conv.hpp"
 #include "../ops/distance.hpp"
+#include "../ops/distributions.hpp"
 #include "../ops/elementwise.hpp"
 #include "../ops/expectation.hpp"
 #include "../ops/formula.hpp"
@@ -27,6 +36,7 @@
 #include "../ops/methods/without_replacement.hpp"
 #include "../ops/pool.hpp"
 #include "../ops/reduce.hpp"
+#include "../ops/relaxed_top_k.hpp"
 #include "../ops/rules/gumbel_sinkhorn.hpp"
 #include "../ops/rules/gumbel_softmax.hpp"
 #include "../ops/rules/names.hpp"
@@ -40,13 +50,16 @@
 #include "../ops/sinkhorn.hpp"
 #include "../ops/soft_sort.hpp"
 #include "../ops/softmax.hpp"
+#include "../ops/sort.hpp"
 #include "../ops/temperature.hpp"
+#include "../ops/top_k.hpp"
 #include "architecture_search.hpp"
 #include "categorical_vae.hpp"
 #include "cell.hpp"
 #include "control_variate.hpp"
 #include "data/data.hpp"
 #include "data/points.hpp"
+#include "data/table.hpp"
 #include "jigsaw.hpp"
 #include "kmeans.hpp"
 #include "kmeans_start.hpp"
@@ -60,6 +73,7 @@
 #include "stochastic_training.hpp"
 #include "structured_prediction.hpp"
 #include "training/archive.hpp"
+#include "training/classification.hpp"
 #include "training/layers.hpp"
 #include "training/optimisers.hpp"
 #include "units.hpp"

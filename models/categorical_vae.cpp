@@ -3,11 +3,11 @@
 #include <cmath>
 
 #include "models/training/layers.hpp"
+#include "ops/distributions.hpp"
 #include "ops/elementwise.hpp"
 #include "ops/loss.hpp"
 #include "ops/reduce.hpp"
 #include "ops/shape.hpp"
-#include "ops/softmax.hpp"
 
 ARGTAPE_PUBLIC_BEGIN
 namespace {
@@ -51,7 +51,7 @@ Var CategoricalVae::log_weights(const std::vector<Var>& on_tape, Var images, std
                                 Rng& rng) const {
   const Var q = encoded(on_tape, images), z = drawn_choice(q, rng, m);
   const Var log_likelihood = -sum(bce_with_logits(decoded(on_tape, z), images), -1),
-            log_q = sum(z * log_softmax(q), Axes{-2, -1});
+            log_q = sum(Categorical(q).log_prob(z), -1);
   const double log_prior =
       -static_cast<double>(latents_.count) * std::log(static_cast<double>(latents_.categories));
   return log_likelihood + log_prior - log_q;

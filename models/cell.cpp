@@ -18,6 +18,7 @@
 #include "ops/reduce.hpp"
 #include "ops/rules/straight_through.hpp"
 #include "ops/shape.hpp"
+#include "ops/temperature.hpp"
 
 ARGTAPE_PUBLIC_BEGIN
 namespace {
@@ -161,7 +162,7 @@ TrainedCell train_cell(const Split& data, const std::vector<std::string>& cell,
   Rng start(settings.seed);
   CellNetwork network(data.train, settings.channels, candidates, start);
   DigitBatches deck(data.train, settings.batch, Rng(settings.seed, 0, 1));
-  Adam adam(settings.rate);
+  Adam adam(linear_decay(settings.rate, 0, settings.steps));
   TrainedCell result;
   LossCurve curve(settings.steps);
   const auto begin = std::chrono::steady_clock::now();
@@ -175,8 +176,6 @@ TrainedCell train_cell(const Split& data, const std::vector<std::string>& cell,
       refuse<std::runtime_error>("train_cell: the loss is ", static_cast<double>(loss.item()),
                                  " at step ", step, "; need a lower rate");
     curve.add(step, loss.item());
-    adam.rate = settings.rate * static_cast<double>(settings.steps - step) /
-                static_cast<double>(settings.steps);
     adam.step(network.parameters, w, loss);
     if (progress) progress();
   }

@@ -19,6 +19,7 @@
 #include "ops/rules/straight_through.hpp"
 #include "ops/shape.hpp"
 #include "ops/sinkhorn.hpp"
+#include "ops/temperature.hpp"
 
 ARGTAPE_PUBLIC_BEGIN
 namespace {
@@ -118,7 +119,6 @@ JigsawNetwork::JigsawNetwork(const Cut& cut, std::size_t channels, std::size_t h
   };
   layer(9, channels);
   parameters[0] = reshaped(parameters[0], {channels, 1, 3, 3});
-  parameters[1] = reshaped(parameters[1], {channels, 1, 1});
   layer(channels * pooled_, hidden);
   if (context) layer(2 * hidden, hidden);
   layer(hidden, cut.pieces());
@@ -132,7 +132,7 @@ Var JigsawNetwork::operator()(const std::vector<Var>& w, Var pieces) const {
           "JigsawNetwork: pieces are ", shape, "; need (B, grid^2, height * width)");
   const std::size_t b = shape[0], n = shape[1];
   Var x = reshape(pieces, {b * n, 1, cut_.height, cut_.width});
-  x = relu(conv2d(x, w[0], 1, 1) + w[1]);
+  x = relu(conv2d(x, w[0], w[1], 1, 1));
   if (cut_.height > 1 && cut_.width > 1) x = max_pool2d(x, 2);
   x = relu(dense(reshape(x, {b, n, channels_ * pooled_}), w[2], w[3]));
   if (context_)
@@ -151,14 +151,12 @@ JigsawRun train_jigsaw(const Split& data, const JigsawSettings& settings, std::s
   JigsawNetwork network(cut, settings.channels, settings.hidden, settings.context, rng);
   const Tensor train = cut_up(data.train, cut), test = cut_up(data.test, cut);
   const Rule rule = gumbel_sinkhorn(settings.tau, settings.far);
-  Adam adam(settings.rate);
+  Adam adam(linear_decay(settings.rate, 0, settings.steps));
 
   JigsawRun run;
   LossCurve curve(settings.steps);
   const auto begin = std::chrono::steady_clock::now();
   for (; run.steps < settings.steps; ++run.steps) {
-    adam.rate = settings.rate * static_cast<double>(settings.steps - run.steps) /
-                static_cast<double>(settings.steps);
     std::vector<std::size_t> rows(settings.batch);
     for (std::size_t& r : rows) r = order.below(data.train.size());
     const Puzzles puzzles(train, rows, order);

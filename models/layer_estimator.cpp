@@ -64,9 +64,9 @@ Var LayerEstimator::operator()(std::size_t i, Var logits, const Cost& rest, Rng&
 
 void LayerEstimator::archive(Archive& a) {
   for (std::size_t i = 0; i < layers_.size(); ++i) {
-    const std::string name = "layer " + std::to_string(i);
+    const std::string name = "layers." + std::to_string(i);
     if (layers_[i].rule.memory) a(name, *layers_[i].rule.memory);
-    if (layers_[i].method.archive) layers_[i].method.archive(a);
+    if (layers_[i].method.archive) a(name, layers_[i].method.archive);
   }
 }
 

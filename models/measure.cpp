@@ -4,13 +4,16 @@
 #include <chrono>
 #include <cmath>
 #include <limits>
+#include <ostream>
 #include <vector>
 
 #include "engine/require.hpp"
 #include "engine/sweep.hpp"
 #include "ops/choice.hpp"
 #include "ops/elementwise.hpp"
+#include "ops/kernels/subsets.hpp"
 #include "ops/shape.hpp"
+#include "ops/top_k.hpp"
 
 ARGTAPE_PUBLIC_BEGIN
 namespace {
@@ -136,19 +139,40 @@ struct Estimates {
   }
 };
 
-// One estimate for each choice, or combination of choices, that is possible.
-Estimates enumerated(const Rule& rule, const Cost& f, const Tensor& logits, std::size_t batch,
-                     std::size_t combinations) {
-  const std::size_t k = logits.shape()[logits.dimension() - 1], size = logits.size();
-  std::vector<double> p(size);
-  std::vector<Scalar> top(size / k);
-  for (std::size_t v = 0; v < size / k; ++v) {
-    const Scalar* row = logits.data() + v * k;
-    top[v] = *std::max_element(row, row + k);
+// How likely each of a variable's choices is: a category, or a subset of k of them.
+std::vector<double> probabilities(const Tensor& row, std::size_t k) {
+  const std::size_t n = row.size(), count = count_subsets(n, k);
+  std::vector<double> p(count);
+  if (k == 1) {
+    const Scalar top = *std::max_element(row.begin(), row.end());
     double total = 0;
-    for (std::size_t i = 0; i < k; ++i)
-      total += p[v * k + i] = std::exp(static_cast<double>(row[i]) - static_cast<double>(top[v]));
-    for (std::size_t i = 0; i < k; ++i) p[v * k + i] /= total;
+    for (std::size_t i = 0; i < n; ++i)
+      total += p[i] = std::exp(static_cast<double>(row.data()[i]) - static_cast<double>(top));
+    for (double& x : p) x /= total;
+    return p;
+  }
+  Tensor subsets = zeros({count, n});
+  for (std::size_t c = 0; c < count; ++c)
+    each_in_subset(n, k, c, [&](std::size_t i) { subsets(c, i) = 1; });
+  Tape tape;
+  const Var l = tape.constant(broadcast_to(row, {count, n})),
+            log_p = top_k_log_prob(l, tape.constant(std::move(subsets)));
+  for (std::size_t c = 0; c < count; ++c)
+    p[c] = std::exp(static_cast<double>(log_p.value().data()[c]));
+  return p;
+}
+
+// One estimate for each choice, or combination of choices, that is possible.
+Estimates enumerated(const Rule& rule, std::size_t chosen, const Cost& f, const Tensor& logits,
+                     std::size_t batch, std::size_t combinations) {
+  const std::size_t k = logits.shape()[logits.dimension() - 1], size = logits.size();
+  std::vector<std::vector<double>> p;
+  std::vector<Scalar> top;
+  for (std::size_t v = 0; v < size / k; ++v) {
+    Tensor row = uninitialised({k});
+    std::copy_n(logits.data() + v * k, k, row.data());
+    top.push_back(*std::max_element(row.begin(), row.end()));
+    p.push_back(probabilities(row, chosen));
   }
   Estimates all;
   std::vector<std::vector<std::size_t>> choices;  // those that wait for a full batch
@@ -157,12 +181,14 @@ Estimates enumerated(const Rule& rule, const Cost& f, const Tensor& logits, std:
     // Noise that lifts what is chosen above the rest, whose offset rounds nothing so large away.
     Tensor noise = zeros(with_leading({choices.size()}, logits.shape()));
     for (std::size_t c = 0; c < choices.size(); ++c)
-      for (std::size_t v = 0; v < size / k; ++v) {
-        const std::size_t i = v * k + choices[c][v];
-        noise.data()[c * size + i] = top[v] - logits.data()[i] + 1 + std::abs(top[v]);
-      }
+      for (std::size_t v = 0; v < size / k; ++v)
+        each_in_subset(k, chosen, choices[c][v], [&](std::size_t i) {
+          i += v * k;
+          noise.data()[c * size + i] = top[v] - logits.data()[i] + 1 + std::abs(top[v]);
+        });
     all.add(choices.size(), logits, [&](Var l) {
-      return evaluate(sample(l, rule, l.tape->constant(std::move(noise))), f);
+      const Var g = l.tape->constant(std::move(noise));
+      return evaluate(chosen == 1 ? sample(l, rule, g) : sample_top_k(l, chosen, rule, g), f);
     });
     choices.clear();
   };
@@ -170,9 +196,10 @@ Estimates enumerated(const Rule& rule, const Cost& f, const Tensor& logits, std:
     std::vector<std::size_t> choice(size / k);
     double probability = 1;
     std::size_t digits = c;
-    for (std::size_t v = 0; v < choice.size(); ++v, digits /= k) {
-      choice[v] = digits % k;
-      probability *= p[v * k + choice[v]];
+    for (std::size_t v = 0; v < choice.size(); ++v) {
+      choice[v] = digits % p[v].size();
+      digits /= p[v].size();
+      probability *= p[v][choice[v]];
     }
     if (!(probability > 0)) continue;
     all.weights.push_back(probability);
@@ -183,10 +210,10 @@ Estimates enumerated(const Rule& rule, const Cost& f, const Tensor& logits, std:
   return all;
 }
 
-// K^N, or 0 if that is more than may be enumerated.
-std::size_t combinations_of(const Tensor& logits) {
-  const std::size_t k = logits.shape().back();
-  return combinations(1, k, logits.size() / k);
+// K^N, or C(K, k)^N, or 0 if that is more than may be enumerated.
+std::size_t combinations_of(const Tensor& logits, std::size_t k) {
+  const std::size_t n = logits.shape().back();
+  return k > kMostUnordered ? 0 : combinations(1, count_subsets(n, k), logits.size() / n);
 }
 
 void require_draws(const Method& method, const MeasureOptions& options) {
@@ -200,7 +227,7 @@ void require_draws(const Method& method, const MeasureOptions& options) {
 
 Measure measure(const Rule& rule, const Cost& f, const Tensor& logits,
                 const MeasureOptions& options) {
-  return measure(Method(rule, options.repeats), f, logits, options);
+  return measure(Method(rule, options.repeats, options.k), f, logits, options);
 }
 
 Measure measure(const Method& method, const Cost& cost, const Tensor& logits,
@@ -223,12 +250,12 @@ Measure measure(const Method& method, const Cost& cost, const Tensor& logits,
       method.learn(method(l, f, tuning), l);
       m.tuning_evaluations += static_cast<double>(tape.counts.evaluations);
     }
-    const std::size_t combinations = combinations_of(logits);
+    const std::size_t combinations = combinations_of(logits, method.k);
     const Rule* rule = method.rule.get();
     Rng rng(options.seed, 0, 1);  // not the stream that the caller may have made the problem with
     if (options.enumerate && rule && !rule->reads_noise && rule->soft_tau == 0 &&
         combinations > 0) {
-      all = enumerated(*rule, f, logits, options.batch, combinations);
+      all = enumerated(*rule, method.k, f, logits, options.batch, combinations);
       // So few rows tell little of the time that one takes in a batch.
       Estimates timed;
       timed.add(std::min(options.batch, options.draws), logits,
@@ -286,6 +313,16 @@ Measure measure(const Method& method, const Cost& cost, const Tensor& logits,
   m.solver_calls = static_cast<double>(all.counts.solver_calls) / n / choices;
   m.microseconds = all.elapsed / n / static_cast<double>(samples);
   return m;
+}
+
+std::ostream& operator<<(std::ostream& out, const Measure& m) {
+  if (!m.refusal.empty()) return out << m.rule << ": " << m.refusal;
+  const auto figure = [](double value, double error) {
+    return str(value, 3) + " \u00b1 " + str(error, 2);
+  };
+  return out << m.rule << ": bias " << figure(m.bias, m.bias_se) << ", standard deviation "
+             << figure(m.std, m.std_se) << ", mean squared error " << figure(m.mse, m.mse_se)
+             << ", cosine " << figure(m.cosine, m.cosine_se);
 }
 
 Measure measure_exact(const Cost& f, const Tensor& logits) {

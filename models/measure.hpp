@@ -21,6 +21,9 @@ struct MeasureOptions {
   std::size_t batch = 100;
   /// Samples in one estimate of a rule that needs repeats: that estimate is their mean.
   std::size_t repeats = 4;
+  /// Of a rule: the categories in one choice. For k > 1 it stands behind sample_top_k(), and f is
+  /// called on k-hot choices.
+  std::size_t k = 1;
   /// Sum over all choices instead of drawing, where the gradient of a rule depends on the choice
   /// alone (Rule::reads_noise) and there are at most kMostCombinations: no error bar is left.
   bool enumerate = false;
@@ -49,6 +52,9 @@ struct Measure {
   std::string refusal;  ///< what the rule said if it cannot work on this cost; then the rest is 0
 };
 
+/// Its name, and its figures beside their standard errors, in a line: "zero: bias 1 ± 0, ...".
+std::ostream& operator<<(std::ostream& out, const Measure& m);
+
 /// The gradient of E f(D) for the logits (K,) or (N, K), by enumeration. Throws what expectation()
 /// throws.
 Tensor exact_gradient(const Cost& f, const Tensor& logits);
@@ -63,6 +69,8 @@ Measure measure(const Method& method, const Cost& f, const Tensor& logits,
                 const MeasureOptions& options = {});
 Measure measure(const Rule& rule, const Cost& f, const Tensor& logits,
                 const MeasureOptions& options = {});
+
+Measure measure(...) = delete;  // of a rule or method: measure(rule, cost, logits)
 
 /// The same for exact enumeration: no error, but a cost.
 Measure measure_exact(const Cost& f, const Tensor& logits);

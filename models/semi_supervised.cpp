@@ -4,9 +4,11 @@
 #include <cmath>
 
 #include "engine/require.hpp"
+#include "models/training/classification.hpp"
 #include "models/training/layers.hpp"
 #include "ops/choice.hpp"
 #include "ops/conv.hpp"
+#include "ops/distributions.hpp"
 #include "ops/elementwise.hpp"
 #include "ops/linalg.hpp"
 #include "ops/loss.hpp"
@@ -57,7 +59,7 @@ struct Start {
   void kernels(std::size_t a, std::size_t b, const Layer& l) {
     const std::size_t fan_in = l.from * l.side * l.side;
     to.push_back(reshaped(start.weights(fan_in, l.to, rng), {a, b, l.side, l.side}));
-    to.push_back(reshaped(start.bias(fan_in, l.to, rng), {l.to, 1, 1}));
+    to.push_back(start.bias(fan_in, l.to, rng));
   }
 };
 
@@ -99,7 +101,7 @@ Var SemiSupervised::seen(const Var* w, Var x) const {
   const std::size_t images = x.shape()[0];
   x = reshape(x, {images, 1, 28, 28});
   for (const Layer& l : kLook) {
-    x = relu(conv2d(x, w[0], l.stride, l.padding) + w[1]);
+    x = relu(conv2d(x, w[0], w[1], l.stride, l.padding));
     w += 2;
   }
   return reshape(x, {images, kPlanes * kSide * kSide});
@@ -130,7 +132,7 @@ Var SemiSupervised::generate(const std::vector<Var>& w, Var y, Var z) const {
   Var x = reshape(made, {made.value().size() / shape.back(), kPlanes, kSide, kSide});
   for (const Layer& l : kPaint) {
     v += 2;
-    x = conv_transpose2d(relu(x), v[3], l.stride, l.padding) + v[4];
+    x = conv_transpose2d(relu(x), v[3], v[4], l.stride, l.padding);
   }
   shape.back() = 28 * 28;
   return reshape(x, shape);
@@ -144,23 +146,18 @@ Var SemiSupervised::labelled_bound(const std::vector<Var>& w, Var x, Var y, Var 
   return log_likelihood + log_prior - kl_gaussian(mean, log_variance);
 }
 
-namespace {
-Var entropy(Var logits) {
-  return std::log(static_cast<double>(logits.shape().back())) - kl_categorical_uniform(logits);
-}
-}  // namespace
-
 Var SemiSupervised::marginal_bound(const std::vector<Var>& w, Var x, Var logits, Var noise) const {
   Tensor each = zeros({classes_, 1, classes_});
   for (std::size_t k = 0; k < classes_; ++k) each(k, 0, k) = 1;
   const Var bounds = labelled_bound(w, x, x.tape->constant(std::move(each), "classes"), noise);
-  return sum(softmax(logits) * transpose(bounds), -1) + entropy(logits);
+  return sum(softmax(logits) * transpose(bounds), -1) + Categorical(logits).entropy();
 }
 
 Var SemiSupervised::sampled_bound(const std::vector<Var>& w, Var x, Var logits, const Rule& rule,
                                   Var noise, Rng& rng) const {
-  const Var y = sample(logits, rule, rng);
-  return labelled_bound(w, x, y, noise) + entropy(logits);
+  const Categorical q(logits);
+  const Var y = q.sample(rule, rng);
+  return labelled_bound(w, x, y, noise) + q.entropy();
 }
 
 const std::vector<std::string>& semi_supervised_methods() {
@@ -286,13 +283,13 @@ void each_part(const SemiSupervised& network, const Dataset& digits, F f) {
 }  // namespace
 
 double accuracy(const SemiSupervised& network, const Dataset& digits) {
-  std::size_t right = 0;
+  std::vector<std::size_t> predicted;
   each_part(network, digits, [&](Tape& tape, const std::vector<Var>& w, const Dataset& part) {
     const Var x = tape.constant(part.images);
     const std::vector<std::size_t> found = indices_of(argmax(network.classify(w, x), zero()));
-    for (std::size_t i = 0; i < found.size(); ++i) right += found[i] == part.labels[i];
+    predicted.insert(predicted.end(), found.begin(), found.end());
   });
-  return static_cast<double>(right) / static_cast<double>(digits.size());
+  return accuracy(predicted, digits.labels);
 }
 
 double mean_bound(const SemiSupervised& network, const Dataset& digits, Rng& rng) {

@@ -17,6 +17,7 @@
 #include "ops/rules/solver.hpp"
 #include "ops/shape.hpp"
 #include "ops/soft_sort.hpp"
+#include "ops/temperature.hpp"
 
 ARGTAPE_PUBLIC_BEGIN
 namespace {
@@ -133,15 +134,13 @@ SortingRun train_sorting(std::size_t n, const std::string& method, const Sorting
   Mlp network({1, settings.hidden, by_scores(method) ? 1 : n}, rng, glorot_uniform());
   const Permutations soft_permutation = permutations(method, settings);
   const bool soft = method == "gumbel-sinkhorn" || by_scores(method);
-  Adam adam(settings.rate);
+  Adam adam(linear_decay(settings.rate, 0, settings.steps));
 
   SortingRun run;
   run.rule = method;
   LossCurve curve(settings.steps);
   const auto begin = std::chrono::steady_clock::now();
   for (; run.steps < settings.steps; ++run.steps) {
-    adam.rate = settings.rate * static_cast<double>(settings.steps - run.steps) /
-                static_cast<double>(settings.steps);
     const Tensor x = numbers.uniform({settings.batch, n});
     Tape tape;
     const std::vector<Var> weights = tape.borrow_parameters(network.parameters);

@@ -6,6 +6,7 @@
 #include "engine/report.hpp"
 #include "engine/require.hpp"
 #include "engine/sweep.hpp"
+#include "models/training/classification.hpp"
 #include "models/training/optimisers.hpp"
 #include "ops/choice.hpp"
 #include "ops/elementwise.hpp"
@@ -26,12 +27,6 @@ std::vector<std::size_t> predictions(const Mlp& network, const Tensor& images) {
   std::vector<Var> weights;
   for (const Tensor& p : network.parameters) weights.push_back(tape.borrow_constant(p));
   return indices_of(argmax(network(weights, tape.borrow_constant(images)), zero()));
-}
-
-double accuracy(const std::vector<std::size_t>& predicted, const std::vector<std::size_t>& labels) {
-  std::size_t right = 0;
-  for (std::size_t i = 0; i < labels.size(); ++i) right += predicted[i] == labels[i];
-  return static_cast<double>(right) / static_cast<double>(labels.size());
 }
 
 // The cost of one batch, under each method.
@@ -145,8 +140,10 @@ ZeroOneRun train_zero_one(const Split& data, const std::string& method,
   predicted = predictions(network, data.test.images);
   run.test_accuracy = accuracy(predicted, data.test.labels);
   run.train_accuracy = accuracy(predictions(network, data.train.images), data.train.labels);
+  run.confusion = confusion_matrix(predicted, data.test.labels, data.test.classes);
   for (std::size_t c = 0; c < data.test.classes; ++c)
-    if (std::find(predicted.begin(), predicted.end(), c) == predicted.end())
+    if (std::all_of(run.confusion.begin(), run.confusion.end(),
+                    [c](const std::vector<std::size_t>& row) { return row[c] == 0; }))
       run.never_predicted.push_back(c);
   for (std::size_t i = 0; i < start.size(); ++i)
     run.moved = run.moved || !identical(start[i], network.parameters[i]);

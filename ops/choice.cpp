@@ -65,7 +65,7 @@ Var weighted_score(Var logits, Var hard, Var weight) {
 }
 
 const Decision kChoice = {
-    1, [](Var x) { return argmax(x, zero()); },
+    AppliesTo::choice, 1, [](Var x, std::size_t) { return argmax(x, zero()); },
     [](const Draw& draw, Var weight) { return weighted_score(draw.logits, draw.hard(), weight); }};
 
 // The node itself, along the last axis. `noise` is empty for argmax.

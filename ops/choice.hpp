@@ -14,9 +14,11 @@ ARGTAPE_PUBLIC_BEGIN
 /// nothing but -inf, naming it, an axis that is empty or out of range, a rule that needs a drawn
 /// choice, or a rule whose temperature is a schedule (say rule.at(step)).
 Var argmax(Var logits, const Rule& rule, int axis = -1);
+Var argmax(...) = delete;  // argmax(x, straight_through()): say what passes back, or rule_named("")
 
 /// One-hot at the smallest element: argmax of the negatives.
 Var argmin(Var costs, const Rule& rule, int axis = -1);
+Var argmin(...) = delete;  // argmin(x, straight_through()): say what passes back, or rule_named("")
 
 /// One-hot at k with probability softmax(logits)_k: argmax of logits + Gumbel noise (the Gumbel-max
 /// trick). The noise is drawn once and kept on the tape, as the node's second input. Throws as
@@ -26,6 +28,7 @@ Var sample(Var logits, const Rule& rule, Rng& rng, int axis = -1);
 /// The same with the noise given, so that several rules see the same draw. `noise` has the logits'
 /// shape.
 Var sample(Var logits, const Rule& rule, Var noise, int axis = -1);
+Var sample(...) = delete;  // sample(x, gumbel_softmax(), rng): say what passes back, and draw
 
 /// The index of the 1 in each row of a hard choice (..., K): a choice as labels, for take() or a
 /// table. Throws std::invalid_argument for a row that is not one-hot.

@@ -8,9 +8,11 @@
 #include "engine/sweep.hpp"
 #include "engine/system/parallel.hpp"
 #include "engine/threads.hpp"
+#include "ops/elementwise.hpp"
 #include "ops/kernels/gather_gemm.hpp"
 #include "ops/kernels/pair_sums.hpp"
 #include "ops/kernels/windows.hpp"
+#include "ops/shape.hpp"
 
 ARGTAPE_PUBLIC_BEGIN
 namespace {
@@ -28,8 +30,7 @@ std::size_t whole_lanes(std::size_t n) { return (n + kLane - 1) / kLane * kLane;
 // A convolution y of images x with o kernels w.
 struct Convolution : ConvGeometry {
   std::size_t o;
-  Convolution(const char* op, const Shape& x, const Shape& w, std::size_t stride,
-              std::size_t padding)
+  Convolution(const char* op, const Shape& x, const Shape& w, Pixels stride, Pixels padding)
       : ConvGeometry(op, x, w[2], w[3], stride, padding), o(w[0]) {}
   // f(first image, the one after the last), on all threads, each with many terms to add.
   // So many terms are worth another thread.
@@ -59,7 +60,7 @@ class Patches : public Windows {
  public:
   // At most so many window rows go together: with one there are no gaps.
   Patches(const Convolution& s, std::size_t together)
-      : Windows(s, s.stride),
+      : Windows(s, s.stride_h),
         band(std::clamp<std::size_t>(kScratch / (std::max(s.kernel_size(), s.o) * pitch + 1), 1,
                                      together)),
         s_(s),
@@ -89,7 +90,7 @@ class Patches : public Windows {
   void each_band(const Tensor& x, std::size_t begin, std::size_t end, F f) {
     for (std::size_t k = begin; k < end; ++k) {
       const Scalar* image = x.data() + k * s_.image_size();
-      const bool as_it_is = s_.stride == 1 && !s_.padded();
+      const bool as_it_is = s_.by_one() && !s_.padded();
       if (!as_it_is) read(image);
       bands(k, [&](const Band& band) { f((as_it_is ? image : data()) + band.first, band); });
     }
@@ -165,8 +166,7 @@ Tensor handed_back(const Tensor& y, const Tensor& w, const Convolution& s) {
   // In a gap, as in padding, 0 times an infinite weight is NaN, which has no business here.
   const bool finite = worst_of(w) == Worst::finite;
   // With few planes in x registers would be idle, with many in y there is nothing to gain.
-  if (finite && s.stride == 1 && s.pad_h < s.kernel_h && s.pad_w < s.kernel_w && s.c >= 8 &&
-      s.o <= 16)
+  if (finite && s.by_one() && s.pad_h < s.kernel_h && s.pad_w < s.kernel_w && s.c >= 8 && s.o <= 16)
     return mirrored(y, w, s);
   Tensor x = uninitialised({s.n, s.c, s.h, s.w});
   // Plane by plane within each place: what was just written is not needed again at once.
@@ -298,7 +298,7 @@ Var weight_vjp(Var x, Var y, const Convolution& conv) {
 
 }  // namespace
 
-Var conv2d(Var x, Var w, std::size_t stride, std::size_t padding) {
+Var conv2d(Var x, Var w, Pixels stride, Pixels padding) {
   tape_of("conv2d", {x, w});
   if (x.shape().size() != 4 || w.shape().size() != 4 || x.shape()[1] != w.shape()[1])
     refuse("conv2d: x is ", x.shape(), ", w is ", w.shape(),
@@ -311,9 +311,6 @@ namespace {
 std::size_t spread_length(std::size_t pixels, std::size_t kernel, std::size_t stride,
                           std::size_t padding) {
   constexpr const char* op = "conv_transpose2d";
-  require(padding <= kMostBytes, op, ": padding is ", padding, "; need a number of pixels");
-  require(stride > 0 && stride <= kMostBytes, op, ": stride is ", stride,
-          "; need a number of pixels, at least 1");
   require(pixels > 0 && kernel > 0, op, ": an axis of ", pixels, " pixels, the kernel's of ",
           kernel, "; need at least one of each");
   const std::size_t padded = size_of({pixels - 1, stride}) + kernel;
@@ -321,16 +318,32 @@ std::size_t spread_length(std::size_t pixels, std::size_t kernel, std::size_t st
           " long, with padding ", padding, " at either end; need less padding");
   return padded - 2 * padding;
 }
+
+// A number b[c] more in each plane c of images y.
+Var with_bias(const char* op, Var y, Var b) {
+  const std::size_t planes = y.shape()[1];
+  require(b.shape() == Shape{planes}, op, ": b is ", b.shape(), "; need (", planes, ",)");
+  return y + reshape(b, {planes, 1, 1});
+}
 }  // namespace
 
-Var conv_transpose2d(Var x, Var w, std::size_t stride, std::size_t padding) {
+Var conv2d(Var x, Var w, Var b, Pixels stride, Pixels padding) {
+  return with_bias("conv2d", conv2d(x, w, stride, padding), b);
+}
+
+Var conv_transpose2d(Var x, Var w, Pixels stride, Pixels padding) {
   tape_of("conv_transpose2d", {x, w});
   const Shape &p = x.shape(), &q = w.shape();
   if (p.size() != 4 || q.size() != 4 || p[1] != q[0])
     refuse("conv_transpose2d: x is ", p, ", w is ", q, "; need (N, O, H, W) and (O, C, h, w)");
-  const Shape image = {p[0], q[1], spread_length(p[2], q[2], stride, padding),
-                       spread_length(p[3], q[3], stride, padding)};
+  require_pixels("conv_transpose2d", stride, padding);
+  const Shape image = {p[0], q[1], spread_length(p[2], q[2], stride.h, padding.h),
+                       spread_length(p[3], q[3], stride.w, padding.w)};
   return transposed(x, w, Convolution("conv_transpose2d", image, q, stride, padding));
+}
+
+Var conv_transpose2d(Var x, Var w, Var b, Pixels stride, Pixels padding) {
+  return with_bias("conv_transpose2d", conv_transpose2d(x, w, stride, padding), b);
 }
 
 ARGTAPE_END

@@ -87,7 +87,8 @@ Var squared_distances_vjp(Var g, Var x, Var c, bool to_centres) {
 
 }  // namespace
 
-Var squared_distances(Var x, Var centres) {
+Var squared_distances(const Operand& rows, const Operand& others) {
+  const auto [x, centres] = together("squared_distances", rows, others);
   const Shape &p = x.shape(), &q = centres.shape();
   if (p.size() != 2 || q.size() != 2 || p[1] != q[1])
     refuse("squared_distances: x is ", p, ", centres are ", q, "; need (n, d) and (k, d)");

@@ -1,7 +1,7 @@
 // Distances between rows.
 #pragma once
 
-#include "../engine/tape.hpp"
+#include "operand.hpp"
 
 ARGTAPE_PUBLIC_BEGIN
 
@@ -11,6 +11,6 @@ ARGTAPE_PUBLIC_BEGIN
 /// of a difference (ops/reduce.hpp) has the subgradient 0 there. Zeros in the gradient that arrives
 /// cost nothing: behind a hard choice, as argmin(squared_distances(x, centres), zero()), the
 /// backward takes n d steps instead of n k d. Throws std::invalid_argument for other shapes.
-Var squared_distances(Var x, Var centres);
+Var squared_distances(const Operand& x, const Operand& centres);
 
 ARGTAPE_END

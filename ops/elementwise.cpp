@@ -13,10 +13,26 @@ Lane max_0(Lane x) { return if_positive(-x, 0, x); }  // NaN comes through
 // The words of elementwise.hpp for Lanes, as far as slopes are written in them.
 Lane one_if(Lane::batch_bool_type holds) { return xsimd::select(holds, Lane(1), Lane(0)); }
 Lane greater(Lane a, Lane b) { return one_if(a > b); }
+Var greater(const Operand& a, const Operand& b) { return a > b; }
+Lane not_less(Lane a, Lane b) { return one_if(a >= b); }
 Lane equal(Lane a, Lane b) { return one_if(a == b); }
 Lane where(Lane c, Lane a, Lane b) { return xsimd::select(c == Lane(0), b, a); }
 Lane abs(Lane x) { return xsimd::abs(x); }
 Lane pow(Lane a, Lane b) { return lane_pow(a, b); }
+Lane sin(Lane x) { return lane_sin(x); }
+Lane cos(Lane x) { return lane_cos(x); }
+Lane clip(Lane x, Lane low, Lane high) {
+  return xsimd::select(x < low, low, xsimd::select(x > high, high, x));
+}
+// Of a standard normal number.
+Lane normal_cdf(Lane x) { return lane_normal_cdf(x); }
+Var normal_cdf(Var x);
+constexpr auto density = [](auto x) {
+  return Scalar(0.398942280401432678) * exp(x * x * Scalar(-0.5));
+};
+
+// x itself, wherever what vanishes as e^-|x| does is not 0 yet: so that infinity times it is 0 too.
+constexpr auto within_exp = [](auto x) { return clip(x, -1000, 1000); };
 
 // a^b has the derivative b base^(b-1) for a: 0 for b = 0, whatever a is. And a^b log argument for
 // b: 0 for a = 0 and b > 0.
@@ -61,6 +77,39 @@ constexpr auto kRelu = row(
 constexpr auto kSoftplus = row(
     "softplus", [](Lane x) { return lane_softplus(x); },
     slope<0>([](auto g, auto x) { return g * sigmoid(x); }));
+constexpr auto kSin = row(
+    "sin", [](Lane x) { return sin(x); }, slope<0>([](auto g, auto x) { return g * cos(x); }));
+constexpr auto kCos = row(
+    "cos", [](Lane x) { return cos(x); }, slope<0>([](auto g, auto x) { return -g * sin(x); }));
+constexpr auto kErf = row(
+    "erf", [](Lane x) { return lane_erf(x); }, slope<0>([](auto g, auto x) {
+      return g * (Scalar(1.12837916709551257) * exp(-x * x));  // 2 / sqrt(pi)
+    }));
+constexpr auto kLog1p = row(
+    "log1p", [](Lane x) { return lane_log1p(x); },
+    slope<0>([](auto g, auto x) { return g / (1 + x); }));
+constexpr auto kExpm1 = row(
+    "expm1", [](Lane x) { return lane_expm1(x); },
+    slope<0>([](auto g, auto x) { return g * exp(x); }));
+constexpr auto kLeakyRelu = row(
+    "leaky_relu", [](Lane x, Lane below) { return if_positive(x, x, below * x); },
+    slope<0, 1>([](auto g, auto x, auto below) { return if_positive(x, g, g * below); }), kNothing);
+constexpr auto kElu = row(
+    "elu", [](Lane x, Lane alpha) { return if_positive(x, x, alpha * lane_expm1(x)); },
+    slope<0, 1>([](auto g, auto x, auto alpha) { return if_positive(x, g, g * (alpha * exp(x))); }),
+    kNothing);
+constexpr auto kNormalCdf = row(
+    "normal_cdf", [](Lane x) { return normal_cdf(x); },
+    slope<0>([](auto g, auto x) { return g * density(x); }));
+Var normal_cdf(Var x) { return apply<kNormalCdf>(x); }
+constexpr auto kGelu = row(
+    "gelu", [](Lane x) { return lane_gelu(x); },
+    slope<0>([](auto g, auto x) { return g * (normal_cdf(x) + within_exp(x) * density(x)); }));
+constexpr auto kSilu = row(
+    "silu", [](Lane x) { return lane_silu(x); }, slope<0>([](auto g, auto x) {
+      const auto s = sigmoid(x);
+      return g * (s + within_exp(x) * (s * (1 - s)));
+    }));
 constexpr auto kSqrt = row(
     "sqrt", [](Lane x) { return lane_sqrt(x); },
     slope<kValue>([](auto g, auto y) { return g * 0.5f / y; }));
@@ -75,10 +124,7 @@ constexpr auto kAbs = row(
     "abs", [](Lane x) { return abs(x); },
     slope<0>([](auto g, auto x) { return if_positive(x, g, 0) - if_positive(-x, g, 0); }));
 constexpr auto kClip = row(
-    "clip",
-    [](Lane x, Lane low, Lane high) {
-      return xsimd::select(x < low, low, xsimd::select(x > high, high, x));
-    },
+    "clip", [](Lane x, Lane low, Lane high) { return clip(x, low, high); },
     slope<0, 1, 2>([](auto g, auto x, auto low, auto high) {
       return if_positive(low - x, 0, if_positive(x - high, 0, g));
     }),
@@ -102,6 +148,10 @@ constexpr auto kExtreme = row(
 constexpr const char* kFlat = "A comparison is flat almost everywhere.";
 constexpr auto kGreater = cut_row("greater", kFlat, [](Lane a, Lane b) { return greater(a, b); });
 constexpr auto kLess = cut_row("less", kFlat, [](Lane a, Lane b) { return one_if(a < b); });
+constexpr auto kGreaterEqual =
+    cut_row("greater_equal", kFlat, [](Lane a, Lane b) { return not_less(a, b); });
+constexpr auto kLessEqual =
+    cut_row("less_equal", kFlat, [](Lane a, Lane b) { return not_less(b, a); });
 constexpr auto kEqual = cut_row("equal", kFlat, [](Lane a, Lane b) { return equal(a, b); });
 constexpr auto kCondition =
     cut_row("condition", "A condition is flat almost everywhere.", [](Lane c) { return c; });
@@ -129,6 +179,15 @@ Var tanh(Var x) { return apply<kTanh>(x); }
 Var sigmoid(Var x) { return apply<kSigmoid>(x); }
 Var relu(Var x) { return apply<kRelu>(x); }
 Var softplus(Var x) { return apply<kSoftplus>(x); }
+Var leaky_relu(Var x, double negative_slope) { return apply<kLeakyRelu>(x, negative_slope); }
+Var elu(Var x, double alpha) { return apply<kElu>(x, alpha); }
+Var gelu(Var x) { return apply<kGelu>(x); }
+Var silu(Var x) { return apply<kSilu>(x); }
+Var sin(Var x) { return apply<kSin>(x); }
+Var cos(Var x) { return apply<kCos>(x); }
+Var erf(Var x) { return apply<kErf>(x); }
+Var log1p(Var x) { return apply<kLog1p>(x); }
+Var expm1(Var x) { return apply<kExpm1>(x); }
 Var sqrt(Var x) { return apply<kSqrt>(x); }
 Var square(Var x) { return apply<kSquare>(x); }
 Var pow(const Operand& a, const Operand& b) { return apply<kPow>(a, b); }
@@ -140,14 +199,16 @@ Var clip(Var x, double low, double high) {
 Var maximum(const Operand& a, const Operand& b) { return apply<kExtreme<1>>(a, b); }
 Var minimum(const Operand& a, const Operand& b) { return apply<kExtreme<-1>>(a, b); }
 
-Var greater(const Operand& a, const Operand& b) { return apply<kGreater>(a, b); }
-Var less(const Operand& a, const Operand& b) { return apply<kLess>(a, b); }
+Var operator>(const Operand& a, const Operand& b) { return apply<kGreater>(a, b); }
+Var operator<(const Operand& a, const Operand& b) { return apply<kLess>(a, b); }
+Var operator>=(const Operand& a, const Operand& b) { return apply<kGreaterEqual>(a, b); }
+Var operator<=(const Operand& a, const Operand& b) { return apply<kLessEqual>(a, b); }
 Var equal(const Operand& a, const Operand& b) { return apply<kEqual>(a, b); }
 
-Var where(Var condition, const Operand& a, const Operand& b) {
-  if (condition.tape && condition.tape->node(condition.index).wants_gradient)
-    condition = apply<kCondition>(condition);
-  return apply<kWhere>(condition, a, b);
+Var where(const Operand& condition, const Operand& a, const Operand& b) {
+  const Var c = condition.var;
+  const bool cuts = c.tape && c.tape->node(c.index).wants_gradient;
+  return apply<kWhere>(cuts ? Operand(apply<kCondition>(c)) : condition, a, b);
 }
 
 Var stop_gradient(Var x) { return apply<kStopGradient>(x); }

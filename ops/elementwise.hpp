@@ -8,24 +8,21 @@
 // there, and maximum and minimum half, as for equal numbers.
 #pragma once
 
-#include "../engine/tape.hpp"
+#include "operand.hpp"
 
 ARGTAPE_PUBLIC_BEGIN
-
-/// What such an op takes: a value on a tape, or a number. One operand at least must be a Var.
-struct Operand {
-  Operand(Var var) : var(var) {}
-  Operand(double number) : number(number), is_number(true) {}
-  Var var;
-  double number = 0;
-  bool is_number = false;
-};
 
 Var operator+(const Operand& a, const Operand& b);
 Var operator-(const Operand& a, const Operand& b);
 Var operator*(const Operand& a, const Operand& b);
 Var operator/(const Operand& a, const Operand& b);
 Var operator-(Var x);
+/// The Var a is now the sum; the value that it was stays on the tape.
+inline Var& operator+=(Var& a, const Operand& b) { return a = a + b; }
+inline Var& operator-=(Var& a, const Operand& b) { return a = a - b; }
+inline Var& operator*=(Var& a, const Operand& b) { return a = a * b; }
+inline Var& operator/=(Var& a, const Operand& b) { return a = a / b; }
+Var operator^(const Operand&, const Operand&) = delete;  // a to the power of b is pow(a, b)
 
 Var exp(Var x);
 Var log(Var x);
@@ -34,8 +31,26 @@ Var tanh(Var x);
 Var sigmoid(Var x);
 /// max(x, 0); its derivative at 0 is 0.
 Var relu(Var x);
+/// x where x > 0, else negative_slope x; its derivative at 0 is negative_slope.
+Var leaky_relu(Var x, double negative_slope = 0.01);
+/// x where x > 0, else alpha (e^x - 1); its derivative at 0 is alpha (D. Clevert, T. Unterthiner,
+/// S. Hochreiter, arXiv 1511.07289).
+Var elu(Var x, double alpha = 1);
+/// x (1 + erf(x / sqrt 2)) / 2, x times the probability that a standard normal number is less (D.
+/// Hendrycks, K. Gimpel, arXiv 1606.08415): exact, not by way of tanh. At -inf it is 0.
+Var gelu(Var x);
+/// x sigmoid(x) (S. Elfwing, E. Uchibe, K. Doya, arXiv 1702.03118). At -inf it is 0.
+Var silu(Var x);
 /// log(1 + e^x), without overflow.
 Var softplus(Var x);
+/// Of an angle in radians; NaN of an infinite one.
+Var sin(Var x);
+Var cos(Var x);
+/// The error function: 2 / sqrt(pi) times the integral of e^(-t^2) from 0 to x.
+Var erf(Var x);
+/// log(1 + x) and e^x - 1, to the last digits also where x is small.
+Var log1p(Var x);
+Var expm1(Var x);
 Var sqrt(Var x);
 /// x * x.
 Var square(Var x);
@@ -52,13 +67,58 @@ Var maximum(const Operand& a, const Operand& b);
 Var minimum(const Operand& a, const Operand& b);
 
 /// 1 where the comparison holds, else 0. A comparison is flat almost everywhere: it cuts gradients.
-Var greater(const Operand& a, const Operand& b);
-Var less(const Operand& a, const Operand& b);
+Var operator>(const Operand& a, const Operand& b);
+Var operator<(const Operand& a, const Operand& b);
+Var operator>=(const Operand& a, const Operand& b);
+Var operator<=(const Operand& a, const Operand& b);
 Var equal(const Operand& a, const Operand& b);
+Var operator==(const Operand&, const Operand&) = delete;  // equal(a, b) says so of each number
+Var operator!=(const Operand&, const Operand&) = delete;  // 1 - equal(a, b) says so of each number
+Var operator&&(Var, Var) = delete;  // of numbers: item(); of Vars of 0 and 1: a * b
+Var operator||(Var, Var) = delete;  // of numbers: item(); of Vars of 0 and 1: maximum(a, b)
 /// a where condition is not 0, else b; the condition gets no gradient.
-Var where(Var condition, const Operand& a, const Operand& b);
+Var where(const Operand& condition, const Operand& a, const Operand& b);
 
 /// x itself, but nothing is passed back.
 Var stop_gradient(Var x);
+
+// xtensor has functions of these names for anything beside a tensor. Nearer is only what is as
+// exact in the Var, and in the tensor as open as they are.
+#define ARGTAPE_BESIDE_ARRAYS(f)                \
+  template <class E>                            \
+  IfArray<E> f(Var a, E&& b) {                  \
+    return f(Operand(a), Operand(computed(b))); \
+  }                                             \
+  template <class E>                            \
+  IfArray<E> f(E&& a, Var b) {                  \
+    return f(Operand(computed(a)), Operand(b)); \
+  }
+ARGTAPE_BESIDE_ARRAYS(operator+)
+ARGTAPE_BESIDE_ARRAYS(operator-)
+ARGTAPE_BESIDE_ARRAYS(operator*)
+ARGTAPE_BESIDE_ARRAYS(operator/)
+ARGTAPE_BESIDE_ARRAYS(operator>)
+ARGTAPE_BESIDE_ARRAYS(operator<)
+ARGTAPE_BESIDE_ARRAYS(operator>=)
+ARGTAPE_BESIDE_ARRAYS(operator<=)
+ARGTAPE_BESIDE_ARRAYS(equal)
+ARGTAPE_BESIDE_ARRAYS(pow)
+ARGTAPE_BESIDE_ARRAYS(maximum)
+ARGTAPE_BESIDE_ARRAYS(minimum)
+#undef ARGTAPE_BESIDE_ARRAYS
+
+Var where(...) = delete;  // where(condition, a, b)
+template <class A, class B, class = std::enable_if_t<kIsArray<A> || kIsArray<B>>>
+Var where(Var condition, A&& a, B&& b) {
+  return where(Operand(condition), Operand(computed(a)), Operand(computed(b)));
+}
+template <class C, class B, class = IfArray<C>>
+Var where(C&& condition, Var a, B&& b) {
+  return where(Operand(computed(condition)), Operand(a), Operand(computed(b)));
+}
+template <class C, class A, class = IfArray<C>, class = std::enable_if_t<!kIsVar<A>>>
+Var where(C&& condition, A&& a, Var b) {
+  return where(Operand(computed(condition)), Operand(computed(a)), Operand(b));
+}
 
 ARGTAPE_END

@@ -5,9 +5,11 @@
 #include "engine/require.hpp"
 #include "engine/sweep.hpp"
 #include "ops/elementwise.hpp"
+#include "ops/kernels/subsets.hpp"
 #include "ops/reduce.hpp"
 #include "ops/rules/decision.hpp"
 #include "ops/softmax.hpp"
+#include "ops/top_k.hpp"
 
 ARGTAPE_PUBLIC_BEGIN
 
@@ -51,7 +53,7 @@ Var black_box(const std::function<Tensor(const std::vector<Tensor>&)>& f, Inputs
   for (const Var& v : inputs) values.push_back(v.value());
   Op op("black_box", Flow::cut);
   op.why_cut = "It was computed outside the tape; score_function() learns without its derivative.";
-  return tape.record(std::move(op), Inputs(inputs), f(values), {});
+  return tape.record(std::move(op), {inputs.begin(), inputs.size()}, f(values), {});
 }
 
 Var expectation(Var logits, const Cost& f) {
@@ -64,13 +66,33 @@ std::size_t combinations(std::size_t count, std::size_t categories, std::size_t 
   return count > kMostCombinations ? 0 : count;
 }
 
-Var expectation(const std::vector<Var>& logits, const JointCost& f) {
+namespace {
+// The k-hot choices of a node's variables, the same for every example, in the first digits of a
+// number; what is left of it are those of further nodes.
+Tensor next_choice(const Shape& shape, std::size_t k, std::size_t variables, std::size_t& digits) {
+  const std::size_t n = shape.back(), outcomes = count_subsets(n, k);
+  std::vector<std::size_t> choice(variables);
+  for (std::size_t& d : choice) {
+    d = digits % outcomes;
+    digits /= outcomes;
+  }
+  Tensor hot = zeros(shape);
+  for (std::size_t row = 0; row < hot.size() / n; ++row)
+    each_in_subset(n, k, choice[row % variables],
+                   [&](std::size_t i) { hot.data()[row * n + i] = 1; });
+  return hot;
+}
+
+// Of several nodes, each with k of its categories in its choice.
+Var expected(const std::vector<Var>& logits, std::size_t k, const JointCost& f) {
   Tape& tape = tape_of("expectation", logits);
   std::vector<Var> log_p;
   for (const Var& l : logits) {
     require(!l.shape().empty() && l.shape().back() > 0, "expectation: logits are ", l.shape(),
             "; need (..., K) with at least one category");
-    require_possible("expectation", l.value());
+    require(k >= 1 && k <= l.shape().back(), "expectation: k is ", k, ", logits are ", l.shape(),
+            "; need 1 <= k <= K");
+    require_possible("expectation", l.value(), k);
     log_p.push_back(log_softmax(l));
   }
   const Var zero = tape.constant(0.0);  // where 0 * log p would be NaN for p = 0
@@ -79,20 +101,11 @@ Var expectation(const std::vector<Var>& logits, const JointCost& f) {
   std::size_t count = 1;
   Var total;
   for (std::size_t c = 0; c < count; ++c) {
-    // The digits of c are the choices of each example's variables, node by node, in base K.
     std::vector<Var> choices;
     std::size_t digits = c;
     for (std::size_t n = 0; n < logits.size(); ++n) {
-      const Shape& shape = logits[n].shape();
-      std::vector<std::size_t> choice(variables[n]);
-      for (std::size_t& d : choice) {
-        d = digits % shape.back();
-        digits /= shape.back();
-      }
-      Tensor one_hot = zeros(shape);
-      for (std::size_t row = 0; row < one_hot.size() / shape.back(); ++row)
-        one_hot.data()[row * shape.back() + choice[row % choice.size()]] = 1;
-      choices.push_back(tape.constant(std::move(one_hot), "choice"));
+      choices.push_back(
+          tape.constant(next_choice(logits[n].shape(), k, variables[n], digits), "choice"));
     }
     Var cost = counted(choices, f);
     const std::size_t lead = cost.shape().size();
@@ -102,9 +115,11 @@ Var expectation(const std::vector<Var>& logits, const JointCost& f) {
     for (std::size_t n = 0; c == 0 && n < logits.size(); ++n) {
       const Shape& shape = logits[n].shape();
       for (std::size_t a = lead; a + 1 < shape.size(); ++a) variables[n] *= shape[a];
-      what += (n ? ", " : "") + std::to_string(shape.back()) + " categories in " +
-              std::to_string(variables[n]) + " variables";
-      count = combinations(count, shape.back(), variables[n]);
+      what += (n ? ", " : "") +
+              (k > 1 ? std::to_string(k) + " out of " + std::to_string(shape.back())
+                     : std::to_string(shape.back()) + " categories") +
+              " in " + std::to_string(variables[n]) + " variables";
+      count = combinations(count, count_subsets(shape.back(), k), variables[n]);
       require(count > 0, "expectation: ", what, "; need at most ", kMostCombinations,
               " combinations");
     }
@@ -113,7 +128,9 @@ Var expectation(const std::vector<Var>& logits, const JointCost& f) {
       Axes summed;
       for (std::size_t a = lead; a < logits[n].shape().size(); ++a)
         summed.push_back(static_cast<int>(a));
-      const Var part = sum(where(choices[n], log_p[n], zero), summed);
+      const Var part = k == 1 ? sum(where(choices[n], log_p[n], zero), summed)
+                              : sum(top_k_log_prob(logits[n], choices[n]),
+                                    Axes(summed.begin(), summed.end() - 1));
       log_probability = n ? log_probability + part : part;
     }
     const Var p = exp(log_probability);
@@ -123,6 +140,16 @@ Var expectation(const std::vector<Var>& logits, const JointCost& f) {
     total = total.tape ? total + p * cost : p * cost;
   }
   return total;
+}
+}  // namespace
+
+Var expectation(const std::vector<Var>& logits, const JointCost& f) {
+  return expected(logits, 1, f);
+}
+
+Var expectation(Var logits, std::size_t k, const Cost& f) {
+  require_function("expectation", f);
+  return expected({logits}, k, [&](const std::vector<Var>& z) { return f(z[0]); });
 }
 
 ARGTAPE_END

@@ -11,7 +11,11 @@ ARGTAPE_PUBLIC_BEGIN
 
 /// A cost of choices (..., K): one number for each example, so its shape is made of leading axes of
 /// the choices'.
-using Cost = std::function<Var(Var choice)>;
+struct Cost : std::function<Var(Var choice)> {
+  using std::function<Var(Var)>::function;
+  template <class F, std::enable_if_t<!std::is_invocable_r_v<Var, F&, Var>, int> = 0>
+  Cost(F) = delete;  // a cost is [](Var choice) { return ...; }, of a Var, one number an example
+};
 
 /// f(choice), counted on the tape, one evaluation for each number that comes back. Throws
 /// std::invalid_argument if the cost is not one number an example, or is NaN.
@@ -36,6 +40,9 @@ std::size_t combinations(std::size_t count, std::size_t categories, std::size_t 
 /// costs. Throws std::invalid_argument for more than kMostCombinations, for NaN among the costs,
 /// and for logits with NaN or +inf, or nothing but -inf, in a row.
 Var expectation(Var logits, const Cost& f);
+/// The same for D k-hot, drawn as sample_top_k() draws it (ops/top_k.hpp), over all subsets: no
+/// more than kMostCombinations, and k at most kMostUnordered.
+Var expectation(Var logits, std::size_t k, const Cost& f);
 /// The same over the choices of several nodes, drawn independently given their logits.
 Var expectation(const std::vector<Var>& logits, const JointCost& f);
 

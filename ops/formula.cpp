@@ -278,7 +278,7 @@ Var elementwise(const char* name, Lambda f, Inputs x) {
   Machine machine(*program, x);
   machine.put_result({y.data()});
   machine.run(shape, nullptr);
-  return x[0].tape->record(name, Inputs(x), std::move(y),
+  return x[0].tape->record(name, {x.begin(), x.size()}, std::move(y),
                            [program](BackwardContext& ctx) { backward(ctx, *program); });
 }
 
@@ -289,7 +289,7 @@ Var sum(const char* name, bool mean, Lambda f, Inputs x) {
   const double factor = mean ? 1 / static_cast<double>(size) : 1;
   const auto sum = std::make_shared<Sum>(
       Sum{program_of(name, f, x.size()), shape, static_cast<Scalar>(factor), {}});
-  return x[0].tape->record(name, Inputs(x), full({}, sum->run(x) * factor),
+  return x[0].tape->record(name, {x.begin(), x.size()}, full({}, sum->run(x) * factor),
                            [sum](BackwardContext& ctx) { sum->backward(ctx); });
 }
 

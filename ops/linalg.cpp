@@ -80,25 +80,34 @@ Shape product_shape(const char* op, Var a, Var b, std::size_t columns) {
   return shape;
 }
 
-Var product_of(Name op, Var a, Var b, bool tb, const char* needed) {
-  tape_of(op, {a, b});
-  const Shape &p = a.shape(), &q = b.shape();
-  if (p.size() < 2 || q.size() < 2 || p.back() != q[q.size() - (tb ? 1 : 2)])
-    mismatch(op.c_str(), a, b, needed);
-  return product(op, a, false, b, tb, product_shape(op.c_str(), a, b, q[q.size() - (tb ? 2 : 1)]));
-}
-
 }  // namespace
 
-Var matmul(Var a, Var b) {
-  return product_of("matmul", a, b, false, "(..., n, k) and (..., k, m)");
+Var matmul(const Operand& left, const Operand& right) {
+  auto [a, b] = together("matmul", left, right);
+  tape_of("matmul", {a, b});
+  const Shape &p = a.shape(), &q = b.shape();
+  const bool row = p.size() == 1, column = q.size() == 1;
+  if (p.empty() || q.empty() || p.back() != q[q.size() - (column ? 1 : 2)])
+    mismatch("matmul", a, b, "(..., n, k) and (..., k, m), or (k,) for either");
+  if (row) a = expand_dims(a, 0);
+  if (column) b = expand_dims(b, 1);
+  Var y = product("matmul", a, false, b, false, product_shape("matmul", a, b, b.shape().back()));
+  if (column) y = squeeze(y, -1);
+  return row ? squeeze(y, column ? -1 : -2) : y;
 }
 
-Var matmul_transposed(Var a, Var b) {
-  return product_of("matmul_transposed", a, b, true, "(..., n, k) and (..., m, k)");
+Var matmul_transposed(const Operand& left, const Operand& right) {
+  const auto [a, b] = together("matmul_transposed", left, right);
+  tape_of("matmul_transposed", {a, b});
+  const Shape &p = a.shape(), &q = b.shape();
+  if (p.size() < 2 || q.size() < 2 || p.back() != q.back())
+    mismatch("matmul_transposed", a, b, "(..., n, k) and (..., m, k)");
+  const Shape shape = product_shape("matmul_transposed", a, b, q[q.size() - 2]);
+  return product("matmul_transposed", a, false, b, true, shape);
 }
 
-Var dense(Var x, Var w, Var b) {
+Var dense(const Operand& input, const Operand& weights, const Operand& bias) {
+  const auto [x, w, b] = together("dense", input, weights, bias);
   tape_of("dense", {x, w, b});
   const Shape &p = x.shape(), &q = w.shape();
   if (p.size() < 2 || q.size() != 2 || p[p.size() - 1] != q[0] || b.shape() != Shape{q[1]})
@@ -107,14 +116,16 @@ Var dense(Var x, Var w, Var b) {
   return product("dense", x, false, w, false, product_shape("dense", x, w, q[1]), b);
 }
 
-Var outer(Var a, Var b) {
+Var outer(const Operand& x, const Operand& y) {
+  const auto [a, b] = together("outer", x, y);
   if (a.shape().size() != 1 || b.shape().size() != 1) mismatch("outer", a, b, "(n,) and (m,)");
-  return matmul(reshape(a, {a.shape()[0], 1}), reshape(b, {1, b.shape()[0]}));
+  return matmul(expand_dims(a, 1), expand_dims(b, 0));
 }
 
-Var dot(Var a, Var b) {
+Var dot(const Operand& x, const Operand& y) {
+  const auto [a, b] = together("dot", x, y);
   if (a.shape().size() != 1 || a.shape() != b.shape()) mismatch("dot", a, b, "(n,) and (n,)");
-  return reshape(matmul(reshape(a, {1, a.shape()[0]}), reshape(b, {b.shape()[0], 1})), {});
+  return matmul(a, b);
 }
 
 ARGTAPE_END

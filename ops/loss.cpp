@@ -94,7 +94,8 @@ Var cross_entropy(Var logits, const std::vector<std::size_t>& labels) {
   });
 }
 
-Var cross_entropy(Var logits, Var targets) {
+Var cross_entropy(const Operand& of, const Operand& to) {
+  const auto [logits, targets] = together("cross_entropy", of, to);
   require_alike("cross_entropy", logits, targets, 1);
   return -sum(weighted(targets, log_softmax(logits)), -1);
 }
@@ -114,16 +115,19 @@ constexpr auto kSquaredError = row(
     slope<0, 1>([](auto g, auto a, auto b) { return 2 * g * (b - a); }));
 }  // namespace
 
-Var bce_with_logits(Var logits, Var targets) {
+Var bce_with_logits(const Operand& of, const Operand& to) {
+  const auto [logits, targets] = together("bce_with_logits", of, to);
   require_alike("bce_with_logits", logits, targets, 0);
   return apply<kBceWithLogits>(logits, targets);
 }
-Var squared_error(Var a, Var b) {
+Var squared_error(const Operand& of, const Operand& to) {
+  const auto [a, b] = together("squared_error", of, to);
   require_alike("squared_error", a, b, 0);
   return apply<kSquaredError>(a, b);
 }
 
-Var kl_categorical(Var q_logits, Var p_logits) {
+Var kl_categorical(const Operand& of, const Operand& to) {
+  const auto [q_logits, p_logits] = together("kl_categorical", of, to);
   require_alike("kl_categorical", q_logits, p_logits, 1);
   const Var q = softmax(q_logits);
   return sum(weighted(q, log_softmax(q_logits)) - weighted(q, log_softmax(p_logits)), -1);
@@ -138,12 +142,15 @@ Var kl_categorical_uniform(Var q_logits) {
          sum(weighted(softmax(q_logits), log_softmax(q_logits)), -1);
 }
 
-Var kl_gaussian(Var mean, Var log_variance) {
+Var kl_gaussian(const Operand& m, const Operand& l) {
+  const auto [mean, log_variance] = together("kl_gaussian", m, l);
   require_alike("kl_gaussian", mean, log_variance, 1);
   return 0.5 * sum(square(mean) + exp(log_variance) - log_variance - 1, -1);
 }
 
-Var kl_gaussian(Var mean_q, Var log_variance_q, Var mean_p, Var log_variance_p) {
+Var kl_gaussian(const Operand& mq, const Operand& lq, const Operand& mp, const Operand& lp) {
+  const auto [mean_q, log_variance_q, mean_p, log_variance_p] =
+      together("kl_gaussian", mq, lq, mp, lp);
   for (const Var& v : {log_variance_q, mean_p, log_variance_p})
     require_alike("kl_gaussian", mean_q, v, 1);
   const Var ratio = exp(log_variance_q - log_variance_p);

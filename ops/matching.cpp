@@ -22,7 +22,8 @@ Tensor solved(const std::string& op, const Tensor& x, const Tensor* noise) {
   return reshaped(one_hot(columns, x.shape()[x.dimension() - 1]), x.shape());
 }
 
-const Decision kMatching = {2, [](Var x) { return matching(x, zero()); },
+const Decision kMatching = {AppliesTo::matching, 2,
+                            [](Var x, std::size_t) { return matching(x, zero()); },
                             // A forbidden pair stays so whatever is added to it.
                             [](const Draw& draw, Var weight) {
                               return beside(weight, draw.logits.shape().size()) *
@@ -31,21 +32,11 @@ const Decision kMatching = {2, [](Var x) { return matching(x, zero()); },
 
 // The node. `noise` is empty where nothing is drawn.
 Var match(const char* verb, Var logits, const Rule& rule, Var noise) {
-  const bool drawn = noise.tape != nullptr, soft = rule.soft_tau > 0;
+  const bool drawn = noise.tape != nullptr;
   Op op = op_with(verb, rule, AppliesTo::matching, drawn);
-  if (soft && !rule.relaxation) refuse(op.name, ": the rule is soft; need its relaxation");
   Tensor value;
-  if (!soft) value = solved(op.name, logits.value(), drawn ? &noise.value() : nullptr);
-  if (!rule.relaxation)
-    return record_decision(std::move(op), rule, kMatching, logits, noise, std::move(value));
-  Tape& tape = *logits.tape;
-  const Var relaxed = rule.relaxation(logits, drawn ? noise : tape.constant(0.0));
-  if (soft) value = relaxed.value();
-  return tape.record(std::move(op), {relaxed}, std::move(value), [](BackwardContext& ctx) {
-    const Shape& shape = ctx.out().shape();
-    ctx.counts().backwards += size_of(Shape(shape.begin(), shape.end() - 2));
-    ctx.pass(0);
-  });
+  if (rule.soft_tau == 0) value = solved(op.name, logits.value(), drawn ? &noise.value() : nullptr);
+  return record_decision(std::move(op), rule, kMatching, logits, noise, std::move(value));
 }
 
 // Throws unless p is (..., n, m) and x is (..., rows, d), rows being axis `from_end` of p.

@@ -93,15 +93,15 @@ void each_winner(const Pooling& s, const Tensor& x, const Tensor& y, F f) {
             const auto outside = [](std::size_t pad, std::size_t at) {
               return std::max(pad, at) - at;
             };
-            return outside(s.pad_h, i * s.stride) * s.kernel_w +
-                   outside(s.pad_w, (j + t) * s.stride);
+            return outside(s.pad_h, i * s.stride_h) * s.kernel_w +
+                   outside(s.pad_w, (j + t) * s.stride_w);
           };
           // With padding the first pixel's number wraps around, and back again.
           const std::size_t corner =
-              k * s.image_size() + (i * s.stride - s.pad_h) * s.w + j * s.stride - s.pad_w;
+              k * s.image_size() + (i * s.stride_h - s.pad_h) * s.w + j * s.stride_w - s.pad_w;
           for (std::size_t t = 0, n = std::min(kLane, s.out_w - j); t < n; ++t) {
             const std::size_t p = first[t] < 0 ? no_number(t) : static_cast<std::size_t>(first[t]);
-            f(number + t, corner + t * s.stride + pixels[p]);
+            f(number + t, corner + t * s.stride_w + pixels[p]);
           }
         }
     }

@@ -9,6 +9,7 @@
 #include "engine/require.hpp"
 #include "engine/sweep.hpp"
 #include "ops/elementwise.hpp"
+#include "ops/kernels/axis.hpp"
 #include "ops/kernels/row_kernels.hpp"
 #include "ops/kernels/rows.hpp"
 #include "ops/shape.hpp"
@@ -47,12 +48,13 @@ void require_elements(const char* op, const Shape& shape, const Shape& kept) {
 }
 
 // What is left of x when f has brought each row down to one number: f(x, rows, shape) is called
-// with the axes behind the others, and gives numbers of a shape in which they have length 1.
+// with the axes behind the others, and gives numbers of a shape in which they have length 1. Rows
+// of nothing are refused unless there is a number `of_nothing`.
 template <class F>
-Var by_rows(const char* op, Var x, const Axes& axes, KeepAxes keep, F f) {
+Var by_rows(const char* op, Var x, const Axes& axes, KeepAxes keep, F f, bool of_nothing = false) {
   const Reduced to(op, x.shape(), axes, keep);
   const Shape& kept = to.kept;
-  require_elements(op, x.shape(), kept);
+  if (!of_nothing) require_elements(op, x.shape(), kept);
   const std::size_t count = size_of(kept);
   const Rows rows(count, count == 0 ? 0 : x.value().size() / count);
   auto end = kept.end();
@@ -181,12 +183,53 @@ Var norm_vjp(Var x, Var y, Var g, const Rows& rows) {
   });
 }
 
+// Sums from the first element of an axis on, or from the last: each the other's derivative.
+Var running_sum(Var x, std::size_t axis, bool from_last) {
+  const Around a(x.shape(), axis);
+  Tensor y = uninitialised(x.shape());
+  std::vector<double, CachingAllocator<double>> sums(a.inner);
+  for (std::size_t o = 0; o < a.outer; ++o) {
+    std::fill(sums.begin(), sums.end(), 0);
+    for (std::size_t k = 0; k < a.length; ++k) {
+      const std::size_t at = (o * a.length + (from_last ? a.length - 1 - k : k)) * a.inner;
+      const Scalar* from = x.value().data() + at;
+      Scalar* to = y.data() + at;
+      for (std::size_t i = 0; i < a.inner; ++i) to[i] = static_cast<Scalar>(sums[i] += from[i]);
+    }
+  }
+  const Name name = from_last ? Name("cumsum_vjp") : Name("cumsum");
+  return x.tape->record(name, {x}, std::move(y), [axis, from_last](BackwardContext& ctx) {
+    ctx.give(0, running_sum(ctx.gradient(), axis, !from_last));
+  });
+}
+
 }  // namespace
 
 Var sum(Var x, const Axes& axes, KeepAxes keep) {
   const Reduced to("sum", x.shape(), axes, keep);
   return to.of(sum_to(x, to.kept));
 }
+
+Var prod(Var x, const Axes& axes, KeepAxes keep) {
+  // A tree of products, in which nothing is divided: the first half times the second, and so on.
+  const auto tree = [](Var x, const Rows& rows, const Shape& shape) {
+    std::size_t n = 1;
+    while (n < rows.length) n *= 2;
+    Var y = reshape(x, {rows.count, rows.length});
+    if (n > rows.length) {
+      const Tensor rest = ones({rows.count, n - rows.length});
+      y = concatenate({y, x.tape->constant(rest, "ones")}, 1);
+    }
+    while (n > 1) {
+      n /= 2;
+      y = slice(y, 0, n, 1) * slice(y, n, 2 * n, 1);
+    }
+    return reshape(y, shape);
+  };
+  return by_rows("prod", x, axes, keep, tree, true);
+}
+
+Var cumsum(Var x, int axis) { return running_sum(x, axis_of("cumsum", axis, x.shape()), false); }
 
 Var mean(Var x, const Axes& axes, KeepAxes keep) {
   const Reduced to("mean", x.shape(), axes, keep);
@@ -231,6 +274,7 @@ Var norm(Var x, const Axes& axes, KeepAxes keep) {
 }
 
 Var sum(Var x) { return sum(x, all_axes(x)); }
+Var prod(Var x) { return prod(x, all_axes(x)); }
 Var mean(Var x) { return mean(x, all_axes(x)); }
 Var max(Var x) { return max(x, all_axes(x)); }
 Var min(Var x) { return min(x, all_axes(x)); }

@@ -1,8 +1,8 @@
-// Ops that bring axes down to one number: over the axes given, one or several, or all of them. They
-// throw std::invalid_argument for an axis out of range or given twice.
+// Ops that bring axes down to one number: over the axes given, one or several, or all of them; and
+// the sums on the way. They throw std::invalid_argument for an axis out of range or given twice.
 #pragma once
 
-#include "../engine/tape.hpp"
+#include "operand.hpp"
 
 ARGTAPE_PUBLIC_BEGIN
 
@@ -12,6 +12,11 @@ constexpr KeepAxes keep_axes = KeepAxes::yes;
 
 Var sum(Var x);
 Var sum(Var x, const Axes& axes, KeepAxes keep = KeepAxes::no);
+/// The product, of nothing 1. Its derivatives of every order are right where numbers are 0, too.
+Var prod(Var x);
+Var prod(Var x, const Axes& axes, KeepAxes keep = KeepAxes::no);
+/// y[k] = x[0] + ... + x[k] along an axis.
+Var cumsum(Var x, int axis = -1);
 /// Those below throw for axes without elements: they have no mean, largest number, ...
 Var mean(Var x);
 Var mean(Var x, const Axes& axes, KeepAxes keep = KeepAxes::no);
@@ -19,8 +24,12 @@ Var mean(Var x, const Axes& axes, KeepAxes keep = KeepAxes::no);
 /// wins.
 Var max(Var x);
 Var max(Var x, const Axes& axes, KeepAxes keep = KeepAxes::no);
+template <class T, class = IfOperand<T>>
+Var max(Var, const T&) = delete;  // the larger of two is maximum(a, b)
 Var min(Var x);
 Var min(Var x, const Axes& axes, KeepAxes keep = KeepAxes::no);
+template <class T, class = IfOperand<T>>
+Var min(Var, const T&) = delete;  // the smaller of two is minimum(a, b)
 /// log sum exp(x), without overflow. Its derivative is softmax(x) itself, whatever offset is common
 /// to x: numbers at -inf get 0, in a row of nothing else too, and those at +inf share all of it.
 Var logsumexp(Var x);

@@ -21,7 +21,11 @@ ARGTAPE_PUBLIC_BEGIN
 // is credited through the costs that followed, and `others` does not matter.
 
 /// Functions, not Vars: a lambda each, since an op's own name stands for several overloads.
-using Branch = std::function<Var()>;
+struct Branch : std::function<Var()> {
+  using std::function<Var()>::function;
+  template <class F, std::enable_if_t<!std::is_invocable_r_v<Var, F&>, int> = 0>
+  Branch(F) = delete;  // a branch is a function, so that it need not run: [&] { return tanh(x); }
+};
 using BranchOf = std::function<Var(Var x)>;
 
 /// How the entries of a choice that are 0 count in select(). The result is the same; the gradient

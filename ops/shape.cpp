@@ -10,15 +10,6 @@
 ARGTAPE_PUBLIC_BEGIN
 namespace {
 
-// A tensor seen as (outer, length, inner) around one axis.
-struct Around {
-  std::size_t outer = 1, length, inner = 1;
-  Around(const Shape& shape, std::size_t axis) : length(shape[axis]) {
-    for (std::size_t i = 0; i < axis; ++i) outer *= shape[i];
-    for (std::size_t i = axis + 1; i < shape.size(); ++i) inner *= shape[i];
-  }
-};
-
 // Copies `length` elements of an axis from place `from` of x to place `to` of y.
 void copy_range(const Tensor& x, std::size_t from, Tensor& y, std::size_t to, std::size_t length,
                 std::size_t axis) {
@@ -45,6 +36,11 @@ Tensor transposed(const Tensor& x, const std::vector<std::size_t>& axes) {
       for (std::size_t i = 0; i < length; ++i) to[i] = from[i * along];
   }
   return y;
+}
+
+// A place on an axis, counted from the end if it is negative. One before the first is beyond all.
+std::size_t place(Integer i, std::size_t length) {
+  return static_cast<std::size_t>(i.value) + (i.value < 0 ? length : 0);
 }
 
 // Which numbers are picked: y[o, k, i] = x[o, indices[k], i], for x of shape `from`, seen around an
@@ -94,20 +90,56 @@ Var put(Var y, const Picked& picks) {
 }
 
 // Of all numbers, counted in row-major order.
-Picked picks_of_all(const char* op, const std::vector<std::size_t>& indices, const Shape& from,
+Picked picks_of_all(Name name, Name transpose, std::vector<std::size_t> indices, const Shape& from,
                     const Shape& to) {
+  const Around all({size_of(from)}, 0);
+  return std::make_shared<const Picks>(Picks{name, transpose, std::move(indices), from, to, all});
+}
+
+Picked flat_picks(const char* op, const std::vector<std::size_t>& indices, const Shape& from,
+                  const Shape& to) {
   if (indices.size() != size_of(to))
     refuse(op, ": ", indices.size(), " indices for ", to, "; need ", size_of(to));
   const std::size_t n = size_of(from);
   for (std::size_t i : indices)
     if (i >= n) refuse(op, ": index ", i, " into ", from, "; need less than ", n);
-  return std::make_shared<const Picks>(
-      Picks{"gather", "scatter", indices, from, to, Around({n}, 0)});
+  return picks_of_all("gather", "scatter", indices, from, to);
+}
+
+// part[o, k, i] = whole[o, indices[o, k, i], i], around an axis.
+Picked picks_along(const char* op, std::vector<std::size_t> indices, const Shape& whole,
+                   const Shape& part, std::size_t axis) {
+  const Around from(whole, axis), to(part, axis);
+  for (std::size_t at = 0; at < indices.size(); ++at) {
+    std::size_t& i = indices[at];
+    if (i >= from.length)
+      refuse(op, ": index ", i, " on axis ", axis, " of ", whole, "; need less than ", from.length);
+    i = (at / to.inner / to.length * from.length + i) * from.inner + at % to.inner;
+  }
+  return picks_of_all("take_along_axis", "scatter_add", std::move(indices), whole, part);
 }
 
 }  // namespace
 
 Var reshape(Var x, const Shape& shape) { return reshaped(x, shape); }
+
+Var reshape(Var x, std::initializer_list<Integer> lengths) {
+  Shape shape;
+  std::size_t open = lengths.size();
+  for (const Integer& l : lengths) {
+    const bool is_open = l.value < 0;
+    require(!is_open || (l.value == -1 && open == lengths.size()), "reshape: length ", l.value,
+            " on axis ", shape.size(), "; need lengths, and -1 at most once");
+    if (is_open) open = shape.size();
+    shape.push_back(is_open ? 1 : static_cast<std::size_t>(l.value));
+  }
+  if (open == lengths.size()) return reshaped(x, shape);
+  const std::size_t known = size_of(shape);
+  require(known > 0 && x.value().size() % known == 0, "reshape: x is ", x.shape(), ", axis ", open,
+          " is open beside ", known, " numbers; need a divisor of ", x.value().size());
+  shape[open] = x.value().size() / known;
+  return reshaped(x, shape);
+}
 
 Var expand_dims(Var x, int axis) {
   const Shape longer(x.shape().size() + 1, 1);
@@ -181,11 +213,18 @@ Var stack(const std::vector<Var>& parts, int axis) {
   return concatenate(thick, axis);
 }
 
-Var slice(Var x, std::size_t begin, std::size_t end, int axis) {
+Var slice(Var x, Integer from, Integer to, int axis, std::size_t step) {
   const std::size_t a = axis_of("slice", axis, x.shape()), length = x.shape()[a];
+  const std::size_t begin = place(from, length), end = place(to, length);
   if (begin > end || end > length)
-    refuse("slice: ", begin, "..", end, " of axis ", a, " of ", x.shape(),
+    refuse("slice: ", from.value, "..", to.value, " of axis ", a, " of ", x.shape(),
            "; need begin <= end <= ", length);
+  require(step > 0, "slice: step is 0; need at least 1");
+  if (step > 1) {
+    std::vector<std::size_t> indices;
+    for (std::size_t i = begin; i < end; i += step) indices.push_back(i);
+    return take(x, indices, axis);
+  }
   Shape shape = x.shape();
   shape[a] = end - begin;
   Tensor y = uninitialised(shape);
@@ -194,6 +233,18 @@ Var slice(Var x, std::size_t begin, std::size_t end, int axis) {
                         [axis, begin, end, length](BackwardContext& ctx) {
                           ctx.give(0, pad(ctx.gradient(), begin, length - end, axis));
                         });
+}
+
+Var element(Var x, Integer i) {
+  const Shape& shape = x.shape();
+  require(!shape.empty(), "element: x is (); a single number has no axes");
+  const std::size_t at = place(i, shape[0]);
+  require(at < shape[0], "element: ", i.value, " of ", shape, "; need ",
+          -static_cast<long>(shape[0]), "..", static_cast<long>(shape[0]) - 1);
+  return pick(
+      x,
+      std::make_shared<const Picks>(Picks{
+          "element", "put", {at}, shape, Shape(shape.begin() + 1, shape.end()), Around(shape, 0)}));
 }
 
 Var pad(Var x, std::size_t before, std::size_t after, int axis) {
@@ -221,11 +272,65 @@ Var take(Var x, const std::vector<std::size_t>& indices, int axis) {
 }
 
 Var gather(Var x, const std::vector<std::size_t>& indices, const Shape& shape) {
-  return pick(x, picks_of_all("gather", indices, x.shape(), shape));
+  return pick(x, flat_picks("gather", indices, x.shape(), shape));
 }
 
 Var scatter(Var x, const std::vector<std::size_t>& indices, const Shape& shape) {
-  return put(x, picks_of_all("scatter", indices, shape, x.shape()));
+  return put(x, flat_picks("scatter", indices, shape, x.shape()));
+}
+
+Var take_along_axis(Var x, const std::vector<std::size_t>& indices, int axis) {
+  const std::size_t a = axis_of("take_along_axis", axis, x.shape());
+  Shape shape = x.shape();
+  shape[a] = 1;
+  const std::size_t rows = std::max<std::size_t>(size_of(shape), 1);
+  require(indices.size() % rows == 0 && (size_of(shape) > 0 || indices.empty()),
+          "take_along_axis: ", indices.size(), " indices for axis ", a, " of ", x.shape(),
+          "; need as many for each of ", size_of(shape), " rows");
+  shape[a] = indices.size() / rows;
+  return pick(x, picks_along("take_along_axis", indices, x.shape(), shape, a));
+}
+
+Var scatter_add(Var x, const std::vector<std::size_t>& indices, std::size_t length, int axis) {
+  const std::size_t a = axis_of("scatter_add", axis, x.shape());
+  require(indices.size() == x.value().size(), "scatter_add: ", indices.size(), " indices for ",
+          x.shape(), "; need ", x.value().size());
+  Shape shape = x.shape();
+  shape[a] = length;
+  return put(x, picks_along("scatter_add", indices, shape, x.shape(), a));
+}
+
+Var flip(Var x, int axis) {
+  const std::size_t length = x.shape()[axis_of("flip", axis, x.shape())];
+  std::vector<std::size_t> from_last(length);
+  for (std::size_t i = 0; i < length; ++i) from_last[i] = length - 1 - i;
+  return take(x, from_last, axis);
+}
+
+std::vector<Var> split(Var x, const std::vector<std::size_t>& lengths, int axis) {
+  const std::size_t a = axis_of("split", axis, x.shape()), length = x.shape()[a];
+  std::vector<Var> parts;
+  std::size_t left = length;
+  for (std::size_t n : lengths) {
+    if (n > left) break;
+    parts.push_back(slice(x, length - left, length - left + n, axis));
+    left -= n;
+  }
+  require(left == 0 && parts.size() == lengths.size(), "split: lengths ",
+          Shape(lengths.begin(), lengths.end()), " for axis ", a, " of ", x.shape(),
+          "; need a sum of ", length);
+  return parts;
+}
+
+std::vector<Var> split(Var x, std::size_t length, int axis) {
+  std::size_t left = x.shape()[axis_of("split", axis, x.shape())];
+  require(length > 0, "split: length is 0; need at least 1");
+  std::vector<std::size_t> lengths;
+  do {
+    lengths.push_back(std::min(length, left));
+    left -= lengths.back();
+  } while (left > 0);
+  return split(x, lengths, axis);
 }
 
 Tensor one_hot(const std::vector<std::size_t>& labels, std::size_t classes) {

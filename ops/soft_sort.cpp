@@ -1,9 +1,6 @@
 #include "ops/soft_sort.hpp"
 
-#include <algorithm>
 #include <cmath>
-#include <numeric>
-#include <vector>
 
 #include "engine/require.hpp"
 #include "ops/elementwise.hpp"
@@ -12,6 +9,7 @@
 #include "ops/reduce.hpp"
 #include "ops/shape.hpp"
 #include "ops/softmax.hpp"
+#include "ops/sort.hpp"
 
 ARGTAPE_PUBLIC_BEGIN
 namespace {
@@ -48,15 +46,8 @@ Var neural_sort(Var scores, double tau) {
 }
 
 Var soft_sort(Var scores, double tau) {
-  const std::size_t n = checked("soft_sort", scores, tau);
-  const Scalar* s = scores.value().data();
-  std::vector<std::size_t> order(scores.value().size());
-  std::iota(order.begin(), order.end(), std::size_t{0});
-  for (auto row = order.begin(); row != order.end(); row += static_cast<std::ptrdiff_t>(n))
-    std::stable_sort(row, row + static_cast<std::ptrdiff_t>(n),
-                     [s](std::size_t a, std::size_t b) { return s[a] < s[b]; });
-  const Var sorted = gather(scores, order, scores.shape());
-  return softmax(-abs(expand_dims(scores, -1) - expand_dims(sorted, -2)) / tau, -2);
+  checked("soft_sort", scores, tau);
+  return softmax(-abs(expand_dims(scores, -1) - expand_dims(sort(scores), -2)) / tau, -2);
 }
 
 ARGTAPE_END

@@ -25,7 +25,8 @@ Schedule exponential_decay(double start, double rate, double floor, std::size_t 
 
 Schedule linear_decay(double start, double end, std::size_t steps) {
   require_positive("linear_decay", "start", start);
-  require_positive("linear_decay", "end", end);
+  require(end >= 0 && std::isfinite(end), "linear_decay: end is ", end,
+          "; need a finite number of at least 0");
   if (steps == 0) refuse("linear_decay: steps is 0; need at least 1");
   return [=](std::size_t step) {
     const double done = static_cast<double>(std::min(step, steps)) / static_cast<double>(steps);

@@ -120,7 +120,7 @@ def wait_for(what, seconds=60):
 
 
 def checkpoints(folder):
-    return [n for n in os.listdir(folder) if n.endswith(".archive")] if os.path.isdir(folder) else []
+    return [n for n in os.listdir(folder) if n.endswith(".safetensors")] if os.path.isdir(folder) else []
 
 
 def dead_workers(truth):
@@ -238,10 +238,10 @@ def damaged(truth):
     """A bad checkpoint costs its cell alone, and is told; a bad result too."""
     folder = os.path.join(place, "damaged")
     name = stopped(folder)
-    file, cell = os.path.join(folder, name), name[:-8]
+    file, cell = os.path.join(folder, name), os.path.splitext(name)[0]
     with open(file, "rb") as f:
         good = f.read()
-    for bad, words in [(good[:-7], "it is torn"), (good[:99] + b"?" + good[100:], "it is damaged"), (b"GIF89a, so to speak", "it is no archive")]:
+    for bad, words in [(good[:-7], "it is torn"), (good[:99] + b"?" + good[100:], "it is damaged"), (b"GIF89a, so to speak", "it is neither a .safetensors nor a .npz file")]:
         with open(file, "wb") as f:
             f.write(bad)
         status, out, err = run(*GRID, "--run", folder, "--resume")
@@ -265,7 +265,7 @@ def full_disk(truth):
     limit = lambda: (signal.signal(signal.SIGXFSZ, signal.SIG_IGN), resource.setrlimit(resource.RLIMIT_FSIZE, (16000, 16000)))
     for flags in [[], ["--jobs", "2"]]:
         folder = os.path.join(place, "full" + "".join(flags))
-        refused(1, ".archive': File too large; --resume goes on from there", *GRID, "--run", folder, "--checkpoint", "0.02", *flags, preexec_fn=limit)
+        refused(1, ".safetensors': File too large; --resume goes on from there", *GRID, "--run", folder, "--checkpoint", "0.02", *flags, preexec_fn=limit)
         kept = checkpoints(folder)
         check(len(kept) == max(1, len(flags)) and all(os.path.getsize(os.path.join(folder, n)) > 9000 for n in kept), "full disk: the last good checkpoints are there, %s" % kept)
         check(run(*GRID, "--run", folder, "--resume")[0] == 0 and results(folder) == truth, "full disk: resumed")

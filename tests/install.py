@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""What a user gets: the installed library with its pkg-config and CMake files, its use as a meson subproject, and the errors for a
-mix of the two scalar types.
+"""What a user gets: the installed library with its pkg-config and CMake files, its use as a meson subproject, and the
+errors for a mix of the two scalar types.
 
   tests/install.py --build FOLDER --source FOLDER --cxx COMMAND
 """
-import argparse, glob, json, os, re, shlex, shutil, subprocess, sys, tempfile
+import argparse, glob, json, os, re, shlex, shutil, subprocess, sys, tempfile, time
 
 PROGRAM = """
 #include <iostream>
@@ -77,6 +77,29 @@ def check_exports(include, library, where):
     check(not missing, where + ": declared in an installed header, but not exported: " + ", ".join(missing))
 
 
+def check_training(source, cxx, cflags, libs, table, env):
+    """The training loop of models/README.md, left alone and killed in its midst, ends alike."""
+    exe = source[:-4]
+    status, out = run(*cxx, "-std=c++17", *cflags, source, *libs, "-o", exe)
+    check(status == 0, exe + ": " + out)
+    with tempfile.TemporaryDirectory() as alone, tempfile.TemporaryDirectory() as killed:
+        status, whole = run(exe, table, cwd=alone, env=env)
+        found = re.match(r"\d+ epochs, test accuracy (0\.\d+)\n$", whole)
+        check(status == 0 and found and float(found.group(1)) > 0.9, "the training loop prints %r" % whole)
+        deaths = 0
+        for _ in range(3):
+            p = subprocess.Popen([exe, table], cwd=killed, env=env, stdout=subprocess.DEVNULL)
+            saved, until = os.path.join(killed, "run.safetensors"), time.monotonic() + 60
+            before = os.path.getmtime(saved) if os.path.exists(saved) else 0
+            while p.poll() is None and time.monotonic() < until and (not os.path.exists(saved) or os.path.getmtime(saved) == before):
+                time.sleep(0.001)
+            deaths += p.poll() is None
+            p.kill()
+            p.wait()
+        status, out = run(exe, table, cwd=killed, env=env)
+        check(status == 0 and out == whole and deaths > 0, "killed %d times, the training loop prints %r instead of %r" % (deaths, out, whole))
+
+
 def main():
     ap = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     ap.add_argument("--build", required=True)
@@ -100,8 +123,16 @@ def main():
         headers = glob.glob(folder + "/**/include/argtape", recursive=True)[0]
         include = os.path.dirname(headers)
         program = write("user.cpp", PROGRAM)
+        def programs_in(layer):
+            with open(os.path.join(o.source, layer, "README.md"), encoding="utf-8") as f:
+                text = f.read()
+            for i, program in enumerate(re.findall(r"```cpp\n(.*?)```", text, re.S)):
+                yield write("%s_%d.cpp" % (layer, i), program)
+
+        own_op, lines = programs_in("ops")
+        own_training = next(programs_in("models"))
         with open(os.path.join(o.source, "ops", "README.md"), encoding="utf-8") as f:
-            own_op = write("own_op.cpp", re.search(r"```cpp\n(.*?)```", f.read(), re.S).group(1))
+            shapes = re.search(r"prints `(.*)`", f.read()).group(1) + "\n"
 
         def flags(name, what):
             status, text = run("pkg-config", what, name, env=env)
@@ -110,13 +141,15 @@ def main():
             return [f for f in shlex.split(text) if "argtape" in f or not f.startswith(("-I", "-L"))]
 
         for name, size in [("argtape", 4), ("argtape-double", 8)]:
-            for source, prints in [(program, "%d {2, 4}\n" % size), (own_op, "right, to second order\n")]:
+            for source, prints in [(program, "%d {2, 4}\n" % size), (own_op, "right, to second order\n"), (lines, shapes)]:
                 exe = source[:-4] + "-" + name
                 status, out = run(*cxx, "-std=c++17", *flags(name, "--cflags"), "-I" + include, source, "-L" + lib,
                                   *flags(name, "--libs"), "-o", exe)
                 check(status == 0, exe + ", compiled with pkg-config's flags: " + out)
                 status, out = run(exe, env=dict(os.environ, LD_LIBRARY_PATH=lib))
                 check(out == prints, "%s, run: %s" % (exe, out))
+        check_training(own_training, cxx, [*flags("argtape", "--cflags"), "-I" + include], ["-L" + lib, *flags("argtape", "--libs")],
+                       os.path.join(o.source, "examples", "data", "digits.csv.gz"), dict(os.environ, LD_LIBRARY_PATH=lib))
 
         if shutil.which("cmake"):
             write("cmake/CMakeLists.txt", CMAKE % "0.1")

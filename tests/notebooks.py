@@ -16,6 +16,8 @@ import tempfile
 import threading
 import time
 
+from pypi import python_with
+
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 FOLDER = os.path.join(ROOT, "examples", "notebooks")
 REPLS = ["clang-repl-19", "clang-repl"]
@@ -178,18 +180,9 @@ CLING = "cppyy==2.4.2"  # on clang 9, as xeus-cling is
 
 
 def cling_python():
-    """The Python of a virtual environment that has cling, made if need be; None if it cannot be."""
-    cache = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
-    folder = os.path.join(cache, "argtape", CLING.replace("==", "-"))
-    python = os.path.join(folder, "bin", "python")
-    ready = os.path.join(folder, "ready")
-    if not os.path.exists(ready):
-        for command in ([sys.executable, "-m", "venv", "--clear", folder],
-                        [python, "-m", "pip", "install", "-q", CLING]):
-            if subprocess.run(command).returncode != 0:
-                return None
-        open(ready, "w").close()
-    return [python, os.path.join(ROOT, "tests", "notebooks", "cling.py")]
+    """The command of a Python that has cling, None if there can be none."""
+    python = python_with(CLING)
+    return python and [python, os.path.join(ROOT, "tests", "notebooks", "cling.py")]
 
 
 def run_cells(repl, library, cells, cling=False):

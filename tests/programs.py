@@ -241,6 +241,9 @@ TEMPERED = ["straight-through", "annealed-straight-through", "gumbel-softmax", "
             "gapped-straight-through", "perturbed"]
 ESTIMATORS = UNBIASED + TEMPERED + ["zero", "exact", "straight-through-identity", "reinmax", "darn", "zgr", "mve",
                                     "blackbox", "i-mle", "nvil", "vimco"]
+SUBSETS = {"zero", "exact", "score-function", "score-function+mean", "score-function+leave-one-out", "straight-through",
+           "straight-through-identity", "gumbel-softmax", "st-gumbel-softmax", "annealed-straight-through", "perturbed", "blackbox",
+           "i-mle"}
 
 
 def estimators(syllabus):
@@ -255,16 +258,18 @@ def estimators(syllabus):
     check(len(rows) == len(run_["rows"]), "05: no row twice")
     problems = sorted({(name, k) for name, k, _, _ in rows})
     check(problems == sorted([(n, k) for n in ["linear", "quadratic", "network"] for k in [2, 8, 64]]
-                             + [(n, 2) for n in ["toy t=0.45", "toy t=0.499", "p-norm p=1.5", "p-norm p=2", "p-norm p=3"]]),
+                             + [(n, 2) for n in ["toy t=0.45", "toy t=0.499", "p-norm p=1.5", "p-norm p=2", "p-norm p=3"]]
+                             + [("subset k=3", 8)]),
           "05's problems are %s" % problems)
     for name, k in problems:
         what = "05, %s, K = %d: " % (name, k)
 
         def of(rule, tau=None):
             return rows[name, k, rule, tau]
-        large = name.startswith("p-norm")
+        large, subset = name.startswith("p-norm"), name.startswith("subset")
         expected = {r for r in ESTIMATORS if (k == 2 or r not in ["arm", "disarm"])
-                    and not (large and r in ["exact", "vimco", "sum-and-sample", "unordered-set"])}
+                    and not (large and r in ["exact", "vimco", "sum-and-sample", "unordered-set"])
+                    and (not subset or r in SUBSETS)}
         check({r for n, q, r, _ in rows if (n, q) == (name, k)} == expected, what + "every rule and method")
         check(what[4:-2] in out, what + "is printed")
         check(of("score-function+leave-one-out")["std"] < of("score-function")["std"], what + "leave-one-out spreads less")
@@ -274,9 +279,11 @@ def estimators(syllabus):
                 r = of(rule, 0.5 if rule in ["rebar", "relax"] else None)
                 check(r["bias"] <= 4 * r["bias_se"] + 1e-4, what + "%s is unbiased: %s +- %s" % (rule, r["bias"], r["bias_se"]))
         if not large:
-            check(of("exact")["bias"] < 1e-6 and of("exact")["std"] == 0 and of("exact")["evaluations"] == k, what + "exact is exact")
-            check(of("mve")["bias_se"] == 0 and of("zgr")["bias_se"] == 0, what + "what depends on the choice alone is enumerated")
-        for tau in [0.1, 0.5, 1, 2, 5]:
+            check(of("exact")["bias"] < 1e-6 and of("exact")["std"] == 0, what + "exact is exact")
+            check(of("exact")["evaluations"] == (56 if subset else k), what + "and evaluates each choice once")  # 56: 3 out of 8
+            alone = [of("score-function"), of("straight-through", 1)] if subset else [of("mve"), of("zgr")]
+            check(all(r["bias_se"] == 0 for r in alone), what + "what depends on the choice alone is enumerated")
+        for tau in [] if subset else [0.1, 0.5, 1, 2, 5]:
             st, rao = of("st-gumbel-softmax", tau), of("gumbel-rao", tau)
             check(rao["std"] < 1.01 * st["std"], what + "Gumbel-Rao spreads no more than ST Gumbel-softmax at %s" % tau)
             check(abs(rao["bias"] - st["bias"]) < 4 * (rao["bias_se"] + st["bias_se"]), what + "and has its mean")
@@ -299,7 +306,11 @@ def estimators(syllabus):
     for rule, tau in [("straight-through", 1), ("zgr", None), ("reinmax", 1), ("mve", None)]:
         shown = "%.3f" % rows["network", 8, rule, tau]["bias"]
         check(shown in syllabus, "examples/README.md has %s's bias on the network, %s" % (rule, shown))
-    check(all(rows["network", 8, "perturbed", tau]["solver_calls"] == 10 for tau in [0.1, 0.5, 1, 2, 5]), "05 counts the solver's calls")
+    for what in ["network", "subset k=3"]:
+        check(all(rows[what, 8, "perturbed", tau]["solver_calls"] == 10 for tau in [0.1, 0.5, 1, 2, 5]), "05 counts the solver's calls")
+    st, soft = rows["subset k=3", 8, "straight-through", 1], rows["subset k=3", 8, "gumbel-softmax", 0.5]
+    check("%.2f" % st["bias"] in syllabus, "examples/README.md has straight-through's bias on the subset, %s" % st["bias"])
+    check(soft["bias"] + 4 * soft["bias_se"] < st["bias"], "05: the relaxed subset has less bias")
     budget = {(r["rule"], r["setting"]): r for r in run_["budget"]}
     loo = [budget["score-function+leave-one-out", m] for m in [2, 3, 4, 6, 8, 12, 16]]
     check([r["evaluations"] for r in loo] == [2, 3, 4, 6, 8, 12, 16] and all(a["mse"] > b["mse"] for a, b in zip(loo, loo[1:])),
@@ -323,7 +334,7 @@ def estimators_files():
         status, _, _ = run("05_estimators", "--quick", "--draws", "500", "--tuning", "1", "--problem", "network", "--out", folder)
         names = ["estimators.csv", "estimators_bias_variance.csv", "estimators_budget.csv"]
         check(status == 0 and set(names) <= set(os.listdir(folder)), "05 writes its CSV")
-    refused(2, "--problem is 'cubic'; need linear, quadratic, network, toy, or p-norm", "05_estimators", "--problem", "cubic")
+    refused(2, "--problem is 'cubic'; need linear, quadratic, network, toy, p-norm, or subset", "05_estimators", "--problem", "cubic")
     refused(2, "--draws", "05_estimators", "--draws", "10")
 
 

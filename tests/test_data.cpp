@@ -2,9 +2,11 @@
 #include <zlib.h>
 
 #include <algorithm>
+#include <cmath>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
+#include <map>
 #include <stdexcept>
 #include <string>
 #include <vector>
@@ -12,6 +14,8 @@
 #include "engine/random.hpp"
 #include "engine/tensor.hpp"
 #include "models/data/data.hpp"
+#include "models/data/table.hpp"
+#include "models/training/archive.hpp"
 #include "tests/folder.hpp"
 
 using namespace argtape;
@@ -453,4 +457,133 @@ TEST_CASE("data: a gzipped IDX file that is damaged is refused") {
   std::string flipped = whole;
   flipped[flipped.size() - 6] = static_cast<char>(flipped[flipped.size() - 6] ^ 1);
   refused(flipped, " cannot be read (incorrect data check); need an intact file");
+}
+
+namespace {
+
+constexpr char kIris[] =
+    "length,width,kind\n5.1,3.5,\"setosa\"\n7.0,3.2, versicolor\n6.3,3.3,virginica\n"
+    "4.9,3,setosa\n";
+
+// An .npy file of numbers in double.
+std::string npy(const std::string& shape, const std::vector<double>& numbers,
+                const std::string& type = "<f8") {
+  std::string header =
+      "{'descr': '" + type + "', 'fortran_order': False, 'shape': " + shape + ", }\n";
+  return std::string("\x93NUMPY\x01\0", 8) + static_cast<char>(header.size()) + '\0' + header +
+         std::string(reinterpret_cast<const char*>(numbers.data()), numbers.size() * 8);
+}
+
+}  // namespace
+
+TEST_CASE("data: a labelled table in CSV, .npy and .npz") {
+  const Folder folder;
+  for (const Dataset& data : {read_table(folder.write("iris.csv", kIris)),
+                              read_table(folder.write_gz("iris.csv", kIris), "kind")}) {
+    CHECK(data.name == "iris.csv");
+    CHECK(data.class_names == std::vector<std::string>{"setosa", "versicolor", "virginica"});
+    CHECK(data.classes == 3);
+    CHECK(data.labels == std::vector<std::size_t>{0, 1, 2, 0});
+    CHECK(identical(data.images, tensor({4, 2}, {5.1, 3.5, 7, 3.2, 6.3, 3.3, 4.9, 3})));
+    CHECK(data.height == 1);
+    CHECK(data.width == 2);
+    CHECK(take(data, {2}).class_names == data.class_names);
+  }
+}
+
+TEST_CASE("data: labels that are numbers, of a file's own kind") {
+  const Folder folder;
+  const auto same = [](const Dataset& data) {
+    CHECK(data.class_names == std::vector<std::string>{"-1", "9", "10"});
+    CHECK(data.labels == std::vector<std::size_t>{2, 1, 0, 1});
+    CHECK(identical(data.images, tensor({4, 2}, {1.5, 1, 2.5, 2, 3.5, 3, 4.5, 4})));
+  };
+  same(read_table(folder.write("n.csv", "10;1.5;1\n9.0;2.5;2\n-1;3.5;3\n+9;4.5;4\n"), 0));
+  same(read_table(
+      folder.write("n.npy", npy("(4, 3)", {10, 1.5, 1, 9, 2.5, 2, -1, 3.5, 3, 9, 4.5, 4})), -3));
+  const std::string path = folder / "n.npz";
+  std::map<std::string, Tensor> arrays = {{"x", tensor({4, 1}, {1.5, 2.5, 3.5, 4.5})},
+                                          {"y", tensor({4}, {10, 9, -1, 9})},
+                                          {"z", tensor({4}, {1, 2, 3, 4})}};
+  save(path, arrays);
+  same(read_table(path, "y"));
+
+  const auto refused = [&](auto read, const std::string& words) {
+    CHECK_THROWS_WITH_AS(read(), doctest::Contains(words.c_str()), std::runtime_error);
+  };
+  const auto csv = [&](const std::string& text, auto label) {
+    return [&folder, text, label] { read_table(folder.write("bad.csv", text), label); };
+  };
+  refused(csv(kIris, "sort"),
+          "bad.csv has the columns length,width,kind; need a column 'sort' for the labels, and");
+  refused(csv("1,2\n3,4\n", "kind"), "bad.csv has no header; need a column 'kind' for the labels");
+  refused(csv("1,2\n3,4\n", 2), "bad.csv, line 1 has 2 columns; need column 2 for the labels");
+  refused(csv("1\n3\n", -1), "line 1 has 1 column; need column -1 for the labels, and others");
+  refused(csv("1,a\n3,\n", -1), "bad.csv, line 2, column 2 is ''; need a label");
+  refused(csv("1,a\n3,NA\n", -1), "bad.csv, line 2, column 2 is 'NA'; need a label");
+  refused(csv("1,2\n3,0.5\n", -1),
+          "bad.csv, line 2, column 2 is 0.5; need a whole number or a word for a label");
+  refused(csv("1,2\n3,nan\n", -1), "bad.csv, line 2, column 2 is 'nan'; need a finite number");
+  refused(csv("a,1\nb,2\n", -1), "bad.csv, line 1, column 1 is 'a'; need a number");
+  refused([&] { read_table(path, "w"); }, "n.npz has no labels 'w'; need an array of that name");
+  refused([&] { read_table(path, 0); }, "n.npz has no labels 0; need an array of that name");
+  refused([&] { read_table(folder / "n.npy", "y"); },
+          "n.npy has no names of columns; need the labels' column as a number");
+  arrays["x"] = zeros({3, 1});
+  save(path, arrays);
+  refused([&] { read_table(path, "y"); }, "'x' has the shape (3, 1); need 4 rows, one for each");
+  folder.write("n.npz", "PK\3\4");
+  refused([&] { read_table(path, "y"); }, "n.npz cannot be read: it is torn");
+}
+
+TEST_CASE("data: a random split has every row once, and is standardised by the training rows") {
+  Dataset data;
+  data.images = Rng(1).normal({103, 3});
+  data.width = 3;
+  data.height = 1;
+  data.classes = 103;
+  for (std::size_t i = 0; i < 103; ++i) {
+    data.labels.push_back(i);
+    data.images(i, 0) = 5;
+    data.images(i, 1) = static_cast<Scalar>(1000 + i);
+  }
+  Rng rng(2), again(2);
+  Split parts = split(data, 0.1, 0.25, rng);
+  CHECK(split(data, 0.1, 0.25, again).train.labels == parts.train.labels);
+  CHECK(parts.validation.size() == 10);
+  CHECK(parts.test.size() == 25);
+  CHECK(parts.train.size() == 68);
+  std::vector<std::size_t> rows;
+  for (const Dataset* part : {&parts.train, &parts.validation, &parts.test})
+    for (std::size_t i = 0; i < part->size(); ++i) {
+      CHECK(part->images(i, 1) == static_cast<Scalar>(1000 + part->labels[i]));
+      rows.push_back(part->labels[i]);
+    }
+  std::sort(rows.begin(), rows.end());
+  CHECK(rows == data.labels);
+
+  const Split before = parts;
+  const Standardiser by = standardise(parts);
+  for (std::size_t j = 0; j < 3; ++j) {
+    double mean = 0, squares = 0;
+    for (std::size_t i = 0; i < 68; ++i)
+      mean += static_cast<double>(before.train.images(i, j)) / 68;
+    for (std::size_t i = 0; i < 68; ++i)
+      squares += std::pow(static_cast<double>(before.train.images(i, j)) - mean, 2) / 68;
+    const double deviation = j == 0 ? 1 : std::sqrt(squares);  // the first is constant
+    for (std::size_t i = 0; i < 10; ++i)
+      CHECK(
+          static_cast<double>(parts.validation.images(i, j)) ==
+          doctest::Approx((static_cast<double>(before.validation.images(i, j)) - mean) / deviation)
+              .epsilon(1e-4));
+  }
+  CHECK(identical(by(before.test.images), parts.test.images));
+  CHECK(split(data, 0, 0.5, rng).validation.size() == 0);
+  CHECK_THROWS_WITH_AS(split(data, 0.001, 0.5, rng),
+                       "data: shares of 0.001 and 0.5 of 103 rows to validate and test with; need "
+                       "some row for each, and to train on",
+                       std::invalid_argument);
+  CHECK_THROWS_AS(split(data, 0.5, 0.5, rng), std::invalid_argument);
+  CHECK_THROWS_WITH_AS(by(zeros({2, 2})), "Standardiser: x is (2, 2); need (n, 3)",
+                       std::invalid_argument);
 }

@@ -6,6 +6,7 @@
 
 #include "engine/gradcheck.hpp"
 #include "models/argtape.hpp"
+#include "tests/distance.hpp"
 
 // OpenBLAS's own.
 extern "C" void openblas_set_num_threads(int);
@@ -456,6 +457,42 @@ TEST_CASE("temperatures that float cannot hold are refused, and logits that it c
     }
 }
 
+TEST_CASE("subsets in float: a common offset, temperatures of any size, and log-probabilities") {
+  for (const std::string& name : top_k_rule_names()) {
+    if (name == "perturbed") continue;  // other rows, and so other noise
+    CAPTURE(name);
+    Tensor values[2], slopes[2];
+    for (int far : {0, 1}) {
+      Tape tape;
+      Tensor x = Rng(3).uniform({20, 9}, -16, 16);
+      for (Scalar& v : x) v = std::round(v) / 8 + (far ? 1e6f : 0);
+      const Var l = tape.parameter(x), c = tape.constant(Rng(5).normal({9})),
+                z = sample_top_k(l, 3, top_k_rule_named(name),
+                                 tape.constant(Rng(6).gumbel({20, 9})));
+      values[far] = z.value();
+      slopes[far] = backward(square(sum(z * c, -1)))[l];
+    }
+    CHECK(farthest(values[0], values[1]) <= 1e-5);
+    CHECK(farthest(slopes[0], slopes[1]) <= 1e-4);
+    for (double tau : {1e-20, 1e-10, 1e-3, 1e20}) {
+      if (name == "perturbed" || name == "blackbox" || name == "i-mle") continue;
+      CAPTURE(tau);
+      Tape tape;
+      Rng rng(1);
+      const Var l = tape.parameter(
+                    tensor({3, 4}, {1e30, 0, 3, -1e30, 1e30, 2e30, -1e30, 1, 5, 3, 4, 2})),
+                z = sample_top_k(l, 2, top_k_rule_named(name, tau), rng);
+      const Tensor g = backward(sum(z * tape.constant(tensor({4}, {1, 2, 3, 4})), -1))[l];
+      for (Scalar x : g) CHECK(std::isfinite(x));
+    }
+  }
+  // 1e-6 of the sum: 56 sets of 3 out of 8.
+  Tape tape;
+  const Var one = expectation(tape.constant(3.0f * Rng(2).normal({1, 8})), 3,
+                              [](Var z) { return 0 * sum(z, -1) + 1; });
+  CHECK(one.item() == doctest::Approx(1).epsilon(1e-6));
+}
+
 TEST_CASE("gradients in float, to float's own precision") {
   const std::vector<std::pair<Function, std::vector<Shape>>> cases = {
       {[](const Vars& v) { return tanh(matmul(v[0], v[1]) + v[2]); }, {{3, 4}, {4, 5}, {5}}},
@@ -663,7 +700,7 @@ TEST_CASE("the checker near kinks: a right derivative passes, a wrong one does n
   // Nine tenths of relu's derivative.
   const auto wrong = [](const std::vector<Var>& v) {
     return v[0].tape->record("wrong", {v[0]}, relu(v[0]).value(), [](BackwardContext& ctx) {
-      ctx.give(0, 0.9 * ctx.gradient() * greater(ctx.in(0), 0.0));
+      ctx.give(0, 0.9 * ctx.gradient() * (ctx.in(0) > 0.0));
     });
   };
   for (std::uint64_t seed = 1; seed <= 100; ++seed) {

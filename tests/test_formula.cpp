@@ -101,6 +101,15 @@ TEST_CASE("every word of a formula is the op of the same name, value and gradien
       WORD("softplus", softplus(x)),
       WORD("relu", relu(x)),
       WORD("sqrt", sqrt(x * x + 1)),
+      WORD("sin", sin(x)),
+      WORD("cos", cos(x)),
+      WORD("erf", erf(x)),
+      WORD("log1p", log1p(x)),
+      WORD("expm1", expm1(x / 8)),
+      WORD("gelu", gelu(x)),
+      WORD("silu", silu(x)),
+      WORD("elu", elu(x, 0.7)),
+      WORD("leaky_relu", leaky_relu(x)),
       WORD("square", square(x)),
       WORD("pow 3", pow(x, 3)),
       WORD("pow 0", pow(x, 0)),
@@ -114,8 +123,8 @@ TEST_CASE("every word of a formula is the op of the same name, value and gradien
                                     WORD_OF_TWO("pow", pow(x * x + 1, z / 100)),
                                     WORD_OF_TWO("maximum", maximum(x, z)),
                                     WORD_OF_TWO("minimum", minimum(x, z)),
-                                    WORD_OF_TWO("where greater", where(greater(x, z), x * x, z)),
-                                    WORD_OF_TWO("where less", where(less(x, z), x, z * x)),
+                                    WORD_OF_TWO("where greater", where(x > z, x * x, z)),
+                                    WORD_OF_TWO("where less", where(x < z, x, z * x)),
                                     WORD_OF_TWO("where equal", where(equal(x, z), x * 3, z))};
   for (std::size_t n : {std::size_t{1}, std::size_t{7}, std::size_t{8}, std::size_t{41}}) {
     const Tensor a = points_for(n, 1);
@@ -291,7 +300,7 @@ TEST_CASE(
   }
   Tape tape;
   const Var v = tape.parameter(Tensor{-1.0, 2.0});
-  CHECK(where(greater(v, 0), v, 0).value() == Tensor{0, 2});
+  CHECK(where(v > 0, v, 0).value() == Tensor{0, 2});
   CHECK(where(v, 1, v).value() == Tensor{1, 1});
 }
 
@@ -351,10 +360,10 @@ TEST_CASE("a formula is run once, on Vars without a value") {
 }
 
 TEST_CASE("a branch that where did not take passes back exactly 0, in every way of computing") {
-  const auto safe_root = [](auto v) { return where(greater(v, 0), sqrt(v), 0); };
-  const auto safe_log = [](auto v) { return where(greater(v, 0), log(v), 0); };
-  const auto safe_power = [](auto v) { return where(greater(v, 0), pow(v, -0.5), 0); };
-  const auto safe_ratio = [](auto v) { return where(greater(v, 0), 1 / v, v); };
+  const auto safe_root = [](auto v) { return where(v > 0, sqrt(v), 0); };
+  const auto safe_log = [](auto v) { return where(v > 0, log(v), 0); };
+  const auto safe_power = [](auto v) { return where(v > 0, pow(v, -0.5), 0); };
+  const auto safe_ratio = [](auto v) { return where(v > 0, 1 / v, v); };
   const Tensor point{0.0, 4.0, -1.0, -kInf, kNan};
   const auto check = [&](const char* name, auto f, const Tensor& slope) {
     CAPTURE(std::string(name));

@@ -26,6 +26,7 @@
 #include "ops/shape.hpp"
 #include "ops/sinkhorn.hpp"
 #include "ops/soft_sort.hpp"
+#include "tests/distance.hpp"
 
 using namespace argtape;
 
@@ -55,14 +56,6 @@ Columns exhaustive(const Scalar* x, std::size_t n, std::size_t m, double sign) {
     }
   } while (std::next_permutation(order.begin(), order.end()));
   return best;
-}
-
-double farthest(const Tensor& a, const Tensor& b) {
-  REQUIRE(a.shape() == b.shape());
-  double most = 0;
-  for (std::size_t i = 0; i < a.size(); ++i)
-    most = std::max(most, std::abs(a.data()[i] - b.data()[i]));
-  return most;
 }
 
 // A cost (B,) of permutations (B, n, n) that is no linear function of them.

@@ -191,6 +191,19 @@ const Word kOps[] = {
     {ONE("softplus", softplus(x)),
      [](double x) { return std::max(x, 0.0) + std::log1p(std::exp(-std::abs(x))); }},
     {ONE("sqrt", sqrt(x)), [](double x) { return std::sqrt(x); }},
+    {ONE("sin", sin(x)), [](double x) { return std::sin(x); }},
+    {ONE("cos", cos(x)), [](double x) { return std::cos(x); }},
+    {ONE("erf", erf(x)), [](double x) { return std::erf(x); }},
+    {ONE("log1p", log1p(x)), [](double x) { return std::log1p(x); }},
+    {ONE("expm1", expm1(x)), [](double x) { return std::expm1(x); }},
+    {ONE("gelu", gelu(x)),
+     [](double x) {
+       const long double v = std::max(x, -40.0);
+       return static_cast<double>(v / 2 * std::erfc(-v * std::sqrt(0.5L)));
+     }},
+    {ONE("silu", silu(x)), [](double x) { return x < -800 ? 0 : x / (1 + std::exp(-x)); }},
+    {ONE("elu", elu(x, 0.7)), [](double x) { return x > 0 ? x : Scalar(0.7) * std::expm1(x); }},
+    {ONE("leaky_relu", leaky_relu(x)), [](double x) { return x > 0 ? x : Scalar(0.01) * x; }},
     {ONE("square", square(x)), [](double x) { return x * x; }},
     {ONE("abs", abs(x)), [](double x) { return std::abs(x); }},
     {ONE("negative", -x), [](double x) { return -x; }},
@@ -207,8 +220,8 @@ const Word kOps[] = {
     TWO("pow", pow(x, z)),
     TWO("maximum", maximum(x, z)),
     TWO("minimum", minimum(x, z)),
-    TWO("greater", greater(x, z)),
-    TWO("less", less(x, z)),
+    TWO("greater", x > z),
+    TWO("less", x < z),
     TWO("equal", equal(x, z)),
     TWO("where", where(x, z, 1))};
 
@@ -336,6 +349,9 @@ const RowOp kRowOps[] = {
     {"softmax", 1, [](const Vars& v, int a) { return softmax(v[0], a); }},
     {"log_softmax", 1, [](const Vars& v, int a) { return log_softmax(v[0], a); }},
     {"norm", 1, [](const Vars& v, int a) { return norm(v[0], a); }, true, kNan},
+    {"prod", 1, [](const Vars& v, int a) { return prod(v[0], a); }, true, kNan},
+    {"cumsum", 1, [](const Vars& v, int a) { return cumsum(v[0], a); }, true, kNan, false},
+    {"flip", 1, [](const Vars& v, int a) { return flip(v[0], a); }, true, 1, false},
     {"softmax_jacobian", 2,
      [](const Vars& v, int) { return softmax_jacobian(softmax(v[0]), v[1], 0.5); }, false, kNan},
     {"relaxed_jacobian", 2, [](const Vars& v, int) { return relaxed_jacobian(v[0], v[1], 0.5); },

@@ -1,8 +1,10 @@
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstdlib>
 #include <limits>
+#include <memory>
 
 #include "models/argtape.hpp"
 #include "tests/recycling.hpp"
@@ -83,6 +85,190 @@ TEST_CASE("SGD with momentum and Adam against their definitions") {
           "Adam: 1 parameters, 0 of them on the tape; need as many of each");
 }
 
+TEST_CASE("AdamW, RMSprop and clipping against PyTorch's numbers") {
+  // PyTorch 1.13, in float64: AdamW(lr=0.1, weight_decay=0.3), RMSprop(lr=0.1, alpha=0.9).
+  const Tensor g[3] = {Tensor{1, -2, 0.5}, Tensor{-3, 0.25, 4}, Tensor{0.125, 1e-3, -1}};
+  const double adamw[3][3] = {{0.870000001, 2.04, -0.584999998},
+                              {0.893318984, 2.03605346, -0.649596574},
+                              {0.902166041, 2.01919721, -0.676350173}},
+               rmsprop[3][3] = {{0.683772244, 2.31622776, -0.816227746},
+                                {0.985283586, 2.27491814, -1.13025521},
+                                {0.972052646, 2.27474397, -1.05019755}};
+  const auto follows = [&](auto optimiser, const double(&path)[3][3]) {
+    std::vector<Tensor> a = {Tensor{1, 2, -0.5}};
+    for (int t = 0; t < 3; ++t) {
+      Tape tape;
+      const std::vector<Var> x = tape.borrow_parameters(a);
+      optimiser.step(a, x, Gradients(x, {g[t]}));
+      for (std::size_t i = 0; i < 3; ++i)
+        CHECK(static_cast<double>(a[0](i)) == doctest::Approx(path[t][i]).epsilon(2e-6));
+    }
+  };
+  follows(AdamW(0.1, 0.3), adamw);
+  follows(RmsProp(0.1, 0.9), rmsprop);
+  refuses([] { AdamW(0.1, -1); }, "AdamW: weight_decay is -1; need a finite number of at least 0");
+  refuses([] { RmsProp(0.1, 1); }, "RmsProp: decay is 1; need 0 <= decay < 1");
+  refuses([] { RmsProp(0.1, 0.9, 0); },
+          "RmsProp: epsilon is 0; need more than 0, and a number that Scalar can hold");
+
+  // clip_grad_norm_([a, b], 2), whose quotient has 1e-6 added below, and clip_grad_value_(, 2.5).
+  Tape tape;
+  const Var a = tape.parameter(zeros({3})), b = tape.parameter(zeros({2}));
+  Gradients clipped({b, a}, {Tensor{12, 0.5}, Tensor{3, -4, 1}}), cut = clipped, whole = clipped;
+  CHECK(clipped.clip_norm(2) == doctest::Approx(13.047988350699889));
+  CHECK(clipped.norm() == doctest::Approx(2));
+  const double in_a[3] = {0.45984096390132034, -0.6131212852017605, 0.15328032130044011},
+               in_b[2] = {1.8393638556052814, 0.07664016065022006};
+  for (std::size_t i = 0; i < 3; ++i)
+    CHECK(static_cast<double>(clipped[a](i)) == doctest::Approx(in_a[i]).epsilon(1e-6));
+  for (std::size_t i = 0; i < 2; ++i)
+    CHECK(static_cast<double>(clipped[b](i)) == doctest::Approx(in_b[i]).epsilon(1e-6));
+  cut.clip_values(2.5);
+  CHECK(identical(cut[a], Tensor{2.5, -2.5, 1}));
+  CHECK(identical(cut[b], Tensor{2.5, 0.5}));
+  CHECK(cut.clip_norm(100) == doctest::Approx(4.47213595499958));
+  CHECK(identical(cut[a], Tensor{2.5, -2.5, 1}));  // short enough: no bit changes
+  whole *= 0.5;
+  CHECK(identical(whole[b], Tensor{6, 0.25}));
+  const Scalar nan = std::nanf("");
+  Gradients bad({a}, {Tensor{1, nan, 0}});
+  refuses([&] { bad.clip_norm(1); },
+          "clip_norm: the gradient of node 0 is NaN; need finite numbers");
+  refuses([&] { bad.clip_values(1); },
+          "clip_values: the gradient of node 0 is NaN; need finite numbers");
+  refuses([&] { cut.clip_norm(0); }, "clip_norm: the most is 0; need more than 0");
+  refuses([&] { Gradients({a}, {zeros({2})}); },
+          "Gradients: gradient 0 is (2,), its Var (3,); need the same shape");
+  refuses(
+      [&] {
+        Gradients({a, a}, {zeros({3}), zeros({3})});
+      },
+      "Gradients: node 0 is there twice; need one gradient for each Var");
+  refuses([&] { Gradients({a}, {}); }, "Gradients: 0 gradients for 1 Vars; need one for each");
+  // The norm of what has squares out of range.
+  CHECK(Gradients({b}, {Tensor{3e30, 4e30}}).norm() == doctest::Approx(5e30));
+}
+
+TEST_CASE("gradients of a batch in pieces add up to those of the whole") {
+  Rng rng(5);
+  const Mlp model({4, 6, 2}, rng);
+  const Tensor x = rng.normal({12, 4});
+  const auto gradients = [&](Tape& tape, std::vector<Var>& w, std::size_t from, std::size_t n) {
+    w = tape.borrow_parameters(model.parameters);
+    Tensor part = uninitialised({n, 4});
+    std::copy_n(x.data() + from * 4, n * 4, part.data());
+    return backward(sum(square(model(w, tape.constant(part))), 1));
+  };
+  Tape at_once;
+  std::vector<Var> all;
+  const Gradients expected = gradients(at_once, all, 0, 12);
+  Gradients total;
+  std::vector<Var> w;
+  std::unique_ptr<Tape> tape;
+  for (std::size_t piece = 0; piece < 3; ++piece) {
+    tape = std::make_unique<Tape>();
+    Gradients g = gradients(*tape, w, piece * 4, 4);
+    g += total;
+    total = std::move(g);
+  }
+  for (std::size_t i = 0; i < w.size(); ++i)
+    for (std::size_t k = 0; k < expected[all[i]].size(); ++k)
+      CHECK(static_cast<double>(total[w[i]].data()[k]) ==
+            doctest::Approx(static_cast<double>(expected[all[i]].data()[k])).epsilon(1e-4));
+  Gradients fewer({w[0]}, {zeros(w[0].shape())});
+  refuses([&] { fewer += total; }, "Gradients: 1 += 4 of them; need as many of each");
+  Gradients other({w[1]}, {zeros(w[1].shape())});
+  refuses([&] { other += fewer; },
+          "Gradients: gradient 0 is (6,) of node 1, what is added (4, 6) of node 0; need those of "
+          "the same parameters");
+}
+
+TEST_CASE("a rate may be a schedule, which goes on where an archive left it") {
+  std::vector<Tensor> a = {Tensor{1, 2}}, b = a;
+  Sgd by_schedule(linear_decay(0.5, 0, 4)), by_hand(0.5);
+  for (int t = 0; t < 6; ++t) {
+    Tape tape;
+    const std::vector<Var> x = tape.borrow_parameters(a), y = tape.borrow_parameters(b);
+    const Gradients gradients = backward({sum(square(x[0])), sum(square(y[0]))});
+    by_hand.rate = 0.5 * std::max(0.0, 1 - t / 4.0);
+    by_schedule.step(a, x, gradients), by_hand.step(b, y, gradients);
+    CHECK(by_schedule.rate == by_hand.rate);
+    CHECK(identical(a[0], b[0]));
+    Archive kept;
+    by_schedule.archive(kept);
+    Sgd other(linear_decay(0.5, 0, 4));
+    Archive read(kept.bytes());
+    other.archive(read);
+    by_schedule = other;
+  }
+  refuses([] { Sgd([](std::size_t) { return 0.0; }); },
+          "Sgd: rate is 0; need more than 0, and a number that Scalar can hold");
+  Sgd none([](std::size_t step) { return step == 0 ? 1.0 : -1.0; });
+  const auto step = [&] {
+    Tape tape;
+    const std::vector<Var> x = tape.borrow_parameters(a);
+    none.step(a, x, sum(x[0]));
+  };
+  step();
+  refuses(step, "Sgd: rate is -1; need more than 0, and a number that Scalar can hold");
+}
+
+TEST_CASE("several groups in one last sweep move as each does alone") {
+  Rng rng(4);
+  Mlp encoder({5, 4, 3}, rng), decoder({3, 4, 5}, rng);
+  const Mlp first = encoder, second = decoder;
+  const Tensor x = rng.normal({7, 5});
+  const auto train = [&](bool together) {
+    Mlp e = first, d = second;
+    Adam adam(1e-2);
+    Sgd sgd(1e-3, 0.9);
+    for (int t = 0; t < 3; ++t) {
+      Tape tape;
+      const std::vector<Var> in = tape.borrow_parameters(e.parameters),
+                             out = tape.borrow_parameters(d.parameters);
+      const Var seen = tape.constant(x);
+      const Var cost = sum(squared_error(d(out, e(in, seen)), seen), 1);
+      if (together) {
+        step_together({{adam, e.parameters, in}, {sgd, d.parameters, out}}, cost);
+      } else {
+        const Gradients gradients = backward(cost);
+        adam.step(e.parameters, in, gradients);
+        sgd.step(d.parameters, out, gradients);
+      }
+    }
+    std::vector<Tensor> all = e.parameters;
+    all.insert(all.end(), d.parameters.begin(), d.parameters.end());
+    return all;
+  };
+  const std::vector<Tensor> a = train(true), b = train(false);
+  for (std::size_t i = 0; i < a.size(); ++i) CHECK(identical(a[i], b[i]));
+  Tape tape;
+  const std::vector<Var> in = tape.borrow_parameters(encoder.parameters);
+  Adam adam(1e-2), other(1e-2);
+  refuses(
+      [&] {
+        step_together({{adam, encoder.parameters, in}, {adam, encoder.parameters, in}}, sum(in[0]));
+      },
+      "step_together: the same Adam in two groups; need one for each");
+  refuses(
+      [&] {
+        step_together({{adam, encoder.parameters, in}, {other, encoder.parameters, in}},
+                      sum(in[0]));
+      },
+      "step_together: node 0 is among the parameters twice; need each of them once");
+}
+
+TEST_CASE("accuracy and the confusion matrix") {
+  const std::vector<std::size_t> predicted = {0, 1, 1, 2, 0}, labels = {0, 1, 2, 2, 1};
+  CHECK(accuracy(predicted, labels) == 0.6);
+  CHECK(confusion_matrix(predicted, labels, 3) ==
+        std::vector<std::vector<std::size_t>>{{1, 0, 0}, {1, 1, 0}, {0, 1, 1}});
+  refuses([&] { accuracy({1}, labels); },
+          "accuracy: 1 predictions for 5 labels; need one for each, and at least one");
+  refuses([&] { confusion_matrix(predicted, labels, 2); },
+          "confusion_matrix: example 2 has label 2 and was predicted as 1; need less than 2");
+}
+
 TEST_CASE("the range of Scalar: Adam goes on after a gradient of any finite size") {
   constexpr double rate = 0.1, b1 = 0.9, b2 = 0.999, epsilon = 1e-8;
   for (double far : {1e15, 1e19, 1e20, 1e30, 3e38, -3e38, 1e-18, 1e-30})
@@ -158,6 +344,8 @@ TEST_CASE("not finite: an optimiser refuses such a gradient, and keeps nothing o
   };
   try_all([] { return Adam(0.1); }, "Adam");
   try_all([] { return Sgd(0.1, 0.9); }, "Sgd");
+  try_all([] { return AdamW(0.1); }, "AdamW");
+  try_all([] { return RmsProp(0.1); }, "RmsProp");
   std::vector<Tensor> a = {Tensor{1}};
   Tape tape;
   const std::vector<Var> x = tape.borrow_parameters(a);

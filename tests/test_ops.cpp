@@ -77,6 +77,17 @@ const std::vector<Row>& rows() {
       {"relu below", [](const Vars& v) { return relu(v[0]) * v[0]; }, {{2, 3}}, -2, -0.5},
       {"softplus", [](const Vars& v) { return softplus(v[0]); }, {{2, 3}}},
       {"sqrt", [](const Vars& v) { return sqrt(v[0]); }, {{2, 3}}, 0.5, 3},
+      {"sin", [](const Vars& v) { return sin(v[0]); }, {{2, 9}}},
+      {"cos", [](const Vars& v) { return cos(v[0]); }, {{2, 9}}},
+      {"erf", [](const Vars& v) { return erf(v[0]); }, {{2, 9}}},
+      {"log1p", [](const Vars& v) { return log1p(v[0]); }, {{2, 9}}, -0.5, 3},
+      {"expm1", [](const Vars& v) { return expm1(v[0]); }, {{2, 9}}},
+      {"gelu", [](const Vars& v) { return gelu(v[0]); }, {{2, 9}}},
+      {"silu", [](const Vars& v) { return silu(v[0]); }, {{2, 9}}},
+      {"elu above", [](const Vars& v) { return elu(v[0], 0.7) * v[0]; }, {{2, 3}}, 0.5, 2},
+      {"elu below", [](const Vars& v) { return elu(v[0], 0.7) * v[0]; }, {{2, 3}}, -2, -0.5},
+      {"leaky_relu above", [](const Vars& v) { return leaky_relu(v[0], 0.2) * v[0]; }, {{2, 3}}, 0.5, 2},
+      {"leaky_relu below", [](const Vars& v) { return leaky_relu(v[0], 0.2) * v[0]; }, {{2, 3}}, -2, -0.5},
       {"square", [](const Vars& v) { return square(v[0]); }, {{2, 3}}},
       {"pow 2.5", [](const Vars& v) { return pow(v[0], 2.5); }, {{2, 3}}, 0.5, 2},
       {"pow -1", [](const Vars& v) { return pow(v[0], -1); }, {{2, 3}}, 0.5, 2},
@@ -118,6 +129,14 @@ const std::vector<Row>& rows() {
       {"variance", [](const Vars& v) { return variance(v[0], 1); }, {{3, 5}}},
       {"variance of all", [](const Vars& v) { return variance(v[0]); }, {{3, 5}}},
       {"norm", [](const Vars& v) { return norm(v[0]); }, {{3, 5}}},
+      {"prod", [](const Vars& v) { return prod(v[0]); }, {{3, 2}}},
+      {"prod axis 0, kept", [](const Vars& v) { return prod(v[0], 0, keep_axes) * v[0]; }, {{3, 5}}},
+      {"prod with zeros", [](const Vars& v) { return prod(v[0] * v[0].tape->constant(Tensor{{1, 0, 1, 1}, {1, 0, 0, 1}}) , 1); }, {{2, 4}}},
+      {"prod of one", [](const Vars& v) { return prod(v[0], 1) * v[0]; }, {{3, 1}}},
+      {"prod of nothing", [](const Vars& v) { return prod(v[0], 1); }, {{3, 0}}},
+      {"cumsum", [](const Vars& v) { return cumsum(v[0] * v[0]); }, {{2, 5}}},
+      {"cumsum middle axis", [](const Vars& v) { return cumsum(v[0] * v[0], 1); }, {{2, 3, 4}}},
+      {"cumsum empty", [](const Vars& v) { return cumsum(v[0] * v[0], 0); }, {{0, 3}}},
       {"norm axis 0, kept", [](const Vars& v) { return norm(v[0], 0, keep_axes) * v[0]; }, {{3, 5}}},
       {"norm of the last two", [](const Vars& v) { return norm(v[0], {1, 2}); }, {{2, 3, 7}}},
       {"norm of no row", [](const Vars& v) { return norm(v[0], 1); }, {{0, 3}}},
@@ -148,6 +167,16 @@ const std::vector<Row>& rows() {
       {"take nothing", [](const Vars& v) { return take(v[0] * v[0], {}, 0); }, {{2, 3}}},
       {"gather", [](const Vars& v) { return gather(v[0] * v[0], {5, 0, 0, 3}, {2, 2}); }, {{2, 3}}},
       {"scatter", [](const Vars& v) { return scatter(v[0] * v[0], {5, 0, 0}, {2, 3}); }, {{3}}},
+      {"take_along_axis", [](const Vars& v) { return take_along_axis(v[0] * v[0], {2, 0, 1, 1, 0, 0}); }, {{2, 3}}},
+      {"take_along_axis 0", [](const Vars& v) { return take_along_axis(v[0] * v[0], {1, 0, 1}, 0); }, {{2, 3}}},
+      {"scatter_add", [](const Vars& v) { return scatter_add(v[0] * v[0], {3, 0, 1, 1, 3, 3}, 4); }, {{2, 3}}},
+      {"scatter_add 0", [](const Vars& v) { return scatter_add(v[0] * v[0], {3, 0, 1, 1, 3, 3}, 4, -2); }, {{2, 3}}},
+      {"flip", [](const Vars& v) { return flip(v[0] * v[0], 1) * v[0]; }, {{2, 3, 2}}},
+      {"split", [](const Vars& v) { const Vars p = split(v[0], {1, 2}, 1); return p[0] * p[1] * p[1]; }, {{2, 3}}},
+      {"matmul of vectors", [](const Vars& v) { return matmul(v[0], v[1]) * matmul(v[0], v[0]); }, {{3}, {3}}},
+      {"matmul vector, stack", [](const Vars& v) { return matmul(v[0], v[1]); }, {{3}, {2, 3, 4}}},
+      {"matmul stack, vector", [](const Vars& v) { return matmul(v[0], v[1]); }, {{2, 4, 3}, {3}}},
+      {"matmul matrix, vector of nothing", [](const Vars& v) { return matmul(v[0], v[1]); }, {{2, 0}, {0}}},
       {"matmul", [](const Vars& v) { return matmul(v[0], v[1]); }, {{2, 3}, {3, 4}}},
       {"matmul twice the same", [](const Vars& v) { return matmul(v[0], v[0]); }, {{3, 3}}},
       {"matmul three", [](const Vars& v) { return matmul(matmul(v[0], v[1]), v[0]); }, {{2, 3}, {3, 2}}},
@@ -215,6 +244,9 @@ const std::vector<Row>& rows() {
       {"layer_norm by itself", [](const Vars& v) { return layer_norm(v[0], v[0], v[0]); }, {{5}}},
       {"conv2d", [](const Vars& v) { return conv2d(v[0], v[1]); }, {{2, 2, 4, 5}, {3, 2, 3, 2}}},
       {"conv2d stride, padding", [](const Vars& v) { return conv2d(v[0], v[1], 2, 1); }, {{1, 2, 5, 4}, {2, 2, 3, 3}}},
+      {"conv2d with bias", [](const Vars& v) { return conv2d(v[0], v[1], v[2], {1, 2}, {2, 0}); }, {{2, 2, 3, 5}, {3, 2, 3, 2}, {3}}},
+      {"conv2d with a stride of each axis", [](const Vars& v) { return conv2d(v[0], v[1], {2, 1}, {0, 1}); }, {{2, 9, 5, 4}, {2, 9, 2, 3}}},
+      {"conv_transpose2d with bias", [](const Vars& v) { return conv_transpose2d(v[0], v[1], v[2], {1, 2}, {1, 0}); }, {{2, 3, 3, 2}, {3, 2, 3, 2}, {2}}},
       {"conv2d of one pixel", [](const Vars& v) { return conv2d(v[0], v[1]); }, {{1, 1, 1, 1}, {1, 1, 1, 1}}},
       {"conv2d of no image", [](const Vars& v) { return conv2d(v[0], v[1]); }, {{0, 1, 3, 3}, {2, 1, 2, 2}}},
       {"avg_pool2d twice", [](const Vars& v) { return avg_pool2d(v[0], 2) * avg_pool2d(v[0], 2); }, {{2, 2, 4, 4}}},
@@ -317,6 +349,11 @@ TEST_CASE("number by number, against the standard library, also where a register
       {"softplus", softplus, [](double x) { return x > 30 ? x : std::log1p(std::exp(x)); }, -50,
        800},
       {"sqrt", sqrt, [](double x) { return std::sqrt(x); }, 0, 1e6},
+      {"sin", sin, [](double x) { return std::sin(x); }, -1e6, 1e6},
+      {"cos", cos, [](double x) { return std::cos(x); }, -1e6, 1e6},
+      {"erf", erf, [](double x) { return std::erf(x); }, -7, 7},
+      {"log1p", log1p, [](double x) { return std::log1p(x); }, -1, 1e3},
+      {"expm1", expm1, [](double x) { return std::expm1(x); }, -50, 700},
       {"square", square, [](double x) { return x * x; }, -5, 5},
       {"abs", abs, [](double x) { return std::abs(x); }, -5, 5},
   };
@@ -340,7 +377,7 @@ TEST_CASE("number by number, against the standard library, also where a register
       Tensor{1, 4});
   check_close(value(
                   [](const Vars& v) {
-                    return greater(v[0], v[1]) + 10 * less(v[0], v[1]) + 100 * equal(v[0], v[1]);
+                    return (v[0] > v[1]) + 10 * (v[0] < v[1]) + 100 * equal(v[0], v[1]);
                   },
                   {Tensor{1, 5, 3}, Tensor{2, 4, 3}}),
               Tensor{10, 1, 100});
@@ -1243,9 +1280,7 @@ TEST_CASE("each op refuses shapes, axes and numbers that do not fit, in its own 
   refuses([&] { scatter(v, {0}, {2}); }, "scatter: 1 indices for (3,); need 3");
   refuses([&] { one_hot({3}, 3); }, "one_hot: label 3 at 0; need less than 3");
   refuses([&] { matmul(m, m); },
-          "matmul: a is (2, 3), b is (2, 3); need (..., n, k) and (..., k, m)");
-  refuses([&] { matmul(m, v); },
-          "matmul: a is (2, 3), b is (3,); need (..., n, k) and (..., k, m)");
+          "matmul: a is (2, 3), b is (2, 3); need (..., n, k) and (..., k, m), or (k,) for either");
   refuses(
       [&] {
         matmul_transposed(m, tape.constant(zeros({3, 2})));
@@ -1282,7 +1317,7 @@ TEST_CASE("each op refuses shapes, axes and numbers that do not fit, in its own 
       [&] {
         conv2d(x, tape.constant(zeros({1, 2, 5, 5})));
       },
-      "conv2d: x is (1, 2, 4, 4) with padding 0, the window is (5, 5); need a window of at least "
+      "conv2d: x is (1, 2, 4, 4) with padding (0, 0), the window is (5, 5); need a window of at least "
       "one pixel that fits in");
   refuses(
       [&] {

@@ -1004,7 +1004,9 @@ TEST_CASE("temperatures: numbers and schedules") {
   refuses([] { exponential_decay(1, 1, 0.5, 0); },
           "exponential_decay: every is 0; need at least 1");
   refuses([] { linear_decay(0, 1, 2); }, "linear_decay: start is 0; need a finite number above 0");
-  refuses([] { linear_decay(1, 0, 2); }, "linear_decay: end is 0; need a finite number above 0");
+  refuses([] { linear_decay(1, -1, 2); },
+          "linear_decay: end is -1; need a finite number of at least 0");
+  CHECK(linear_decay(1, 0, 2)(2) == 0);
   refuses([] { linear_decay(1, 0.5, 0); }, "linear_decay: steps is 0; need at least 1");
 }
 
@@ -1186,6 +1188,28 @@ TEST_CASE("a rule may differentiate inside its formula, in numbers as in Vars") 
     CHECK(vars(i) == doctest::Approx(right(i)));
     CHECK(numbers(i) != 0);
   }
+  // In a last sweep too, where parameters have moved on already; but not for what it gave back.
+  std::vector<Tensor> moving = {Tensor{0.5, 2.0, -1.0}, Tensor{3.0, 1.0, 2.0}};
+  const auto last_sweep = [&](const Rule& rule, Var* cost) {
+    Tape tape;
+    Tensor taken;
+    const std::vector<Var> p = tape.borrow_parameters(moving);
+    *cost = sum(p[1] * argmax(p[0] * p[0], rule));
+    backward_and_release(*cost, [&](Var v, Tensor& g) {
+      if (v.index == p[1].index) moving[1] += 1;
+      if (v.index == p[0].index) taken = g;
+    });
+    return taken;
+  };
+  Var cost_there;
+  const Tensor taken = last_sweep(inner, &cost_there);
+  for (std::size_t i = 0; i < 3; ++i) CHECK(taken(i) == doctest::Approx(right(i)));
+  const Rule outer = pathwise_rule(
+      "outer", [&](const Draw& d, Var) { return differentiate(cost_there, d.logits)[0]; });
+  CHECK_THROWS_WITH_AS(
+      last_sweep(outer, &cost_there),
+      doctest::Contains("the last sweep has passed this node, and its backward is gone"),
+      std::logic_error);
 }
 
 TEST_CASE("a weight of 0 takes an infinite cost out, and only that") {

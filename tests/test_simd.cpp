@@ -22,6 +22,7 @@ namespace {
 
 using Limits = std::numeric_limits<Scalar>;
 constexpr Scalar kInfinity = Limits::infinity(), kNaN = Limits::quiet_NaN();
+constexpr Scalar kLarge = Limits::max();
 constexpr bool kDouble = sizeof(Scalar) == 8;
 
 // What references are computed in: a number with digits to spare, and exponents too.
@@ -54,15 +55,22 @@ WITH_ONE(log, mpfr_log)
 WITH_ONE(log1p, mpfr_log1p)
 WITH_ONE(tanh, mpfr_tanh)
 WITH_ONE(sqrt, mpfr_sqrt)
+WITH_ONE(sin, mpfr_sin)
+WITH_ONE(cos, mpfr_cos)
+WITH_ONE(erf, mpfr_erf)
+WITH_ONE(erfc, mpfr_erfc)
+WITH_ONE(expm1, mpfr_expm1)
 WITH_ONE(operator-, mpfr_neg)
 WITH_TWO(pow, mpfr_pow)
 WITH_TWO(operator+, mpfr_add)
+WITH_TWO(operator*, mpfr_mul)
 WITH_TWO(operator/, mpfr_div)
 bool operator>(const Wide& x, const Wide& y) { return mpfr_greater_p(x.number, y.number) != 0; }
 long double value(const Wide& x) { return mpfr_get_ld(x.number, MPFR_RNDN); }
 #else
 using Wide = double;
-using std::exp, std::log, std::log1p, std::tanh, std::sqrt, std::pow;
+using std::exp, std::log, std::log1p, std::expm1, std::tanh, std::sqrt, std::pow;
+using std::sin, std::cos, std::erf, std::erfc;
 long double value(Wide x) { return x; }
 #endif
 
@@ -99,6 +107,16 @@ const Function kFunctions[] = {
     {"softplus", lane_softplus, [](Wide x) { return x > 0 ? x + log1p(exp(-x)) : log1p(exp(x)); },
      2},
     {"sqrt", lane_sqrt, [](Wide x) { return sqrt(x); }, 0.5},
+    {"sin", lane_sin, [](Wide x) { return sin(x); }, 1},
+    {"cos", lane_cos, [](Wide x) { return cos(x); }, 1},
+    {"erf", lane_erf, [](Wide x) { return erf(x); }, 1.1},
+    {"log1p", lane_log1p, [](Wide x) { return log1p(x); }, 1.6},
+    {"expm1", lane_expm1, [](Wide x) { return expm1(x); }, 1},
+    {"normal_cdf", lane_normal_cdf, [](Wide x) { return 0.5 * erfc(-x * sqrt(Wide(0.5))); }, 2.5},
+    {"gelu", lane_gelu, [](Wide x) { return x * (0.5 * erfc(-x * sqrt(Wide(0.5)))); }, 3.5, -kLarge,
+     kInfinity, 1024 * Limits::min()},
+    {"silu", lane_silu, [](Wide x) { return x / (1 + exp(-x)); }, 3.5, -kLarge, kInfinity,
+     1024 * Limits::min()},
     {"gumbel", lane_gumbel, [](Wide x) { return -log(-log1p(-x)); }, 2, 0, 1, 1},
 };
 
@@ -252,6 +270,17 @@ TEST_CASE("zeros, ends, infinities and NaN") {
   CHECK(std::signbit(one(lane_tanh, -0.0)));
   CHECK(one(lane_sigmoid, -kInfinity) == 0);
   CHECK(one(lane_softplus, kInfinity) == kInfinity);
+  CHECK(std::isnan(one(lane_sin, kInfinity)));
+  CHECK(std::isnan(one(lane_cos, -kInfinity)));
+  CHECK(std::signbit(one(lane_sin, -0.0)));
+  CHECK(one(lane_erf, -kInfinity) == -1);
+  CHECK(one(lane_log1p, -1) == -kInfinity);
+  CHECK(one(lane_log1p, kInfinity) == kInfinity);
+  CHECK(one(lane_expm1, -kInfinity) == -1);
+  CHECK(one(lane_normal_cdf, -kInfinity) == 0);
+  CHECK(one(lane_normal_cdf, kInfinity) == 1);
+  CHECK(one(lane_gelu, -kInfinity) == 0);
+  CHECK(one(lane_silu, -kInfinity) == 0);
   CHECK(one(lane_gumbel, 0) == kInfinity);
   CHECK(one(lane_gumbel, 1) == -kInfinity);
   for (const Function& f : kFunctions) CHECK(std::isnan(one(f.ours, kNaN)));

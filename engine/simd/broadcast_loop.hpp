@@ -57,8 +57,9 @@ struct Walk {
 
 class BroadcastLoop {
  public:
-  /// Numbers of a block, so few that a formula's temporaries stay in the nearest cache. (With 256
-  /// it takes half as long again; from 320 to 512 no difference can be told from noise.)
+  /// Numbers of a block, so few that a formula's temporaries stay in the nearest cache; the blocks
+  /// of a formula that needs few registers are longer. (With 256 it takes half as long again; from
+  /// 320 to 512 no difference can be told from noise.)
   static constexpr std::size_t kBlock = 320;
 
   /// Each input must broadcast to `shape`.

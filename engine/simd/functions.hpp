@@ -148,19 +148,31 @@ inline Lane log_by_table(Lane x) {
 }
 #endif
 
-// SLEEF's pow.
-using Floats = xsimd::batch<float>::register_type;
-using Doubles = xsimd::batch<double>::register_type;
-#if defined(__AVX512F__)
-inline Floats pow(Floats x, Floats y) { return Sleef_powf16_u10(x, y); }
-inline Doubles pow(Doubles x, Doubles y) { return Sleef_powd8_u10(x, y); }
+// SLEEF's functions, for registers of this width.
+#if defined(ARGTAPE_DOUBLE) && defined(__AVX512F__)
+#define ARGTAPE_SLEEF(name, accuracy) Sleef_##name##d8_##accuracy
+#elif defined(ARGTAPE_DOUBLE) && defined(__AVX__)
+#define ARGTAPE_SLEEF(name, accuracy) Sleef_##name##d4_##accuracy
+#elif defined(ARGTAPE_DOUBLE)
+#define ARGTAPE_SLEEF(name, accuracy) Sleef_##name##d2_##accuracy
+#elif defined(__AVX512F__)
+#define ARGTAPE_SLEEF(name, accuracy) Sleef_##name##f16_##accuracy
 #elif defined(__AVX__)
-inline Floats pow(Floats x, Floats y) { return Sleef_powf8_u10(x, y); }
-inline Doubles pow(Doubles x, Doubles y) { return Sleef_powd4_u10(x, y); }
+#define ARGTAPE_SLEEF(name, accuracy) Sleef_##name##f8_##accuracy
 #else
-inline Floats pow(Floats x, Floats y) { return Sleef_powf4_u10(x, y); }
-inline Doubles pow(Doubles x, Doubles y) { return Sleef_powd2_u10(x, y); }
+#define ARGTAPE_SLEEF(name, accuracy) Sleef_##name##f4_##accuracy
 #endif
+
+// f(x) for SLEEF 3.5's sine or cosine, which goes another way with all numbers of a lane if one of
+// them is large.
+template <class F>
+Lane by_size(Lane x, F f) {
+  const auto small = xsimd::abs(x) < Lane(125);
+  const Lane y = f(xsimd::select(small, x, Lane(0)));
+  if (xsimd::all(small)) return y;
+  const Lane others = f(xsimd::select(small, Lane(1000), x));
+  return xsimd::select(small, y, others);
+}
 
 }  // namespace lanes
 
@@ -223,13 +235,53 @@ inline Lane lane_sqrt(Lane x) { return xsimd::sqrt(x); }
 
 /// x^y, to 1 ulp; in double to 2 where it is above 1.79769e308.
 inline Lane lane_pow(Lane x, Lane y) {
-  const Lane z = lanes::pow(x, y), size = xsimd::abs(x), half(Scalar(0.5));
+  const Lane z = ARGTAPE_SLEEF(pow, u10)(x, y), size = xsimd::abs(x), half(Scalar(0.5));
   // SLEEF 3.5 takes doubles above 1.79769e308 for infinite: there, the square of x^(y/2).
   const auto over = (xsimd::abs(z) == Lane(lanes::Limits::infinity())) & (xsimd::abs(y) > half);
   if (sizeof(Scalar) == 4 || !xsimd::any(over)) return z;
-  const Lane root = lanes::pow(size, y * half);
+  const Lane root = ARGTAPE_SLEEF(pow, u10)(size, y * half);
   return xsimd::select(over, xsimd::copysign(root * root, z), z);
 }
+
+/// sin x and cos x to 1 ulp, erf x to 1.1.
+inline Lane lane_sin(Lane x) { return lanes::by_size(x, ARGTAPE_SLEEF(sin, u10)); }
+inline Lane lane_cos(Lane x) { return lanes::by_size(x, ARGTAPE_SLEEF(cos, u10)); }
+inline Lane lane_erf(Lane x) { return ARGTAPE_SLEEF(erf, u10)(x); }
+
+/// log(1 + x), to 1.6 ulp.
+inline Lane lane_log1p(Lane x) {
+  // SLEEF 3.5 takes denormal numbers for 0, and doubles above 1e307 for infinite.
+  const Lane y = ARGTAPE_SLEEF(log1p, u10)(x);
+  const auto tiny = xsimd::abs(x) < Lane(lanes::Limits::epsilon() / 4);
+  const auto large = x > Lane(lanes::kFractionEnd);
+  return xsimd::select(tiny, x, xsimd::select(large, lane_log(x), y));
+}
+
+/// e^x - 1, to 1 ulp.
+inline Lane lane_expm1(Lane x) { return ARGTAPE_SLEEF(expm1, u10)(x); }
+
+/// The probability that a standard normal number is less than x, to 2.5 ulp.
+inline Lane lane_normal_cdf(Lane x) {
+  // erfc(t) / 2 for t = -x / sqrt(2). What t loses to rounding changes the result x^2 times as
+  // much, so it is given back: products of numbers of half the digits are exact.
+  constexpr long double root = 0.707106781186547524400844L;
+  constexpr Scalar high = sizeof(Scalar) == 4 ? 2896.0f / 4096 : 0.70710677f;
+  constexpr int digits = lanes::kFraction / 2 + 1;
+  x = xsimd::min(Lane(40), xsimd::max(Lane(-40), x));
+  const Lane t = x * Lane(Scalar(-root));
+  const Lane half = lanes::from_bits(lanes::bits_of(x) >> digits << digits);
+  const Lane rest = half * Lane(Scalar(root - high)) + (x - half) * Lane(Scalar(root)),
+             lost = half * Lane(-high) - t - rest;
+  const Lane slope = Lane(Scalar(1.12837916709551257)) * lane_exp_below(-t * t);  // 2 / sqrt(pi)
+  const Lane twice = ARGTAPE_SLEEF(erfc, u15)(t);
+  // Of denormal numbers the difference might be below 0.
+  return Lane(Scalar(0.5)) * xsimd::abs(twice - slope * lost);
+}
+
+/// x times the probability that a standard normal number is less, and x sigmoid(x), to 3.5 ulp; of
+/// 1024 times the smallest normal number where the result is smaller. 0 at -inf.
+inline Lane lane_gelu(Lane x) { return xsimd::max(Lane(-1000), x) * lane_normal_cdf(x); }
+inline Lane lane_silu(Lane x) { return xsimd::max(Lane(-1000), x) * lane_sigmoid(x); }
 
 /// -log(-log(1 - u)) for 0 < u < 1: the Gumbel number of a uniform one, fine where u is small and
 /// the result large. To 2 ulp, of 1 where the result is smaller.

@@ -13,7 +13,7 @@
 #include <system_error>
 
 #include "examples/common/program.hpp"
-#include "models/training/archive.hpp"
+#include "models/training/write_durably.hpp"
 
 namespace argtape_examples {
 
@@ -133,7 +133,7 @@ void RunFolder::finish(const std::string& cell, const Json& result) const {
 }
 
 void RunFolder::tidy(const std::string& cell) const {
-  for (const char* ending : {".archive", ".archive.tmp", ".error.tmp", ".lock"}) {
+  for (const char* ending : {".safetensors", ".safetensors.tmp", ".error.tmp", ".lock"}) {
     std::error_code ignored;
     fs::remove(file(cell, ending), ignored);
   }

@@ -1,11 +1,11 @@
 // The folder of a long run, which is all that there is to know about it (examples/common/grid.hpp).
 //
-//     grid.json             what the grid is: the program, all settings that change a number, the
-//                           names of its cells
-//     binary,st,0.json      the result of the cell binary/st/0
-//     binary,st,0.archive   its checkpoint, until it has a result
-//     binary,st,0.lock      locked while somebody works on it; says how far that is
-//     binary,st,0.error     why it failed, until it is tried again
+//     grid.json                 what the grid is: the program, all settings that change a number,
+//                               the names of its cells
+//     binary,st,0.json          the result of the cell binary/st/0
+//     binary,st,0.safetensors   its checkpoint, until it has a result
+//     binary,st,0.lock          locked while somebody works on it; says how far that is
+//     binary,st,0.error         why it failed, until it is tried again
 #pragma once
 
 #include <filesystem>
@@ -30,8 +30,8 @@ class RunFolder {
   void require_same(const Json& manifest) const;
   Json manifest() const;
 
-  std::string checkpoint(const std::string& cell) const { return file(cell, ".archive"); }
-  bool has_checkpoint(const std::string& cell) const { return there(cell, ".archive"); }
+  std::string checkpoint(const std::string& cell) const { return file(cell, ".safetensors"); }
+  bool has_checkpoint(const std::string& cell) const { return there(cell, ".safetensors"); }
 
   bool done(const std::string& cell) const { return there(cell, ".json"); }
   Json result(const std::string& cell) const;

@@ -102,7 +102,7 @@ void train(const Work& work, const std::string& name, Training& training, const 
     a("seconds", seconds);
     a("training", training);
   };
-  if (work.folder.has_checkpoint(name)) argtape::load_archive(file, kind, state);
+  if (work.folder.has_checkpoint(name)) argtape::load(file, state, kind);
 
   Clock::time_point now = Clock::now(), saved = now, shown{};
   for (;;) {
@@ -116,7 +116,7 @@ void train(const Work& work, const std::string& name, Training& training, const 
       seconds += seconds_between(start, now);
     }
     if (stop_signal != 0 || seconds_between(saved, now) >= work.checkpoint) {
-      argtape::save_archive(file, kind, state);
+      argtape::save(file, state, kind);
       saved = now = Clock::now();
     }
     if (stop_signal != 0) throw Stopped{stop_signal};

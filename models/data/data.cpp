@@ -209,8 +209,10 @@ Dataset load_digits(const std::string& folder) {
 
 Dataset take(const Dataset& data, const std::vector<std::size_t>& rows) {
   const std::size_t pixels = data.height * data.width;
-  Dataset out{data.name,   uninitialised({rows.size(), pixels}), {}, data.height, data.width,
-              data.classes};
+  Dataset out{data.name,  uninitialised({rows.size(), pixels}),
+              {},         data.height,
+              data.width, data.classes,
+              0,          data.class_names};
   out.labels.reserve(rows.size());
   Scalar* to = out.images.data();
   for (std::size_t row : rows) {
@@ -245,7 +247,22 @@ Split split(const Dataset& data, std::size_t train_size) {
   std::vector<std::size_t> rows(data.size());
   for (std::size_t i = 0; i < rows.size(); ++i) rows[i] = i;
   const auto middle = rows.begin() + static_cast<std::ptrdiff_t>(train_size);
-  return {take(data, {rows.begin(), middle}), take(data, {middle, rows.end()})};
+  return {take(data, {rows.begin(), middle}), take(data, {middle, rows.end()}), {}};
+}
+
+Split split(const Dataset& data, double validation, double test, Rng& rng) {
+  const auto rows_of = [&](double share) {
+    return static_cast<std::ptrdiff_t>(share * static_cast<double>(data.size()));
+  };
+  if (!(validation >= 0 && test >= 0 && validation + test < 1) ||
+      (validation > 0 && rows_of(validation) == 0) || (test > 0 && rows_of(test) == 0))
+    refuse("data: shares of ", validation, " and ", test, " of ", data.size(),
+           " rows to validate and test with; need some row for each, and to train on");
+  const std::vector<std::size_t> rows = rng.permutation(data.size());
+  const auto trained = rows.end() - rows_of(validation) - rows_of(test),
+             tested = rows.end() - rows_of(validation);
+  return {take(data, {rows.begin(), trained}), take(data, {trained, tested}),
+          take(data, {tested, rows.end()})};
 }
 
 Batches::Batches(std::size_t n, std::size_t batch_size, Rng& rng) {

@@ -1,4 +1,5 @@
-// The digit data: reading it, splitting it, and handing it out in shuffled batches.
+// Labelled data: the digits and how they are read; any data split, and handed out in shuffled
+// batches.
 #pragma once
 
 #include <cstddef>
@@ -10,7 +11,7 @@
 
 ARGTAPE_PUBLIC_BEGIN
 
-/// Labelled grey images, one a row.
+/// Labelled grey images, one a row; or rows of any numbers (table.hpp), of height 1.
 struct Dataset {
   std::string name;
   Tensor images;                    // (n, height * width), 0 (background) to 1 (ink)
@@ -19,6 +20,7 @@ struct Dataset {
   std::size_t width = 0;
   std::size_t classes = 0;
   std::size_t train_size = 0;  // rows to train on, where the data's makers say so; 0: they do not
+  std::vector<std::string> class_names = {};  // where they have any but their numbers
 
   std::size_t size() const { return labels.size(); }
 };
@@ -57,12 +59,15 @@ Dataset binarised(Dataset data, Rng& rng);
 std::size_t default_train_size(const Dataset& data);
 
 struct Split {
-  Dataset train, test;
+  Dataset train, test, validation = {};
 };
 
 /// The first `train_size` rows to train on and the rest to test with. Throws std::invalid_argument
 /// unless both get at least one row.
 Split split(const Dataset& data, std::size_t train_size);
+/// Rows in random order: the shares given, rounded down, to validate and to test with, the rest to
+/// train on. Throws std::invalid_argument unless every part whose share is not 0 gets a row.
+Split split(const Dataset& data, double validation, double test, Rng& rng);
 
 /// One epoch: the rows 0..n-1 shuffled and dealt into batches of `batch_size` indices. Rows that do
 /// not fill a batch sit this epoch out.

@@ -2,20 +2,20 @@
 
 #include <algorithm>
 #include <charconv>
-#include <cmath>
-#include <cstdint>
 #include <cstring>
-#include <limits>
 
+#include "engine/require.hpp"
 #include "models/data/counted.hpp"
+#include "models/data/source.hpp"
 
 ARGTAPE_PRIVATE_BEGIN
 namespace {
 
+constexpr char kMagic[] = "\x93NUMPY";
+
 struct NumpyHeader {
-  char order = '<', kind = 'f';  // of the bytes; float, integer, unsigned or bool
-  std::size_t item = 0;          // bytes
-  bool fortran = false;
+  Element element{Element::real, 0};
+  bool fortran = false, big_endian = false;
   std::vector<std::uint64_t> shape;
   std::string shape_text;
 };
@@ -46,134 +46,113 @@ bool parse_shape(const std::string& text, NumpyHeader& h) {
   return true;
 }
 
-NumpyHeader parse_header(const std::string& path, const std::string& text) {
+// An element as NumPy's headers have it, behind the order of its bytes: "f4". It knows no bfloat16.
+std::string descr_of(Element element) {
+  return std::string(1, element.kind) + std::to_string(element.size);
+}
+
+NumpyHeader parse_header(const std::string& label, const std::string& text) {
   NumpyHeader h;
   const std::string type = value_of(text, "descr"), fortran = value_of(text, "fortran_order"),
                     shape = value_of(text, "shape");
   const bool order = fortran.compare(0, 4, "True") == 0 || fortran.compare(0, 5, "False") == 0;
   if (type.empty() || !order || !parse_shape(shape, h))
-    fail_data(path + " has a damaged NumPy header; need one with descr, fortran_order and shape");
+    refuse<std::runtime_error>(
+        label, " has a damaged NumPy header; need one with descr, fortran_order and shape");
   h.fortran = fortran[0] == 'T';
   const std::size_t quote = type.find('\'', 1);
   const std::string name =
       type[0] == '\'' && quote != std::string::npos ? type.substr(1, quote - 1) : type.substr(0, 1);
-  const std::string of = name.size() == 3 ? name.substr(1) : "";
-  const std::vector<std::string> known = {"f4", "f8", "i1", "i2", "i4", "i8",
-                                          "u1", "u2", "u4", "u8", "b1"};
-  if (std::find(known.begin(), known.end(), of) == known.end() ||
-      std::string("<>=|").find(name[0]) == std::string::npos || (name[0] == '|' && of[1] != '1'))
-    fail_data(path + " holds " + (name == "[" ? "structures" : "the type " + shown_cell(name)) +
-              "; need float32, float64, integers or bool");
-  h.order = name[0];
-  h.kind = of[0];
-  h.item = static_cast<std::size_t>(of[1] - '0');
-  if (h.shape.size() != 1 && h.shape.size() != 2)
-    fail_data(path + " has the shape " + h.shape_text + "; need (points, dimensions)");
-  if (std::count(h.shape.begin(), h.shape.end(), 0) > 0)
-    fail_data(path + " has the shape " + h.shape_text +
-              "; need at least one point and one dimension");
+  const auto known = std::find_if(kElements.begin(), kElements.end(), [&](const ElementName& e) {
+    return e.element.kind != Element::brain && name.substr(1) == descr_of(e.element);
+  });
+  if (known == kElements.end() || std::string("<>=|").find(name[0]) == std::string::npos ||
+      (name[0] == '|' && known->element.size > 1))
+    refuse<std::runtime_error>(label, " holds ",
+                               name == "[" ? "structures" : "the type " + shown_cell(name),
+                               "; need float16, float32, float64, integers or bool");
+  h.element = known->element;
+  h.big_endian = name[0] == '>';
   return h;
 }
 
-// One item as a number. The bytes are put in order by arithmetic, whatever this machine's order.
-double item_of(const unsigned char* bytes, const NumpyHeader& h) {
-  std::uint64_t bits = 0;
-  for (std::size_t i = 0; i < h.item; ++i)
-    bits = bits << 8U | bytes[h.order == '>' ? i : h.item - 1 - i];
-  if (h.kind == 'b') return bits != 0;
-  if (h.kind == 'u') return static_cast<double>(bits);
-  if (h.kind == 'i') {
-    const std::size_t unused = 64 - 8 * h.item;
-    return static_cast<double>(static_cast<std::int64_t>(bits << unused) >> unused);
+// Numbers in the order of Fortran, where the first axis runs fastest, in that of C.
+std::string in_c_order(const char* from, const Shape& shape, std::size_t each) {
+  std::string to(size_of(shape) * each, '\0');
+  Shape at = shape;
+  std::fill(at.begin(), at.end(), 0);
+  for (std::size_t c = 0; c < to.size(); c += each) {
+    std::size_t f = 0;
+    for (std::size_t axis = shape.size(); axis-- > 0;) f = f * shape[axis] + at[axis];
+    std::memcpy(&to[c], from + f * each, each);
+    for (std::size_t axis = shape.size(); axis-- > 0 && ++at[axis] == shape[axis];) at[axis] = 0;
   }
-  if (h.item == 4) {
-    const auto half = static_cast<std::uint32_t>(bits);
-    float value = 0;
-    std::memcpy(&value, &half, sizeof value);
-    return static_cast<double>(value);
-  }
-  double value = 0;
-  std::memcpy(&value, &bits, sizeof value);
-  return value;
+  return to;
+}
+
+// The header, and how many bytes there were up to its end.
+std::pair<NumpyHeader, std::uint64_t> read_header(const ReadBytes& read, const std::string& label) {
+  char head[12] = {};
+  std::size_t got = read(head, 8);
+  const auto ends_early = [&](std::size_t after, std::uint64_t size, const std::string& why) {
+    refuse<std::runtime_error>(label, " ends after ", counted(after, "byte"), "; need ", size, ", ",
+                               why);
+  };
+  require<std::runtime_error>(std::memcmp(head, kMagic, 6) == 0, label,
+                              " begins as no NumPy file does; need one");
+  const unsigned version = static_cast<unsigned char>(head[6]);
+  require<std::runtime_error>(got < 8 || (version >= 1 && version <= 3), label,
+                              " has NumPy's format version ", version, "; need 1 to 3");
+  const std::size_t width = got < 8 || version == 1 ? 2 : 4;  // of the header's length
+  if (got == 8) got += read(head + 8, width);
+  if (got < 8 + width) ends_early(got, 8 + width, "the least a NumPy file has");
+  const std::uint64_t length = word_at(head + 8, {Element::natural, width});
+  constexpr std::uint64_t longest = 1U << 20U;
+  require<std::runtime_error>(length <= longest, label, " promises a header of ", length,
+                              " bytes; need at most ", longest);
+  std::string text(length, '\0');
+  got = read(text.data(), length);
+  if (got < length) ends_early(8 + width + got, 8 + width + length, "for its header");
+  return {parse_header(label, text), 8 + width + length};
 }
 
 }  // namespace
 
-bool is_numpy(Source& source) {
-  constexpr int first = 0x93;
-  return source.peek() == first;
+void read_numpy(const ReadBytes& read, const std::string& label, const std::string& name,
+                Arrays& to) {
+  const auto [h, begin] = read_header(read, label);
+  const std::uint64_t size = bytes_of(label, h.shape, h.element);
+  const std::size_t first = to.bytes.size();
+  constexpr std::uint64_t kAtOnce = 1U << 20U;
+  for (std::uint64_t done = 0; done < size;) {
+    const std::size_t want = std::min(kAtOnce, size - done);
+    to.bytes.resize(first + done + want);
+    const std::size_t came = read(&to.bytes[first + done], want);
+    done += came;
+    if (came < want)
+      refuse<std::runtime_error>(label, " ends after ", begin + done, " bytes; need ", begin + size,
+                                 ", as its header promises the shape ", h.shape_text);
+  }
+  char extra = 0;
+  require<std::runtime_error>(read(&extra, 1) == 0, label, " goes on after the ", begin + size,
+                              " bytes its header promises; need nothing there");
+  if (h.big_endian)
+    for (std::size_t i = first; i < to.bytes.size(); i += h.element.size)
+      std::reverse(&to.bytes[i], &to.bytes[i] + h.element.size);
+  const Shape shape(h.shape.begin(), h.shape.end());
+  if (h.fortran) to.bytes.replace(first, size, in_c_order(&to.bytes[first], shape, h.element.size));
+  to.list.push_back({name, h.element, shape, first});
 }
 
-NumberTable read_numpy(Source& source, const std::string& path, const std::string& need) {
-  const std::string magic = "\x93NUMPY";
-  std::vector<unsigned char> head(8);
-  std::size_t got = source.read(head.data(), 8);
-  const auto ends_early = [&](std::size_t after, std::uint64_t size, const std::string& why) {
-    fail_data(path + " ends after " + counted(after, "byte") + "; need " + std::to_string(size) +
-              ", " + why);
-  };
-  if (!std::equal(magic.begin(), magic.end(), head.begin(),
-                  [](char a, unsigned char b) { return static_cast<unsigned char>(a) == b; }))
-    fail_data(path + " begins as neither text nor a NumPy file does; need " + need);
-  const unsigned version = head[6];
-  if (got == 8 && (version < 1 || version > 3))
-    fail_data(path + " has NumPy's format version " + std::to_string(version) + "; need 1 to 3");
-  const std::size_t width = got < 8 || version == 1 ? 2 : 4;  // of the header's length
-  head.resize(8 + width);
-  if (got == 8) got += source.read(head.data() + 8, width);
-  if (got < head.size()) ends_early(got, head.size(), "the least a NumPy file has");
-  std::uint64_t length = 0;
-  for (std::size_t i = width; i-- > 0;) length = length << 8U | head[8 + i];
-  constexpr std::uint64_t longest = 1U << 20U;
-  if (length > longest)
-    fail_data(path + " promises a header of " + std::to_string(length) + " bytes; need at most " +
-              std::to_string(longest));
-  std::vector<unsigned char> header(length);
-  got = source.read(header.data(), length);
-  const std::uint64_t begin = head.size() + length;
-  if (got < length) ends_early(head.size() + got, begin, "for its header");
-  const NumpyHeader h = parse_header(path, {header.begin(), header.end()});
-
-  const std::uint64_t n = h.shape[0], d = h.shape.size() == 2 ? h.shape[1] : 1;
-  constexpr std::uint64_t most = std::numeric_limits<std::int64_t>::max() / 16;
-  if (d > most / n)
-    fail_data(path + " has the shape " + h.shape_text + ", more than a file can hold; need less");
-  NumberTable table;
-  const std::uint64_t size = n * d * h.item;
-  std::vector<unsigned char> chunk(1U << 20U);
-  for (std::uint64_t done = 0; done < size;) {
-    const std::size_t want = std::min<std::uint64_t>(chunk.size(), size - done);
-    const std::size_t came = source.read(chunk.data(), want);
-    if (came < want)
-      ends_early(begin + done + came, begin + size,
-                 "as its header promises the shape " + h.shape_text);
-    for (std::size_t i = 0; i < came; i += h.item) {
-      const double value = item_of(chunk.data() + i, h);
-      if (!std::isfinite(value)) {
-        const std::uint64_t at = table.numbers.size();
-        const std::uint64_t row = h.fortran ? at % n : at / d, column = h.fortran ? at / n : at % d;
-        fail_data(path + ", row " + std::to_string(row + 1) + ", column " +
-                  std::to_string(column + 1) + " is " + (std::isnan(value) ? "NaN" : "infinite") +
-                  "; need a finite number");
-      }
-      table.numbers.push_back(value);
-    }
-    done += came;
-  }
-  unsigned char extra = 0;
-  if (source.read(&extra, 1) != 0)
-    fail_data(path + " goes on after the " + std::to_string(begin + size) +
-              " bytes its header promises; need nothing there");
-  if (source.cut_short()) fail_data(path + " breaks off before its checksum; need an intact file");
-  table.size = n;
-  table.dimensions = d;
-  if (h.fortran) {
-    const std::vector<double> by_column = std::move(table.numbers);
-    table.numbers.resize(by_column.size());
-    for (std::size_t j = 0; j < d; ++j)
-      for (std::size_t i = 0; i < n; ++i) table.numbers[i * d + j] = by_column[j * n + i];
-  }
-  return table;
+std::string numpy_header(const Array& array) {
+  std::string text = std::string("{'descr': '") + (array.element.size > 1 ? '<' : '|') +
+                     descr_of(array.element) +
+                     "', 'fortran_order': False, 'shape': " + str(array.shape) + ", }";
+  text.resize((10 + text.size()) / 64 * 64 + 64 - 11,
+              ' ');  // the numbers begin at a multiple of 64
+  text += '\n';
+  const char length[] = {static_cast<char>(text.size()), static_cast<char>(text.size() >> 8U)};
+  return std::string(kMagic, 6) + '\x01' + '\0' + std::string(length, 2) + text;
 }
 
 ARGTAPE_END

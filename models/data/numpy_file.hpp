@@ -1,24 +1,26 @@
-// Private: arrays in NumPy's format, .npy.
+// Private: an array in NumPy's format, .npy.
 #pragma once
 
+#include <functional>
 #include <string>
-#include <vector>
 
-#include "source.hpp"
+#include "arrays.hpp"
 
 ARGTAPE_PRIVATE_BEGIN
 
-/// `size` rows of `dimensions` numbers, in double whatever the library's Scalar.
-struct NumberTable {
-  std::size_t size = 0, dimensions = 0;
-  std::vector<double> numbers;  ///< row by row
-};
+/// Gives up to n bytes; fewer only at the end.
+using ReadBytes = std::function<std::size_t(char* to, std::size_t n)>;
 
 /// Whether a file begins as a NumPy file does, and no text.
-bool is_numpy(Source& source);
+constexpr int kNumpyBegins = 0x93;
 
-/// The array in a file from its beginning on; see read_points(). `path` and `need` are for errors:
-/// where it is, and what it should have been.
-NumberTable read_numpy(Source& source, const std::string& path, const std::string& need);
+/// Reads an array from its beginning to the end of the file, and adds it to `to`, in C's order.
+/// Memory grows with what there is, never with what the header promises. Throws std::runtime_error
+/// with `label`, which says where it is.
+void read_numpy(const ReadBytes& read, const std::string& label, const std::string& name,
+                Arrays& to);
+
+/// What stands before an array's numbers, format version 1.
+std::string numpy_header(const Array& array);
 
 ARGTAPE_END

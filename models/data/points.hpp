@@ -19,8 +19,8 @@ ARGTAPE_PUBLIC_BEGIN
 /// semicolon, a tab or a comma, looked for in this order, or else blanks. A decimal comma is not
 /// understood.
 ///
-/// NumPy: format versions 1 to 3, little or big endian, float32, float64, all integers and bool, C
-/// or Fortran order. An array (n,) is n points in one dimension.
+/// NumPy: format versions 1 to 3, little or big endian, float16, float32, float64, all integers and
+/// bool, C or Fortran order. An array (n,) is n points in one dimension.
 ///
 /// Throws std::runtime_error, with the file and the line or row, if there is no such file, if it
 /// is empty, cut short or longer than its header says, if the rows differ in length, and for

@@ -1,23 +1,30 @@
-// A file of named things, the state of a training say. What is in it is said once, by one function
-// that serves for saving and for loading:
+// Saving and loading: parameters, optimisers, whole trainings, in files that others can open.
 //
-//     void MyTraining::archive(Archive& a) {
-//       a("weights", weights);
-//       a("adam", adam);    // anything with a member archive(Archive&)
+//     save("model.safetensors", model);   // anything with `parameters`; std::vector<Tensor>; or a
+//     load("model.safetensors", model);   // std::map of names to tensors
+//     save("model.npz", model);           // for np.load()
+//
+// What is in a file is said once, by one function that serves for saving and for loading:
+//
+//     const auto training = [&](Archive& a) {   // or a member archive(Archive&)
+//       a("model", model);
+//       a("adam", adam);
 //       a("step", step);
 //       a("rng", rng);
-//     }
-//     save_archive("run.checkpoint", "my program", [&](Archive& a) { training.archive(a); });
-//     load_archive("run.checkpoint", "my program", [&](Archive& a) { training.archive(a); });
+//     };
+//     save("run.safetensors", training);
+//     load("run.safetensors", training);
 //
-// Everything comes back to the bit. A file is an 8-byte magic word, the format's version, a
-// checksum (zlib's crc32), the length of what follows, and that: the kind, and each thing as its
-// name, its type and its numbers, in the machine's own order of bytes.
+// Everything comes back to the bit. A name in a file is what leads to a thing: "adam.mean.0",
+// "model.parameters.3". Tensors are F32 (F64 in the second library), whole numbers U64 or I64,
+// others F64, texts U8, random numbers' state U64: seed, position and stream.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <map>
+#include <memory>
 #include <string>
 #include <type_traits>
 #include <utility>
@@ -28,89 +35,132 @@
 
 ARGTAPE_PUBLIC_BEGIN
 
-/// One direction of save_archive() or load_archive(). a(name, thing) writes the thing down, or
-/// reads it back; names are read in the order in which they were written. Reading throws
-/// std::runtime_error, naming the thing, where the file has another one, or one of another type or
-/// shape: then the state is half old, half new, and no good.
+class Archive;
+template <class T, class = void>
+struct HasArchive : std::false_type {};
+template <class T>
+struct HasArchive<T, std::void_t<decltype(std::declval<T&>().archive(std::declval<Archive&>()))>>
+    : std::true_type {};
+template <class T, class = void>
+struct HasParameters : std::false_type {};
+template <class T>
+struct HasParameters<T, std::enable_if_t<std::is_same_v<decltype((std::declval<T&>().parameters)),
+                                                        std::vector<Tensor>&>>> : std::true_type {};
+
+/// One direction of save() or load(). a(name, thing) writes the thing down, or reads it back;
+/// reading throws std::runtime_error, naming the thing, where the file has none of that name, or
+/// one of another kind or shape: then the state is half old, half new, and no good.
 class Archive {
  public:
   /// An empty one, to be written to.
-  Archive() = default;
+  Archive();
   /// One that reads what bytes() of another one gave.
-  explicit Archive(std::string bytes) : bytes_(std::move(bytes)), loading_(true) {}
+  explicit Archive(const std::string& bytes);
+  ~Archive();
+  Archive(const Archive&) = delete;
+  Archive& operator=(const Archive&) = delete;
 
   bool loading() const { return loading_; }
-  const std::string& bytes() const { return bytes_; }
+  /// What it holds, as a safetensors file.
+  std::string bytes() const;
 
-  /// The file's tensor must have the shape of `t`.
+  /// The file's tensor must have the shape of `t`. float64, float16 and bfloat16 are rounded to
+  /// Scalar; a number out of its range is refused, and an integer that it cannot hold.
   void operator()(const std::string& name, Tensor& t);
-  /// As many of the same shapes; an empty vector takes what there is.
-  void operator()(const std::string& name, std::vector<Tensor>& tensors);
   void operator()(const std::string& name, double& x);
   void operator()(const std::string& name, std::string& text);
   void operator()(const std::string& name, std::vector<double>& numbers);
   void operator()(const std::string& name, std::vector<std::size_t>& numbers);
   void operator()(const std::string& name, Rng& rng);
-  /// Whole numbers and bool; one that the thing cannot hold is refused. Else anything with a member
-  /// archive(Archive&), whose names go on after this one: "adam/rate".
+  /// Whole numbers and bool; one that the thing cannot hold is refused. Else all that things()
+  /// takes, whose names go on after this one: "adam.rate".
   template <class T>
   void operator()(const std::string& name, T& thing) {
     if constexpr (std::is_integral_v<T>) {
       auto word = static_cast<std::uint64_t>(thing);
-      whole(name, word);
+      whole(name, word, std::is_signed_v<T>);
+      if (!loading_) return;
       thing = static_cast<T>(word);
       if (static_cast<std::uint64_t>(thing) != word) out_of_range(name);
     } else if constexpr (std::is_floating_point_v<T>) {
       auto x = static_cast<double>(thing);
       (*this)(name, x);
-      thing = static_cast<T>(x);
+      if (loading_) thing = static_cast<T>(x);
     } else {
       const std::string outer = within_;
-      within_ += name + "/";
-      thing.archive(*this);
+      within_ += name + ".";
+      things(thing);
       within_ = outer;
     }
   }
 
-  /// Throws std::runtime_error if something is left to be read.
-  void finish() const;
+  /// As many of the same shapes; an empty vector takes what there is.
+  void things(std::vector<Tensor>& tensors);
+  /// The same names; an empty map takes what there is.
+  void things(std::map<std::string, Tensor>& tensors);
+  /// A function of an Archive; anything with a member archive(Archive&), or `parameters`.
+  template <class T>
+  void things(T& thing) {
+    if constexpr (std::is_invocable_v<T&, Archive&>) {
+      thing(*this);
+    } else if constexpr (HasArchive<T>::value) {
+      thing.archive(*this);
+    } else {
+      static_assert(
+          HasParameters<T>::value,
+          "argtape: what is saved or loaded is a number, text, Tensor, Rng, a list or map "
+          "of tensors, or has `parameters` or a member archive(Archive&); and is not const");
+      (*this)("parameters", thing.parameters);
+    }
+  }
 
  private:
-  enum class Type : std::uint8_t;
-  void whole(const std::string& name, std::uint64_t& word);
+  friend void save_archive(const std::string&, const std::function<void(Archive&)>&,
+                           const std::string&);
+  friend void load_archive(const std::string&, const std::function<void(Archive&)>&,
+                           const std::string&);
+  struct Contents;
+  void whole(const std::string& name, std::uint64_t& word, bool is_signed);
   [[noreturn]] void out_of_range(const std::string& name) const;
-  // Writes the thing's name and type, or checks that they are what comes next.
-  void entry(const std::string& name, Type type);
-  // `count` numbers, as they lie in memory.
-  template <class T>
-  void raw(T* numbers, std::size_t count);
-  // How many there are of something that takes so many bytes, or more, each.
-  std::size_t count(std::size_t now, std::size_t bytes_each);
-  void contents(const std::string& name, Tensor& t, bool any_shape);
   [[noreturn]] void refuse_thing(const std::string& name, const std::string& why) const;
+  void tensor(const std::string& name, Tensor& t, bool any_shape);
+  template <class T>
+  void list(const std::string& name, std::vector<T>& numbers);
+  // Throws std::runtime_error if something is left to be read.
+  void finish() const;
 
-  std::string bytes_, within_;
-  std::size_t at_ = 0;
+  std::unique_ptr<Contents> contents_;
+  std::string within_;
   bool loading_ = false;
 };
 
-/// Writes a file of the given kind (a program's name, say) with what `state` puts into the archive.
-/// Whatever happens on the way, power cuts included, the file is the old one or the new one, whole.
-/// Throws std::system_error, naming the file and the reason, if it cannot be written; the old one
-/// is still there. One writer at a time: `path`.tmp is its.
-void save_archive(const std::string& path, const std::string& kind,
-                  const std::function<void(Archive&)>& state);
+/// What save() and load() do, for any thing.
+void save_archive(const std::string& path, const std::function<void(Archive&)>& things,
+                  const std::string& kind);
+void load_archive(const std::string& path, const std::function<void(Archive&)>& things,
+                  const std::string& kind);
 
-/// Reads it back. Throws std::runtime_error, naming the file and the reason, if there is none, if
-/// it is no archive, torn, longer than it should be, damaged, written by a newer version or of
-/// another kind, and if `state` asks for other things than it holds. `state` is not called before
-/// the file is known to be whole.
-void load_archive(const std::string& path, const std::string& kind,
-                  const std::function<void(Archive&)>& state);
+/// Writes a .safetensors or .npz file, which its name says, as write_durably() does. A kind (a
+/// program's name, say), for .safetensors alone, stands in its metadata, beside a checksum of the
+/// whole. Throws std::invalid_argument for any other name, and for two things of one name, and
+/// std::system_error, naming the file and the reason, if it cannot be written; the old one is still
+/// there.
+template <class T>
+void save(const std::string& path, const T& thing, const std::string& kind = "") {
+  // An archive that saves changes nothing.
+  save_archive(
+      path, [&](Archive& a) { a.things(const_cast<T&>(thing)); }, kind);
+}
 
-/// Replaces a file as save_archive() does: `path`.tmp in the same folder, fsync, rename, fsync of
-/// the folder. Throws as it does.
-void write_durably(const std::string& path, const std::string& bytes);
+/// Reads it back, or a file that others wrote. Throws std::runtime_error, naming the file and the
+/// reason, if there is none, if it is neither, torn, damaged, of a newer version or of another kind
+/// than the one given, and unless it holds what `thing` asks for and nothing else. Nothing is
+/// changed before the file is known to be whole.
+template <class T>
+void load(const std::string& path, T&& thing, const std::string& kind = "") {
+  load_archive(
+      path, [&](Archive& a) { a.things(thing); }, kind);
+}
 
 /// crc32 of a tensor's shape and numbers, for telling whether data are still the same.
 std::uint32_t checksum(const Tensor& t);

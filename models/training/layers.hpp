@@ -33,6 +33,8 @@ class Mlp {
   Mlp(const std::vector<std::size_t>& sizes, Rng& rng,
       const Initialiser& initialiser = uniform_fan_in());
 
+  explicit Mlp(...) = delete;  // sizes in braces, then the random numbers: Mlp({3, 8, 2}, rng)
+
   std::vector<Tensor> parameters;  ///< w0, b0, w1, b1, ...
 
   /// The last layer's output, without relu; `on_tape` are the parameters there, as

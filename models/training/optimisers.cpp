@@ -19,6 +19,10 @@ void require_setting(const char* op, const char* what, double x, double least) {
           "; need more than 0, and a number that Scalar can hold");
 }
 
+void require_share(const char* op, const char* what, double x) {
+  require(x >= 0 && x < 1, op, ": ", what, " is ", x, "; need 0 <= ", what, " < 1");
+}
+
 // What an update of parameter i refuses, after the fact.
 [[noreturn]] void refuse_update(const char* op, std::size_t i, const Tensor& parameter,
                                 const Tensor& gradient, double rate) {
@@ -59,21 +63,25 @@ bool each_lane(std::size_t n, Update update) {
 }
 
 struct AdamRates {
-  Scalar rate, unbias, epsilon, b1, c1, b2, c2;
+  Scalar rate, unbias, epsilon, b1, c1, b2, c2, decay;
 };
 
-// Adam's update where a square is out of range, though its root need not be.
+// Adam's update where a square is out of range, though its root need not be. `mean` is null where
+// none is kept.
 [[gnu::cold, gnu::noinline]] bool one_by_one(AdamRates by, const Scalar* g, Scalar* mean,
                                              Scalar* root, Scalar* weight, std::size_t count) {
   bool fine = true;
   for (std::size_t k = 0; k < count; ++k) {
-    const Scalar m = by.b1 * mean[k] + by.c1 * g[k],
+    const Scalar m = mean ? by.b1 * mean[k] + by.c1 * g[k] : g[k],
                  v = std::hypot(std::sqrt(by.b2) * root[k], std::sqrt(by.c2) * g[k]),
-                 w = weight[k] - by.rate * (m / (v * by.unbias + by.epsilon));
-    if (std::isfinite(v) && std::isfinite(w))
-      mean[k] = m, root[k] = v, weight[k] = w;
-    else
+                 w = weight[k] - by.rate * (m / (v * by.unbias + by.epsilon)) -
+                     by.decay * weight[k];
+    if (std::isfinite(v) && std::isfinite(w)) {
+      if (mean) mean[k] = m;
+      root[k] = v, weight[k] = w;
+    } else {
       fine = false;
+    }
   }
   return fine;
 }
@@ -98,50 +106,91 @@ void prepare(const char* op, const std::vector<Tensor>& parameters, const std::v
              "; need the same shape");
 }
 
-// One sweep, and update(i, gradient) for each parameter when its own is complete.
-template <class Update>
-void sweep_and_update(const char* op, const std::vector<Var>& on_tape, const Inputs& costs,
-                      Update update) {
-  for (std::size_t i = 1; i < on_tape.size(); ++i)
-    require(on_tape[i - 1].index < on_tape[i].index, op,
-            ": parameters on the tape out of order; need them in the order in which they were put "
-            "there");
-  backward_and_release(Inputs(costs), [&](Var p, Tensor& gradient) {
-    const auto at = std::lower_bound(on_tape.begin(), on_tape.end(), p.index,
-                                     [](Var v, std::uint32_t index) { return v.index < index; });
-    if (at != on_tape.end() && at->index == p.index)
-      update(static_cast<std::size_t>(at - on_tape.begin()), gradient);
-  });
+// A parameter on the tape, and where it belongs.
+struct Place {
+  std::uint32_t index;
+  const ParameterGroup* group;
+  std::size_t i;
+};
+
+std::vector<Place> places_of(const std::vector<ParameterGroup>& groups) {
+  std::vector<Place> places;
+  for (const ParameterGroup& group : groups)
+    for (std::size_t i = 0; i < group.on_tape.size(); ++i)
+      places.push_back({group.on_tape[i].index, &group, i});
+  std::sort(places.begin(), places.end(),
+            [](const Place& a, const Place& b) { return a.index < b.index; });
+  for (std::size_t k = 1; k < places.size(); ++k)
+    require(places[k - 1].index != places[k].index, "step_together: node ", places[k].index,
+            " is among the parameters twice; need each of them once");
+  return places;
 }
 
 }  // namespace
 
-Sgd::Sgd(double rate, double momentum) : rate(rate), momentum_(momentum) {
-  require_setting("Sgd", "rate", rate, Limits::min());
-  require(momentum >= 0 && momentum < 1, "Sgd: momentum is ", momentum, "; need 0 <= momentum < 1");
+Optimiser::Optimiser(const char* name, const Rate& rate, const std::vector<const char*>& kept)
+    : rate(rate.at(0)), name_(name), schedule_(rate) {
+  require_setting(name, "rate", this->rate, Limits::min());
+  for (const char* what : kept) kept_.push_back({what, {}});
 }
 
-void Sgd::step(std::vector<Tensor>& parameters, const std::vector<Var>& on_tape,
-               const Gradients& gradients) {
-  prepare("Sgd", parameters, on_tape, velocity_);
+void Optimiser::begin(const std::vector<Tensor>& parameters, const std::vector<Var>& on_tape) {
+  for (auto& [what, tensors] : kept_) prepare(name_, parameters, on_tape, tensors);
+  steps_of_.resize(parameters.size());
+  if (schedule_.scheduled()) {
+    rate = schedule_.at(steps_);
+    require_setting(name_, "rate", rate, 0);
+  }
+  ++steps_;
+}
+
+void Optimiser::step(std::vector<Tensor>& parameters, const std::vector<Var>& on_tape,
+                     const Gradients& gradients) {
+  begin(parameters, on_tape);
   for (std::size_t i = 0; i < parameters.size(); ++i)
     if (gradients.reached(on_tape[i])) update(parameters[i], i, gradients[on_tape[i]]);
 }
 
-void Sgd::step(std::vector<Tensor>& parameters, const std::vector<Var>& on_tape, Inputs costs) {
-  prepare("Sgd", parameters, on_tape, velocity_);
-  sweep_and_update("Sgd", on_tape, costs,
-                   [&](std::size_t i, const Tensor& g) { update(parameters[i], i, g); });
+void Optimiser::step(std::vector<Tensor>& parameters, const std::vector<Var>& on_tape,
+                     Inputs costs) {
+  step_together({{*this, parameters, on_tape}}, Inputs(costs));
 }
 
-void Sgd::archive(Archive& a) {
+void step_together(const std::vector<ParameterGroup>& groups, Inputs costs) {
+  for (auto group = groups.begin(); group != groups.end(); ++group) {
+    const char* op = group->optimiser.name_;
+    for (auto other = groups.begin(); other != group; ++other)
+      require(&other->optimiser != &group->optimiser, "step_together: the same ", op,
+              " in two groups; need one for each");
+    for (std::size_t i = 1; i < group->on_tape.size(); ++i)
+      require(group->on_tape[i - 1].index < group->on_tape[i].index, op,
+              ": parameters on the tape out of order; need them in the order in which they were "
+              "put there");
+  }
+  const std::vector<Place> places = places_of(groups);
+  for (const ParameterGroup& group : groups) group.optimiser.begin(group.parameters, group.on_tape);
+  backward_and_release(Inputs(costs), [&](Var p, Tensor& gradient) {
+    const auto at = std::lower_bound(places.begin(), places.end(), p.index,
+                                     [](const Place& a, std::uint32_t k) { return a.index < k; });
+    if (at != places.end() && at->index == p.index)
+      at->group->optimiser.update(at->group->parameters[at->i], at->i, gradient);
+  });
+}
+
+void Optimiser::archive(Archive& a) {
   a("rate", rate);
-  a("velocity", velocity_);
+  a("step", steps_);
+  a("steps", steps_of_);
+  for (auto& [what, tensors] : kept_) a(what, tensors);
+}
+
+Sgd::Sgd(Rate rate, double momentum) : Optimiser("Sgd", rate, {"velocity"}), momentum_(momentum) {
+  require_share("Sgd", "momentum", momentum);
 }
 
 void Sgd::update(Tensor& parameter, std::size_t i, const Tensor& gradient) {
   const Lane m = static_cast<Scalar>(momentum_), r = static_cast<Scalar>(rate);
-  Scalar *p = parameter.data(), *v = velocity_[i].data();
+  Scalar *p = parameter.data(), *v = kept(0, i).data();
   const Scalar* g = gradient.data();
   const bool fine =
       each_lane(parameter.size(), [=](std::size_t k, std::size_t, auto load, auto store) {
@@ -151,70 +200,64 @@ void Sgd::update(Tensor& parameter, std::size_t i, const Tensor& gradient) {
         store(weight, p + k);
         return true;
       });
-  if (!fine) refuse_update("Sgd", i, parameter, gradient, rate);
+  if (!fine) refuse_update(name(), i, parameter, gradient, rate);
 }
 
-Adam::Adam(double rate, double beta1, double beta2, double epsilon)
-    : rate(rate), beta1_(beta1), beta2_(beta2), epsilon_(epsilon) {
-  require_setting("Adam", "rate", rate, Limits::min());
+Adam::Adam(const char* name, const Rate& rate, const Settings& settings)
+    : Optimiser(name, rate, settings.beta1 > 0 ? std::vector{"root", "mean"} : std::vector{"root"}),
+      settings_(settings) {
   // Squares of gradients smaller than that are 0.
-  require_setting("Adam", "epsilon", epsilon, std::sqrt(Limits::min()));
-  require(beta1 >= 0 && beta1 < 1, "Adam: beta1 is ", beta1, "; need 0 <= beta1 < 1");
-  require(beta2 >= 0 && beta2 < 1, "Adam: beta2 is ", beta2, "; need 0 <= beta2 < 1");
+  require_setting(name, "epsilon", settings.epsilon, std::sqrt(Limits::min()));
 }
 
-void Adam::step(std::vector<Tensor>& parameters, const std::vector<Var>& on_tape,
-                const Gradients& gradients) {
-  prepare("Adam", parameters, on_tape, mean_);
-  prepare("Adam", parameters, on_tape, root_);
-  steps_.resize(parameters.size());
-  for (std::size_t i = 0; i < parameters.size(); ++i)
-    if (gradients.reached(on_tape[i])) update(parameters[i], i, gradients[on_tape[i]]);
+Adam::Adam(Rate rate, double beta1, double beta2, double epsilon)
+    : Adam("Adam", rate, {beta1, beta2, epsilon, 0, true}) {
+  require_share("Adam", "beta1", beta1), require_share("Adam", "beta2", beta2);
 }
 
-void Adam::step(std::vector<Tensor>& parameters, const std::vector<Var>& on_tape, Inputs costs) {
-  prepare("Adam", parameters, on_tape, mean_);
-  prepare("Adam", parameters, on_tape, root_);
-  steps_.resize(parameters.size());
-  sweep_and_update("Adam", on_tape, costs,
-                   [&](std::size_t i, const Tensor& g) { update(parameters[i], i, g); });
+AdamW::AdamW(Rate rate, double weight_decay, double beta1, double beta2, double epsilon)
+    : Adam("AdamW", rate, {beta1, beta2, epsilon, weight_decay, true}) {
+  require_share("AdamW", "beta1", beta1), require_share("AdamW", "beta2", beta2);
+  require(weight_decay >= 0 && std::isfinite(weight_decay), "AdamW: weight_decay is ", weight_decay,
+          "; need a finite number of at least 0");
 }
 
-void Adam::archive(Archive& a) {
-  a("rate", rate);
-  a("steps", steps_);
-  a("mean", mean_);
-  a("root", root_);
+RmsProp::RmsProp(Rate rate, double decay, double epsilon)
+    : Adam("RmsProp", rate, {0, decay, epsilon, 0, false}) {
+  require_share("RmsProp", "decay", decay);
 }
 
 void Adam::update(Tensor& parameter, std::size_t i, const Tensor& gradient) {
-  const double t = static_cast<double>(++steps_[i]);
-  const AdamRates by = {static_cast<Scalar>(rate / (1 - std::pow(beta1_, t))),
-                        static_cast<Scalar>(1 / std::sqrt(1 - std::pow(beta2_, t))),
-                        static_cast<Scalar>(epsilon_),
-                        static_cast<Scalar>(beta1_),
-                        static_cast<Scalar>(1 - beta1_),
-                        static_cast<Scalar>(beta2_),
-                        static_cast<Scalar>(1 - beta2_)};
+  const auto& [beta1, beta2, epsilon, weight_decay, corrected] = settings_;
+  const double t = static_cast<double>(next_step_of(i));
+  const AdamRates by = {static_cast<Scalar>(corrected ? rate / (1 - std::pow(beta1, t)) : rate),
+                        static_cast<Scalar>(corrected ? 1 / std::sqrt(1 - std::pow(beta2, t)) : 1),
+                        static_cast<Scalar>(epsilon),
+                        static_cast<Scalar>(beta1),
+                        static_cast<Scalar>(1 - beta1),
+                        static_cast<Scalar>(beta2),
+                        static_cast<Scalar>(1 - beta2),
+                        static_cast<Scalar>(rate * weight_decay)};
   const Lane r = by.rate, unbias = by.unbias, e = by.epsilon;
-  const Lane b1 = by.b1, c1 = by.c1, b2 = by.b2, c2 = by.c2;
-  Scalar *p = parameter.data(), *m = mean_[i].data(), *v = root_[i].data();
+  const Lane b1 = by.b1, c1 = by.c1, b2 = by.b2, c2 = by.c2, d = by.decay;
+  Scalar *p = parameter.data(), *v = kept(0, i).data(),
+         *m = beta1 > 0 ? kept(1, i).data() : nullptr;
   const Scalar* g = gradient.data();
   const bool fine =
       each_lane(parameter.size(), [=](std::size_t k, std::size_t count, auto load, auto store) {
-        const Lane slope = load(g + k), before = load(v + k);
-        const Lane mean = b1 * load(m + k) + c1 * slope,
+        const Lane slope = load(g + k), before = load(v + k), at = load(p + k);
+        const Lane mean = m ? b1 * load(m + k) + c1 * slope : slope,
                    square = b2 * (before * before) + c2 * (slope * slope),
                    root = xsimd::sqrt(square),
-                   weight = load(p + k) - r * (mean / (root * unbias + e));
+                   weight = at - r * (mean / (root * unbias + e)) - d * at;
         if (!finite(square) || !finite(weight))
-          return one_by_one(by, g + k, m + k, v + k, p + k, count);
-        store(mean, m + k);
+          return one_by_one(by, g + k, m ? m + k : m, v + k, p + k, count);
+        if (m) store(mean, m + k);
         store(root, v + k);
         store(weight, p + k);
         return true;
       });
-  if (!fine) refuse_update("Adam", i, parameter, gradient, rate);
+  if (!fine) refuse_update(name(), i, parameter, gradient, rate);
 }
 
 ARGTAPE_END

@@ -7,6 +7,15 @@
 
 ARGTAPE_PRIVATE_BEGIN
 
+/// A tensor seen as (outer, length, inner) around one axis.
+struct Around {
+  std::size_t outer = 1, length, inner = 1;
+  Around(const Shape& shape, std::size_t axis) : length(shape[axis]) {
+    for (std::size_t i = 0; i < axis; ++i) outer *= shape[i];
+    for (std::size_t i = axis + 1; i < shape.size(); ++i) inner *= shape[i];
+  }
+};
+
 /// The order of axes that puts `axis` last; empty if it is already.
 inline Axes axis_last(std::size_t axis, std::size_t rank) {
   Axes order;

@@ -142,6 +142,17 @@ Backward backward_of(const Row& row, const Scalar* x) {
   return [&row, kept](BackwardContext& ctx) { backward(ctx, row, numbers, kept.data()); };
 }
 
+Var apply_beside_tensors(const Row& row, const Operand* const* x) {
+  Tape& tape = tape_among(row.op.name.c_str(), x, row.value.count);
+  Operand own[] = {0.0, 0.0, 0.0};
+  const Operand* all[kMostOperands];
+  for (std::size_t k = 0; k < row.value.count; ++k) {
+    if (x[k]->tensor) own[k] = x[k]->on(tape);
+    all[k] = x[k]->tensor ? &own[k] : x[k];
+  }
+  return apply(row, all);
+}
+
 }  // namespace
 
 Shape shape_of(const char* op, const Inputs& x) {
@@ -166,6 +177,7 @@ Var apply(const Row& row, const Operand* const* x) {
   bool one_tape = true;
   for (std::size_t k = 0; k < operands; ++k) {
     if (x[k]->is_number) continue;
+    if (x[k]->tensor) return apply_beside_tensors(row, x);
     Var& v = vars[count++];  // not copied whole: what was just written in parts would be waited for
     v.tape = x[k]->var.tape;
     v.index = x[k]->var.index;

@@ -183,6 +183,6 @@ inline Lane log(Lane x) { return lane_log(x); }
 inline Lane sigmoid(Lane x) { return lane_sigmoid(x); }
 /// a where c > 0, else b.
 inline Lane if_positive(Lane c, Lane a, Lane b) { return xsimd::select(c > Lane(0), a, b); }
-inline Var if_positive(Var c, Operand a, Operand b) { return where(greater(c, 0), a, b); }
+inline Var if_positive(Var c, Operand a, Operand b) { return where(c > 0, a, b); }
 
 ARGTAPE_END

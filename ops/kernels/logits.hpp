@@ -16,7 +16,7 @@ inline bool all_finite(const Tensor& x) {
 }
 
 /// 1 where a category is possible, 0 where it is forbidden and its logit is -inf.
-inline Var is_possible(Var logits) { return greater(logits, kMinusInf); }
+inline Var is_possible(Var logits) { return logits > kMinusInf; }
 
 /// Each row of x less its largest: for what does not depend on a number added to a row, of which a
 /// large one would swallow, in float, the noise or the step that comes on top. So the gradient is

@@ -8,17 +8,23 @@
 #include "ops/elementwise.hpp"
 #include "ops/kernels/axis.hpp"
 #include "ops/rules/straight_through.hpp"
+#include "ops/top_k.hpp"
 
 ARGTAPE_PUBLIC_BEGIN
-Method::Method(Rule of, std::size_t repeats)
+Method::Method(Rule of, std::size_t repeats, std::size_t k)
     : name(of.name),
       samples(of.needs_multiple_samples ? repeats : 1),
-      rule(std::make_shared<const Rule>(std::move(of))) {
-  estimate = [rule = rule, repeats](Var logits, const Cost& f, Rng& rng) {
-    if (!rule->needs_multiple_samples) return evaluate(sample(logits, *rule, rng), f);
+      rule(std::make_shared<const Rule>(std::move(of))),
+      k(k) {
+  estimate = [rule = rule, repeats, k](Var logits, const Cost& f, Rng& rng) {
+    const auto cost = [&](Var l) {
+      return evaluate(k == 1 ? sample(l, *rule, rng) : sample_top_k(l, k, *rule, rng), f);
+    };
+    if (!rule->needs_multiple_samples) return cost(logits);
     const Var many = broadcast(logits, with_axis(logits.shape(), 0, repeats));
-    return evaluate(sample(many, *rule, rng), f) / static_cast<double>(repeats);
+    return cost(many) / static_cast<double>(repeats);
   };
+  if (k != 1) objective = [k](Var logits, const Cost& f) { return expectation(logits, k, f); };
 }
 
 Var with_gradient(const std::string& name, Var value, Var logits, Var gradient) {

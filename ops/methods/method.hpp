@@ -28,9 +28,10 @@ struct Method {
   Method() = default;
   Method(std::string name, std::size_t samples, Estimate estimate)
       : name(std::move(name)), estimate(std::move(estimate)), samples(samples) {}
-  /// One draw, with the rule at the node. A rule that needs multiple samples gets `repeats` of
+  /// One draw, with the rule at the node: sample(), or for k > 1 sample_top_k(), whose expectation
+  /// over subsets is its objective then. A rule that needs multiple samples gets `repeats` of
   /// them, and its estimate is a cost for each, divided by their number.
-  Method(Rule rule, std::size_t repeats = 4);
+  Method(Rule rule, std::size_t repeats = 4, std::size_t k = 1);
 
   std::string name;
   Estimate estimate;
@@ -43,6 +44,7 @@ struct Method {
   std::function<void(Var estimate, Var logits)> learn;
   std::function<void(Archive&)> archive;  ///< of that state
   std::shared_ptr<const Rule> rule;       ///< if it is a rule's
+  std::size_t k = 1;                      ///< and the categories in one draw of it
 };
 
 // For a method of one's own.

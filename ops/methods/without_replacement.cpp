@@ -134,8 +134,11 @@ double set_probability(const std::vector<double>& q, double rest, std::size_t wi
 
 }  // namespace
 
-Method enumeration() {
-  return Method("exact", 0, [](Var logits, const Cost& f, Rng&) { return expectation(logits, f); });
+Method enumeration(std::size_t k) {
+  const auto exact = [k](Var logits, const Cost& f) { return expectation(logits, k, f); };
+  Method method("exact", 0, [=](Var logits, const Cost& f, Rng&) { return exact(logits, f); });
+  if (k != 1) method.objective = exact;
+  return method;
 }
 
 Method sum_and_sample(std::size_t k) {

@@ -6,8 +6,8 @@
 
 ARGTAPE_PUBLIC_BEGIN
 
-/// expectation() as a method: all combinations, no noise.
-Method enumeration();
+/// expectation() as a method: all combinations, no noise; for k > 1 of subsets.
+Method enumeration(std::size_t k = 1);
 
 // An example's choices count together, as one among all their combinations; with so many that
 // kMostCombinations is exceeded the estimates throw std::invalid_argument. If there are no more

@@ -9,25 +9,63 @@
 #include "engine/require.hpp"
 #include "ops/gumbel_posterior.hpp"
 #include "ops/kernels/axis.hpp"
+#include "ops/kernels/logits.hpp"
 #include "ops/kernels/row_kernels.hpp"
 #include "ops/kernels/settings.hpp"
+#include "ops/relaxed_top_k.hpp"
 
 ARGTAPE_PRIVATE_BEGIN
+namespace {
+
+// How messages speak of a kind of node.
+struct Words {
+  const char *rules, *such_as, *what, *drawn;
+};
+const Words& words_for(AppliesTo node) {
+  static const Words choice{"the choice of one category", "", "choice", "sample()"},
+      subset{"subsets", ", such as straight_through()", "subset", "sample_top_k()"},
+      matching{"matchings", ", such as straight_through_sinkhorn()", "matching",
+               "sample_matching()"};
+  return node == AppliesTo::matching ? matching : node == AppliesTo::subset ? subset : choice;
+}
+
+// The node whose input is what is differentiated in its place.
+Var record_relaxed(Op op, const Rule& rule, const Decision& decision, Var logits, Var noise,
+                   Tensor value) {
+  if (!noise.tape) noise = logits.tape->constant(0.0);
+  const bool soft = rule.soft_tau > 0;
+  const Var relaxed = rule.relaxation({logits, noise, {}, &decision, soft});
+  if (soft) value = relaxed.value();
+  return logits.tape->record(
+      std::move(op), {relaxed}, std::move(value), [axes = decision.axes](BackwardContext& ctx) {
+        const Shape& s = ctx.out().shape();
+        ctx.counts().backwards +=
+            size_of(Shape(s.begin(), s.end() - static_cast<std::ptrdiff_t>(axes)));
+        ctx.pass(0);
+      });
+}
+
+}  // namespace
+
+bool stands_behind(AppliesTo node, const Rule& rule) {
+  const bool both = rule.applies_to == AppliesTo::choice_and_subset;
+  return rule.applies_to == node || rule.applies_to == AppliesTo::any ||
+         (both && node != AppliesTo::matching);
+}
 
 Op op_with(const std::string& verb, const Rule& rule, AppliesTo node, bool drawn) {
-  const bool matching = node == AppliesTo::matching;
+  const Words& words = words_for(node);
   const std::string name = verb + "[" + rule.name + "]";
-  require(rule.applies_to == AppliesTo::any || rule.applies_to == node, name, ": ",
-          matching ? "the rule is for the choice of one category; need one for matchings, such as "
-                     "straight_through_sinkhorn()"
-                   : "the rule is for matchings; need one for the choice of one category");
-  require(drawn || !rule.needs_draw, name, ": a ", matching ? "matching" : "choice",
-          " that is not drawn has no distribution; use ",
-          matching ? "sample_matching()" : "sample()");
+  require(stands_behind(node, rule), name, ": the rule is for ", words_for(rule.applies_to).rules,
+          "; need one for ", words.rules, words.such_as);
+  require(drawn || !rule.needs_draw, name, ": a ", words.what,
+          " that is not drawn has no distribution; use ", words.drawn);
   require(!rule.scheduled, name,
           ": the temperature is a schedule; say at which step, with rule.at(step)");
   require(rule.needs == Needs::nothing || rule.backward || rule.relaxation, name,
           ": the rule has no backward; give it one, or let it need nothing");
+  require(node == AppliesTo::choice || rule.soft_tau == 0 || rule.relaxation, name,
+          ": the rule is soft; need its relaxation");
   Op op(name, rule.needs == Needs::nothing ? Flow::cut : Flow::surrogate);
   op.needs_costs = rule.needs == Needs::costs;
   op.refuses_no_path = rule.needs == Needs::gradient;
@@ -37,11 +75,14 @@ Op op_with(const std::string& verb, const Rule& rule, AppliesTo node, bool drawn
 
 Var record_decision(Op op, const Rule& rule, const Decision& decision, Var logits, Var noise,
                     Tensor value) {
+  // The choice of one category has backwards that are faster.
+  if (rule.relaxation && (decision.node != AppliesTo::choice || !rule.backward))
+    return record_relaxed(std::move(op), rule, decision, logits, noise, std::move(value));
   std::vector<Var> inputs = {logits};
   if (noise.tape) inputs.push_back(noise);
   return logits.tape->record(
       std::move(op), inputs, std::move(value),
-      [kept = std::make_shared<const Rule>(rule), &decision](BackwardContext& ctx) {
+      [kept = std::make_shared<const Rule>(rule), decision](BackwardContext& ctx) {
         const Var noise = ctx.inputs() == 2 ? ctx.in(1) : ctx.out().tape->constant(0.0);
         const Draw draw{ctx.in(0), noise, ctx.out(), &decision, kept->soft_tau > 0};
         if (kept->needs == Needs::gradient)
@@ -55,6 +96,11 @@ Axes own_axes(const Draw& draw) { return draw.decision->axes == 1 ? Axes{-1} : A
 Shape rows_of(const Draw& draw, Var x) {
   const Shape& shape = x.shape();
   return Shape(shape.begin(), shape.end() - static_cast<std::ptrdiff_t>(draw.decision->axes));
+}
+
+Var noisy_logits(const Draw& draw) {
+  const bool drawn = draw.noise.shape() == draw.logits.shape();
+  return drawn ? without_offset(draw.logits) + draw.noise : draw.logits;
 }
 
 Rule choice_rule(std::string name, std::function<Var(const Draw&, Var)> formula) {
@@ -78,6 +124,13 @@ Rule tempered(const char* name, const Temperature& tau, std::function<Rule(doubl
   return rule;
 }
 
+void relax_subsets(Rule& rule, double tau, bool noisy) {
+  rule.applies_to = AppliesTo::choice_and_subset;
+  rule.relaxation = [=](const Draw& draw) {
+    return relaxed_top_k(noisy ? noisy_logits(draw) : draw.logits, draw.decision->k, tau);
+  };
+}
+
 Var more_noise(const Draw& draw, std::size_t count, std::uint64_t seed) {
   const Tensor &logits = draw.logits.value(), &noise = draw.noise.value();
   const bool drawn = noise.shape() == logits.shape();
@@ -86,11 +139,16 @@ Var more_noise(const Draw& draw, std::size_t count, std::uint64_t seed) {
       "gumbel noise");
 }
 
-void require_possible(const std::string& op, const Tensor& logits) {
+void require_possible(const std::string& op, const Tensor& logits, std::size_t least) {
   const std::size_t n = logits.shape().back();
   for (std::size_t at = 0; at < logits.size(); at += n) {
     const Largest best = row_argmax(n, InMemory{logits.data() + at, n, kMinusInf});
     if (!std::isfinite(best.value)) refuse_row(op, logits, at / n);
+    if (least <= 1) continue;
+    const auto forbidden =
+        static_cast<std::size_t>(std::count(logits.data() + at, logits.data() + at + n, kMinusInf));
+    require(n - forbidden >= least, op, ": ", n - forbidden, " categories are possible in row ",
+            at / n, "; need at least k = ", least);
   }
 }
 

@@ -11,12 +11,16 @@
 
 ARGTAPE_PRIVATE_BEGIN
 
+/// Whether the rule can stand behind such a node.
+bool stands_behind(AppliesTo node, const Rule& rule);
+
 /// The op "verb[rule]" of such a node, with the rule's flow. Throws std::invalid_argument for a
 /// rule that stands behind another kind of node, that needs a draw where there is none, that has no
-/// backward, or whose temperature is a schedule.
+/// backward, that is soft without a relaxation, or whose temperature is a schedule.
 Op op_with(const std::string& verb, const Rule& rule, AppliesTo node, bool drawn);
 
-/// Records such a node: `value` was decided for the logits, with the noise if it is not empty.
+/// Records such a node: `value` was decided for the logits, with the noise if it is not empty. Of a
+/// soft rule that has a relaxation it is the relaxation's.
 Var record_decision(Op op, const Rule& rule, const Decision& decision, Var logits, Var noise,
                     Tensor value);
 
@@ -24,6 +28,9 @@ Var record_decision(Op op, const Rule& rule, const Decision& decision, Var logit
 Axes own_axes(const Draw& draw);
 /// The others' lengths, for x as for the logits: how many decisions there are, along which axes.
 Shape rows_of(const Draw& draw, Var x);
+
+/// l, or l + g for a drawn choice.
+Var noisy_logits(const Draw& draw);
 
 /// A pathwise rule whose formula reads no more of the draw than D.
 Rule choice_rule(std::string name, std::function<Var(const Draw& draw, Var gradient)> formula);
@@ -33,6 +40,10 @@ Rule choice_rule(std::string name, std::function<Var(const Draw& draw, Var gradi
 Rule tempered(const char* name, const Temperature& tau, std::function<Rule(double tau)> make,
               double least = 1e-20);
 
+/// Lets a rule stand behind subsets too, with the relaxed subset of l, or of l + g if `noisy`,
+/// where a choice has its softmax.
+void relax_subsets(Rule& rule, double tau, bool noisy);
+
 /// So many Gumbel noises for a draw, in front of its axes: made from the bits of its own noise, or
 /// of the logits where nothing was drawn.
 Var more_noise(const Draw& draw, std::size_t count, std::uint64_t seed);
@@ -40,8 +51,8 @@ Var more_noise(const Draw& draw, std::size_t count, std::uint64_t seed);
 /// What is not finite is refused in the same words by all that choose or weigh choices
 /// (engine/refuse_row.hpp). They throw std::invalid_argument, in the name of `op`, and name the
 /// row: the first that has NaN or +inf, or nothing but -inf, which is what a forbidden category
-/// has;
-void require_possible(const std::string& op, const Tensor& logits);
+/// has, or fewer than `least` possible ones;
+void require_possible(const std::string& op, const Tensor& logits, std::size_t least = 1);
 /// the first NaN among costs.
 void require_numbers(const std::string& op, const Tensor& costs);
 

@@ -1,7 +1,5 @@
 #include "ops/rules/gumbel_sinkhorn.hpp"
 
-#include "ops/elementwise.hpp"
-#include "ops/kernels/logits.hpp"
 #include "ops/rules/decision.hpp"
 
 ARGTAPE_PUBLIC_BEGIN
@@ -13,8 +11,8 @@ Rule through_sinkhorn(const char* name, const Temperature& tau, HowFar far, bool
     rule.applies_to = AppliesTo::matching;
     rule.soft_tau = soft ? t : 0;
     rule.reads_noise = noisy;
-    rule.relaxation = [=](Var logits, Var noise) {
-      const Var x = noisy && !noise.shape().empty() ? without_offset(logits) + noise : logits;
+    rule.relaxation = [=](const Draw& draw) {
+      const Var x = noisy ? noisy_logits(draw) : draw.logits;
       return std::visit([&](auto until) { return sinkhorn(x, t, until).matrices; }, far);
     };
     return rule;

@@ -24,13 +24,17 @@ Rule gumbel_softmax(Temperature tau) {
     Rule rule = pathwise_rule(
         "", [t](const Draw& draw, Var g) { return softmax_jacobian(draw.value, g, 1 / t); });
     rule.soft_tau = t;
+    relax_subsets(rule, t, true);
     return rule;
   });
 }
 
 Rule st_gumbel_softmax(Temperature tau) {
   return tempered("st-gumbel-softmax", tau, [](double t) {
-    return pathwise_rule("", [t](const Draw& draw, Var g) { return at_own_noise(draw, g, t); });
+    Rule rule =
+        pathwise_rule("", [t](const Draw& draw, Var g) { return at_own_noise(draw, g, t); });
+    relax_subsets(rule, t, true);
+    return rule;
   });
 }
 

@@ -1,6 +1,7 @@
 #include "ops/rules/names.hpp"
 
 #include "engine/require.hpp"
+#include "ops/rules/decision.hpp"
 #include "ops/rules/gumbel_softmax.hpp"
 #include "ops/rules/quadratic.hpp"
 #include "ops/rules/score_function.hpp"
@@ -41,10 +42,6 @@ Rule (*const kRules[])(const Settings&) = {
     [](const Settings&) { return i_mle(); },
 };
 
-bool stands_behind(AppliesTo node, const Rule& rule) {
-  return rule.applies_to == node || rule.applies_to == AppliesTo::any;
-}
-
 std::vector<std::string> names_for(AppliesTo node) {
   std::vector<std::string> names;
   for (const auto make : kRules)
@@ -72,6 +69,15 @@ const std::vector<std::string>& rule_names() {
 
 Rule rule_named(const std::string& name, Temperature tau) {
   return find("rule_named", AppliesTo::choice, name, {tau, Converge{}});
+}
+
+const std::vector<std::string>& top_k_rule_names() {
+  static const std::vector<std::string> names = names_for(AppliesTo::subset);
+  return names;
+}
+
+Rule top_k_rule_named(const std::string& name, Temperature tau) {
+  return find("top_k_rule_named", AppliesTo::subset, name, {tau, Converge{}});
 }
 
 const std::vector<std::string>& matching_rule_names() {

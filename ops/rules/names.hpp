@@ -13,6 +13,10 @@ ARGTAPE_PUBLIC_BEGIN
 Rule rule_named(const std::string& name, Temperature tau = 1.0);
 const std::vector<std::string>& rule_names();
 
+/// The same for subsets.
+Rule top_k_rule_named(const std::string& name, Temperature tau = 1.0);
+const std::vector<std::string>& top_k_rule_names();
+
 /// The same for matchings.
 Rule matching_rule_named(const std::string& name, Temperature tau = 1.0, HowFar far = Converge{});
 const std::vector<std::string>& matching_rule_names();

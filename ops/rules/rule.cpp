@@ -1,5 +1,6 @@
 #include "ops/rules/rule.hpp"
 
+#include <ostream>
 #include <utility>
 
 #include "ops/elementwise.hpp"
@@ -9,9 +10,12 @@
 ARGTAPE_PUBLIC_BEGIN
 
 Var Draw::hard() const {
-  return soft ? decision->solve(logits - max(logits, own_axes(*this), keep_axes) + noise)
+  return soft ? decision->solve(logits - max(logits, own_axes(*this), keep_axes) + noise,
+                                decision->k)
               : value.tape->borrow_constant(value.value(), "choice");
 }
+
+std::ostream& operator<<(std::ostream& out, const Rule& rule) { return out << rule.name; }
 
 Rule pathwise_rule(std::string name, std::function<Var(const Draw&, Var)> formula) {
   Rule rule;

@@ -18,7 +18,7 @@ ARGTAPE_PUBLIC_BEGIN
 struct Decision;
 
 /// One choice, as its rule sees it when the sweep arrives. The last axis is the one chosen along;
-/// a matching (ops/matching.hpp) has two.
+/// a matching (ops/matching.hpp) has two. Of a subset (ops/top_k.hpp) D has k ones.
 struct Draw {
   Var logits;
   Var noise;  ///< Gumbel noise of the logits' shape; the number 0 for argmax, which draws none
@@ -30,14 +30,17 @@ struct Draw {
 };
 
 /// The nodes that a rule can stand behind.
-enum class AppliesTo { choice, matching, any };
+enum class AppliesTo { choice, subset, choice_and_subset, matching, any };
 
 /// What a rule that stands behind any node asks of it.
 struct Decision {
-  std::size_t axes;     ///< so many last axes are one decision's: K categories, or n by m
-  Var (*solve)(Var x);  ///< the best for x, a constant
+  AppliesTo node;    ///< choice, subset or matching
+  std::size_t axes;  ///< so many last axes are one decision's: K categories, or n by m
+  /// The best for x, a constant.
+  Var (*solve)(Var x, std::size_t k);
   /// The gradient of the draw's log density for the logits, times a weight for each decision.
   Var (*score)(const Draw& draw, Var weight);
+  std::size_t k = 1;  ///< categories in a subset
 };
 
 /// What a rule asks of the sweep.
@@ -58,13 +61,14 @@ struct Rule {
   /// Whether the gradient depends on more of the draw than D. If not, its bias and variance are
   /// sums over the choices.
   bool reads_noise = true;
-  /// Temperature of a soft rule, whose forward value is softmax((l + g) / tau), or a matching's
-  /// relaxation; 0: hard, one-hot.
+  /// Temperature of a soft rule, whose forward value is softmax((l + g) / tau), or the relaxation;
+  /// 0: hard.
   double soft_tau = 0;
   /// The gradient for the logits. ctx.gradient() is f'; ctx.downstream_costs() are the costs.
   std::function<Var(const Draw& draw, BackwardContext& ctx)> backward;
-  /// In place of a backward, for a matching: what is differentiated instead of it.
-  std::function<Var(Var logits, Var noise)> relaxation;
+  /// In place of a backward, for a subset or a matching: what is differentiated instead of it,
+  /// made when the draw has no value yet.
+  std::function<Var(const Draw& draw)> relaxation;
   /// What it keeps from sweep to sweep, such as a baseline's mean, for a checkpoint; else empty.
   std::shared_ptr<std::vector<double>> memory;
   /// For a scheduled temperature: the rule at a step.
@@ -73,6 +77,9 @@ struct Rule {
   /// The rule for one step of training: itself, unless its temperature is a schedule.
   Rule at(std::size_t step) const { return scheduled ? scheduled(step) : *this; }
 };
+
+/// Its name.
+std::ostream& operator<<(std::ostream& out, const Rule& rule);
 
 /// A rule of one's own from a formula: the gradient for the logits, given the draw and f'. It is
 /// pathwise: without a differentiable path to a cost the sweep refuses it.

@@ -14,7 +14,7 @@ namespace {
 // The choice, or the matching, once more, counted.
 Var solve(const Draw& draw, Var x, BackwardContext& ctx) {
   ctx.counts().solver_calls += size_of(rows_of(draw, x));
-  return draw.decision->solve(x);
+  return draw.decision->solve(x, draw.decision->k);
 }
 
 // The logits less what no solution depends on: what a row has in common, and a column where each is

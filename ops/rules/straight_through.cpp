@@ -13,8 +13,10 @@ ARGTAPE_PUBLIC_BEGIN
 namespace {
 Rule through_softmax(const char* name, const Temperature& tau) {
   return tempered(name, tau, [](double t) {
-    return choice_rule(
+    Rule rule = choice_rule(
         "", [t](const Draw& draw, Var g) { return relaxed_jacobian(draw.logits, g, t); });
+    relax_subsets(rule, t, false);
+    return rule;
   });
 }
 }  // namespace

@@ -99,6 +99,14 @@ Workload categories(const std::string& rule, std::size_t k) {
       [](Var l, const Rule& r) { return argmax(l, r); });
 }
 
+Workload subsets(const std::string& rule, std::size_t n) {
+  const std::size_t k = 3;
+  return choice(
+      top_k_rule_named(rule), {10000 / n, n}, {-1},
+      [=](Var l, const Rule& r, Var noise) { return sample_top_k(l, k, r, noise); },
+      [=](Var l, const Rule& r) { return top_k(l, k, r); });
+}
+
 Workload permutations(const std::string& rule) {
   return choice(
       matching_rule_named(rule), {10, 10, 10}, {-2, -1},
@@ -130,6 +138,9 @@ std::vector<Named> workloads() {
   for (const std::string& rule : rule_names())
     for (std::size_t k : {10u, 100u})
       all.push_back({rule + "/" + std::to_string(k), [=] { return categories(rule, k); }});
+  for (const std::string& rule : top_k_rule_names())
+    for (std::size_t n : {10u, 100u})
+      all.push_back({"top_k/" + rule + "/" + std::to_string(n), [=] { return subsets(rule, n); }});
   for (const std::string& rule : matching_rule_names())
     all.push_back({"matching/" + rule, [=] { return permutations(rule); }});
 

@@ -1,0 +1,106 @@
+#include "engine/gradients.hpp"
+
+#include <algorithm>
+#include <cmath>
+
+#include "engine/require.hpp"
+
+ARGTAPE_PUBLIC_BEGIN
+namespace {
+
+double length(const Tensor& t) {
+  double squares = 0;
+  const Scalar* x = t.data();
+#pragma omp simd reduction(+ : squares)
+  for (std::size_t i = 0; i < t.size(); ++i)
+    squares += static_cast<double>(x[i]) * static_cast<double>(x[i]);
+  return squares > 1e-280 && squares < 1e280 ? std::sqrt(squares) : norm(t);
+}
+
+}  // namespace
+
+Gradients::Gradients(Inputs of, std::vector<Tensor> gradients) {
+  require(of.size() == gradients.size(), "Gradients: ", gradients.size(), " gradients for ",
+          of.size(), " Vars; need one for each");
+  if (of.size() == 0) return;
+  tape_ = &tape_of("Gradients", of);
+  for (std::size_t i = 0; i < gradients.size(); ++i) {
+    require(gradients[i].shape() == of[i].shape(), "Gradients: gradient ", i, " is ",
+            gradients[i].shape(), ", its Var ", of[i].shape(), "; need the same shape");
+    entries_.push_back({of[i].index, true, std::move(gradients[i])});
+  }
+  std::sort(entries_.begin(), entries_.end(),
+            [](const Entry& a, const Entry& b) { return a.index < b.index; });
+  for (std::size_t i = 1; i < entries_.size(); ++i)
+    require(entries_[i - 1].index != entries_[i].index, "Gradients: node ", entries_[i].index,
+            " is there twice; need one gradient for each Var");
+}
+
+const Gradients::Entry& Gradients::entry(Var v) const {
+  const auto at = std::lower_bound(entries_.begin(), entries_.end(), v.index,
+                                   [](const Entry& e, std::uint32_t i) { return e.index < i; });
+  if (v.tape != tape_ || at == entries_.end() || at->index != v.index)
+    refuse("gradients: node ", v.index,
+           " is neither a parameter of this tape nor among the Vars asked for");
+  return *at;
+}
+
+const Tensor& Gradients::operator[](Var v) const& { return entry(v).gradient; }
+Tensor Gradients::operator[](Var v) && { return entry(v).gradient; }
+bool Gradients::reached(Var v) const { return entry(v).reached; }
+
+Gradients& Gradients::operator*=(double factor) {
+  const auto by = static_cast<Scalar>(factor);
+  for (Entry& e : entries_)
+    for (Scalar& x : e.gradient) x *= by;
+  return *this;
+}
+
+Gradients& Gradients::operator+=(const Gradients& other) {
+  if (other.entries_.empty()) return *this;
+  if (entries_.empty()) return *this = other;
+  require(entries_.size() == other.entries_.size(), "Gradients: ", entries_.size(),
+          " += ", other.entries_.size(), " of them; need as many of each");
+  for (std::size_t i = 0; i < entries_.size(); ++i) {
+    const Entry &mine = entries_[i], &added = other.entries_[i];
+    require(mine.gradient.shape() == added.gradient.shape() &&
+                (tape_ != other.tape_ || mine.index == added.index),
+            "Gradients: gradient ", i, " is ", mine.gradient.shape(), " of node ", mine.index,
+            ", what is added ", added.gradient.shape(), " of node ", added.index,
+            "; need those of the same parameters");
+  }
+  for (std::size_t i = 0; i < entries_.size(); ++i) {
+    entries_[i].reached |= other.entries_[i].reached;
+    entries_[i].gradient += other.entries_[i].gradient;
+  }
+  return *this;
+}
+
+double Gradients::norm() const {
+  double all = 0;
+  for (const Entry& e : entries_) all = std::hypot(all, length(e.gradient));
+  return all;
+}
+
+void Gradients::check_clip(const char* op, double most) const {
+  require(most > 0, op, ": the most is ", most, "; need more than 0");
+  for (const Entry& e : entries_)
+    if (const Worst worst = worst_of(e.gradient); worst != Worst::finite)
+      refuse(op, ": the gradient of node ", e.index, " is ", str(worst), "; need finite numbers");
+}
+
+double Gradients::clip_norm(double most) {
+  check_clip("clip_norm", most);
+  const double before = norm();
+  if (before > most) *this *= most / before;
+  return before;
+}
+
+void Gradients::clip_values(double most) {
+  check_clip("clip_values", most);
+  const auto bound = static_cast<Scalar>(most);
+  for (Entry& e : entries_)
+    for (Scalar& x : e.gradient) x = std::clamp(x, -bound, bound);
+}
+
+ARGTAPE_END

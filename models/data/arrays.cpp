@@ -1,0 +1,81 @@
+#include "models/data/arrays.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <limits>
+
+#include "engine/require.hpp"
+
+ARGTAPE_PRIVATE_BEGIN
+
+static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__,
+              "files are read and written as numbers lie in memory, the lowest byte first");
+
+const std::vector<ElementName> kElements = {
+    {{Element::real, 2}, "float16", "F16"},   {{Element::real, 4}, "float32", "F32"},
+    {{Element::real, 8}, "float64", "F64"},   {{Element::brain, 2}, "bfloat16", "BF16"},
+    {{Element::whole, 1}, "int8", "I8"},      {{Element::whole, 2}, "int16", "I16"},
+    {{Element::whole, 4}, "int32", "I32"},    {{Element::whole, 8}, "int64", "I64"},
+    {{Element::natural, 1}, "uint8", "U8"},   {{Element::natural, 2}, "uint16", "U16"},
+    {{Element::natural, 4}, "uint32", "U32"}, {{Element::natural, 8}, "uint64", "U64"},
+    {{Element::truth, 1}, "bool", "BOOL"},
+};
+
+const char* name_of(Element element) {
+  return std::find_if(kElements.begin(), kElements.end(),
+                      [=](const ElementName& e) { return e.element == element; })
+      ->name;
+}
+
+std::uint64_t word_at(const char* at, Element element) {
+  std::uint64_t bits = 0;
+  std::memcpy(&bits, at, element.size);
+  if (element.kind == Element::truth) return bits != 0;
+  if (element.kind != Element::whole) return bits;
+  const std::size_t unused = 64 - 8 * element.size;
+  return static_cast<std::uint64_t>(static_cast<std::int64_t>(bits << unused) >> unused);
+}
+
+double number_at(const char* at, Element element) {
+  const std::uint64_t word = word_at(at, element);
+  if (element.kind == Element::whole) return static_cast<double>(static_cast<std::int64_t>(word));
+  if (element.is_whole()) return static_cast<double>(word);
+  if (element.size == 8) {
+    double value = 0;
+    std::memcpy(&value, at, sizeof value);
+    return value;
+  }
+  if (element.kind == Element::brain || element.size == 4) {  // bfloat16: the upper half of a float
+    const auto bits = static_cast<std::uint32_t>(word << (element.size == 2 ? 16 : 0));
+    float value = 0;
+    std::memcpy(&value, &bits, sizeof value);
+    return static_cast<double>(value);
+  }
+  const int exponent = static_cast<int>(word >> 10U & 31U), fraction = word & 1023U;
+  const double sign = word >> 15U ? -1 : 1;
+  if (exponent == 31)
+    return fraction != 0 ? std::numeric_limits<double>::quiet_NaN()
+                         : sign * std::numeric_limits<double>::infinity();
+  return sign * std::ldexp(exponent ? 1024 + fraction : fraction, std::max(exponent, 1) - 25);
+}
+
+std::uint64_t bytes_of(const std::string& label, const std::vector<std::uint64_t>& shape,
+                       Element element) {
+  constexpr std::uint64_t most = std::numeric_limits<std::int64_t>::max() / 2;
+  std::uint64_t bytes = element.size;
+  if (std::count(shape.begin(), shape.end(), 0) > 0) bytes = 0;
+  std::string words;
+  bool fits = true;
+  for (std::uint64_t n : shape) {
+    words += (words.empty() ? "" : ", ") + std::to_string(n);
+    fits = fits && n <= most && (bytes == 0 || n <= most / bytes);
+    if (fits) bytes *= n;
+  }
+  if (!fits)
+    refuse<std::runtime_error>(label, " has the shape (", words, shape.size() == 1 ? ",)" : ")",
+                               ", more than a file can hold; need less");
+  return bytes;
+}
+
+ARGTAPE_END

@@ -1,0 +1,239 @@
+// What a new user writes in the first hour, beside `using namespace std`: printing, literals,
+// tensors and numbers beside Vars, places and open lengths. Whatever compiles here is the test that
+// no name of the library's is taken by the standard library's headers below.
+#include <doctest/doctest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <functional>
+#include <map>
+#include <memory>
+#include <numeric>
+#include <random>
+#include <set>
+#include <sstream>
+#include <string>
+
+#include <argtape/argtape.hpp>
+
+using namespace std;
+using namespace argtape;
+
+namespace {
+
+template <class T>
+string printed(const T& x) {
+  ostringstream out;
+  out << x;
+  return out.str();
+}
+
+template <class F>
+string refusal(F f) {
+  try {
+    f();
+  } catch (const exception& e) {
+    return e.what();
+  }
+  return "";
+}
+
+}  // namespace
+
+TEST_CASE("what a user looks at can be printed") {
+  Tape tape;
+  Tensor t{{0.5, 2.0}, {-1.0, 0.25}};
+  const Var x = tape.parameter(t, "x"), y = sum(x * x);
+  CHECK(printed(t) == "{{0.5, 2}, {-1, 0.25}}");
+  CHECK(printed(x) == printed(t));
+  CHECK(printed(t.shape()) == "(2, 2)");
+  CHECK(printed(t + 1.0) == "{{1.5, 3}, {0, 1.25}}");
+  CHECK(printed(t > 0.0) == "{{1, 1}, {0, 1}}");
+  CHECK(printed(backward(y)[x]) == "{{1, 4}, {-2, 0.5}}");
+  CHECK(printed(tape) == to_text(tape));
+  CHECK(printed(stop_report(y, x)) == str(stop_report(y, x)));
+  CHECK(printed(zero()) == "zero");
+  const Cost cost = [](Var z) { return sum(z * Tensor{1, 2, 4}, -1); };
+  const string measured = printed(measure(zero(), cost, Tensor{0.0, 0.5, 1.0}));
+  CHECK(measured.substr(0, 18) == "zero: bias 1 \u00b1 0,");
+  CHECK(printed(check_gradient([](const vector<Var>& v) { return tanh(v[0]); }, {t})) == "right");
+}
+
+TEST_CASE("a literal has as many axes as braces, and lists of equal length") {
+  CHECK(Tensor{{1}, {2}}.shape() == Shape{2, 1});
+  CHECK(Tensor{{1, 2}}.shape() == Shape{1, 2});
+  CHECK(Tensor{{1}}.shape() == Shape{1, 1});
+  CHECK(Tensor{{{1}, {2}}, {{3}, {4}}}.shape() == Shape{2, 2, 1});
+  CHECK(Tensor{}.shape() == Shape{});
+  CHECK(Tensor{{}, {}}.shape() == Shape{2, 0});
+  const int n = 3;
+  CHECK(Tensor{{1, n}, {n + 1, 2}} == tensor({2, 2}, {1, 3, 4, 2}));
+  CHECK(refusal([] {
+          Tensor{{1, 2}, {3}};
+        }) ==
+        "Tensor: in braces for (2, 2) stands a list of 1 on axis 1; need lists of equal length and "
+        "depth");
+  CHECK(refusal([] {
+          Tensor{{1, 2}, 3};
+        }) ==
+        "Tensor: in braces for (2, 2) stands a number on axis 1; need lists of equal length and "
+        "depth");
+  CHECK(refusal([] {
+          Tensor{1, {2}};
+        }) ==
+        "Tensor: in braces for (2,) stands a list of 1 on axis 1; need lists of equal length and "
+        "depth");
+}
+
+// Every op of two operands with a tensor in either place: as with a constant, whatever the tensor
+// is.
+TEST_CASE("a tensor beside a Var is a constant") {
+  Rng rng(1);
+  Tape tape;
+  const Var x = tape.parameter(rng.uniform({2, 3}, 1, 2));
+  Tensor t = rng.uniform({2, 3}, 1, 2);
+  const Tensor& kept = t;
+  const Var c = tape.constant(t);
+  const auto alike = [&](Var a, Var b) {
+    CHECK(identical(a.value(), b.value()));
+    CHECK(identical(backward(a)[x], backward(b)[x]));
+  };
+  const auto both = [&](auto f) {
+    alike(f(x, t), f(x, c));
+    alike(f(t, x), f(c, x));
+    alike(f(x, kept), f(x, c));
+    alike(f(kept, x), f(c, x));
+    alike(f(x, Tensor(t)), f(x, c));
+    alike(f(x, t * 1.0), f(x, c));
+    alike(f(t * 1.0, x), f(c, x));
+  };
+  both([](auto&& a, auto&& b) { return a + b; });
+  both([](auto&& a, auto&& b) { return a - b; });
+  both([](auto&& a, auto&& b) { return a * b; });
+  both([](auto&& a, auto&& b) { return a / b; });
+  both([](auto&& a, auto&& b) { return a > b; });
+  both([](auto&& a, auto&& b) { return a < b; });
+  both([](auto&& a, auto&& b) { return a >= b; });
+  both([](auto&& a, auto&& b) { return a <= b; });
+  both([](auto&& a, auto&& b) { return pow(a, b); });
+  both([](auto&& a, auto&& b) { return equal(a, b); });
+  both([](auto&& a, auto&& b) { return maximum(a, b); });
+  both([](auto&& a, auto&& b) { return minimum(a, b); });
+  both([&](auto&& a, auto&& b) { return where(x > 1.5, a, b); });
+  both([&](auto&& a, auto&& b) { return where(a, b, x); });
+  both([&](auto&& a, auto&& b) { return where(a, x, b); });
+  alike(where(t, 0, x), where(c, 0, x));
+  alike(where(x > 1.5, t, 0), where(x > 1.5, c, 0));
+
+  alike(squared_error(x, t), squared_error(x, c));
+  alike(bce_with_logits(t, x), bce_with_logits(c, x));
+  alike(cross_entropy(x, t), cross_entropy(x, c));
+  alike(kl_categorical(t, x), kl_categorical(c, x));
+  alike(kl_gaussian(x, t), kl_gaussian(x, c));
+  alike(matmul_transposed(t, x), matmul_transposed(c, x));
+  alike(matmul(x, Tensor{{1}, {2}, {3}}), matmul(x, tape.constant(Tensor{{1}, {2}, {3}})));
+  alike(squared_distances(t, x), squared_distances(c, x));
+  alike(dense(t, reshape(x, {3, 2}), Tensor{1, 2}),
+        dense(c, reshape(x, {3, 2}), tape.constant(Tensor{1, 2})));
+  alike(dot(x[0], Tensor{1, 2, 3}), sum(x[0] * Tensor{1, 2, 3}));
+  alike(outer(Tensor{1, 2}, x[1]), Tensor{{1}, {2}} * x[1]);
+  const auto product = [](auto a, auto b) { return a * b; };
+  alike(elementwise(product, x, t), x * c);
+  alike(sum_of(product, t, x), sum(x * c));
+  CHECK(refusal([&] { squared_error(t, t); }) ==
+        "squared_error: no operand is a Var; need one at least, as tape.constant(...)");
+}
+
+TEST_CASE("a number beside a Var is a constant, whole or not") {
+  Tape tape;
+  const Var x = tape.parameter(Tensor{-1, 0, 2});
+  CHECK((x > 0).value() == Tensor{0, 0, 1});
+  CHECK((0.0 > x).value() == Tensor{1, 0, 0});
+  CHECK((x < 0).value() == Tensor{1, 0, 0});
+  CHECK((x >= 0).value() == Tensor{0, 1, 1});
+  CHECK((x <= 0.0f).value() == Tensor{1, 1, 0});
+  CHECK(maximum(x, 0.0).value() == Tensor{0, 0, 2});
+  CHECK(minimum(1, x).value() == Tensor{-1, 0, 1});
+  CHECK(where(x > 0, x, 0).value() == Tensor{0, 0, 2});
+  CHECK(where(x > 0, 1.0, x).value() == Tensor{-1, 0, 1});
+  CHECK(where(1, x, 0).value() == x.value());
+  CHECK(equal(x, 2).value() == Tensor{0, 0, 1});
+  CHECK(pow(2, x).value() == Tensor{0.5, 1, 4});
+  CHECK(squared_error(x, 1).value() == Tensor{4, 1, 1});
+  CHECK(bce_with_logits(x, 1.0).value() == bce_with_logits(x, Tensor{1, 1, 1}).value());
+  const Var nan = tape.constant(Tensor{NAN});
+  for (const Var& holds : {nan > 0, nan < 0, nan >= 0, nan <= 0}) CHECK(holds.item() == 0);
+}
+
+TEST_CASE("x += y makes x the sum, and leaves what it was on the tape") {
+  Tape tape;
+  const Var x = tape.parameter(Tensor{1, 2});
+  Var y = x;
+  y += 1;
+  y *= x;
+  y -= Tensor{1, 1};
+  y /= 2.0;
+  CHECK(y.value() == Tensor{0.5, 2.5});
+  CHECK(x.value() == Tensor{1, 2});
+  CHECK(backward(y)[x] == Tensor{1.5, 2.5});
+}
+
+TEST_CASE("places on axes") {
+  Tape tape;
+  const Var x = tape.parameter(tensor({2, 3}, {1, 2, 3, 4, 5, 6}));
+  CHECK(x[0].value() == Tensor{1, 2, 3});
+  CHECK(x[-1].value() == Tensor{4, 5, 6});
+  CHECK(x[1][-3].item() == 4);
+  const size_t i = 1;
+  CHECK(backward(x[i])[x] == tensor({2, 3}, {0, 0, 0, 1, 1, 1}));
+  CHECK(refusal([&] { x[2]; }) == "element: 2 of (2, 3); need -2..1");
+  CHECK(refusal([&] { x[-3]; }) == "element: -3 of (2, 3); need -2..1");
+  CHECK(refusal([&] { x[0][0][0]; }) == "element: x is (); a single number has no axes");
+  CHECK(argtape::slice(x, 0, 3, 1, 2).value() == tensor({2, 2}, {1, 3, 4, 6}));
+  CHECK(argtape::slice(x, 1, -1, 1).value() == tensor({2, 1}, {2, 5}));
+  CHECK(argtape::slice(x, -2, 3, 1).value() == tensor({2, 2}, {2, 3, 5, 6}));
+  CHECK(refusal([&] { argtape::slice(x, 0, -4, 1); }) ==
+        "slice: 0..-4 of axis 1 of (2, 3); need begin <= end <= 3");
+  CHECK(refusal([&] { argtape::slice(x, 0, 3, 1, 0); }) == "slice: step is 0; need at least 1");
+  CHECK(check_gradient(
+      [](const vector<Var>& v) { return exp(argtape::slice(v[0], 0, 5, 1, 2)) * v[0][-1][0]; },
+      {Rng(1).normal({3, 5})}));
+}
+
+TEST_CASE("one length may be left open") {
+  Tape tape;
+  const Var x = tape.parameter(zeros({4, 6}));
+  const size_t n = 8;
+  CHECK(reshape(x, {-1}).shape() == Shape{24});
+  CHECK(reshape(x, {n, -1}).shape() == Shape{8, 3});
+  CHECK(reshape(x, {2, -1, 3}).shape() == Shape{2, 4, 3});
+  CHECK(reshape(x[0][0], {}).shape() == Shape{});
+  CHECK(reshape(x, Shape{3, 8}).shape() == Shape{3, 8});
+  CHECK(refusal([&] {
+          reshape(x, {-1, -1});
+        }) == "reshape: length -1 on axis 1; need lengths, and -1 at most once");
+  CHECK(refusal([&] {
+          reshape(x, {-2, 3});
+        }) == "reshape: length -2 on axis 0; need lengths, and -1 at most once");
+  CHECK(refusal([&] {
+          reshape(x, {5, -1});
+        }) == "reshape: x is (4, 6), axis 1 is open beside 5 numbers; need a divisor of 24");
+  CHECK(refusal([&] {
+          reshape(x, {0, -1});
+        }) == "reshape: x is (4, 6), axis 1 is open beside 0 numbers; need a divisor of 24");
+  CHECK(refusal([&] { reshape(x, {5, 5}); }) == "reshape: x is (4, 6); cannot become (5, 5)");
+}
+
+// The names that the standard library has too, of functions and of function objects.
+TEST_CASE("an ordinary program beside using namespace std") {
+  Rng rng(2);
+  Tape tape;
+  const Var x = tape.parameter(rng.uniform({3}, 0.5, 1)), w = tape.parameter(rng.uniform({3}));
+  const Var y = exp(x) + log(x) + tanh(x) + sqrt(x) + abs(x) + pow(x, 2) + pow(2.0, x) + min(x) +
+                max(x) + min(x, 0) + max(x, {0}) + norm(x) + equal(x, w) + clip(x, 0, 1) +
+                sample(x, straight_through(), rng) + argmax(x, zero()) + (x > 0) * (w < 1) + x[0];
+  CHECK(y.shape() == Shape{3});
+  const vector<double> plain{exp(0.0), log(1.0), pow(2.0, 2), abs(-1.5), max(1.0, 2.0), min(1, 2)};
+  CHECK(accumulate(plain.begin(), plain.end(), 0.0) == 1 + 0 + 4 + 1.5 + 2 + 1);
+  CHECK(greater<double>()(2, 1));
+}
