@@ -1,6 +1,5 @@
 // A hundred digits with a label, all others without: a generative model whose class is summed out,
 // at a cost that grows with the number of classes, or drawn, at one that does not.
-#include <CLI/CLI.hpp>
 #include <algorithm>
 #include <chrono>
 #include <cmath>

@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""What a user gets: the installed library with its pkg-config files, its use as a meson subproject, and the errors for a
-mix of the two scalar types.
+"""What a user gets: the installed library with its pkg-config and CMake files, its use as a meson subproject, and the
+errors for a mix of the two scalar types.
 
   tests/install.py --build FOLDER --source FOLDER --cxx COMMAND
 """
-import argparse, glob, os, re, shlex, subprocess, sys, tempfile, time
+import argparse, glob, json, os, re, shlex, shutil, subprocess, sys, tempfile, time
 
 PROGRAM = """
 #include <iostream>
@@ -25,8 +25,16 @@ int main() {
 }
 """
 MESON = """project('user', 'cpp', default_options: ['cpp_std=c++17'])
-argtape = dependency('argtape', fallback: ['argtape', 'argtape_dep'])
+argtape = dependency('argtape')
 executable('user', 'user.cpp', dependencies: argtape)
+"""
+CMAKE = """cmake_minimum_required(VERSION 3.10)
+project(user CXX)
+find_package(argtape %s REQUIRED)
+foreach(name argtape argtape-double)
+  add_executable(user-${name} user.cpp)
+  target_link_libraries(user-${name} argtape::${name})
+endforeach()
 """
 counts = {"passed": 0, "failed": 0}
 
@@ -143,6 +151,22 @@ def main():
         check_training(own_training, cxx, [*flags("argtape", "--cflags"), "-I" + include], ["-L" + lib, *flags("argtape", "--libs")],
                        os.path.join(o.source, "examples", "data", "digits.csv.gz"), dict(os.environ, LD_LIBRARY_PATH=lib))
 
+        if shutil.which("cmake"):
+            write("cmake/CMakeLists.txt", CMAKE % "0.1")
+            write("cmake/user.cpp", PROGRAM)
+            found = os.path.dirname(glob.glob(folder + "/**/argtapeConfig.cmake", recursive=True)[0])
+            with_cmake = ["cmake", "-S", folder + "/cmake", "-B", folder + "/cmake/build", "-Dargtape_DIR=" + found]
+            status, out = run(*with_cmake, env=dict(os.environ, CXX=o.cxx))
+            check(status == 0, "with CMake, setup: " + out)
+            status, out = run("cmake", "--build", folder + "/cmake/build")
+            check(status == 0, "with CMake, build: " + out[-2000:])
+            for name, size in [("argtape", 4), ("argtape-double", 8)]:
+                status, out = run(folder + "/cmake/build/user-" + name)
+                check(out == "%d {2, 4}\n" % size, "with CMake, run %s: %s" % (name, out))
+            write("cmake/CMakeLists.txt", CMAKE % "99")
+            status, out = run(*with_cmake, env=dict(os.environ, CXX=o.cxx))
+            check(status != 0 and "0.1.0" in out, "CMake refuses a newer version than there is: " + out)
+
         for name in ("argtape", "argtape-double"):
             check_exports(headers, os.path.join(lib, "lib%s.so" % name), name)
 
@@ -158,9 +182,13 @@ def main():
         os.makedirs(folder + "/project/subprojects")
         os.symlink(o.source, folder + "/project/subprojects/argtape")
         build = folder + "/project/build"
-        status, out = run("meson", "setup", build, folder + "/project", "-Dargtape:tests=false", "-Dargtape:examples=false",
-                          "--force-fallback-for=argtape", env=dict(os.environ, CXX=o.cxx))
+        status, out = run("meson", "setup", build, folder + "/project", "--force-fallback-for=argtape", env=dict(os.environ, CXX=o.cxx))
         check(status == 0, "as a subproject, setup: " + out)
+        for name in ("doctest", "nlohmann_json", "CLI11"):
+            check(name not in out, "as a subproject, setup asks for %s: %s" % (name, out))
+        with open(build + "/meson-info/intro-targets.json", encoding="utf-8") as f:
+            made = [t["name"] for t in json.load(f) if t["type"] == "executable"]
+        check(made == ["user"], "as a subproject, only the library is built, not " + ", ".join(made))
         status, out = run("ninja", "-C", build, "user")
         check(status == 0, "as a subproject, build: " + out[-2000:])
         status, out = run(os.path.join(build, "user"))

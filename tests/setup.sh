@@ -2,11 +2,14 @@
 #   root                  the project's folder
 #   need KIND...          installs the missing packages of these kinds, or says what is missing
 #   configure FOLDER ...  sets a build folder up with these options of meson, unless it is already
+#   build FOLDER ...      builds these targets of it, or all; silent but for a terminal's progress
 # shellcheck shell=bash
 
 root=$(CDPATH='' cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." && pwd -P)
 # CXX may carry arguments ("ccache g++"), as it may for meson.
 read -r -a compiler <<<"${CXX:-c++}"
+# Where there is ccache, meson uses it; it keeps what includes a precompiled header only if told so.
+export CCACHE_SLOPPINESS=${CCACHE_SLOPPINESS:-pch_defines,time_macros}
 
 # Kind, Debian's name, conda-forge's name, and how to tell that it is there: a command, a header, a
 # library, or a flag to link with; alternatives after a comma. `pictures` and `more` are optional.
@@ -30,6 +33,7 @@ pictures gnuplot-nox         gnuplot        command:gnuplot
 pictures graphviz            graphviz       command:dot
 clang    clang               clangxx        command:clang++
 more     clang-tools-19      clang-tools    command:clang-repl-19,clang-repl
+more     cmake              cmake          command:cmake
 more     libopenmpi-dev      openmpi        command:mpicc
 more     libbenchmark-dev    benchmark      header:benchmark/benchmark.h
 '
@@ -172,4 +176,26 @@ configure() {
   fi
   rm -f "$log"
   printf '%s\n' "$root" >"$folder/set_up_in"
+}
+
+build() {
+  local folder=$root/$1 log line left=
+  shift
+  log=$(mktemp)
+  if ! NINJA_STATUS='step %f %t %e ' ninja -C "$folder" "$@" 2>&1 | while IFS= read -r line; do
+    if [[ ! $line =~ ^step\ ([0-9]+)\ ([0-9]+)\ ([0-9]+) ]]; then
+      printf '%s\n' "$line" >>"$log"
+    elif [[ -t 2 ]]; then
+      left=$((BASH_REMATCH[3] * (BASH_REMATCH[2] - BASH_REMATCH[1]) / BASH_REMATCH[1]))
+      printf '\r\033[Kbuilding %d of %d, %d:%02d left' "${BASH_REMATCH[@]:1:2}" $((left / 60)) \
+        $((left % 60)) >&2
+    fi
+  done; then
+    if [[ -t 2 ]]; then printf '\r\033[K' >&2; fi
+    cat "$log" >&2
+    rm -f "$log"
+    die "the build in ${folder##*/}/ failed, see above"
+  fi
+  if [[ -t 2 ]]; then printf '\r\033[K' >&2; fi
+  rm -f "$log"
 }

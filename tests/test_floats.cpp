@@ -2,10 +2,15 @@
 #include <doctest/doctest.h>
 
 #include <cmath>
+#include <thread>
 
 #include "engine/gradcheck.hpp"
 #include "models/argtape.hpp"
 #include "tests/distance.hpp"
+
+// OpenBLAS's own.
+extern "C" void openblas_set_num_threads(int);
+extern "C" int openblas_get_num_threads();
 
 using namespace argtape;
 using Vars = std::vector<Var>;
@@ -715,4 +720,30 @@ TEST_CASE("the checker near kinks: a right derivative passes, a wrong one does n
   const CheckResult at_kink =
       check_gradient([](const std::vector<Var>& v) { return abs(v[0]); }, {Tensor{0, 0}});
   CHECK_FALSE(at_kink);
+}
+
+TEST_CASE("a product leaves the host program's OpenBLAS with as many threads as it had") {
+  Rng rng(1);
+  const Tensor x = rng.normal({100, 100}), v = rng.normal({100, 1});
+  const auto products = [&] {
+    for (int round = 0; round < 20; ++round) {
+      Tape tape;
+      matmul(tape.constant(x), tape.constant(x));
+      matmul(tape.constant(x), tape.constant(v));
+    }
+  };
+  const int before = openblas_get_num_threads();
+  openblas_set_num_threads(2);
+  const int had = openblas_get_num_threads();  // 1 where OpenBLAS was built without threads
+  for (int n : {1, 2}) {
+    set_threads(n);
+    products();
+    CHECK(openblas_get_num_threads() == had);
+    std::thread other(products);
+    products();
+    other.join();
+    CHECK(openblas_get_num_threads() == had);
+  }
+  set_threads(1);
+  openblas_set_num_threads(before);
 }

@@ -33,8 +33,13 @@ namespace notebook {
 
 inline bool load_library() {
   const std::string here = __FILE__;
-  const std::string built = here.substr(0, here.rfind('/') + 1) + "../../build/libargtape.so";
-  std::vector<std::string> places = {built, "libargtape.so"};
+#ifdef __APPLE__
+  const std::string file = "libargtape.dylib";
+#else
+  const std::string file = "libargtape.so";
+#endif
+  const std::string built = here.substr(0, here.rfind('/') + 1) + "../../build/" + file;
+  std::vector<std::string> places = {built, file};
   // A library that was asked for and cannot be loaded is an error: another one could be older.
   if (const char* chosen = std::getenv("ARGTAPE_LIBRARY")) places = {chosen};
   std::string errors;

@@ -153,7 +153,7 @@ void Optimiser::step(std::vector<Tensor>& parameters, const std::vector<Var>& on
 
 void Optimiser::step(std::vector<Tensor>& parameters, const std::vector<Var>& on_tape,
                      Inputs costs) {
-  step_together({{*this, parameters, on_tape}}, Inputs(costs));
+  step_together({{*this, parameters, on_tape}}, Inputs(costs.begin(), costs.size()));
 }
 
 void step_together(const std::vector<ParameterGroup>& groups, Inputs costs) {
@@ -169,7 +169,7 @@ void step_together(const std::vector<ParameterGroup>& groups, Inputs costs) {
   }
   const std::vector<Place> places = places_of(groups);
   for (const ParameterGroup& group : groups) group.optimiser.begin(group.parameters, group.on_tape);
-  backward_and_release(Inputs(costs), [&](Var p, Tensor& gradient) {
+  backward_and_release(Inputs(costs.begin(), costs.size()), [&](Var p, Tensor& gradient) {
     const auto at = std::lower_bound(places.begin(), places.end(), p.index,
                                      [](const Place& a, std::uint32_t k) { return a.index < k; });
     if (at != places.end() && at->index == p.index)

@@ -2,19 +2,48 @@
 
 #include <algorithm>
 #include <limits>
+#include <mutex>
+#include <optional>
 #include <xtensor-blas/xblas.hpp>
 
 #include "engine/require.hpp"
 #include "engine/system/parallel.hpp"
 
-// OpenBLAS has this beside the standard's functions; another BLAS goes by its own settings.
+// OpenBLAS has these beside the standard's functions; another BLAS goes by its own settings.
 extern "C" void openblas_set_num_threads(int) __attribute__((weak));
+extern "C" int openblas_get_num_threads() __attribute__((weak));
 
 ARGTAPE_PRIVATE_BEGIN
 namespace {
 
 // A product this large is worth a second thread.
 constexpr std::size_t kManyProducts = 1 << 16;
+
+// What OpenBLAS gives to one thread by itself: products of matrices, and of a matrix and a vector.
+constexpr std::size_t kFewProducts = 1 << 18, kFewOfVector = 1 << 13;
+
+// While any product is computed, OpenBLAS has one thread: products are shared out here, among the
+// threads that do all other work, and two sets of threads that wait for work by spinning would be
+// in each other's way. Its setting is the host program's, and comes back with the last product.
+class OneBlasThread {
+ public:
+  OneBlasThread() {
+    const std::lock_guard<std::mutex> lock(mutex);
+    if (users++ > 0 || !openblas_get_num_threads || !openblas_set_num_threads) return;
+    found = openblas_get_num_threads();
+    if (found > 1) openblas_set_num_threads(1);
+  }
+  ~OneBlasThread() {
+    const std::lock_guard<std::mutex> lock(mutex);
+    if (--users == 0 && found > 1) openblas_set_num_threads(found);
+  }
+  OneBlasThread(const OneBlasThread&) = delete;
+  OneBlasThread& operator=(const OneBlasThread&) = delete;
+
+ private:
+  inline static std::mutex mutex;
+  inline static int users = 0, found = 1;
+};
 
 // Rows and columns of the result are cut at multiples of what BLAS works on at a time.
 constexpr std::size_t kBlock = 8;
@@ -23,18 +52,13 @@ constexpr std::size_t kBlock = 8;
 
 void gemm(bool ta, bool tb, std::size_t n, std::size_t m, std::size_t k, const Scalar* a,
           const Scalar* b, Scalar beta, Scalar* c) {
-  // Products are shared out here, among the threads that do all other work: two sets of threads
-  // that wait for work by spinning would be in each other's way.
-  static const bool alone = [] {
-    if (openblas_set_num_threads) openblas_set_num_threads(1);
-    return true;
-  }();
-  static_cast<void>(alone);
   constexpr auto most = static_cast<std::size_t>(std::numeric_limits<xt::blas_index_t>::max());
   if (n > most || m > most || k > most)
     refuse<std::length_error>("matmul: (", n, ", ", k, ") times (", k, ", ", m,
                               "); need lengths that BLAS can count");
   if (n == 0 || m == 0) return;
+  std::optional<OneBlasThread> one;
+  if (n * m * k > (n == 1 || m == 1 ? kFewOfVector : kFewProducts)) one.emplace();
   const auto index = [](std::size_t i) { return static_cast<xt::blas_index_t>(i == 0 ? 1 : i); };
   const auto transposed = [](bool yes) { return yes ? cxxblas::Trans : cxxblas::NoTrans; };
   // Numbers i..j of the result, where it is a column or a row: op(matrix) times a vector takes a
