@@ -327,8 +327,8 @@ Var with_bias(const char* op, Var y, Var b) {
 }
 }  // namespace
 
-Var conv2d(Var x, Var w, Var b, Pixels stride, Pixels padding) {
-  return with_bias("conv2d", conv2d(x, w, stride, padding), b);
+Var conv2d(Var x, Var w, Bias bias, Pixels stride, Pixels padding) {
+  return with_bias("conv2d", conv2d(x, w, stride, padding), bias.b);
 }
 
 Var conv_transpose2d(Var x, Var w, Pixels stride, Pixels padding) {
@@ -342,8 +342,8 @@ Var conv_transpose2d(Var x, Var w, Pixels stride, Pixels padding) {
   return transposed(x, w, Convolution("conv_transpose2d", image, q, stride, padding));
 }
 
-Var conv_transpose2d(Var x, Var w, Var b, Pixels stride, Pixels padding) {
-  return with_bias("conv_transpose2d", conv_transpose2d(x, w, stride, padding), b);
+Var conv_transpose2d(Var x, Var w, Bias bias, Pixels stride, Pixels padding) {
+  return with_bias("conv_transpose2d", conv_transpose2d(x, w, stride, padding), bias.b);
 }
 
 ARGTAPE_END

@@ -12,6 +12,9 @@ ARGTAPE_PUBLIC_BEGIN
 /// passed on. Of an op's operands one at least must be a Var.
 struct Operand {
   Operand(Var var) : var(var) {}
+  template <class T,
+            class = std::enable_if_t<std::is_class_v<T> && std::is_convertible_v<const T&, Var>>>
+  Operand(const T& of_var) : var(of_var) {}
   Operand(double number) : number(number), is_number(true) {}
   Operand(const Tensor& tensor) : tensor(&tensor) {}
   template <class E>
