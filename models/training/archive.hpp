@@ -63,6 +63,8 @@ class Archive {
   bool loading() const { return loading_; }
   /// What it holds, as a safetensors file.
   std::string bytes() const;
+  /// Throws std::runtime_error if something is left to be read.
+  void finish() const;
 
   /// The file's tensor must have the shape of `t`. float64, float16 and bfloat16 are rounded to
   /// Scalar; a number out of its range is refused, and an integer that it cannot hold.
@@ -126,8 +128,6 @@ class Archive {
   void tensor(const std::string& name, Tensor& t, bool any_shape);
   template <class T>
   void list(const std::string& name, std::vector<T>& numbers);
-  // Throws std::runtime_error if something is left to be read.
-  void finish() const;
 
   std::unique_ptr<Contents> contents_;
   std::string within_;
