@@ -597,7 +597,7 @@ def kmeans_files():
         line = {}
         for r in table_of(folder, "kmeans_line.csv")[1:]:
             line.setdefault(r[0].split(":")[0].split(" of ")[0], []).append((float(r[1]), float(r[2])))
-        loss, parabola, kinks = line["loss"], dict(line["parabola"]), sorted(k for k, _ in line["kinks"])
+        loss, parabola, kinks = line["loss"], dict(line["parabola"]), sorted(k for k, _ in line["a point changes its cluster"])
         (lands, lowest), = line["Newton's step"]
         near = min(parabola, key=lambda s: abs(s - lands))
         check(abs(parabola[near] - lowest) < 1e-4 and lowest <= min(y for y in parabola.values() if y == y) + 1e-12,

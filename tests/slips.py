@@ -62,7 +62,8 @@ def main():
             f.write(HEADER)
         clang = "clang" in subprocess.check_output(cxx + ["--version"], universal_newlines=True)
         precompiled = header + (".pch" if clang else ".gch")
-        subprocess.check_call(cxx + ["-x", "c++-header", header, "-o", precompiled])
+        # ccache might shorten the paths that the messages' lines are read from.
+        subprocess.check_call(cxx + ["-x", "c++-header", header, "-o", precompiled], env=dict(os.environ, CCACHE_DISABLE="1"))
         if clang:
             cxx += ["-include-pch", precompiled]
         with concurrent.futures.ThreadPoolExecutor(2) as pool:
