@@ -50,9 +50,9 @@ Tensor Gradients::operator[](Var v) && { return entry(v).gradient; }
 bool Gradients::reached(Var v) const { return entry(v).reached; }
 
 Gradients& Gradients::operator*=(double factor) {
-  const auto by = static_cast<Scalar>(factor);
+  require(std::isfinite(factor), "Gradients: *= ", factor, "; need a finite number");
   for (Entry& e : entries_)
-    for (Scalar& x : e.gradient) x *= by;
+    for (Scalar& x : e.gradient) x = static_cast<Scalar>(static_cast<double>(x) * factor);
   return *this;
 }
 

@@ -471,25 +471,27 @@ int main(int argc, char** argv) {
                                        program.quick ? 2 : 5);
       });
 
-    const std::vector<Grid::Row> found = grid.run({{"data", digits.name},
-                                                   {"digits", checksum(digits.images)},
-                                                   {"train", data.train.size()},
-                                                   {"test", data.test.size()},
-                                                   {"steps", settings.steps},
-                                                   {"labels", labels},
-                                                   {"classifier", classifier},
-                                                   {"hidden", hidden},
-                                                   {"latent", latent},
-                                                   {"conv", settings.sizes.conv},
-                                                   {"batch", batch},
-                                                   {"warm_up", settings.warm_up},
-                                                   {"alpha", settings.alpha},
-                                                   {"labelled_weight", settings.labelled_weight},
-                                                   {"dropout", settings.dropout},
-                                                   {"rate", settings.rate},
-                                                   {"decline", settings.decline},
-                                                   {"tau_rate", settings.tau_rate},
-                                                   {"cost_batch", cost_batch}});
+    const std::vector<Grid::Row> found = grid.run(
+        {{"data", digits.name},
+         {"digits", {checksum(digits.images), checksum(one_hot(digits.labels, digits.classes))}},
+         {"pixels", digits.images.shape()[1]},
+         {"train", data.train.size()},
+         {"test", data.test.size()},
+         {"steps", settings.steps},
+         {"labels", labels},
+         {"classifier", classifier},
+         {"hidden", hidden},
+         {"latent", latent},
+         {"conv", settings.sizes.conv},
+         {"batch", batch},
+         {"warm_up", settings.warm_up},
+         {"alpha", settings.alpha},
+         {"labelled_weight", settings.labelled_weight},
+         {"dropout", settings.dropout},
+         {"rate", settings.rate},
+         {"decline", settings.decline},
+         {"tau_rate", settings.tau_rate},
+         {"cost_batch", cost_batch}});
     Rows rows;
     Json cost = Json::array();
     auto& json = program.json;
@@ -508,10 +510,10 @@ int main(int argc, char** argv) {
     const std::string name = json.at("data");
     std::cout << name << ": " << json.at("labels") << " labelled digits of each class among "
               << json.at("train") << ", " << json.at("test") << " to test with, black and white; "
-              << json.at("steps") << " steps\n\n";
-    show_accuracies(program, rows, digits.height == 28);
+              << (json.at("seconds") > 0 ? "at most " : "") << json.at("steps") << " steps\n\n";
+    show_accuracies(program, rows, json.at("pixels") == 784);
     if (!cost.empty()) show_costs(program, cost);
-    if (program.out.empty()) return;
+    if (program.out.empty() || rows.empty()) return;
     draw_curves(program, rows, name);
     draw_analogies(program, rows);
   });

@@ -44,7 +44,13 @@ std::vector<std::size_t> argsort(const Tensor& x, int axis, Order order) {
 
 Var sort(Var x, int axis, Order order) {
   const Strided rows(x.shape(), axis_of("sort", axis, x.shape()));
-  return take_along_axis(x, sorted("sort", x.value(), rows, order), axis);
+  std::vector<std::size_t> from = sorted("sort", x.value(), rows, order);
+  for (std::size_t r = 0; r < rows.count; ++r)
+    for (std::size_t i = 0; i < rows.n; ++i) {
+      std::size_t& place = from[rows.begin(r) + i * rows.apart];
+      place = rows.begin(r) + place * rows.apart;
+    }
+  return gather(x, from, x.shape());
 }
 
 ARGTAPE_END

@@ -56,7 +56,7 @@ Shape rows_shape(const Shape& logits) { return Shape(logits.begin(), logits.end(
 
 // -inf for rows where something forbidden was chosen, which leaves no number.
 Var unless_forbidden(Var chosen, Var log_p) {
-  return where(is_possible(min(chosen, -1)), log_p, kMinusInf);
+  return where(equal(min(chosen, -1), kMinusInf), kMinusInf, log_p);
 }
 
 Var score(const Draw& draw, Var weight) {

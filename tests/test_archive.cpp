@@ -225,12 +225,12 @@ TEST_CASE("another state's file is refused, by the name of what differs") {
         small, [&](Archive& a) { a("n", thing); }, "");
   };
   saved(many);
-  CHECK(loaded(few) == "'n' is too large for this program");
+  CHECK(loaded(few) == "'n' is a number that this program's type cannot hold");
   saved(below);
-  CHECK(loaded(large) == "'n' is too large for this program");
+  CHECK(loaded(large) == "'n' is a number that this program's type cannot hold");
   large = ~std::uint64_t(0);
   saved(large);
-  CHECK(loaded(signed_one) == "'n' is too large for this program");
+  CHECK(loaded(signed_one) == "'n' is a number that this program's type cannot hold");
   saved(inner);
   CHECK(loaded(depth) == "it has no 'n', but 'n.depth'");
   CHECK_THROWS_WITH_AS(argtape::save(small, [&](Archive& a) { a("n", many), a("n", depth); }),
@@ -357,6 +357,18 @@ TEST_CASE("parameters in a file: of a model, a list, a map, with names and shape
     CHECK(refusal(
               path, [&](Archive& a) { a.things(back); }, "") ==
           "'parameters' are 0 tensors; need 4");
+    std::map<std::string, Tensor> none, reserved = {{"__metadata__", zeros({1})}};
+    argtape::save(path, none);
+    argtape::load(path, none);
+    CHECK(none.empty());
+    CHECK_THROWS_WITH_AS(argtape::save(path, reserved), doctest::Contains("'__metadata__'"),
+                         std::invalid_argument);
+    double far = 1e300;
+    float near = 0;
+    argtape::save(path, [&](Archive& a) { a("x", far); });
+    CHECK(refusal(
+              path, [&](Archive& a) { a("x", near); }, "") ==
+          "'x' is a number that this program's type cannot hold");
   }
 }
 

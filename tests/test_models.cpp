@@ -355,6 +355,32 @@ TEST_CASE("not finite: an optimiser refuses such a gradient, and keeps nothing o
   CHECK(a[0](0) == 1);
 }
 
+TEST_CASE("a step is refused for parameters on another tape than the costs, and leaves no trace") {
+  std::vector<Tensor> p = {zeros({1000})}, q = {Tensor{1.0, 2.0}};
+  Sgd sgd(linear_decay(1, 0, 10)), other(1);
+  Adam adam(0.1);
+  for (int i = 0; i < 5; ++i) {
+    Tape a, b;
+    const std::vector<Var> vp = a.borrow_parameters(p), vq = b.borrow_parameters(q);
+    const char* words = "is on another tape than the costs";
+    CHECK_THROWS_WITH_AS(sgd.step(p, vp, sum(square(vq[0]))), doctest::Contains(words),
+                         std::invalid_argument);
+    CHECK_THROWS_WITH_AS(step_together({{other, q, vq}, {sgd, p, vp}}, sum(square(vq[0]))),
+                         doctest::Contains(words), std::invalid_argument);
+    CHECK_THROWS_AS(sgd.step(p, vp, backward(sum(square(vq[0])))), std::invalid_argument);
+    CHECK_THROWS_AS(adam.step(q, vq, backward(sum(vq[0] * NAN))), std::invalid_argument);
+  }
+  CHECK(p[0] == zeros({1000}));
+  Tape tape;
+  const std::vector<Var> vp = tape.borrow_parameters(p), vq = tape.borrow_parameters(q);
+  sgd.step(p, vp, sum(vp[0]));
+  CHECK(sgd.rate == 1);  // no step of the schedule was used up
+  Tape another;
+  const std::vector<Var> once_more = another.borrow_parameters(q);
+  adam.step(q, once_more, sum(once_more[0]));
+  CHECK(q[0](0) == doctest::Approx(0.9));  // Adam's first step is its rate
+}
+
 TEST_CASE("layers: a dense stack against plain loops, initialisers within their bounds") {
   Rng rng(1);
   const Mlp net({3, 4, 2}, rng);

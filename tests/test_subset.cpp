@@ -173,6 +173,9 @@ TEST_CASE("sort and argsort along any axis, against plain loops; equal numbers k
   CHECK(argsort(y, 1, Order::descending) == Places{0, 2, 3, 1, 2, 0, 1, 3});
   CHECK(argsort(y, 0) == Places{1, 1, 0, 1, 0, 0, 1, 0});
   CHECK(argsort(zeros({2, 0})).empty());
+  Tape tape;
+  for (int axis : {0, 1, 2})
+    CHECK(sort(tape.constant(zeros({2, 0, 3})), axis).shape() == Shape{2, 0, 3});
   CHECK(argsort(Tensor{kInf, 1, -kInf}) == Places{2, 1, 0});
   for (int axis : {0, 1})
     CHECK(check_gradient(
@@ -797,6 +800,9 @@ TEST_CASE("what subsets refuse, in words") {
         top_k(at(Tensor{{1, 2, 3}, {1, kNan, 0}}), 2, zero());
       },
       "top_k[zero]: logits have NaN in row 1; need numbers");
+  const Var nan = at(Tensor{kNan, 0, 1});  // a density hides it no more than others do
+  CHECK(std::isnan(top_k_log_prob(nan, at(Tensor{1, 0, 0})).item()));
+  CHECK(std::isnan(plackett_luce_log_prob(nan, {0, 1}).item()));
   refuses(
       [&] {
         top_k(at(Tensor{1, kInf, 0}), 2, gumbel_softmax(1));

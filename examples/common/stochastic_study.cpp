@@ -137,6 +137,11 @@ struct StochasticStudy::Cells {
       return row.at(key).is_number() ? row.at(key).get<double>() : kNone;
     });
   }
+  // Whether no cell was stopped before its last step, by --seconds.
+  bool all_trained() const {
+    return std::all_of(rows.begin(), rows.end(),
+                       [this](const Json& row) { return row.at("steps") == steps; });
+  }
   // The seconds that the quickest cell took: the budget for all.
   double equal_seconds(const std::string& network) const {
     double least = INFINITY;
@@ -226,7 +231,7 @@ Table StochasticStudy::Cells::table(const std::string& network) const {
   line("KL", figures("kl"));
   const std::string m = "m = " + std::to_string(plan.training.curve_m) + ", after ";
   const double seconds = equal_seconds(network);
-  line(m + std::to_string(steps) + " steps", curve_at(INFINITY));
+  line(m + (all_trained() ? std::to_string(steps) + " steps" : "training"), curve_at(INFINITY));
   line(m + number(seconds) + " s of training", curve_at(seconds));
   line("ms a step", [&](const std::string& rule) {
     return number(figure(network, rule, "ms_per_step").mean, 2);
@@ -235,8 +240,8 @@ Table StochasticStudy::Cells::table(const std::string& network) const {
 }
 
 void StochasticStudy::Cells::print() const {
-  std::cout << data << ", black and white, " << steps << " steps of " << plan.training.batch
-            << "; hard samples; mean±deviation over seeds\n";
+  std::cout << data << ", black and white, " << (all_trained() ? "" : "at most ") << steps
+            << " steps of " << plan.training.batch << "; hard samples; mean±deviation over seeds\n";
   for (const StudiedNetwork& network : plan.networks) {
     if (!std::isfinite(equal_seconds(network.name))) continue;  // no row
     std::cout << "\n" << title(network.name) << "\n\n";
@@ -460,6 +465,7 @@ void StochasticStudy::run(StudyPlan plan, const Split& data, const std::string& 
   if (!program_.given("--table")) cells.reasons = add_cells(plan, data);
   const auto within = [&](std::size_t digits) { return std::min(digits, data.test.size()); };
   cells.take(grid_.run({{"data", data.train.name},
+                        {"digits", {checksum(data.train.images), checksum(data.test.images)}},
                         {"steps", plan.training.steps},
                         {"pixels", data.test.images.shape()[1]},
                         {"rate", plan.training.rate},

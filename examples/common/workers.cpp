@@ -102,7 +102,11 @@ void train(const Work& work, const std::string& name, Training& training, const 
     a("seconds", seconds);
     a("training", training);
   };
-  if (work.folder.has_checkpoint(name)) argtape::load(file, state, kind);
+  if (work.folder.has_checkpoint(name)) try {
+      argtape::load(file, state, kind);
+    } catch (const std::runtime_error& e) {
+      throw std::runtime_error(std::string(e.what()) + "; without that file the cell begins anew");
+    }
 
   Clock::time_point now = Clock::now(), saved = now, shown{};
   for (;;) {

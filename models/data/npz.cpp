@@ -17,7 +17,7 @@ void put(std::string& to, std::uint64_t x, std::size_t bytes) {
   for (; bytes-- > 0; x >>= 8U) to += static_cast<char>(x & 255U);
 }
 
-constexpr char kEntryBegins[] = "PK\x01\x02", kEndBegins[] = "PK\x05\x06";
+constexpr char kEntryBegins[] = "PK\x01\x02";
 constexpr std::size_t kLocalSize = 30, kEntrySize = 46, kEndSize = 22;
 
 class Zip {
@@ -26,7 +26,7 @@ class Zip {
 
   Arrays arrays() const {
     const std::size_t from = file_.size() - std::min<std::size_t>(file_.size(), kEndSize + 0xffff),
-                      end = file_.rfind(std::string(kEndBegins, 4));
+                      end = file_.rfind(std::string(kNpzEnds, 4));
     if (end == std::string::npos || end < from || end + kEndSize > file_.size())
       refuse<std::runtime_error>("it is torn: the end of a zip archive is missing");
     std::size_t at = number(end + 16, 4);
@@ -153,7 +153,7 @@ std::string write_npz(const Arrays& arrays) {
         "a .npz file takes less than 4 GB, and fewer than 65535 arrays; need "
         "a .safetensors file");
   }
-  std::string end(kEndBegins, 4);
+  std::string end(kNpzEnds, 4);
   put(end, 0, 4);
   put(end, arrays.list.size(), 2), put(end, arrays.list.size(), 2);
   put(end, directory.size(), 4), put(end, file.size(), 4), put(end, 0, 2);

@@ -26,6 +26,7 @@ struct Archive::Contents {
   Metadata metadata;
 
   void add(const std::string& name, Element element, const Shape& shape, const void* numbers) {
+    if (name == "__metadata__") refuse("save: the name '", name, "' is the format's; need another");
     for (const Array& other : arrays.list)
       if (other.name == name)
         refuse("save: two things are called '", name, "'; need a name for each");
@@ -111,7 +112,7 @@ Archive::~Archive() = default;
 
 Archive::Archive(const std::string& bytes) : Archive() {
   loading_ = true;
-  contents_->arrays = bytes.compare(0, 4, kNpzBegins) == 0
+  contents_->arrays = bytes.compare(0, 4, kNpzBegins) == 0 || bytes.compare(0, 4, kNpzEnds) == 0
                           ? read_npz(bytes)
                           : read_safetensors(bytes, contents_->metadata);
 }
@@ -125,7 +126,7 @@ void Archive::refuse_thing(const std::string& name, const std::string& why) cons
 }
 
 void Archive::out_of_range(const std::string& name) const {
-  refuse_thing(name, "is too large for this program");
+  refuse_thing(name, "is a number that this program's type cannot hold");
 }
 
 void Archive::tensor(const std::string& name, Tensor& t, bool any_shape) {
@@ -180,7 +181,7 @@ void Archive::operator()(const std::string& name, double& x) {
 void Archive::operator()(const std::string& name, std::string& text) {
   if (!loading_) return contents_->add(within_ + name, kByte, {text.size()}, text.data());
   const Array& array = contents_->need(within_ + name, 1, bytes_only, "a text: uint8 (n,)");
-  text = contents_->arrays.bytes.substr(array.begin, array.size());
+  text = array.size() ? contents_->arrays.bytes.substr(array.begin, array.size()) : "";
 }
 
 template <class T>
@@ -256,7 +257,7 @@ void load_archive(const std::string& path, const std::function<void(Archive&)>& 
                                  kind);
     things(archive);
     archive.finish();
-  } catch (const std::runtime_error& error) {
+  } catch (const std::exception& error) {  // a length that no tensor has, too
     refuse<std::runtime_error>("cannot load '", path, "': ", error.what());
   }
 }

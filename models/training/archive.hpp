@@ -20,6 +20,7 @@
 // others F64, texts U8, random numbers' state U64: seed, position and stream.
 #pragma once
 
+#include <cmath>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
@@ -87,7 +88,9 @@ class Archive {
     } else if constexpr (std::is_floating_point_v<T>) {
       auto x = static_cast<double>(thing);
       (*this)(name, x);
-      if (loading_) thing = static_cast<T>(x);
+      if (!loading_) return;
+      thing = static_cast<T>(x);
+      if (std::isfinite(x) && !std::isfinite(thing)) out_of_range(name);
     } else {
       const std::string outer = within_;
       within_ += name + ".";

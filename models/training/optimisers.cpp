@@ -141,14 +141,15 @@ void Optimiser::begin(const std::vector<Tensor>& parameters, const std::vector<V
     rate = schedule_.at(steps_);
     require_setting(name_, "rate", rate, 0);
   }
-  ++steps_;
 }
 
 void Optimiser::step(std::vector<Tensor>& parameters, const std::vector<Var>& on_tape,
                      const Gradients& gradients) {
+  for (const Var& v : on_tape) gradients.reached(v);  // refuses another tape's, before any step
   begin(parameters, on_tape);
   for (std::size_t i = 0; i < parameters.size(); ++i)
     if (gradients.reached(on_tape[i])) update(parameters[i], i, gradients[on_tape[i]]);
+  ++steps_;
 }
 
 void Optimiser::step(std::vector<Tensor>& parameters, const std::vector<Var>& on_tape,
@@ -157,11 +158,15 @@ void Optimiser::step(std::vector<Tensor>& parameters, const std::vector<Var>& on
 }
 
 void step_together(const std::vector<ParameterGroup>& groups, Inputs costs) {
+  const Tape& tape = tape_of("step", costs);
   for (auto group = groups.begin(); group != groups.end(); ++group) {
     const char* op = group->optimiser.name_;
     for (auto other = groups.begin(); other != group; ++other)
       require(&other->optimiser != &group->optimiser, "step_together: the same ", op,
               " in two groups; need one for each");
+    for (const Var& v : group->on_tape)
+      require(v.tape == &tape, op, ": node ", v.index,
+              " is on another tape than the costs; need the parameters on the tape that is swept");
     for (std::size_t i = 1; i < group->on_tape.size(); ++i)
       require(group->on_tape[i - 1].index < group->on_tape[i].index, op,
               ": parameters on the tape out of order; need them in the order in which they were "
@@ -175,6 +180,7 @@ void step_together(const std::vector<ParameterGroup>& groups, Inputs costs) {
     if (at != places.end() && at->index == p.index)
       at->group->optimiser.update(at->group->parameters[at->i], at->i, gradient);
   });
+  for (const ParameterGroup& group : groups) ++group.optimiser.steps_;
 }
 
 void Optimiser::archive(Archive& a) {
@@ -229,7 +235,7 @@ RmsProp::RmsProp(Rate rate, double decay, double epsilon)
 
 void Adam::update(Tensor& parameter, std::size_t i, const Tensor& gradient) {
   const auto& [beta1, beta2, epsilon, weight_decay, corrected] = settings_;
-  const double t = static_cast<double>(next_step_of(i));
+  const double t = static_cast<double>(steps_of(i) + 1);
   const AdamRates by = {static_cast<Scalar>(corrected ? rate / (1 - std::pow(beta1, t)) : rate),
                         static_cast<Scalar>(corrected ? 1 / std::sqrt(1 - std::pow(beta2, t)) : 1),
                         static_cast<Scalar>(epsilon),
@@ -258,6 +264,7 @@ void Adam::update(Tensor& parameter, std::size_t i, const Tensor& gradient) {
         return true;
       });
   if (!fine) refuse_update(name(), i, parameter, gradient, rate);
+  ++steps_of(i);
 }
 
 ARGTAPE_END

@@ -47,7 +47,7 @@ class Optimiser {
   virtual void update(Tensor& parameter, std::size_t i, const Tensor& gradient) = 0;
   const char* name() const { return name_; }
   Tensor& kept(std::size_t which, std::size_t i) { return kept_[which].second[i]; }
-  std::size_t next_step_of(std::size_t i) { return ++steps_of_[i]; }
+  std::size_t& steps_of(std::size_t i) { return steps_of_[i]; }
 
  private:
   friend void step_together(const std::vector<ParameterGroup>& groups, Inputs costs);
