@@ -37,7 +37,8 @@ class Gradients {
   double norm() const;
   /// Multiplies all of them by most / norm() where that is below 1 (R. Pascanu, T. Mikolov, Y.
   /// Bengio, arXiv 1211.5063, section 3.2), and gives the norm as it was. Throws
-  /// std::invalid_argument unless most > 0 and all numbers are finite; they stay as they are then.
+  /// std::invalid_argument unless most > 0, of a size that Scalar can hold, and all numbers are
+  /// finite; they stay as they are then.
   double clip_norm(double most);
   /// Takes every number into -most ... most. Throws as clip_norm() does.
   void clip_values(double most);
@@ -51,7 +52,7 @@ class Gradients {
   };
   const Entry& entry(Var v) const;
   void check_clip(const char* op, double most) const;
-  const Tape* tape_ = nullptr;
+  std::uint64_t tape_ = 0;      // its serial number
   std::vector<Entry> entries_;  // by rising index
 };
 template <class G, class = std::enable_if_t<std::is_same_v<G, Gradients>>>

@@ -104,13 +104,9 @@ Var sample(Var logits, const Rule& rule, Rng& rng, int axis) {
 }
 
 Var sample(Var logits, const Rule& rule, Var noise, int axis) {
-  tape_of("sample", {logits, noise});
-  require(noise.shape() == logits.shape(), "sample: logits are ", logits.shape(), ", noise is ",
-          noise.shape(), "; need the same shape");
-  return along_categories("sample", logits, axis, [&](Var l) {
-    const Axes order = axis_last(axis_of("sample", axis, noise.shape()), noise.shape().size());
-    return choose("sample", l, rule, order.empty() ? noise : transpose(noise, order));
-  });
+  const Var g = given_noise("sample", logits, noise, axis);
+  return along_categories("sample", logits, axis,
+                          [&](Var l) { return choose("sample", l, rule, g); });
 }
 
 std::vector<std::size_t> indices_of(Var choice) {
@@ -128,8 +124,10 @@ std::vector<std::size_t> indices_of(Var choice) {
 Var noise_of(Var sampled) {
   tape_of("noise_of", sampled);
   const Node& n = sampled.tape->node(sampled.index);
-  require(std::string(n.op.name).rfind("sample[", 0) == 0, "noise_of: the Var is ", n.op.name,
-          "; need a sample along the last axis");
+  const std::string name = n.op.name, verb = name.substr(0, name.find('['));
+  require(verb == "sample" || verb == "sample_top_k" || verb == "sample_matching",
+          "noise_of: the Var is ", name,
+          "; need a sample along the last axis, of a subset or a matching too");
   return sampled.tape->var(n.inputs[1]);
 }
 

@@ -8,6 +8,7 @@
 #include "ops/elementwise.hpp"
 #include "ops/kernels/axis.hpp"
 #include "ops/kernels/elementwise_kernel.hpp"
+#include "ops/kernels/logits.hpp"
 #include "ops/kernels/row_kernels.hpp"
 #include "ops/kernels/rows.hpp"
 #include "ops/reduce.hpp"
@@ -40,6 +41,15 @@ void require_alike(const char* op, Var a, Var b, std::size_t needs) {
           "; need one of the two shapes for the result, which is ", both);
   require(both.size() >= needs, op, ": a is (), b is (); need at least one axis");
 }
+
+}  // namespace
+
+Var expected_log(const char* op, Var weight, Var log_p) {
+  require_alike(op, weight, log_p, 1);
+  return sum(weighted(weight, log_p), -1);
+}
+
+namespace {
 
 // The labels, and of each row what its logits are less to be log-probabilities: where the label is
 // unlikely, the loss has lost its digits.

@@ -19,8 +19,14 @@ bool stands_behind(AppliesTo node, const Rule& rule);
 /// backward, that is soft without a relaxation, or whose temperature is a schedule.
 Op op_with(const std::string& verb, const Rule& rule, AppliesTo node, bool drawn);
 
-/// Records such a node: `value` was decided for the logits, with the noise if it is not empty. Of a
-/// soft rule that has a relaxation it is the relaxation's.
+/// Noise that was given for logits, with the axis that is chosen along as its last one. Throws
+/// std::invalid_argument unless it has their shape.
+Var given_noise(const char* verb, Var logits, Var noise, int axis);
+
+/// Records such a node: `value` was decided for the logits, with the noise if it is not empty,
+/// which is the node's second input then. Of a soft rule that has a relaxation it is the
+/// relaxation's. Throws std::invalid_argument for noise that wants a gradient which the rule does
+/// not have.
 Var record_decision(Op op, const Rule& rule, const Decision& decision, Var logits, Var noise,
                     Tensor value);
 

@@ -43,6 +43,7 @@ Rule blackbox(double lambda) {
   Rule rule;
   rule.name = "blackbox";
   rule.applies_to = AppliesTo::any;
+  rule.differentiates_noise = true;
   rule.backward = [=](const Draw& draw, BackwardContext& ctx) {
     return (draw.hard() - solve(draw, pushed(draw, lambda, ctx.gradient()), ctx)) / lambda;
   };
