@@ -39,11 +39,8 @@ Name::Name(const std::string& words) {
   text_ = kept.insert(words).first->c_str();
 }
 
-Tape::Tape()
-    : serial_([] {
-        static std::atomic<std::uint64_t> made{0};
-        return ++made;
-      }()) {}
+static std::atomic<std::uint64_t> tapes_made{0};
+Tape::Tape() : serial_(++tapes_made) {}
 
 Var Tape::var(std::size_t index) {
   node(index);

@@ -47,12 +47,8 @@ Categorical Categorical::from_probabilities(Var p) {
             " in row ", i / k, "; need 1, or logits");
   }
   const Var logits = log(p);
-  Categorical result("Categorical", logits);
-  result.log_p_ = logits - log(sum(p, -1, keep_axes));
-  return result;
+  return Categorical("Categorical", logits, logits - log(sum(p, -1, keep_axes)));
 }
-
-Var Categorical::log_p() const { return log_p_.tape ? log_p_ : log_probabilities(logits_); }
 
 Var Categorical::sample(const Rule& rule, Rng& rng) const {
   return argtape::sample(logits_, rule, rng);
@@ -65,8 +61,6 @@ Var Categorical::log_prob(Var x) const {
 Var Categorical::log_prob(const std::vector<std::size_t>& labels) const {
   if (!log_p_.tape) return -cross_entropy(logits_, labels);
   const Shape& shape = logits_.shape();
-  require(labels.size() * shape.back() == logits_.value().size(), "log_prob: probabilities are ",
-          shape, ", labels are ", labels.size(), "; need one label for each row");
   return log_prob(logits_.tape->constant(reshaped(one_hot(labels, shape.back()), shape)));
 }
 
@@ -75,8 +69,8 @@ Var Categorical::entropy() const {
 }
 
 Var Categorical::kl(const Categorical& p) const {
-  const Var q = softmax(logits_);
-  return expected_log("kl", q, log_probabilities(logits_)) - expected_log("kl", q, p.log_p());
+  const Var log_p = p.log_p_.tape ? p.log_p_ : log_probabilities(p.logits_);
+  return -entropy() - expected_log("kl", softmax(logits_), log_p);
 }
 
 Bernoulli::Bernoulli(Var logits)

@@ -39,7 +39,6 @@ class Categorical {
  private:
   friend class Bernoulli;
   Categorical(const char* op, Var logits, Var log_p = {});
-  Var log_p() const;
   Var logits_, log_p_;  // empty: those of the logits
 };
 

@@ -42,15 +42,6 @@ void require_alike(const char* op, Var a, Var b, std::size_t needs) {
   require(both.size() >= needs, op, ": a is (), b is (); need at least one axis");
 }
 
-}  // namespace
-
-Var expected_log(const char* op, Var weight, Var log_p) {
-  require_alike(op, weight, log_p, 1);
-  return sum(weighted(weight, log_p), -1);
-}
-
-namespace {
-
 // The labels, and of each row what its logits are less to be log-probabilities: where the label is
 // unlikely, the loss has lost its digits.
 struct Labelled {
@@ -82,6 +73,11 @@ Var cross_entropy_vjp(Var x, Var g, const std::shared_ptr<const Labelled>& kept)
 
 }  // namespace
 
+Var expected_log(const char* op, Var weight, Var log_p) {
+  require_alike(op, log_p, weight, 1);
+  return sum(weighted(weight, log_p), -1);
+}
+
 Var cross_entropy(Var logits, const std::vector<std::size_t>& labels) {
   const Shape& shape = logits.shape();
   require(!shape.empty(), "cross_entropy: logits are (); need (..., K)");
@@ -106,8 +102,7 @@ Var cross_entropy(Var logits, const std::vector<std::size_t>& labels) {
 
 Var cross_entropy(const Operand& of, const Operand& to) {
   const auto [logits, targets] = together("cross_entropy", of, to);
-  require_alike("cross_entropy", logits, targets, 1);
-  return -sum(weighted(targets, log_softmax(logits)), -1);
+  return -expected_log("cross_entropy", targets, log_softmax(logits));
 }
 
 namespace {

@@ -92,14 +92,6 @@ Var choose(const char* verb, Var logits, std::size_t k, const Rule& rule, Var no
   return record_decision(std::move(op), rule, decision, logits, noise, std::move(value));
 }
 
-template <class F>
-Var along_categories(const char* verb, Var x, std::size_t k, int axis, F f) {
-  const std::size_t a = axis_of(verb, axis, x.shape());
-  require(x.shape()[a] > 0 && k <= x.shape()[a], verb, ": k is ", k, ", logits are ", x.shape(),
-          "; need at least one category on axis ", a, ", and at least k");
-  return along_axis(verb, x, axis, f);
-}
-
 }  // namespace
 
 Var top_k(Var logits, std::size_t k, const Rule& rule, int axis) {

@@ -6,6 +6,8 @@
 #include <functional>
 #include <string>
 
+#include "../../engine/require.hpp"
+#include "../kernels/axis.hpp"
 #include "../temperature.hpp"
 #include "rule.hpp"
 
@@ -18,6 +20,16 @@ bool stands_behind(AppliesTo node, const Rule& rule);
 /// rule that stands behind another kind of node, that needs a draw where there is none, that has no
 /// backward, that is soft without a relaxation, or whose temperature is a schedule.
 Op op_with(const std::string& verb, const Rule& rule, AppliesTo node, bool drawn);
+
+/// f(x) along an axis, for an f that works along the last one and takes k categories of it. Throws
+/// std::invalid_argument, in the name of `verb`, unless there are so many, and one at least.
+template <class F>
+Var along_categories(const char* verb, Var x, std::size_t k, int axis, F f) {
+  const std::size_t a = axis_of(verb, axis, x.shape()), n = x.shape()[a];
+  require(n > 0, verb, ": logits are ", x.shape(), "; need at least one category on axis ", a);
+  require(k <= n, verb, ": k is ", k, ", logits are ", x.shape(), "; need at most ", n);
+  return along_axis(verb, x, axis, f);
+}
 
 /// Noise that was given for logits, with the axis that is chosen along as its last one. Throws
 /// std::invalid_argument unless it has their shape.
