@@ -42,11 +42,6 @@ int main(int argc, char** argv) {
       std::cout << name << ": " << (op ? "right, to second order" : op.report) << "\n";
     }
 
-    program.explain(
-        "An op is right when its gradient is that of finite differences, and its gradient's "
-        "gradient too. A "
-        "rule is judged beside the exact gradient: a bias of more than a few of its standard "
-        "errors is one.");
     Tensor logits{0.5, 1.0, -0.5}, target{0.25, 0.875, 0.375};
     Cost quadratic = [&](Var z) { return sum(square(z - z.tape->constant(target)), -1); };
     for (const Rule& rule : {straight_through(), own_zgr()}) {

@@ -41,7 +41,7 @@ tbody th { font-weight: 400 }
 pre { margin: 0; padding: .7rem .9rem; background: var(--shade); font-size: .86rem; line-height: 1.4 }
 summary { cursor: pointer; color: var(--link); padding: .4rem 0 }
 figure { margin: 1.6rem 0 }
-svg { display: block; width: 100%; height: auto; min-width: 36rem; max-width: 50rem; background: #fff }
+img { display: block; width: 100%; height: auto; min-width: 36rem; max-width: 50rem; background: #fff }
 </style>
 </head>
 <body>
@@ -73,9 +73,23 @@ std::string replaced(std::string text, const std::string& word, const std::strin
   return text;
 }
 
+// What an address may hold of a text between quotes.
+std::string in_address(const std::string& text) {
+  constexpr const char* digits = "0123456789ABCDEF";
+  std::string all;
+  for (const char c : text) {
+    const auto code = static_cast<unsigned char>(c);
+    if (code >= 0x20 && code < 0x7f && std::string("\"#%<>&").find(c) == std::string::npos)
+      all += c;
+    else
+      all += {'%', digits[code >> 4], digits[code & 15]};
+  }
+  return all;
+}
+
 // What is wider than the page is scrolled, by keys too.
 std::string wide(const std::string& label, const std::string& inner) {
-  return "<div class=\"wide\" role=\"region\" tabindex=\"0\" aria-label=\"" + escaped(label) +
+  return "<div class=\"wide\" role=\"group\" tabindex=\"0\" aria-label=\"" + escaped(label) +
          "\">" + inner + "</div>\n";
 }
 
@@ -178,14 +192,16 @@ void Report::show(const Table& table, const std::string& name) {
 void Report::show_picture(const std::string& title, const std::string& svg,
                           const std::string& why) {
   end_text();
-  const std::size_t at = svg.find("<svg");
-  if (at == std::string::npos) {
-    body_ += "<p>" + escaped(title) + ": " + escaped(why) + "</p>\n";
+  const std::string words = escaped(title);
+  if (svg.empty()) {
+    body_ += "<p>" + words + ": " + escaped(why) + "</p>\n";
     return;
   }
-  const std::string picture =
-      "<svg role=\"img\" aria-label=\"" + escaped(title) + "\"" + svg.substr(at + 4);
-  body_ += "<figure>" + wide(title, picture) + "</figure>\n";
+  // As an image each picture keeps its names to itself: gnuplot gives all of them the same.
+  body_ += "<figure>" +
+           wide(title,
+                "<img alt=\"" + words + "\" src=\"data:image/svg+xml," + in_address(svg) + "\">") +
+           "</figure>\n";
 }
 
 void Report::explain(const std::string& words) { words_ += "<p>" + escaped(words) + "</p>\n"; }
