@@ -7,18 +7,6 @@
 #include "engine/require.hpp"
 
 ARGTAPE_PUBLIC_BEGIN
-namespace {
-
-double length(const Tensor& t) {
-  double squares = 0;
-  const Scalar* x = t.data();
-#pragma omp simd reduction(+ : squares)
-  for (std::size_t i = 0; i < t.size(); ++i)
-    squares += static_cast<double>(x[i]) * static_cast<double>(x[i]);
-  return squares > 1e-280 && squares < 1e280 ? std::sqrt(squares) : norm(t);
-}
-
-}  // namespace
 
 Gradients::Gradients(Inputs of, std::vector<Tensor> gradients) {
   require(of.size() == gradients.size(), "Gradients: ", gradients.size(), " gradients for ",
@@ -79,7 +67,7 @@ Gradients& Gradients::operator+=(const Gradients& other) {
 
 double Gradients::norm() const {
   double all = 0;
-  for (const Entry& e : entries_) all = std::hypot(all, length(e.gradient));
+  for (const Entry& e : entries_) all = std::hypot(all, argtape::norm(e.gradient));
   return all;
 }
 

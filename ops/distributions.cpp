@@ -60,8 +60,8 @@ Var Categorical::log_prob(Var x) const {
 
 Var Categorical::log_prob(const std::vector<std::size_t>& labels) const {
   if (!log_p_.tape) return -cross_entropy(logits_, labels);
-  const Shape& shape = logits_.shape();
-  return log_prob(logits_.tape->constant(reshaped(one_hot(labels, shape.back()), shape)));
+  const Tensor hot = one_hot(labels, logits_.shape().back());
+  return log_prob(logits_.tape->constant(reshaped(hot, logits_.shape())));
 }
 
 Var Categorical::entropy() const {
