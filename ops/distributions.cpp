@@ -36,18 +36,16 @@ Categorical::Categorical(const char* op, Var logits, Var log_p) : logits_(logits
 }
 
 Categorical Categorical::from_probabilities(Var p) {
-  const Tensor& t = p.value();
-  const std::size_t k = p.shape().empty() ? 1 : p.shape().back();
-  double total = 0;
-  for (std::size_t i = 0; i < t.size(); ++i) {
-    const double x = static_cast<double>(t.data()[i]);
-    require(x >= 0, "Categorical: probabilities have ", x, " in row ", i / k, "; need at least 0");
-    total = (i % k ? total : 0) + x;
-    require((i + 1) % k || std::abs(total - 1) <= 0.01, "Categorical: probabilities sum to ", total,
-            " in row ", i / k, "; need 1, or logits");
-  }
-  const Var logits = log(p);
-  return Categorical("Categorical", logits, logits - log(sum(p, -1, keep_axes)));
+  const Var logits = log(p), total = sum(p, -1, keep_axes);
+  const Tensor &each = p.value(), &sums = total.value();
+  for (std::size_t i = 0; i < each.size(); ++i)
+    require(each.data()[i] >= 0, "Categorical: probabilities have ",
+            static_cast<double>(each.data()[i]), " in row ", i / p.shape().back(),
+            "; need at least 0");
+  for (std::size_t r = 0; r < sums.size(); ++r)
+    require(std::abs(sums.data()[r] - 1) <= 0.01, "Categorical: probabilities sum to ",
+            static_cast<double>(sums.data()[r]), " in row ", r, "; need 1, or logits");
+  return Categorical("Categorical", logits, logits - log(total));
 }
 
 Var Categorical::sample(const Rule& rule, Rng& rng) const {
@@ -100,8 +98,6 @@ Var RelaxedCategorical::log_prob(Var y) const { return gumbel_softmax_log_prob(y
 Normal::Normal(Var mean, Var std) : mean_(mean), std_(std) {
   tape_of("Normal", {mean, std});
   shape_ = broadcast_shape("Normal", mean.shape(), std.shape());
-  for (Scalar x : mean.value())
-    require(std::isfinite(x), "Normal: mean has ", static_cast<double>(x), "; need finite numbers");
   for (Scalar x : std.value())
     require(x > 0 && std::isfinite(x), "Normal: std has ", static_cast<double>(x),
             "; need finite numbers above 0");

@@ -83,8 +83,7 @@ class RelaxedCategorical {
 /// The normal distribution, number by number; mean and standard deviation broadcast.
 class Normal {
  public:
-  /// Throws std::invalid_argument for a mean that is not finite and a standard deviation that is
-  /// not above 0 and finite.
+  /// Throws std::invalid_argument for a standard deviation that is not above 0 and finite.
   Normal(Var mean, Var std);
 
   /// mean + std * noise, differentiable in both (torch: rsample).

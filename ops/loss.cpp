@@ -139,12 +139,12 @@ Var kl_categorical(const Operand& of, const Operand& to) {
 }
 
 Var kl_categorical_uniform(Var q_logits) {
-  require_alike("kl_categorical_uniform", q_logits, q_logits, 1);
-  const std::size_t k = q_logits.shape().back();
-  require(k > 0, "kl_categorical_uniform: q_logits are ", q_logits.shape(),
+  const char* op = "kl_categorical_uniform";
+  const Shape& shape = q_logits.shape();
+  require(!shape.empty() && shape.back() > 0, op, ": q_logits are ", shape,
           "; need at least one category");
-  return std::log(static_cast<double>(k)) +
-         sum(weighted(softmax(q_logits), log_softmax(q_logits)), -1);
+  return std::log(static_cast<double>(shape.back())) +
+         expected_log(op, softmax(q_logits), log_softmax(q_logits));
 }
 
 Var kl_gaussian(const Operand& m, const Operand& l) {

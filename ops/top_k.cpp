@@ -85,11 +85,10 @@ Var choose(const char* verb, Var logits, std::size_t k, const Rule& rule, Var no
   }
   const Decision decision{AppliesTo::subset, 1,
                           [](Var x, std::size_t k) { return top_k(x, k, zero()); }, score, k};
-  if (fixed)
-    return record_decision(
-        Op(op.name, Flow::cut, "It takes none or all: there is nothing to choose."), zero(),
-        decision, logits, noise, std::move(value));
-  return record_decision(std::move(op), rule, decision, logits, noise, std::move(value));
+  static const Rule nothing = zero();
+  if (fixed) op = Op(op.name, Flow::cut, "It takes none or all: there is nothing to choose.");
+  return record_decision(std::move(op), fixed ? nothing : rule, decision, logits, noise,
+                         std::move(value));
 }
 
 }  // namespace

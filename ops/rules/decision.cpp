@@ -69,11 +69,10 @@ Var given_noise(const char* verb, Var logits, Var noise, int axis) {
 Var record_decision(Op op, const Rule& rule, const Decision& decision, Var logits, Var noise,
                     Tensor value) {
   const bool drawn = noise.tape != nullptr, soft = rule.soft_tau > 0;
-  if (drawn && rule.needs != Needs::nothing && !rule.differentiates_noise &&
-      noise.tape->node(noise.index).wants_gradient)
-    refuse(op.name,
-           ": the noise wants a gradient, and the rule has none for it; need a constant, "
-           "or a rule that differentiates the noise too");
+  require(!drawn || rule.needs == Needs::nothing || rule.differentiates_noise ||
+              !noise.tape->node(noise.index).wants_gradient,
+          op.name, ": the noise wants a gradient, and the rule has none for it; need a constant, ",
+          "or a rule that differentiates the noise too");
   // The choice of one category has backwards that are faster.
   const bool relaxed = rule.relaxation && (decision.node != AppliesTo::choice || !rule.backward);
   if (relaxed) {
@@ -94,7 +93,7 @@ Var record_decision(Op op, const Rule& rule, const Decision& decision, Var logit
         if (relaxed) return ctx.pass(0);
         const Var gradient = kept->backward(draw, ctx);
         ctx.give(0, gradient);
-        if (drawn && kept->differentiates_noise) ctx.give(1, gradient);
+        if (drawn) ctx.give(1, gradient);  // or else it was refused
       });
 }
 

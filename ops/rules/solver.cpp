@@ -32,15 +32,12 @@ Var pushed(const Draw& draw, double lambda, Var gradient) {
   return elementwise("pushed", push, centred(draw), draw.noise, gradient);
 }
 
-void require_draws(const char* name, std::size_t draws) {
-  if (draws == 0) refuse(name, ": draws are 0; need at least 1");
-}
-
 // How the best moves where x is pushed, over the draw's own noise and so many fresh ones more.
-Rule implicit(const char* op, double lambda, std::size_t draws, std::uint64_t seed) {
-  require_divisor(op, "lambda", lambda);
-  require_draws(op, draws);
+Rule implicit(const char* name, double lambda, std::size_t draws, std::uint64_t seed) {
+  require_divisor(name, "lambda", lambda);
+  require(draws > 0, name, ": draws are 0; need at least 1");
   Rule rule;
+  rule.name = name;
   rule.applies_to = AppliesTo::any;
   rule.differentiates_noise = draws == 1;
   rule.backward = [=](const Draw& draw, BackwardContext& ctx) {
@@ -56,14 +53,10 @@ Rule implicit(const char* op, double lambda, std::size_t draws, std::uint64_t se
 
 }  // namespace
 
-Rule blackbox(double lambda) {
-  Rule rule = implicit("blackbox", lambda, 1, 0);
-  rule.name = "blackbox";
-  return rule;
-}
+Rule blackbox(double lambda) { return implicit("blackbox", lambda, 1, 0); }
 
 Rule perturbed(Temperature tau, std::size_t draws, std::uint64_t seed) {
-  require_draws("perturbed", draws);
+  require(draws > 0, "perturbed: draws are 0; need at least 1");
   return tempered("perturbed", tau, [=](double t) {
     Rule rule;
     rule.applies_to = AppliesTo::any;
