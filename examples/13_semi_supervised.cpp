@@ -303,12 +303,7 @@ void show_costs(Program& program, const Json& cost) {
     cells.emplace_back(ms.back() / ms.front());
     cells.emplace_back(number(line.at_none) + " + " + number(line.each) + " k");
     table.row(cells);
-    std::vector<double> at, along;
-    for (double k = classes.front(); k <= classes.back(); ++k)
-      at.push_back(k), along.push_back(line(k));
-    picture.line(method + ": " + cells.back().text(), at, along);
-    picture.points("", classes, ms);
-    picture.series.back().look = picture.series.size() - 2;
+    picture.line(method + ": " + cells.back().text(), classes, ms);
   }
   table.print();
   std::cout << "\nSummed out, D + k (I + G): q(y|x) once, q(z|x, y) and p(x|y, z) for each of k "
@@ -325,7 +320,6 @@ void show_costs(Program& program, const Json& cost) {
                   << " times with " << number(of[method].first.back()) << ".\n";
   if (program.out.empty()) return;
   table.write_csv(program.out + "/semi_supervised_cost.csv");
-  picture.log_y = true;
   program.show(picture, "semi_supervised_cost_lines");
 }
 
