@@ -6,7 +6,7 @@
 #include <string>
 #include <vector>
 
-#include "examples/common/files.hpp"
+#include "files.hpp"  // relative: notebooks read this header, too
 
 namespace argtape_examples {
 

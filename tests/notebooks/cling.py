@@ -3,13 +3,17 @@
 
   cling.py FOLDER    the pieces are FOLDER/cell_0.hpp, cell_1.hpp, ...
 
-After each it prints a line "@@ran NUMBER"; it ends with status 1 at the first that fails. Version 2.4.2 of cppyy is cling on
+After each it prints a line "@@ran NUMBER CPU", the seconds of CPU so far; after an exception, which ends a piece and no more,
+"@@threw NUMBER WHAT" before it. It ends with status 1 at the first that does not compile. Version 2.4.2 of cppyy is cling on
 clang 9, the one that xeus-cling has. Its wheel's precompiled standard headers are C++20, so others are made beside them once.
 """
 import ctypes
 import itertools
+import json
 import os
+import re
 import sys
+import time
 
 FLAGS = "-O0 -std=c++17"
 
@@ -28,6 +32,7 @@ def main():
     import cppyy
     for path in filter(None, os.environ.get("ARGTAPE_CLING_INCLUDE", "").split(":")):
         cppyy.add_include_path(path)
+    print("@@ran -1 %f" % time.process_time(), flush=True)
     for number in itertools.count():
         path = os.path.join(folder, "cell_%d.hpp" % number)
         if not os.path.exists(path):
@@ -35,17 +40,19 @@ def main():
         with open(path, encoding="utf-8") as file:
             code = file.read()
         for block in blocks(code):
-            error = ctypes.c_int(0)
+            error, threw = ctypes.c_int(0), None
             try:
                 cppyy.gbl.gInterpreter.ProcessLine(block, ctypes.pointer(error))
-            except Exception as thrown:  # a C++ exception that left the cell
-                print("error: %s" % thrown, file=sys.stderr)
-                error.value = 1
+            except Exception as thrown:  # a C++ exception that left the cell; cppyy says which function it came through
+                threw = re.sub(r"^.*?=>\s*\w+: ", "", str(thrown), flags=re.S)
+            cppyy.gbl.std.cout.flush()
+            if threw is not None:
+                print("\n@@threw %d %s" % (number, json.dumps(threw)), flush=True)
+                break
             if error.value:
                 print("cell_%d.hpp:1:1: error: the cell failed" % number, file=sys.stderr)
                 return 1
-        cppyy.gbl.std.cout.flush()
-        print("\n@@ran %d" % number, flush=True)
+        print("\n@@ran %d %f" % (number, time.process_time()), flush=True)
 
 
 if __name__ == "__main__":
