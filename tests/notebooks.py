@@ -263,11 +263,18 @@ def check_run(name, cells, said, status):
 NUMBER = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?")
 
 
-def same_text(a, b, tolerance=2e-3):
-    """Whether words are the same, and numbers nearly: they are printed with few digits, and computed in float."""
+def near(a, b):
+    """Two printed numbers, computed in float: to 0.2 %, to a unit of the last place that is printed, or to rounding."""
+    digits, _, power = a.lower().partition("e")
+    last_place = 10.0 ** (int(power or 0) - len(digits.partition(".")[2]))
+    x, y = float(a), float(b)
+    return abs(x - y) <= max(2e-3 * abs(x), 1.01 * last_place if "." in digits else 0, 1e-6)
+
+
+def same_text(a, b):
+    """Whether words are the same, and numbers nearly."""
     a, b = (" ".join(re.sub(r"-{2,}", "--", text).split()) for text in (a, b))
-    x, y = ([float(n) for n in NUMBER.findall(text)] for text in (a, b))
-    return NUMBER.sub("#", a) == NUMBER.sub("#", b) and all(abs(p - q) <= tolerance * max(1, abs(p)) for p, q in zip(x, y))
+    return NUMBER.sub("#", a) == NUMBER.sub("#", b) and all(map(near, NUMBER.findall(a), NUMBER.findall(b)))
 
 
 def same_output(stored, found):

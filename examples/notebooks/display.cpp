@@ -264,7 +264,8 @@ Bundle bundle(const Table& table) {
   std::vector<std::string> headers = table.headers;
   if (headers.empty()) headers.push_back("");
   while (headers.size() <= columns)
-    headers.push_back(table.headers.empty() ? std::to_string(headers.size() - 1) : "");
+    headers.push_back(table.headers.empty() && columns > 1 ? std::to_string(headers.size() - 1)
+                                                           : "");
   argtape_examples::Table shown(headers);
   for (const Row& row : table.rows) {
     std::vector<Cell> cells = {row.name};
