@@ -13,6 +13,7 @@ import json
 import os
 import re
 import sys
+import tempfile
 import time
 
 FLAGS = "-O0 -std=c++17"
@@ -24,6 +25,22 @@ def blocks(code):
         block = "\n".join(lines)
         if block.strip():
             yield block
+
+
+def process(cppyy, block):
+    """What cling says on stderr, and whether it failed."""
+    error = ctypes.c_int(0)
+    with tempfile.TemporaryFile("w+", encoding="utf-8") as said:
+        kept = os.dup(2)
+        os.dup2(said.fileno(), 2)
+        try:
+            cppyy.gbl.gInterpreter.ProcessLine(block, ctypes.pointer(error))
+        finally:
+            cppyy.gbl.std.cout.flush()
+            os.dup2(kept, 2)
+            os.close(kept)
+        said.seek(0)
+        return said.read(), error.value
 
 
 def main():
@@ -40,16 +57,13 @@ def main():
         with open(path, encoding="utf-8") as file:
             code = file.read()
         for block in blocks(code):
-            error, threw = ctypes.c_int(0), None
-            try:
-                cppyy.gbl.gInterpreter.ProcessLine(block, ctypes.pointer(error))
-            except Exception as thrown:  # a C++ exception that left the cell; cppyy says which function it came through
-                threw = re.sub(r"^.*?=>\s*\w+: ", "", str(thrown), flags=re.S)
-            cppyy.gbl.std.cout.flush()
-            if threw is not None:
-                print("\n@@threw %d %s" % (number, json.dumps(threw)), flush=True)
+            said, error = process(cppyy, block)
+            threw = re.fullmatch(r"compilation failed: (.*)\n", said, re.S)  # its words for an exception, too
+            if threw:
+                print("\n@@threw %d %s" % (number, json.dumps(threw.group(1))), flush=True)
                 break
-            if error.value:
+            sys.stderr.write(said)
+            if error:
                 print("cell_%d.hpp:1:1: error: the cell failed" % number, file=sys.stderr)
                 return 1
         print("\n@@ran %d %f" % (number, time.process_time()), flush=True)
