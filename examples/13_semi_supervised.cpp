@@ -255,13 +255,12 @@ void show_accuracies(Program& program, const Rows& rows, bool mnist) {
       cells.insert(cells.end(), {"-", "-"});
     table.row(cells);
   }
-  table.print();
+  program.print(table, "semi_supervised");
   std::cout << "\nThe bound is one of log p(x) on test digits, with the class summed out for every "
                "method; greater is better.\n± is the standard error over seeds."
             << (mnist ? " Published (arXiv 1611.01144, table 2) are convolutional networks with\n"
                         "100 labels among 50,000 digits.\n\n"
                       : "\n\n");
-  if (!program.out.empty()) table.write_csv(program.out + "/semi_supervised.csv");
 }
 
 // ms = at_none + each * classes, with the least squares of relative errors.
@@ -310,7 +309,7 @@ void show_costs(Program& program, const Json& cost) {
     picture.points("", classes, ms);
     picture.series.back().look = picture.series.size() - 2;
   }
-  table.print();
+  program.print(table, "semi_supervised_cost");
   std::cout << "\nSummed out, D + k (I + G): q(y|x) once, q(z|x, y) and p(x|y, z) for each of k "
                "classes, but for what the image\nadds to the former's first layer, which is "
                "computed once. Drawn, D + I + G: each network once.\n";
@@ -323,8 +322,6 @@ void show_costs(Program& program, const Json& cost) {
                   << " classes, "
                   << number(of["marginalised"].second.back() / of[method].second.back())
                   << " times with " << number(of[method].first.back()) << ".\n";
-  if (program.out.empty()) return;
-  table.write_csv(program.out + "/semi_supervised_cost.csv");
   picture.log_y = true;
   program.show(picture, "semi_supervised_cost_lines");
 }
@@ -513,6 +510,14 @@ int main(int argc, char** argv) {
               << (json.at("seconds") > 0 ? "at most " : "") << json.at("steps") << " steps\n\n";
     show_accuracies(program, rows, json.at("pixels") == 784);
     if (!cost.empty()) show_costs(program, cost);
+    program.explain(
+        "The labels alone train a classifier; all methods below train it on the digits without "
+        "labels too, "
+        "as a hidden variable of a generative model. Its class is summed out, at the price of all "
+        "classes in "
+        "each step, or drawn, at the price of one and of a rule's gradient. Summing out is the "
+        "better "
+        "gradient; with many classes drawing is the cheaper one.");
     if (program.out.empty() || rows.empty()) return;
     draw_curves(program, rows, name);
     draw_analogies(program, rows);
