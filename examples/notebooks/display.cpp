@@ -243,7 +243,7 @@ Bundle bundle(const std::vector<Measure>& measures) {
 Bundle bundle(const CheckResult& result) {
   std::ostringstream text;
   text << result;
-  if (result) text << ", to " << str(result.error, 2) << " of the gradient's norm";
+  if (result) text << ", to " << str(result.error, 1) << " of the gradient's norm";
   return lines(text.str());
 }
 
