@@ -308,6 +308,8 @@ def figures_in(text):
 @functools.lru_cache(maxsize=None)
 def figures_of(program, build):
     name, *flags = shlex.split(program)
+    if not check(os.path.exists(os.path.join(build, name)), "%s is built: ninja -C %s %s" % (name, build, name)):
+        return []
     done = subprocess.run([os.path.join(build, name)] + flags, capture_output=True, encoding="utf-8")
     check(done.returncode == 0, "%s ends with status 0" % program)
     return [line + " " for line in figures_in(done.stdout)]
@@ -346,7 +348,7 @@ def report_seconds(name, kernel, cells, strict):
     slow = [c for i, c in enumerate(cells) if c.seconds > (CPU_FIRST if i == 0 else CPU_OTHER)] if kernel == "cling-9" else []
     print("%s in %s: %d cells in %.1f s of CPU, the first %.1f s, others %.1f s at most%s" % (
         name, kernel, len(cells), total, cells[0].seconds, max(c.seconds for c in cells[1:]),
-        "".join("\n  * %s takes %.1f s" % (c.ident, c.seconds) for c in slow)))
+        "".join("\n  * %s takes %.1f s" % (c.ident, c.seconds) for c in slow) + ("\n  * over a minute" if total > 60 else "")))
     if strict:
         check(not slow, "%s: no cell takes more than %g s of CPU, the first %g s" % (name, CPU_OTHER, CPU_FIRST))
 
