@@ -52,6 +52,7 @@ StochasticCell::StochasticCell(const Program& program, const StudyPlan& plan, co
       rule_(settings.rule),
       seed_(settings.seed),
       steps_(settings.steps),
+      tau_(settings.tau),
       pictures_(pictures),
       training_(network.make(settings.seed), data, settings),
       figures_({{"m1", &data.test, 1, 10, plan.test},
@@ -116,6 +117,27 @@ Json StochasticCell::strips() const {
   return all;
 }
 
+void StochasticCell::save(Archive& a) {
+  std::vector<Tensor> parameters = training_.network().parameters;
+  a("parameters", parameters);
+}
+
+Json StochasticCell::form() {
+  return {
+      {"network", ""},
+      {"layers", ""},
+      {"rule", ""},
+      {"seed", 0},
+      {"tau?", 0.0},
+      {"m1", nullptr},
+      {"m100", nullptr},
+      {"m1000", nullptr},
+      {"train", nullptr},
+      {"kl", nullptr},
+      {"curve", {{"step", {0}}, {"seconds", {0.0}}, {"bound", {0.0}}}},
+      {"strips?", Json::array({{{"caption", ""}, {"height", 0}, {"width", 0}, {"values", {0}}}})}};
+}
+
 Json StochasticCell::result() {
   Json row = {{"network", network_}, {"layers", layers_}, {"rule", rule_}, {"seed", seed_}};
   for (std::size_t i = 0; i < figures_.size(); ++i) row[figures_[i].key] = means_[i];
@@ -124,6 +146,7 @@ Json StochasticCell::result() {
   row["kl"] = std::isnan(kl) ? Json(nullptr) : Json(kl);
   const BoundCurve& curve = training_.curve();
   row["curve"] = {{"step", curve.steps}, {"seconds", curve.seconds}, {"bound", curve.bound}};
+  if (!tau_.scheduled()) row["tau"] = tau_.at(0);
   if (pictures_) row["strips"] = strips();
   return row;
 }
