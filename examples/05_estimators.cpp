@@ -515,13 +515,13 @@ int main(int argc, char** argv) {
       Table table = table_of_estimators();
       for (const Row* row : sorted) add(table, *row, row == unbiased || row == biased);
       std::cout << "\n" << problem.title() << "   " << problem.about << "\n\n";
-      table.print();
+      program.print(table);
       if (every_tau) {
         Table all = table_of_estimators();
         for (const Row& row : rows)
           if (row.problem == &problem && row.tau) add(all, row);
         std::cout << "\n";
-        all.print();
+        program.print(all);
       }
       const auto error = [&](const char* name) {
         for (const Row* row : sorted)
@@ -537,7 +537,7 @@ int main(int argc, char** argv) {
            "of those that evaluate\nf less often than enumeration, K times, or once for each "
            "subset; for K = 2 "
            "leave-one-out, with its four, is none of them.\n\n";
-    summary.print();
+    program.print(summary);
 
     json["budget"] = nlohmann::ordered_json::array();
     for (const Family& family : families)

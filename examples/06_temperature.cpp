@@ -97,7 +97,7 @@ void show_frequencies(Program& program, std::size_t draws) {
     }
     json.push_back(row);
   }
-  table.print();
+  program.print(table);
   program.json["frequencies"] = std::move(json);
   std::cout
       << "\n   Gumbel noise on the logits gives softmax's frequencies (the farthest is "
@@ -166,7 +166,7 @@ void show_trade_off(Program& program, std::size_t draws) {
     }
     table.row(cells);
   }
-  table.print();
+  program.print(table);
   program.json["trade_off"] = std::move(json);
   const auto least = [&](std::size_t r) {
     const auto at =
@@ -324,7 +324,7 @@ void show_density(Program& program) {
                     {"mean_of_first", b.first},
                     {"mean_of_largest", b.largest}});
   }
-  table.print();
+  program.print(table);
   program.json["density"] = std::move(json);
   std::cout
       << "\n   Cold, the mass lies in the corners, one-hot points, and the mean of y is w. Hot, it "
@@ -464,7 +464,7 @@ void show_training(Program& program, const TrainingSettings& settings) {
                     {"relaxed_se", soft[i].error},
                     {"by_seed", outcomes[i].one_hot}});
   }
-  table.print();
+  program.print(table);
   program.json["training"] = std::move(json);
   std::cout
       << "\n   Trained on what is not one-hot, a hot network hides its code in between: see the "

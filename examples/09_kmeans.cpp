@@ -293,9 +293,8 @@ void show_methods(Program& program, const std::vector<Outcome>& outcomes, double
               within == kmeans_never ? Cell(nothing) : Cell(within), run.end.largest(),
               run.end.empty(), over(run.end.loss, lloyd), run.seconds});
   }
-  rows.table.print();
+  program.print(rows.table, "kmeans");
   program.json["methods"] = rows.json;
-  if (!program.out.empty()) rows.table.write_csv(program.out + "/kmeans.csv");
 }
 
 void show_newton(Program& program, const Data& data, const KMeansComparison& c) {
@@ -326,7 +325,7 @@ void show_newton(Program& program, const Data& data, const KMeansComparison& c) 
                                  : "and Lloyd's part where rounding decides whose a point is:\n");
   constexpr std::size_t shown = 30;
   if (steps <= shown)
-    rows.table.print();
+    program.print(rows.table);
   else
     std::cout << "(" << steps << " steps; --out has them all)\n";
   std::cout << "The largest difference of a coordinate in all steps is " << text(apart) << ".\n";
@@ -421,9 +420,8 @@ void show_rules(Program& program, const Data& data, const KMeansRun& lloyd, cons
   row("zero", nothing, adam);
   for (const RuleRun& r : runs) row(r.rule, r.tau, r.run);
   std::cout << "\nOther rules for the argmin, by Adam as above\n";
-  rows.table.print();
+  program.print(rows.table, "kmeans_rules");
   program.json["rules"] = rows.json;
-  if (!program.out.empty()) rows.table.write_csv(program.out + "/kmeans_rules.csv");
 
   const auto facts = [&](const std::string& rule) {
     const RuleRun* best = nullptr;

@@ -26,12 +26,6 @@ constexpr std::size_t kMarks = 20;   // of a training's curve
 constexpr std::size_t kStyles = 8;   // rows of the analogies
 constexpr std::size_t kPart = 2000;  // test digits at a time
 
-Dataset rows_from(const Dataset& data, std::size_t begin, std::size_t count) {
-  std::vector<std::size_t> rows(std::min(count, data.size() - begin));
-  for (std::size_t i = 0; i < rows.size(); ++i) rows[i] = begin + i;
-  return take(data, rows);
-}
-
 // For each of some digits a list: itself, and then its style in every class, pixels from 0 to 255.
 Json analogies(const SemiSupervised& network, const Dataset& digits) {
   Tape tape;
@@ -278,13 +272,12 @@ void show_accuracies(Program& program, const Rows& rows, bool mnist) {
       cells.insert(cells.end(), {"-", "-"});
     table.row(cells);
   }
-  table.print();
+  program.print(table, "semi_supervised");
   std::cout << "\nThe bound is one of log p(x) on test digits, with the class summed out for every "
                "method; greater is better.\n± is the standard error over seeds."
             << (mnist ? " Published (arXiv 1611.01144, table 2) are convolutional networks with\n"
                         "100 labels among 50,000 digits.\n\n"
                       : "\n\n");
-  if (!program.out.empty()) table.write_csv(program.out + "/semi_supervised.csv");
 }
 
 // ms = at_none + each * classes, with the least squares of relative errors.
@@ -336,7 +329,7 @@ void show_costs(Program& program, const Json& cost) {
     picture.points("", classes, ms);
     picture.series.back().look = picture.series.size() - 2;
   }
-  table.print();
+  program.print(table, "semi_supervised_cost");
   std::cout << "\nSummed out, D + k (I + G): q(y|x) once, q(z|x, y) and p(x|y, z) for each of k "
                "classes, but for what the image\nadds to the former's first layer, which is "
                "computed once. Drawn, D + I + G: each network once.\n";
@@ -349,8 +342,6 @@ void show_costs(Program& program, const Json& cost) {
                   << " classes, "
                   << number(of["marginalised"].second.back() / of[method].second.back())
                   << " times with " << number(of[method].first.back()) << ".\n";
-  if (program.out.empty()) return;
-  table.write_csv(program.out + "/semi_supervised_cost.csv");
   picture.log_y = true;
   program.show(picture, "semi_supervised_cost_lines");
 }
@@ -538,6 +529,14 @@ int main(int argc, char** argv) {
               << (json.at("seconds") > 0 ? "at most " : "") << json.at("steps") << " steps\n\n";
     show_accuracies(program, rows, json.at("pixels") == 784);
     if (!cost.empty()) show_costs(program, cost);
+    program.explain(
+        "The labels alone train a classifier; all methods below train it on the digits without "
+        "labels too, "
+        "as a hidden variable of a generative model. Its class is summed out, at the price of all "
+        "classes in "
+        "each step, or drawn, at the price of one and of a rule's gradient. Summing out is the "
+        "better "
+        "gradient; with many classes drawing is the cheaper one.");
     if (program.out.empty() || rows.empty()) return;
     draw_curves(program, rows, name);
     draw_analogies(program, rows);

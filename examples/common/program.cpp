@@ -10,12 +10,15 @@
 #include <cmath>
 #include <csignal>
 #include <cstdio>
+#include <fstream>
 #include <functional>
 #include <new>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <set>
 #include <sstream>
+
+#include "examples/common/report.hpp"
 
 namespace argtape_examples {
 
@@ -325,8 +328,10 @@ struct Program::State {
   int complain(int status, const std::string& message) const;
   int printed() const;
   int out_of_memory() const;
+  Table asked() const;
 
   CLI::App app;
+  std::optional<Report> report;  // with --out
   nlohmann::ordered_json json;
   std::string name;
   std::string json_file;
@@ -370,7 +375,26 @@ int Program::State::complain(int status, const std::string& message) const {
 }
 
 int Program::State::printed() const {
-  return std::cout.flush() ? 0 : complain(1, "standard output cannot be written");
+  const bool whole = std::cout.flush() && (!report || report->printed());
+  return whole ? 0 : complain(1, "standard output cannot be written");
+}
+
+// What may change a figure: the flags of the call, and the values that the others have.
+Table Program::State::asked() const {
+  Table table({"flag", "value", "what it is"});
+  for (const CLI::Option* flag : app.get_options()) {
+    const std::string name = flag->get_name();
+    if (name == "--help" || name == "--threads" || name == "--json" || name == "--out") continue;
+    const bool takes_value = flag->get_items_expected_max() > 0;
+    const std::string value =
+        flag->count() == 0 ? flag->get_default_str() : joined(flag->results());
+    table.row({name,
+               takes_value         ? value
+               : flag->count() > 0 ? "yes"
+                                   : "no",
+               flag->get_description()});
+  }
+  return table;
 }
 
 int Program::State::out_of_memory() const {
@@ -399,7 +423,8 @@ Program::Program(std::string name, std::string description)
       ->check(not_empty())
       ->type_name("FILE")
       ->group(group);
-  app.add_option("--out", out, "Write pictures and CSV to this folder, made if need be")
+  app.add_option("--out", out,
+                 "Write a page (report.html), pictures and CSV to this folder, made if need be")
       ->check(not_empty())
       ->type_name("DIR")
       ->group(group);
@@ -482,7 +507,12 @@ int Program::run(int argc, const char* const* argv, const std::function<void()>&
     json["program"] = state_->name;
     json["seed"] = seed;
     json["quick"] = quick;
+    if (!out.empty()) state_->report.emplace(std::cout);
     body();
+    if (state_->report)
+      write_file(
+          fs::path(out) / "report.html",
+          state_->report->html(state_->name, state_->app.get_description(), state_->asked()));
     if (!state_->json_file.empty()) {
       using Json = nlohmann::ordered_json;
       write_file(state_->json_file,
@@ -510,10 +540,15 @@ int Program::run(int argc, const char* const* argv, const std::function<void()>&
   }
 }
 
+void Program::print(const Table& table, const std::string& name) {
+  state_->report ? state_->report->show(table, name) : table.print();
+  std::cout.flush();
+  if (!name.empty() && !out.empty()) table.write_csv(fs::path(out) / (name + ".csv"));
+}
+
 void Program::show(const Table& table, const std::string& name) {
   state_->claim(name);
-  table.print();
-  std::cout.flush();
+  print(table, name);
   auto& rows = json[name] = nlohmann::ordered_json::array();
   for (const auto& row : table.rows()) {
     nlohmann::ordered_json object;
@@ -523,12 +558,20 @@ void Program::show(const Table& table, const std::string& name) {
     }
     rows.push_back(std::move(object));
   }
-  if (!out.empty()) table.write_csv(fs::path(out) / (name + ".csv"));
 }
 
 void Program::show(const Picture& picture, const std::string& name) {
   state_->claim(name);
-  if (!out.empty()) draw(picture, out, name);
+  if (out.empty()) return;
+  const std::string why = draw(picture, out, name);
+  std::ifstream svg(fs::path(out) / (name + ".svg"));
+  std::ostringstream text;
+  text << svg.rdbuf();
+  state_->report->show_picture(picture.title, text.str(), why);
+}
+
+void Program::explain(const std::string& words) {
+  if (state_->report) state_->report->explain(words);
 }
 
 void Program::figure(const std::string& name, const Cell& value) {

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <numeric>
 
 namespace argtape_examples {
 
@@ -14,12 +13,6 @@ namespace {
 constexpr std::uint64_t kEvaluation = 5, kPictures = 6;  // streams of random numbers
 // So many draws in one step of the evaluation, which takes about a second.
 constexpr std::size_t kDraws = 20000;
-
-Dataset rows_of(const Dataset& digits, std::size_t from, std::size_t to) {
-  std::vector<std::size_t> rows(to - from);
-  std::iota(rows.begin(), rows.end(), from);
-  return take(digits, rows);
-}
 
 // Five images side by side, the next five below, a pixel apart, in steps of 1/255.
 Json strip_json(const Strip& strip, std::size_t height, std::size_t width) {
@@ -36,10 +29,6 @@ Json strip_json(const Strip& strip, std::size_t height, std::size_t width) {
 }
 
 }  // namespace
-
-Dataset first_digits(const Dataset& digits, std::size_t n) {
-  return rows_of(digits, 0, std::min(n, digits.size()));
-}
 
 StochasticCell::StochasticCell(const Program& program, const StudyPlan& plan, const Split& data,
                                const StudiedNetwork& network,
@@ -83,7 +72,7 @@ void StochasticCell::evaluate() {
   const Figure& f = figures_[at_];
   const std::size_t some = std::max<std::size_t>(1, kDraws / f.m / f.repeats),
                     end = std::min(f.digits, digit_ + some);
-  const Dataset part = rows_of(*f.of, digit_, end);
+  const Dataset part = rows_from(*f.of, digit_, end - digit_);
   sum_ += negative_bound(training_.network(), part.images, f.m, rng_, f.repeats) *
           static_cast<double>(part.size());
   digit_ = end;
@@ -142,7 +131,7 @@ Json StochasticCell::result() {
   Json row = {{"network", network_}, {"layers", layers_}, {"rule", rule_}, {"seed", seed_}};
   for (std::size_t i = 0; i < figures_.size(); ++i) row[figures_[i].key] = means_[i];
   const double kl =
-      mean_divergence(training_.network(), first_digits(data_.test, plan_.test).images);
+      mean_divergence(training_.network(), rows_from(data_.test, 0, plan_.test).images);
   row["kl"] = std::isnan(kl) ? Json(nullptr) : Json(kl);
   const BoundCurve& curve = training_.curve();
   row["curve"] = {{"step", curve.steps}, {"seconds", curve.seconds}, {"bound", curve.bound}};

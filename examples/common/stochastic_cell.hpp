@@ -46,7 +46,4 @@ class StochasticCell : public Training {
   argtape::Rng rng_;
 };
 
-// The first n digits, or as many as there are.
-argtape::Dataset first_digits(const argtape::Dataset& digits, std::size_t n);
-
 }  // namespace argtape_examples
