@@ -617,6 +617,28 @@ TEST_CASE_TEMPLATE("a training goes on from its archive to the same bits", Optim
   }
 }
 
+TEST_CASE("an optimiser reads what its own kind wrote, and no other's") {
+  const auto written = [](Optimiser&& optimiser) {
+    Archive a;
+    optimiser.archive(a);
+    return a.bytes();
+  };
+  const std::string of_adam = written(Adam(0.1)), of_adamw = written(AdamW(0.1));
+  const auto read = [](Optimiser&& optimiser, const std::string& bytes) {
+    Archive a(bytes);
+    optimiser.archive(a);
+    a.finish();
+  };
+  CHECK_NOTHROW(read(Adam(1), of_adam));
+  CHECK_NOTHROW(read(AdamW(1), of_adamw));
+  CHECK_THROWS_WITH_AS(read(AdamW(1), of_adam), "the state is of Adam; need one of AdamW",
+                       std::runtime_error);
+  CHECK_THROWS_WITH_AS(read(Adam(1), of_adamw), "the state is of AdamW; need one of Adam",
+                       std::runtime_error);
+  CHECK_THROWS_WITH_AS(read(Sgd(1), of_adamw), "the state is of AdamW; need one of Sgd",
+                       std::runtime_error);
+}
+
 TEST_CASE("a checksum tells a number and a shape apart") {
   Tensor t = Rng(1).normal({3, 4});
   const std::uint32_t before = checksum(t);
