@@ -117,12 +117,13 @@ class Checker {
     const Gradients numbers = backward(y, {}, weights);
     std::vector<Tensor> g;
     for (const Var& v : x.active) g.push_back(numbers[v]);
-    const double scale = std::sqrt(dot(g, g)) + rounding + 1e-30;
     const std::pair<const char*, double> found[] = {
         {"in numbers", dot(g, direction)},
         {"recorded", dot(values_of(differentiate(y, x.active, weights)), direction)}};
 
     const double first = difference(options_.step);
+    const double scale = std::sqrt(dot(g, g)) + rounding + options_.tolerance * std::abs(first) +
+                         std::numeric_limits<double>::min();
     for (const auto& [kind, slope] : found) {
       double expected = first, error = std::abs(slope - first) / scale, s = options_.step;
       for (int k = 0; k < kHalvings && error > options_.tolerance; ++k) {

@@ -44,11 +44,14 @@ void Tensor::resize(const Shape& shape, bool force) {
 
 std::size_t size_of(const Shape& shape) {
   std::size_t n = 1;
-  for (std::size_t d : shape)
+  bool none = false;
+  for (std::size_t d : shape) {
+    none |= d == 0;
     if (__builtin_mul_overflow(n, d + (d == 0), &n) || n > kMostBytes)
       refuse<std::length_error>("size_of: the shape is ", shape,
                                 "; need fewer elements than memory holds");
-  return std::count(shape.begin(), shape.end(), 0u) > 0 ? 0 : n;
+  }
+  return none ? 0 : n;
 }
 
 std::string str(const Shape& shape) {
