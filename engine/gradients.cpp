@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <ostream>
 
 #include "engine/require.hpp"
 
@@ -16,7 +17,8 @@ Gradients::Gradients(Inputs of, std::vector<Tensor> gradients) {
   for (std::size_t i = 0; i < gradients.size(); ++i) {
     require(gradients[i].shape() == of[i].shape(), "Gradients: gradient ", i, " is ",
             gradients[i].shape(), ", its Var ", of[i].shape(), "; need the same shape");
-    entries_.push_back({of[i].index, true, std::move(gradients[i])});
+    entries_.push_back(
+        {of[i].index, true, std::move(gradients[i]), tape_->node(of[i].index).op.name});
   }
   std::sort(entries_.begin(), entries_.end(),
             [](const Entry& a, const Entry& b) { return a.index < b.index; });
@@ -91,6 +93,11 @@ void Gradients::clip_values(double most) {
   const auto bound = static_cast<Scalar>(most);
   for (Entry& e : entries_)
     for (Scalar& x : e.gradient) x = std::clamp(x, -bound, bound);
+}
+
+std::ostream& operator<<(std::ostream& out, const Gradients& gradients) {
+  for (const auto& e : gradients.entries()) out << e.name.c_str() << ' ' << e.gradient << '\n';
+  return out;
 }
 
 ARGTAPE_END

@@ -109,7 +109,8 @@ class Sweep {
     g.entries_.reserve(all.size());
     for (std::uint32_t k : all) {
       const bool reached = k < count_ && store_.has(k);
-      g.entries_.push_back({k, reached, reached ? std::move(store_.whole(k)) : zeros(shape_of(k))});
+      g.entries_.push_back({k, reached, reached ? std::move(store_.whole(k)) : zeros(shape_of(k)),
+                            tape_.nodes_[k].op.name});
     }
     return g;
   }

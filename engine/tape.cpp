@@ -97,7 +97,6 @@ Var Tape::leaf(Value&& value, Name name, bool parameter) {
 
 Var Tape::parameter(Tensor value, Name name) { return leaf(std::move(value), name, true); }
 Var Tape::constant(Tensor value, Name name) { return leaf(std::move(value), name, false); }
-Var Tape::constant(double value) { return constant(full({}, value)); }
 
 std::vector<Var> Tape::borrow_parameters(const std::vector<Tensor>& values) {
   std::vector<Var> vars;

@@ -175,7 +175,10 @@ class Tape {
   Var parameter(Tensor value, Name name = "parameter");
   /// A leaf that wants no gradient.
   Var constant(Tensor value, Name name = "constant");
-  Var constant(double value);
+  template <class T, class = std::enable_if_t<std::is_arithmetic_v<T>>>
+  Var constant(T value) {  // a template, since constant({1.0}) is a list
+    return constant(Tensor(static_cast<Scalar>(value)));
+  }
   Var parameter(...) = delete;  // its value, then its name: tape.parameter(t, "w")
   Var constant(...) = delete;   // its value, then its name: tape.constant(t, "x")
   /// One parameter for each tensor of a model, and a constant, read where they stand instead of

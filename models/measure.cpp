@@ -324,6 +324,20 @@ std::ostream& operator<<(std::ostream& out, const Measure& m) {
              << ", cosine " << figure(m.cosine, m.cosine_se);
 }
 
+std::vector<Measure> measure_all(const std::vector<Method>& methods, const Cost& f,
+                                 const Tensor& logits, const MeasureOptions& options) {
+  std::vector<Measure> all;
+  for (const Method& method : methods)  // a rule takes the options' repeats and k
+    all.push_back(method.rule ? measure(*method.rule, f, logits, options)
+                              : measure(method, f, logits, options));
+  return all;
+}
+
+std::ostream& operator<<(std::ostream& out, const std::vector<Measure>& all) {
+  for (const Measure& m : all) out << m << '\n';
+  return out;
+}
+
 Measure measure_exact(const Cost& f, const Tensor& logits) {
   const auto start = std::chrono::steady_clock::now();
   Tape tape;

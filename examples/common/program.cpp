@@ -26,15 +26,7 @@ namespace fs = std::filesystem;
 
 namespace {
 
-constexpr auto fixed = std::chars_format::fixed, scientific = std::chars_format::scientific,
-               general = std::chars_format::general;
-
-// As printf writes %f, %e and %g, but the same in every locale.
-std::string formatted(std::chars_format format, int digits, double value) {
-  std::array<char, 400> buffer;  // a double's 309 digits, its sign and its decimals
-  char* const end = buffer.data() + buffer.size();
-  return {buffer.data(), std::to_chars(buffer.data(), end, value, format, digits).ptr};
-}
+constexpr auto fixed = std::chars_format::fixed, scientific = std::chars_format::scientific;
 
 int decimal_exponent(double value, int digits) {
   const std::string text = formatted(scientific, digits - 1, std::abs(value));
@@ -93,6 +85,15 @@ CLI::Validator not_empty() {
       "");
 }
 
+// --quick=no would be taken for --quick.
+CLI::Validator alone() {
+  return CLI::Validator(
+      [](const std::string& text) {
+        return text == "true" ? std::string() : "it has the value '" + text + "'; need it alone";
+      },
+      "");
+}
+
 std::string one_of(std::vector<std::string> words) {
   const std::string last = words.back();
   words.pop_back();
@@ -139,17 +140,6 @@ nlohmann::ordered_json json_value(const Cell& cell) {
 }
 
 }  // namespace
-
-std::string number(double value, int digits) {
-  if (std::isnan(value)) return "-";
-  if (value == 0) return "0";
-  const std::string text = formatted(general, digits, value);
-  const double size = std::abs(value);
-  if (text.find('e') != std::string::npos && size >= 1 && std::round(size) < 1e6) {
-    return formatted(fixed, 0, value);
-  }
-  return text;
-}
 
 std::string with_error(double value, double error) {
   if (std::isnan(value)) return "-";
@@ -332,13 +322,11 @@ struct Program::State {
 };
 
 void Program::State::check_paths(const Program& program) const {
-  if (!json_file.empty()) {
-    if (fs::is_directory(json_file)) {
-      throw WrongCall("--json: '" + json_file + "' is a folder; name a file in it");
+  if (!json_file.empty()) try {
+      require_writable_file(json_file);
+    } catch (const std::system_error& e) {
+      throw WrongCall(std::string("--json: ") + e.what() + "; name another file");
     }
-    const fs::path folder = fs::path(json_file).parent_path();
-    require_writable_folder(folder.empty() ? "." : folder, "--json");
-  }
   if (!program.data.empty() && !fs::is_directory(program.data)) {
     throw WrongCall("--data: there is no folder '" + program.data +
                     "'; give the one with MNIST's IDX files");
@@ -421,7 +409,7 @@ Program::Program(std::string name, std::string description)
       ->check(not_empty())
       ->type_name("DIR")
       ->group(group);
-  app.add_flag("--quick", quick, "A short run")->group(group);
+  app.add_flag("--quick", quick, "A short run")->check(alone())->group(group);
 }
 
 Program::~Program() = default;
@@ -453,7 +441,7 @@ void Program::option(const std::string& flag, std::string& value, const std::str
 }
 
 void Program::option(const std::string& flag, bool& value, const std::string& help) {
-  state_->app.add_flag(flag, value, help);
+  state_->app.add_flag(flag, value, help)->check(alone());
 }
 
 void Program::option(const std::string& flag, std::vector<std::string>& chosen,
