@@ -330,10 +330,12 @@ TEST_CASE("one number in braces is a list of one") {
 TEST_CASE("a size that was given as a negative number is shown as one") {
   Tape tape;
   const Var x = tape.parameter(ones({1, 1, 4, 4}));
-  CHECK(refusal([&] { pad(x, -1, 0); }) ==
+  const auto minus_one = static_cast<size_t>(-1);
+  CHECK(refusal([&] { pad(x, minus_one, 0); }) ==
         "pad: before is -1, after is 0; need numbers of elements");
-  CHECK(refusal([&] { conv2d(x, x, 1, -1); }) == "conv2d: padding is -1; need a number of pixels");
-  CHECK(refusal([&] { one_hot({0}, -1); }) ==
+  CHECK(refusal([&] { conv2d(x, x, 1, minus_one); }) ==
+        "conv2d: padding is -1; need a number of pixels");
+  CHECK(refusal([&] { one_hot({0}, minus_one); }) ==
         "size_of: the shape is (1, -1); need fewer elements than memory holds");
 }
 
