@@ -1,6 +1,7 @@
 #include "engine/tape.hpp"
 
 #include <algorithm>
+#include <atomic>
 #include <cstring>
 #include <mutex>
 #include <ostream>
@@ -37,6 +38,9 @@ Name::Name(const std::string& words) {
   const std::lock_guard<std::mutex> lock(mutex);
   text_ = kept.insert(words).first->c_str();
 }
+
+static std::atomic<std::uint64_t> tapes_made{0};
+Tape::Tape() : serial_(++tapes_made) {}
 
 Var Tape::var(std::size_t index) {
   node(index);

@@ -144,7 +144,12 @@ bool broadcasts_to(const Shape& small, const Shape& large) {
 }
 
 double norm(const Tensor& t) {
-  double norm = 0;
+  double squares = 0, norm = 0;
+  const Scalar* x = t.data();
+#pragma omp simd reduction(+ : squares)
+  for (std::size_t i = 0; i < t.size(); ++i)
+    squares += static_cast<double>(x[i]) * static_cast<double>(x[i]);
+  if (squares > 1e-280 && squares < 1e280) return std::sqrt(squares);
   for (Scalar x : t) norm = std::hypot(norm, static_cast<double>(x));
   return norm;
 }
