@@ -339,6 +339,15 @@ TEST_CASE("a size that was given as a negative number is shown as one") {
         "size_of: the shape is (1, -1); need fewer elements than memory holds");
 }
 
+TEST_CASE("a cost of each of several choices is refused in the instrument's name") {
+  const Cost each = [](Var z) { return sum(square(z) * Tensor{1, 2}, -1); };
+  CHECK(refusal([&] {
+          measure(score_function(), each, Tensor{{1, 2}, {3, 4}});
+        }) ==
+        "measure: the choices are (100, 2, 2), the cost is (100, 2); need one number an example, "
+        "(100,)");
+}
+
 TEST_CASE("the checker takes a right gradient where value and gradient are 0 to rounding") {
   using Vars = vector<Var>;
   const Function zeros[] = {
