@@ -339,6 +339,17 @@ TEST_CASE("a size that was given as a negative number is shown as one") {
         "size_of: the shape is (1, -1); need fewer elements than memory holds");
 }
 
+TEST_CASE("a distribution refuses in its own words") {
+  Tape tape;
+  const Var x = tape.parameter(ones({2, 2})), other = tape.constant(ones({3}));
+  const string words =
+      "log_prob: a is (3,), b is (2, 2); need equal lengths, or 1, on each axis, "
+      "counted from the last";
+  CHECK(refusal([&] { Categorical(x).log_prob(other); }) == words);
+  CHECK(refusal([&] { Bernoulli(x).log_prob(other); }) == words);
+  CHECK(refusal([&] { Normal(x, x).log_prob(other); }) == words);
+}
+
 TEST_CASE("a cost of each of several choices is refused in the instrument's name") {
   const Cost each = [](Var z) { return sum(square(z) * Tensor{1, 2}, -1); };
   CHECK(refusal([&] {
