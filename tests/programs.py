@@ -3,7 +3,7 @@
 
   tests/programs.py --build FOLDER --source FOLDER
 """
-import argparse, csv, json, os, re, resource, stat, struct, subprocess, sys, tempfile
+import argparse, array, csv, gzip, json, os, re, resource, stat, struct, subprocess, sys, tempfile
 
 from hand_made import judged
 
@@ -755,11 +755,32 @@ def hand_made(program, folder, *names):
             judged(os.path.join(folder, name), table, check)
 
 
-def shapes(file):
-    """Of the arrays in a .safetensors file, by name."""
+def safetensors(file):
+    """Each array's shape and numbers, float32, by name."""
     with open(file, "rb") as f:
-        header = json.loads(f.read(struct.unpack("<Q", f.read(8))[0]))
-    return {name: tuple(a["shape"]) for name, a in header.items() if name != "__metadata__"}
+        header, data = json.loads(f.read(struct.unpack("<Q", f.read(8))[0])), f.read()
+    return {name: (tuple(a["shape"]), array.array("f", data[slice(*a["data_offsets"])])) for name, a in header.items() if name != "__metadata__"}
+
+
+def shapes(file):
+    return {name: shape for name, (shape, _) in safetensors(file).items()}
+
+
+def accuracy_of(file, cell):
+    """Of q(y|x) of program 13, computed anew from the saved parameters on the embedded test digits."""
+    found = safetensors(file)
+    (w0, b0, w1, b1) = [found["%s.parameters.%d" % (cell, i)] for i in range(4)]
+
+    def dense(x, w, b):
+        (_, n), numbers = w
+        return [sum((v * numbers[i * n + j] for i, v in enumerate(x) if v), b[1][j]) for j in range(n)]
+    with gzip.open(os.path.join(source, "examples", "data", "digits.csv.gz"), "rt") as f:
+        rows = [[int(v) for v in line.split(",")] for line in f][1437:]
+    right = 0
+    for *pixels, label in rows:
+        logits = dense([max(0, v) for v in dense([v / 16 for v in pixels], w0, b0)], w1, b1)
+        right += max(range(10), key=logits.__getitem__) == label
+    return right / len(rows)
 
 
 def first_mark_too_late(program, folder):
@@ -854,6 +875,8 @@ def semi_supervised():
         first, second = [run_json("13_semi_supervised", *few, *more)[0] for more in [["--save", file], ["--jobs", "2"]]]
         found = shapes(file)
         check(len(found) == 4 * 14 and found["labels-only/2.parameters.0"] == (64, 256), "13 --save: %s" % sorted(found))
+        row, = [r for r in first["rows"] if (r["method"], r["seed"]) == ("labels-only", 2)]
+        check(abs(accuracy_of(file, "labels-only/2") - row["accuracy"]) < 1e-3, "13 --save has what it judged: %s" % row)
         # Others of the same name are told by what they are.
         os.mkdir(other)
         idx(other, "train", 1797)

@@ -197,6 +197,9 @@ TEST_CASE("data: take and split") {
   CHECK(taken.width == 2);
   CHECK(taken.classes == 10);
   CHECK(take(data, {}).size() == 0);
+  CHECK(rows_from(data, 1, 1).labels == std::vector<std::size_t>{6});
+  CHECK(rows_from(data, 1, ~std::size_t(0)).labels == std::vector<std::size_t>{6, 7});
+  CHECK(rows_from(data, 4, 2).size() == 0);
 
   const Split parts = split(data, 1);
   CHECK(identical(parts.train.images, tensor({1, 2}, {0, 1})));
