@@ -535,6 +535,10 @@ TEST_CASE("data: labels that are numbers, of a file's own kind") {
   arrays["x"] = zeros({3, 1});
   save(path, arrays);
   refused([&] { read_table(path, "y"); }, "'x' has the shape (3, 1); need 4 rows, one for each");
+  folder.write("n.npy", npy("(1, 2)", {1, 2}, "<U2"));
+  refused([&] { read_table(folder / "n.npy"); },
+          "n.npy holds texts, the type '<U2'; need float16, float32, float64, integers or bool, "
+          "such as np.unique(x, return_inverse=True)[1] makes of texts");
   // The shape is a tuple of Python's.
   for (const char* shape : {"(1 2,)", "(12)", "(,)", "(3,,4)", "(3, 4 ,x)", "(,3)"}) {
     folder.write("n.npy", npy(shape, {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12}));
