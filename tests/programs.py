@@ -79,6 +79,17 @@ def json_file_keeps_its_mode(program, *flags):
             check(stat.S_IMODE(os.stat(file).st_mode) == mode and os.path.getsize(file) > 10, "--json keeps a file's mode %o" % mode)
 
 
+def json_in_standard_output(program, *flags):
+    """Behind what is printed, in a pipe and in a file."""
+    with tempfile.TemporaryFile("w+") as f:
+        command = [os.path.join(build, program), *flags, "--json", "/dev/stdout"]
+        subprocess.run(command, stdout=f)
+        f.seek(0)
+        for text in [f.read(), subprocess.run(command, stdout=subprocess.PIPE, universal_newlines=True).stdout]:
+            printed = run(program, *flags)[1]
+            check(text.startswith(printed) and json.loads(text[len(printed):])["program"] == program, "--json /dev/stdout: %r" % text)
+
+
 def out_of_memory(program, *flags):
     r = subprocess.run([os.path.join(build, program), *flags], stdout=subprocess.PIPE, stderr=subprocess.PIPE, universal_newlines=True,
                        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, (4 << 30, 4 << 30)))
@@ -124,6 +135,7 @@ def manners():
     where_output_fails("01_chain_rule")
     where_output_fails("02_argmax_gradients", "--quick")
     json_file_keeps_its_mode("01_chain_rule")
+    json_in_standard_output("01_chain_rule")
     folder_of_digits()
     if not o.brief:  # sanitizers take their own way out
         out_of_memory("03_zero_one_loss", "--hidden", "2000000000")
