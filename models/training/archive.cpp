@@ -106,13 +106,21 @@ struct Archive::Contents {
         to[i] = static_cast<T>(x);
         if (array.element.is_whole() ? word_of(to[i], array.element) != word_at(from, array.element)
                                      : std::isfinite(x) && !std::isfinite(to[i]))
-          refuse<std::runtime_error>("'", array.name, "' has ", x, " at ", i,
-                                     "; need numbers that can be held");
+          refuse<std::runtime_error>(
+              "'", array.name, "' has ",
+              (array.element.is_whole() ? digits_at(from, array.element) : str(x)), " at ", i,
+              "; need numbers that can be held");
       }
     }
   }
 
  private:
+  // All of a whole number's digits, which a double may not hold.
+  static std::string digits_at(const char* from, Element element) {
+    const std::uint64_t word = word_at(from, element);
+    return element.kind == Element::whole ? std::to_string(static_cast<std::int64_t>(word))
+                                          : std::to_string(word);
+  }
   // What word_at() gives for a number in this form; something else where there is none.
   template <class T>
   static std::uint64_t word_of(T x, Element element) {
