@@ -130,7 +130,8 @@ int main(int argc, char** argv) {
                         std::to_string(categories) + " categories)",
                     "bias / norm of the exact gradient",
                     "standard deviation / norm of the exact gradient");
-    picture.rings = true;
+    picture.rings = picture.x.log = picture.y.log = true;
+    picture.x.unit = picture.y.unit = 0.5;
     for (const Measure& m : measures)
       if (m.refusal.empty()) picture.points(m.rule, {m.bias}, {m.std}, {m.std_se}, {m.bias_se});
     program.explain(

@@ -69,7 +69,7 @@ int main(int argc, char** argv) {
     json["test"] = data.test.size();
     json["rules"] = nlohmann::ordered_json::array();
     Picture picture("0/1 loss through argmax, " + digits.name, "epoch", "test error");
-    picture.log_y = true;
+    picture.y.log = true;
     for (const ZeroOneRun& run : runs) {
       table.row({run.rule, run.test_accuracy, run.train_accuracy, run.seconds});
       json["rules"].push_back({{"rule", run.rule},

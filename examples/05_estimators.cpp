@@ -341,18 +341,19 @@ void write_csv(const std::vector<Row>& rows, const std::string& path) {
   table.write_csv(path);
 }
 
-// Rules with a temperature are curves, from the lowest to the highest.
+// Of what is biased. Rules with a temperature are curves, from the lowest to the highest.
 Picture bias_against_spread(const std::vector<Row>& rows, const Problem& problem) {
-  Picture picture("Bias against spread of one estimate (" + problem.title() + ")",
+  Picture picture("Bias against spread of one biased estimate (" + problem.title() + ")",
                   "bias / norm of the exact gradient",
                   "standard deviation / norm of the exact gradient");
-  picture.log_y = true;
-  picture.y_min = 0.05;  // as good as exact or zero
-  picture.x_max = 1.2;   // farther off than the gradient is long
+  picture.x.log = picture.y.log = true;
+  picture.x.unit = 0.5;
+  picture.y.unit = 0.05;
   for (bool curves : {true, false})
     for (const std::string& name : method_names()) {
       // At one temperature annealed-straight-through is straight-through.
-      if (name == "annealed-straight-through" || (temperatures(name).size() > 1) != curves)
+      if (name == "annealed-straight-through" || kind(name) != "biased" ||
+          (temperatures(name).size() > 1) != curves)
         continue;
       std::vector<double> bias, spread, bar;
       for (const Row& row : rows)
@@ -370,12 +371,25 @@ Picture bias_against_spread(const std::vector<Row>& rows, const Problem& problem
   return picture;
 }
 
+Picture unbiased_spread(const std::vector<Row>& rows, const Problem& problem) {
+  Picture picture("Spread of one unbiased estimate (" + problem.title() + ")", "",
+                  "standard deviation / norm of the exact gradient");
+  std::vector<double> spread, error;
+  for (const Row& row : rows)
+    if (row.problem == &problem && kind(row.m.rule) != "biased" && row.m.rule != "exact") {
+      picture.categories.push_back(row.m.rule);
+      spread.push_back(row.m.std);
+      error.push_back(row.m.std_se);
+    }
+  return picture.bars("", spread, error);
+}
+
 Picture error_against_budget(const std::vector<Row>& rows, const Problem& problem,
                              const std::vector<Family>& families) {
   Picture picture("Error against budget (" + problem.title() + ")",
                   "evaluations of f + backward passes",
                   "mean squared error / squared norm of the exact gradient");
-  picture.log_x = picture.log_y = true;
+  picture.x.log = picture.y.log = true;
   for (const Family& family : families) picture.line(family.name, family.price(), family.error());
   const auto averaged = [&](const std::string& rule, std::optional<double> tau) {
     const Measure& m = find(rows, problem, rule, tau)->m;
@@ -545,6 +559,7 @@ int main(int argc, char** argv) {
     write_csv(rows, program.out + "/estimators.csv");
     if (families.empty()) return;
     program.show(bias_against_spread(rows, *budgeted), "estimators_bias_variance");
+    program.show(unbiased_spread(rows, *budgeted), "estimators_unbiased");
     program.show(error_against_budget(rows, *budgeted, families), "estimators_budget");
   });
 }

@@ -99,8 +99,8 @@ int main(int argc, char** argv) {
     json["rules"] = nlohmann::ordered_json::array();
     Picture picture("Squared error of a sorted list, " + std::to_string(n) + " numbers", "step",
                     "mean over lists");
-    picture.log_y = true;
-    picture.y_min = 1e-6;  // what is below is right
+    picture.y.log = true;
+    picture.y.unit = 1e-6;  // what is below is right
     for (const SortingRun& run : runs) {
       std::vector<Cell> row = {run.rule, run.scores[0].wrong};
       auto intervals = nlohmann::ordered_json::array();

@@ -131,7 +131,7 @@ int main(int argc, char** argv) {
                       row_of(*images, i));
     program.show(puzzles, "jigsaw_puzzles");
     Picture loss("Squared error of a pixel in training", "step", "mean");
-    loss.log_y = true;
+    loss.y.log = true;
     std::vector<double> at(run.loss.size());
     for (std::size_t i = 0; i < at.size(); ++i)
       at[i] = static_cast<double>((i + 1) * run.steps) / static_cast<double>(at.size());

@@ -527,7 +527,7 @@ Picture plane_picture(const Plane& plane) {
 Picture loss_picture(const Data& data, const std::vector<Outcome>& outcomes, bool newton_is_lloyd) {
   Picture picture("Loss against steps: " + data.name, "steps + 1: the start is at 1",
                   "sum of squared distances");
-  picture.log_x = true;
+  picture.x.log = true;
   const double reference = named(outcomes, "lloyd").end.loss;
   double top = reference, bottom = reference;
   for (const auto& [name, run] : outcomes) {
@@ -540,17 +540,13 @@ Picture loss_picture(const Data& data, const std::vector<Outcome>& outcomes, boo
     bottom = std::min(bottom, run.end.loss);
   }
   const double margin = std::max(top - bottom, 0.01 * reference);
-  if (margin > 0) {
-    picture.y_min = bottom - 0.2 * margin;
-    picture.y_max = top + 0.8 * margin;
-  }
+  if (margin > 0) picture.y = {picture.y.label, true, bottom, 0.2 * margin};
   return picture;
 }
 
 Picture sizes_picture(const Data& data, const std::vector<Outcome>& outcomes) {
   Picture picture("Cluster sizes, largest first: " + data.name, "", "points");
-  picture.log_y = true;
-  picture.y_min = 0.7;  // so that 1 is seen
+  picture.y.log = true;
   for (std::size_t m = 0; m < data.clusters; ++m)
     picture.categories.push_back(std::to_string(m + 1));
   for (const char* name : {"lloyd", "adam", "sgd", "gradient-descent"}) {

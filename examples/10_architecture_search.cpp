@@ -286,7 +286,6 @@ void Study::show_costs() {
   Table costs({"method", "operations", "ms a pair", "MiB kept", "MiB at most"});
   Picture time("A pair of search steps: time", "operations for each edge", "ms");
   Picture memory("A pair of search steps: memory", "operations for each edge", "MiB");
-  time.y_min = memory.y_min = 0;
   program.json["cost"] = nlohmann::ordered_json::array();
   Progress measuring("measuring", kCosts.size() * candidates.size());
   std::map<std::string, std::vector<StepCost>> cost;

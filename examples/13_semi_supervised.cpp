@@ -302,12 +302,7 @@ void show_costs(Program& program, const Json& cost) {
     cells.emplace_back(ms.back() / ms.front());
     cells.emplace_back(number(line.at_none) + " + " + number(line.each) + " k");
     table.row(cells);
-    std::vector<double> at, along;
-    for (double k = classes.front(); k <= classes.back(); ++k)
-      at.push_back(k), along.push_back(line(k));
-    picture.line(method + ": " + cells.back().text(), at, along);
-    picture.points("", classes, ms);
-    picture.series.back().look = picture.series.size() - 2;
+    picture.line(method + ": " + cells.back().text(), classes, ms);
   }
   program.print(table, "semi_supervised_cost");
   std::cout << "\nSummed out, D + k (I + G): q(y|x) once, q(z|x, y) and p(x|y, z) for each of k "
@@ -322,7 +317,6 @@ void show_costs(Program& program, const Json& cost) {
                   << " classes, "
                   << number(of["marginalised"].second.back() / of[method].second.back())
                   << " times with " << number(of[method].first.back()) << ".\n";
-  picture.log_y = true;
   program.show(picture, "semi_supervised_cost_lines");
 }
 

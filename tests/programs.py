@@ -332,7 +332,7 @@ def estimators(syllabus):
 def estimators_files():
     with tempfile.TemporaryDirectory() as folder:
         status, _, _ = run("05_estimators", "--quick", "--draws", "500", "--tuning", "1", "--problem", "network", "--out", folder)
-        names = ["estimators.csv", "estimators_bias_variance.csv", "estimators_budget.csv"]
+        names = ["estimators.csv", "estimators_bias_variance.csv", "estimators_unbiased.csv", "estimators_budget.csv"]
         check(status == 0 and set(names) <= set(os.listdir(folder)), "05 writes its CSV")
     refused(2, "--problem is 'cubic'; need linear, quadratic, network, toy, p-norm, or subset", "05_estimators", "--problem", "cubic")
     refused(2, "--draws", "05_estimators", "--draws", "10")

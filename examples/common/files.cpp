@@ -22,6 +22,23 @@ std::string exact(double value) {
   return std::string(text.data(), end);
 }
 
+std::string formatted(std::chars_format format, int digits, double value) {
+  std::array<char, 400> buffer;  // a double's 309 digits, its sign and its decimals
+  char* const end = buffer.data() + buffer.size();
+  return {buffer.data(), std::to_chars(buffer.data(), end, value, format, digits).ptr};
+}
+
+std::string number(double value, int digits) {
+  if (std::isnan(value)) return "-";
+  if (value == 0) return "0";
+  const std::string text = formatted(std::chars_format::general, digits, value);
+  const double size = std::abs(value);
+  if (text.find('e') != std::string::npos && size >= 1 && std::round(size) < 1e6) {
+    return formatted(std::chars_format::fixed, 0, value);
+  }
+  return text;
+}
+
 std::string csv_field(const std::string& text) {
   if (text.find_first_of(",\"\r\n") == std::string::npos) return text;
   std::string result = "\"";

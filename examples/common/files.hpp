@@ -1,6 +1,7 @@
 // Numbers and texts as files hold them, and writing a file whole.
 #pragma once
 
+#include <charconv>
 #include <cstddef>
 #include <filesystem>
 #include <string>
@@ -9,6 +10,13 @@ namespace argtape_examples {
 
 // The shortest text that reads back as the same double, whatever the locale.
 std::string exact(double value);
+
+// As printf writes %f, %e and %g, but the same in every locale.
+std::string formatted(std::chars_format format, int digits, double value);
+
+// `digits` significant digits: "0.0123", "1.2e-05"; whole numbers below a million in full; "-" for
+// NaN.
+std::string number(double value, int digits = 3);
 
 std::string csv_field(const std::string& text);
 

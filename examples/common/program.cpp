@@ -26,15 +26,7 @@ namespace fs = std::filesystem;
 
 namespace {
 
-constexpr auto fixed = std::chars_format::fixed, scientific = std::chars_format::scientific,
-               general = std::chars_format::general;
-
-// As printf writes %f, %e and %g, but the same in every locale.
-std::string formatted(std::chars_format format, int digits, double value) {
-  std::array<char, 400> buffer;  // a double's 309 digits, its sign and its decimals
-  char* const end = buffer.data() + buffer.size();
-  return {buffer.data(), std::to_chars(buffer.data(), end, value, format, digits).ptr};
-}
+constexpr auto fixed = std::chars_format::fixed, scientific = std::chars_format::scientific;
 
 int decimal_exponent(double value, int digits) {
   const std::string text = formatted(scientific, digits - 1, std::abs(value));
@@ -139,17 +131,6 @@ nlohmann::ordered_json json_value(const Cell& cell) {
 }
 
 }  // namespace
-
-std::string number(double value, int digits) {
-  if (std::isnan(value)) return "-";
-  if (value == 0) return "0";
-  const std::string text = formatted(general, digits, value);
-  const double size = std::abs(value);
-  if (text.find('e') != std::string::npos && size >= 1 && std::round(size) < 1e6) {
-    return formatted(fixed, 0, value);
-  }
-  return text;
-}
 
 std::string with_error(double value, double error) {
   if (std::isnan(value)) return "-";

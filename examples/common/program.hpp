@@ -15,6 +15,7 @@
 #include <variant>
 #include <vector>
 
+#include "examples/common/files.hpp"
 #include "examples/common/picture.hpp"
 
 namespace argtape_examples {
@@ -30,10 +31,6 @@ struct Ended {
   int status;
   std::string words;
 };
-
-// `digits` significant digits: "0.0123", "1.2e-05"; whole numbers below a million in full; "-" for
-// NaN.
-std::string number(double value, int digits = 3);
 
 // "0.5120 ± 0.0030": two significant digits of error, and the value to the same decimal.
 std::string with_error(double value, double error);

@@ -278,8 +278,8 @@ void StochasticStudy::Cells::draw_curves(const StudiedNetwork& network) const {
   const std::string m = std::to_string(plan.training.curve_m),
                     heading = title(network.name) + ", " + data;
   Picture by_steps(heading, "step", plan.quantity + ", m = " + m + ", nats a digit"),
-      by_seconds(heading, "seconds of training", by_steps.y_label);
-  by_seconds.log_x = true;
+      by_seconds(heading, "seconds of training", by_steps.y.label);
+  by_seconds.x.log = true;
   double least = INFINITY, most = -INFINITY;
   for (const std::string& rule : rules) {
     const std::vector<const Json*> cells = of(network.name, rule);
@@ -309,11 +309,9 @@ void StochasticStudy::Cells::draw_curves(const StudiedNetwork& network) const {
     by_seconds.line(label_of(rule), second, mean, low, high);
   }
   if (by_steps.series.empty()) return;
-  // Where they begin, far above, is drawn smaller.
-  for (Picture* picture : {&by_steps, &by_seconds}) {
-    picture->y_min = least - 0.02 * (most - least);
-    picture->y_max = most + 0.15 * (most - least) + 0.5;
-  }
+  // Where they begin, far above, does not hide what they differ by in the end.
+  for (Picture* picture : {&by_steps, &by_seconds})
+    picture->y = {by_steps.y.label, true, least, 0.25 * (most - least)};
   program.show(by_steps, plan.key + "_" + network.name + "_steps");
   program.show(by_seconds, plan.key + "_" + network.name + "_seconds");
 }
@@ -321,7 +319,7 @@ void StochasticStudy::Cells::draw_curves(const StudiedNetwork& network) const {
 void StochasticStudy::Cells::draw_temperatures(const StudiedNetwork& network) const {
   Picture picture(title(network.name) + ", " + data, "temperature",
                   plan.quantity + " of hard samples, m = 1, nats a digit");
-  picture.log_x = true;
+  picture.x.log = true;
   for (const std::string& rule : kTempered) {
     std::vector<double> taus, mean, low, high;
     for (const Json& row : tempered)
