@@ -37,7 +37,8 @@ class Gradients {
   double norm() const;
   /// Multiplies all of them by most / norm() where that is below 1 (R. Pascanu, T. Mikolov, Y.
   /// Bengio, arXiv 1211.5063, section 3.2), and gives the norm as it was. Throws
-  /// std::invalid_argument unless most > 0 and all numbers are finite; they stay as they are then.
+  /// std::invalid_argument unless most > 0, of a size that Scalar can hold, and all numbers are
+  /// finite; they stay as they are then.
   double clip_norm(double most);
   /// Takes every number into -most ... most. Throws as clip_norm() does.
   void clip_values(double most);
@@ -55,8 +56,8 @@ class Gradients {
   friend class Sweep;
   const Entry& entry(Var v) const;
   void check_clip(const char* op, double most) const;
-  const Tape* tape_ = nullptr;
-  std::vector<Entry> entries_;
+  std::uint64_t tape_ = 0;      // its serial number
+  std::vector<Entry> entries_;  // by rising index
 };
 /// One a line, after the name of what it is of.
 std::ostream& operator<<(std::ostream& out, const Gradients& gradients);

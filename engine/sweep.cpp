@@ -102,7 +102,7 @@ class Sweep {
 
   Gradients gradients() {
     Gradients g;
-    g.tape_ = &tape_;
+    g.tape_ = tape_.serial();
     std::vector<std::uint32_t> all;
     std::set_union(kept_.begin(), kept_.end(), tape_.parameters_.begin(), tape_.parameters_.end(),
                    std::back_inserter(all));

@@ -1079,7 +1079,8 @@ TEST_CASE("choices refuse what they cannot choose from, at the call") {
       }
     }
   refuses([&] { noise_of(argmax(l, zero())); },
-          "noise_of: the Var is argmax[zero]; need a sample along the last axis");
+          "noise_of: the Var is argmax[zero]; need a sample along the last axis, of a subset or a "
+          "matching too");
   refuses(
       [] { rule_named("gumble"); },
       "rule_named: 'gumble'; need one of zero, score-function, score-function+mean, "
