@@ -18,7 +18,7 @@ Gradients::Gradients(Inputs of, std::vector<Tensor> gradients) {
     require(gradients[i].shape() == of[i].shape(), "Gradients: gradient ", i, " is ",
             gradients[i].shape(), ", its Var ", of[i].shape(), "; need the same shape");
     entries_.push_back(
-        {of[i].index, true, std::move(gradients[i]), tape_->node(of[i].index).op.name});
+        {of[i].index, true, std::move(gradients[i]), of[i].tape->node(of[i].index).op.name});
   }
   std::sort(entries_.begin(), entries_.end(),
             [](const Entry& a, const Entry& b) { return a.index < b.index; });
