@@ -87,9 +87,11 @@ void write_images(std::ostream& script, const Picture& picture) {
     body << "set label " << gnuplot_string("white " + number(white) + ", black " + number(black))
          << " at " << exact(canvas_width / 2) << ',' << exact(height - 14) << " center\n";
   script << "unset border\nunset tics\nset palette defined (0 'white', 1 'black')\nset cbrange ["
-         << exact(white) << ':' << exact(black) << "]\nset margins at screen 0,1,0,"
-         << exact(1 - title / height) << "\nset xrange [0:" << exact(canvas_width)
-         << "]\nset yrange [" << exact(height) << ':' << title << "]\n"
+         << exact(white) << ':' << exact(black)
+         << "]\nset lmargin at screen 0\nset rmargin at screen 1\nset bmargin at screen 0\n"
+         << "set tmargin at screen " << exact(1 - title / height)
+         << "\nset xrange [0:" << exact(canvas_width) << "]\nset yrange [" << exact(height) << ':'
+         << title << "]\n"
          << body.str() << "plot " << plots << "NaN\n";
 }
 

@@ -95,25 +95,27 @@ void write_text(std::ostream& script, const Plot& plot, const std::string& text,
 void write_names(std::ostream& script, const Plot& plot, std::vector<Box>& taken) {
   constexpr double reach = 6;
   std::multimap<double, std::size_t> column;  // from the top down
+  std::vector<std::pair<std::string, Box>> alone;
   for (std::size_t i = 0; i < plot.series.size(); ++i) {
     const Series& one = plot.series[i];
     double height = NAN;
     for (std::size_t k = 0; k < one.x.size(); ++k) {
+      if (!std::isfinite(one.x[k]) || !std::isfinite(one.y[k])) continue;
+      height = plot.bar > 0 ? plot.height : plot.up.share(one.y[k]) * plot.height;
+      if (one.kind != Kind::points) continue;
       const Spot low = plot.spot(one.x_low[k], one.low[k]);
       const Spot high = plot.spot(one.x_high[k], one.high[k]);
-      if (std::isfinite(one.y[k])) height = plot.up.share(one.y[k]) * plot.height;
-      if (one.kind == Kind::points)
-        taken.push_back({low.x - reach, high.x + reach, low.y - reach, high.y + reach});
+      taken.push_back({low.x - reach, high.x + reach, low.y - reach, high.y + reach});
     }
-    if (!one.name.empty() && !stands_alone(one) && std::isfinite(height))
-      column.emplace(-(plot.bar > 0 ? plot.height : height), i);
+    if (one.name.empty() || std::isnan(height)) continue;
+    if (stands_alone(one))
+      alone.emplace_back(one.name, taken.back());
+    else
+      column.emplace(-height, i);
   }
-  for (const Series& one : plot.series)
-    if (!one.name.empty() && stands_alone(one) && std::isfinite(one.x[0] + one.y[0]))
-      write_text(script, plot, one.name,
-                 beside(one.name, plot.spot(one.x[0], one.y[0]),
-                        {0, plot.width + 20, 0, plot.height}, taken),
-                 "left boxed");
+  const Box inside = {0, plot.width + 20, 0, plot.height};
+  for (const auto& [name, mark] : alone)
+    write_text(script, plot, name, beside(name, mark, inside, taken), "left boxed");
   std::vector<double> heights;
   for (const auto& [down, i] : column) heights.push_back(-down);
   spread_out(heights, plot.height);
@@ -128,8 +130,8 @@ void write_names(std::ostream& script, const Plot& plot, std::vector<Box>& taken
 
 void write_axis(std::ostream& script, char name, const Axis& axis, const Scale& scale,
                 double apart) {
-  script << "set " << name << "label " << gnuplot_string(axis.label) << "\nset " << name
-         << "range [" << exact(scale.low()) << ':' << exact(scale.high()) << "]\n";
+  script << "set " << name << "range [" << exact(scale.low()) << ':' << exact(scale.high())
+         << "]\n";
   const char* between = " (";
   if (!axis.log) return;
   script << "set " << name << "tics";
@@ -207,7 +209,8 @@ void write_series(std::ostream& script, const Plot& plot, const Picture& picture
     if (one.kind == Kind::bars) {
       curves += data + " using 1:2:(" + exact(0.94 * plot.bar) +
                 ") with boxes fs solid 0.9 noborder" + look.colour + ", ";
-      if (errors) curves += data + " using 1:5:(0):($6-$5) with vectors nohead lw 1.6, ";
+      if (errors)
+        curves += data + " using 1:5:(0):($6-$5) with vectors nohead lw 1.6 lc rgb '#303030', ";
       continue;
     }
     if (errors)
@@ -233,9 +236,13 @@ void write_plot(std::ostream& script, const Picture& picture) {
   script << "mark = 0.7\nset style textbox opaque noborder margins 0.3,0.1 fc rgb 'white'\n"
          << "set errorbars 0\nset border 3 lc rgb '#606060'\n"
          << "set grid back lt 1 lc rgb '#dddddd' lw 0.7\n"
-         << "set tics nomirror out scale 0.6 tc rgb '#303030'\nset margins at screen "
-         << exact(left / canvas_width) << ',' << exact((left + plot.width) / canvas_width) << ','
-         << exact(plot.bottom / plot_height) << ',' << exact(top / plot_height) << '\n';
+         << "set tics nomirror out scale 0.6 tc rgb '#303030'\n"
+         << "set lmargin at screen " << exact(left / canvas_width) << "\nset rmargin at screen "
+         << exact((left + plot.width) / canvas_width) << "\nset bmargin at screen "
+         << exact(plot.bottom / plot_height) << "\nset tmargin at screen "
+         << exact(top / plot_height) << '\n';
+  script << "set xlabel " << gnuplot_string(picture.x.label) << "\nset label "
+         << gnuplot_string(picture.y.label) << " at screen 0.02, graph 0.5 center rotate by 90\n";
   write_axis(script, 'x', picture.x, plot.across, tics_across / plot.width);
   write_axis(script, 'y', picture.y, plot.up, tics_up / plot.height);
   if (plot.bar > 0) write_categories(script, picture, plot.bottom > unslanted);
