@@ -590,6 +590,8 @@ TEST_CASE("picture: gnuplot draws every kind") {
   for (int i = 0; i < 20; ++i) pictures.back().line("line " + std::to_string(i), {0, 1}, {0, 1});
   pictures.push_back(Picture("points").points("a", {1}, {1}, {1}, {1}).points("b", {2}, {2}));
   pictures.back().rings = pictures.back().x.log = pictures.back().y.log = true;
+  pictures.push_back(Picture("no marks").line("a", {1, 2}, {1, 2}).line("b", {1, 2}, {2, 1}));
+  pictures.back().series[0].size = 0;
   pictures.push_back(Picture("nothing finite").line("a", {1, 2}, {not_a_number, infinity}));
   pictures.push_back(Picture("bars").bars("a", {1, -2}, {0.5, 0.5}).bars("b", {not_a_number, 0}));
   pictures.back().categories = {"a%g 50%",

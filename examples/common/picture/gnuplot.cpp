@@ -91,8 +91,9 @@ void write_head(std::ostream& script, const Picture& picture, double height) {
   const auto width = static_cast<double>(text_width(picture.title) + 1);
   script << "set terminal svg noenhanced size " << exact(canvas_width) << ',' << exact(height)
          << " font 'sans-serif,14' background 'white'\nset encoding utf8\n"
-         << "set datafile separator ','\nunset key\nunset colorbox\nset title "
-         << gnuplot_string(picture.title) << " offset 0,-0.5 font ',"
+         << "set datafile separator ','\nunset key\nunset colorbox\nset label "
+         << gnuplot_string(picture.title) << " at screen 0.5, screen " << exact(1 - 20 / height)
+         << " center font ',"
          << exact(std::clamp(largest * fits_at_largest / width, smallest, largest)) << "'\n";
 }
 

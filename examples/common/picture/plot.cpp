@@ -92,8 +92,7 @@ void write_text(std::ostream& script, const Plot& plot, const std::string& text,
 }
 
 // In a column, ordered as the lines end; those that stand alone where they cover the least.
-void write_names(std::ostream& script, const Plot& plot, std::vector<Box>& taken) {
-  constexpr double reach = 6;
+void write_names(std::ostream& script, const Plot& plot, bool rings, std::vector<Box>& taken) {
   std::multimap<double, std::size_t> column;  // from the top down
   std::vector<std::pair<std::string, Box>> alone;
   for (std::size_t i = 0; i < plot.series.size(); ++i) {
@@ -102,9 +101,10 @@ void write_names(std::ostream& script, const Plot& plot, std::vector<Box>& taken
     for (std::size_t k = 0; k < one.x.size(); ++k) {
       if (!std::isfinite(one.x[k]) || !std::isfinite(one.y[k])) continue;
       height = plot.bar > 0 ? plot.height : plot.up.share(one.y[k]) * plot.height;
-      if (one.kind != Kind::points) continue;
-      const Spot low = plot.spot(one.x_low[k], one.low[k]);
-      const Spot high = plot.spot(one.x_high[k], one.high[k]);
+      const double reach = one.kind == Kind::points ? 6 * one.size : 3;
+      const bool band = one.kind != Kind::points;
+      const Spot low = plot.spot(one.x_low[k], band ? one.y[k] : one.low[k]);
+      const Spot high = plot.spot(one.x_high[k], band ? one.y[k] : one.high[k]);
       taken.push_back({low.x - reach, high.x + reach, low.y - reach, high.y + reach});
     }
     if (one.name.empty() || std::isnan(height)) continue;
@@ -113,18 +113,21 @@ void write_names(std::ostream& script, const Plot& plot, std::vector<Box>& taken
     else
       column.emplace(-height, i);
   }
-  const Box inside = {0, plot.width + 20, 0, plot.height};
+  const Box inside = {0, plot.width + (column.empty() ? 20 : 0), 0, plot.height};
+  const char* style = rings ? "left boxed" : "left";
   for (const auto& [name, mark] : alone)
-    write_text(script, plot, name, beside(name, mark, inside, taken), "left boxed");
+    write_text(script, plot, name, beside(name, mark, inside, taken), style);
   std::vector<double> heights;
   for (const auto& [down, i] : column) heights.push_back(-down);
   spread_out(heights, plot.height);
   auto height = heights.begin();
   for (const auto& [down, i] : column) {
     const Look look(i);
-    const std::string mark = (plot.bar > 0 ? " pt 5" : look.mark) + look.colour;
+    // Where there are no marks, the name has the colour.
+    const std::string without = "tc" + look.colour.substr(3) + " point ps 0";
     write_text(script, plot, plot.series[i].name, {plot.width + 14, *height++},
-               "left offset 0.9,-0.3" + (plot.series[i].size > 0 ? " point" + mark : ""));
+               "left offset 0.9,-0.3 " + (plot.series[i].size > 0 ? "point" : without) +
+                   (plot.bar > 0 ? " pt 5" : look.mark) + look.colour);
   }
 }
 
@@ -247,7 +250,7 @@ void write_plot(std::ostream& script, const Picture& picture) {
   write_axis(script, 'y', picture.y, plot.up, tics_up / plot.height);
   if (plot.bar > 0) write_categories(script, picture, plot.bottom > unslanted);
   if (picture.rings) write_rings(script, plot, taken);
-  write_names(script, plot, taken);
+  write_names(script, plot, picture.rings, taken);
   write_series(script, plot, picture);
 }
 
