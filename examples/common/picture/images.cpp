@@ -15,7 +15,8 @@ namespace {
 // Within `width` and below `top`, around `middle`, with its caption above. Returns what plots it.
 std::string write_image(std::ostream& script, const Image& image, double width, double height,
                         double middle, double top, const std::string& data) {
-  constexpr std::size_t times = 2;  // gnuplot refuses an image of a single row or column
+  // gnuplot refuses an image of a single row or column.
+  const std::size_t times = std::min(image.height, image.width) == 1 ? 2 : 1;
   const auto rows = static_cast<double>(image.height), columns = static_cast<double>(image.width);
   double scale = std::min(width / columns, height / rows);
   // Whole pixels keep every square of the image the same size.
@@ -29,7 +30,7 @@ std::string write_image(std::ostream& script, const Image& image, double width, 
   script << "EOD\nset object rectangle from " << exact(left) << ',' << exact(upper) << " to "
          << exact(left + scale * columns) << ',' << exact(upper + scale * rows)
          << " front fs empty border lc rgb '#b0b0b0'\n";
-  const std::string step = exact(scale / times);
+  const std::string step = exact(scale / static_cast<double>(times));
   return data + " matrix using (" + exact(left) + "+($1+0.5)*" + step + "):(" + exact(upper) +
          "+($2+0.5)*" + step + "):3 with image, ";
 }
@@ -86,7 +87,8 @@ void write_images(std::ostream& script, const Picture& picture) {
   if (!picture.image_low || !picture.image_high)
     body << "set label " << gnuplot_string("white " + number(white) + ", black " + number(black))
          << " at " << exact(canvas_width / 2) << ',' << exact(height - 14) << " center\n";
-  script << "unset border\nunset tics\nset palette defined (0 'white', 1 'black')\nset cbrange ["
+  script << "unset border\nunset tics\nset palette maxcolors 33 defined (0 'white', 1 "
+            "'black')\nset cbrange ["
          << exact(white) << ':' << exact(black)
          << "]\nset lmargin at screen 0\nset rmargin at screen 1\nset bmargin at screen 0\n"
          << "set tmargin at screen " << exact(1 - title / height)

@@ -131,29 +131,21 @@ void write_names(std::ostream& script, const Plot& plot, bool rings, std::vector
   }
 }
 
-void write_axis(std::ostream& script, char name, const Axis& axis, const Scale& scale,
-                double apart) {
+void write_axis(std::ostream& script, char name, const Axis& axis, const Scale& scale, double apart,
+                const std::vector<std::string>& categories) {
   script << "set " << name << "range [" << exact(scale.low()) << ':' << exact(scale.high())
          << "]\n";
-  const char* between = " (";
-  if (!axis.log) return;
-  script << "set " << name << "tics";
-  for (const double value : scale.tics(apart)) {
-    script << between << gnuplot_string(number(value, 6)) << ' ' << exact(scale(value));
-    between = ", ";
-  }
-  script << ")\n";
-}
-
-void write_categories(std::ostream& script, const Picture& picture, bool slanted) {
-  script << "set xtics " << (slanted ? "rotate by 35 right" : "");
-  for (std::size_t i = 0; i < picture.categories.size(); ++i) {
+  std::vector<std::pair<std::string, double>> tics;
+  if (axis.log)
+    for (const double value : scale.tics(apart)) tics.emplace_back(number(value, 6), scale(value));
+  for (const std::string& name : categories) {
     std::string text;  // a tic's label is a printf format
-    for (const char c : shortened(picture.categories[i], longest_name))
-      text += std::string(c == '%' ? 2 : 1, c);
-    script << (i == 0 ? " (" : ", ") << gnuplot_string(text) << ' ' << i;
+    for (const char c : shortened(name, longest_name)) text += std::string(c == '%' ? 2 : 1, c);
+    tics.emplace_back(text, static_cast<double>(tics.size()));
   }
-  script << ")\n";
+  for (std::size_t i = 0; i < tics.size(); ++i)
+    script << "set " << name << "tics " << (i == 0 ? "(" : "add (") << gnuplot_string(tics[i].first)
+           << ' ' << exact(tics[i].second) << ")\n";
 }
 
 // Arcs of equal bias^2 + standard deviation^2.
@@ -246,9 +238,9 @@ void write_plot(std::ostream& script, const Picture& picture) {
          << exact(top / plot_height) << '\n';
   script << "set xlabel " << gnuplot_string(picture.x.label) << "\nset label "
          << gnuplot_string(picture.y.label) << " at screen 0.02, graph 0.5 center rotate by 90\n";
-  write_axis(script, 'x', picture.x, plot.across, tics_across / plot.width);
-  write_axis(script, 'y', picture.y, plot.up, tics_up / plot.height);
-  if (plot.bar > 0) write_categories(script, picture, plot.bottom > unslanted);
+  write_axis(script, 'x', picture.x, plot.across, tics_across / plot.width, picture.categories);
+  write_axis(script, 'y', picture.y, plot.up, tics_up / plot.height, {});
+  if (plot.bottom > unslanted) script << "set xtics rotate by 35 right\n";
   if (picture.rings) write_rings(script, plot, taken);
   write_names(script, plot, picture.rings, taken);
   write_series(script, plot, picture);
