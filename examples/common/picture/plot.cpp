@@ -101,10 +101,11 @@ void write_names(std::ostream& script, const Plot& plot, bool rings, std::vector
     for (std::size_t k = 0; k < one.x.size(); ++k) {
       if (!std::isfinite(one.x[k]) || !std::isfinite(one.y[k])) continue;
       height = plot.bar > 0 ? plot.height : plot.up.share(one.y[k]) * plot.height;
-      const double reach = one.kind == Kind::points ? 6 * one.size : 3;
-      const bool band = one.kind != Kind::points;
-      const Spot low = plot.spot(one.x_low[k], band ? one.y[k] : one.low[k]);
-      const Spot high = plot.spot(one.x_high[k], band ? one.y[k] : one.high[k]);
+      // A band may lie under a name.
+      const bool points = one.kind == Kind::points;
+      const double reach = points ? 6 * one.size : 3;
+      const Spot low = plot.spot(one.x_low[k], points ? one.low[k] : one.y[k]);
+      const Spot high = plot.spot(one.x_high[k], points ? one.high[k] : one.y[k]);
       taken.push_back({low.x - reach, high.x + reach, low.y - reach, high.y + reach});
     }
     if (one.name.empty() || std::isnan(height)) continue;
@@ -133,8 +134,7 @@ void write_names(std::ostream& script, const Plot& plot, bool rings, std::vector
 
 void write_axis(std::ostream& script, char name, const Axis& axis, const Scale& scale, double apart,
                 const std::vector<std::string>& categories) {
-  script << "set " << name << "range [" << exact(scale.low()) << ':' << exact(scale.high())
-         << "]\n";
+  script << "set " << name << "range [" << scale.low() << ':' << scale.high() << "]\n";
   std::vector<std::pair<std::string, double>> tics;
   if (axis.log)
     for (const double value : scale.tics(apart)) tics.emplace_back(number(value, 6), scale(value));
@@ -145,7 +145,7 @@ void write_axis(std::ostream& script, char name, const Axis& axis, const Scale& 
   }
   for (std::size_t i = 0; i < tics.size(); ++i)
     script << "set " << name << "tics " << (i == 0 ? "(" : "add (") << gnuplot_string(tics[i].first)
-           << ' ' << exact(tics[i].second) << ")\n";
+           << ' ' << tics[i].second << ")\n";
 }
 
 // Arcs of equal bias^2 + standard deviation^2.
@@ -177,9 +177,9 @@ void write_rings(std::ostream& script, const Plot& plot, std::vector<Box>& taken
 void write_data(std::ostream& script, const Plot& plot, const Series& one) {
   for (std::size_t k = 0; k < one.x.size(); ++k) {
     if (std::isfinite(one.x[k]) && std::isfinite(one.y[k]))
-      script << exact(plot.across(one.x[k])) << ',' << exact(plot.up(one.y[k])) << ','
-             << exact(plot.across(one.x_low[k])) << ',' << exact(plot.across(one.x_high[k])) << ','
-             << exact(plot.up(one.low[k])) << ',' << exact(plot.up(one.high[k]));
+      script << plot.across(one.x[k]) << ',' << plot.up(one.y[k]) << ','
+             << plot.across(one.x_low[k]) << ',' << plot.across(one.x_high[k]) << ','
+             << plot.up(one.low[k]) << ',' << plot.up(one.high[k]);
     script << '\n';
   }
 }
@@ -232,10 +232,9 @@ void write_plot(std::ostream& script, const Picture& picture) {
          << "set errorbars 0\nset border 3 lc rgb '#606060'\n"
          << "set grid back lt 1 lc rgb '#dddddd' lw 0.7\n"
          << "set tics nomirror out scale 0.6 tc rgb '#303030'\n"
-         << "set lmargin at screen " << exact(left / canvas_width) << "\nset rmargin at screen "
-         << exact((left + plot.width) / canvas_width) << "\nset bmargin at screen "
-         << exact(plot.bottom / plot_height) << "\nset tmargin at screen "
-         << exact(top / plot_height) << '\n';
+         << "set lmargin at screen " << left / canvas_width << "\nset rmargin at screen "
+         << (left + plot.width) / canvas_width << "\nset bmargin at screen "
+         << plot.bottom / plot_height << "\nset tmargin at screen " << top / plot_height << '\n';
   script << "set xlabel " << gnuplot_string(picture.x.label) << "\nset label "
          << gnuplot_string(picture.y.label) << " at screen 0.02, graph 0.5 center rotate by 90\n";
   write_axis(script, 'x', picture.x, plot.across, tics_across / plot.width, picture.categories);

@@ -33,7 +33,7 @@ void write_surface(std::ostream& script, const Picture& picture) {
   }
   script << "$data << EOD\n";
   for (std::size_t k = 0; k < one.x.size(); ++k)
-    script << place(k) << exact(one.z[k]) << (k % n == n - 1 ? "\n\n" : "\n");
+    script << place(k) << one.z[k] << (k % n == n - 1 ? "\n\n" : "\n");
   script << "EOD\nstats $data using 3 nooutput\nzero = STATS_min\nset zrange [zero:*]\nsplot "
          << base << "$data with pm3d\n";
 }
