@@ -165,15 +165,7 @@ Method method_for(const std::string& name, const Problem& problem, double tau) {
 }
 
 // What it promises on every problem.
-std::string kind(const std::string& name) {
-  if (name == "exact") return "exact";
-  if (name == "nvil") return "unbiased, scaled";
-  if (name == "vimco") return "unbiased, bound";
-  return is(name, {"score-function", "score-function+mean", "score-function+leave-one-out",
-                   "muprop", "rebar", "relax", "sum-and-sample", "unordered-set", "arm", "disarm"})
-             ? "unbiased"
-             : "biased";
-}
+std::string kind(const std::string& name) { return about(name)->gradient; }
 
 // For a budget of this many evaluations and backward passes.
 constexpr double kBudget = 100;

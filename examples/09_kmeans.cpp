@@ -243,7 +243,7 @@ std::vector<Descent> descents(const Settings& s, const Data& data, std::uint64_t
   KMeansDescent adam_batches = adam;
   adam_batches.steps = 6 * full;
   adam_batches.batch = batch;
-  adam_batches.decays = true;
+  adam_batches.rate = linear_decay(s.rate, 0, adam_batches.steps);
 
   KMeansDescent plain;
   // At a rate of 1 a centre of all points would jump to the other side of their mean, and back.
@@ -252,10 +252,9 @@ std::vector<Descent> descents(const Settings& s, const Data& data, std::uint64_t
   plain.seed = seed;
 
   KMeansDescent sgd = plain;
-  sgd.rate = 0.5;
   sgd.steps = 10 * full;
+  sgd.rate = linear_decay(0.5, 0, sgd.steps);
   sgd.batch = batch;
-  sgd.decays = true;
 
   std::vector<Descent> all = {
       {"adam", adam}, {"adam-batches", adam_batches}, {"gradient-descent", plain}, {"sgd", sgd}};
@@ -372,9 +371,9 @@ void show_collapse(const Data& data, const std::vector<Outcome>& outcomes) {
 void show_separated(Program& program, KMeansDescent sgd, Rng& rng) {
   constexpr std::size_t k = 20;
   const Tensor x = separated_points(1000, 200, k, 0.05, rng);
-  sgd.rate = 1;
   sgd.batch = 100;
   sgd.steps = 2000;
+  sgd.rate = linear_decay(1, 0, sgd.steps);
   const auto from = [&](const std::string& how, std::size_t tries) {
     const Tensor start = kmeans_start(how, x, k, rng, tries);
     const double lloyd = kmeans_lloyd(x, start).end.loss;

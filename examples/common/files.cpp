@@ -1,19 +1,30 @@
 #include "examples/common/files.hpp"
 
-#include <unistd.h>
-
 #include <algorithm>
 #include <array>
 #include <cerrno>
 #include <charconv>
 #include <cmath>
 #include <fstream>
-#include <stdexcept>
 #include <system_error>
+
+#include "models/training/write_durably.hpp"
 
 namespace argtape_examples {
 
 namespace fs = std::filesystem;
+
+namespace {
+
+// What has a reader, and no old text to be replaced. /dev/stdout may lead to a file.
+bool is_stream(const fs::path& path) {
+  std::error_code ignored;
+  const fs::file_type type = fs::status(path, ignored).type();
+  return type == fs::file_type::fifo || type == fs::file_type::character ||
+         path.string().rfind("/dev/", 0) == 0;
+}
+
+}  // namespace
 
 std::string exact(double value) {
   if (std::isnan(value)) return "nan";
@@ -56,34 +67,15 @@ std::size_t text_width(const std::string& text) {
 }
 
 void write_file(const fs::path& path, const std::string& text) {
-  const auto fail = [&path](const std::string& reason) {
-    throw std::runtime_error("cannot write '" + path.string() + "': " + reason);
-  };
-  std::error_code error;
-  const fs::file_status before = fs::symlink_status(path, error);
-  const fs::file_type type = before.type();
-  if (type == fs::file_type::directory) fail("it is a folder");
-  const bool replace = type == fs::file_type::not_found || type == fs::file_type::regular;
-  fs::path target = path;
-  if (replace) target += "." + std::to_string(::getpid()) + ".tmp";
+  if (!is_stream(path)) return argtape::write_durably(path, text);
   errno = 0;
-  std::ofstream file(target, std::ios::binary);
-  // Who may read the file is for its owner to say; still empty, the new one gives nothing away.
-  if (type == fs::file_type::regular) fs::permissions(target, before.permissions(), error);
-  file << text;
-  file.close();
-  if (!file) {
-    const std::string reason = std::generic_category().message(errno);
-    if (replace) fs::remove(target, error);
-    fail(reason);
-  }
-  if (!replace) return;
-  fs::rename(target, path, error);
-  if (error) {
-    const std::string reason = error.message();
-    fs::remove(target, error);
-    fail(reason);
-  }
+  std::ofstream file(path, std::ios::binary | std::ios::app);
+  if (!(file << text << std::flush))
+    throw std::system_error(errno, std::generic_category(), "cannot write '" + path.string() + "'");
+}
+
+void require_writable_file(const fs::path& path) {
+  if (!is_stream(path)) argtape::require_writable(path);
 }
 
 }  // namespace argtape_examples

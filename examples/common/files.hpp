@@ -20,9 +20,11 @@ std::string number(double value, int digits = 3);
 
 std::string csv_field(const std::string& text);
 
-// A reader sees the old file or the new one, never a half. A file that is there keeps its mode. A
-// link or a device is written through.
+// As write_durably() (models/training/write_durably.hpp) does; but a pipe or a device, such as
+// /dev/stdout, is written to.
 void write_file(const std::filesystem::path& path, const std::string& text);
+// Throws what write_file() would, as far as one can know without writing.
+void require_writable_file(const std::filesystem::path& path);
 
 // Characters as the reader counts them: code points, not bytes.
 std::size_t text_width(const std::string& text);

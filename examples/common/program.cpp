@@ -85,6 +85,15 @@ CLI::Validator not_empty() {
       "");
 }
 
+// --quick=no would be taken for --quick.
+CLI::Validator alone() {
+  return CLI::Validator(
+      [](const std::string& text) {
+        return text == "true" ? std::string() : "it has the value '" + text + "'; need it alone";
+      },
+      "");
+}
+
 std::string one_of(std::vector<std::string> words) {
   const std::string last = words.back();
   words.pop_back();
@@ -313,13 +322,11 @@ struct Program::State {
 };
 
 void Program::State::check_paths(const Program& program) const {
-  if (!json_file.empty()) {
-    if (fs::is_directory(json_file)) {
-      throw WrongCall("--json: '" + json_file + "' is a folder; name a file in it");
+  if (!json_file.empty()) try {
+      require_writable_file(json_file);
+    } catch (const std::system_error& e) {
+      throw WrongCall(std::string("--json: ") + e.what() + "; name another file");
     }
-    const fs::path folder = fs::path(json_file).parent_path();
-    require_writable_folder(folder.empty() ? "." : folder, "--json");
-  }
   if (!program.data.empty() && !fs::is_directory(program.data)) {
     throw WrongCall("--data: there is no folder '" + program.data +
                     "'; give the one with MNIST's IDX files");
@@ -402,7 +409,7 @@ Program::Program(std::string name, std::string description)
       ->check(not_empty())
       ->type_name("DIR")
       ->group(group);
-  app.add_flag("--quick", quick, "A short run")->group(group);
+  app.add_flag("--quick", quick, "A short run")->check(alone())->group(group);
 }
 
 Program::~Program() = default;
@@ -434,7 +441,7 @@ void Program::option(const std::string& flag, std::string& value, const std::str
 }
 
 void Program::option(const std::string& flag, bool& value, const std::string& help) {
-  state_->app.add_flag(flag, value, help);
+  state_->app.add_flag(flag, value, help)->check(alone());
 }
 
 void Program::option(const std::string& flag, std::vector<std::string>& chosen,
