@@ -1,6 +1,7 @@
 #include "engine/gradcheck.hpp"
 
 #include <cmath>
+#include <limits>
 
 #include "engine/random.hpp"
 #include "engine/require.hpp"
@@ -15,6 +16,23 @@ double dot(const std::vector<Tensor>& a, const std::vector<Tensor>& b) {
     for (std::size_t k = 0; k < a[i].size(); ++k)
       total += static_cast<double>(a[i].data()[k]) * static_cast<double>(b[i].data()[k]);
   return total;
+}
+
+// What rounding makes of <u, y>: of every number on the way its last digit, times its gradient.
+double rounding_of(const std::vector<Var>& y, const std::vector<Var>& u) {
+  std::vector<Var> way;
+  for (std::size_t i = 0; i < y[0].tape->size(); ++i)
+    if (y[0].tape->node(i).wants_gradient) way.push_back(y[0].tape->var(i));
+  const Gradients gradients = backward(y, way, u);
+  double total = 0;
+  for (std::size_t i = 0; i < y.size(); ++i) total += norm(y[i].value()) * norm(u[i].value());
+  for (const Var& v : way)
+    for (std::size_t k = 0; k < v.value().size(); ++k) {
+      const double part = std::abs(static_cast<double>(gradients[v].data()[k]) *
+                                   static_cast<double>(v.value().data()[k]));
+      if (std::isfinite(part)) total += part;  // nothing of -inf where nothing arrives
+    }
+  return total * static_cast<double>(std::numeric_limits<Scalar>::epsilon());
 }
 
 std::vector<Tensor> values_of(const std::vector<Var>& vars) {
@@ -91,23 +109,21 @@ class Checker {
     Tape tape;
     const Placed x = place(tape);
     const std::vector<Var> y = outputs(x);
-    // Along a normal direction the slope is about the gradient's norm; where that vanishes,
-    // rounding of the value itself is the measure.
-    double size = 1e-30;
+    // Along a normal direction the slope is about the gradient's norm; where that vanishes, what
+    // rounding makes of a difference is the measure.
     std::vector<Var> weights;
-    for (std::size_t i = 0; i < y.size(); ++i) {
-      weights.push_back(tape.constant(cotangents[i]));
-      size += 1e-4 * norm(y[i].value()) * norm(cotangents[i]);
-    }
+    for (const Tensor& u : cotangents) weights.push_back(tape.constant(u));
+    const double rounding = 8 * rounding_of(y, weights) / (options_.step * options_.tolerance);
     const Gradients numbers = backward(y, {}, weights);
     std::vector<Tensor> g;
     for (const Var& v : x.active) g.push_back(numbers[v]);
-    const double scale = std::sqrt(dot(g, g)) + size;
     const std::pair<const char*, double> found[] = {
         {"in numbers", dot(g, direction)},
         {"recorded", dot(values_of(differentiate(y, x.active, weights)), direction)}};
 
     const double first = difference(options_.step);
+    const double scale = std::sqrt(dot(g, g)) + rounding + options_.tolerance * std::abs(first) +
+                         std::numeric_limits<double>::min();
     for (const auto& [kind, slope] : found) {
       double expected = first, error = std::abs(slope - first) / scale, s = options_.step;
       for (int k = 0; k < kHalvings && error > options_.tolerance; ++k) {

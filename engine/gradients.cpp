@@ -2,32 +2,23 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
+#include <ostream>
 
 #include "engine/require.hpp"
 
 ARGTAPE_PUBLIC_BEGIN
-namespace {
-
-double length(const Tensor& t) {
-  double squares = 0;
-  const Scalar* x = t.data();
-#pragma omp simd reduction(+ : squares)
-  for (std::size_t i = 0; i < t.size(); ++i)
-    squares += static_cast<double>(x[i]) * static_cast<double>(x[i]);
-  return squares > 1e-280 && squares < 1e280 ? std::sqrt(squares) : norm(t);
-}
-
-}  // namespace
 
 Gradients::Gradients(Inputs of, std::vector<Tensor> gradients) {
   require(of.size() == gradients.size(), "Gradients: ", gradients.size(), " gradients for ",
           of.size(), " Vars; need one for each");
   if (of.size() == 0) return;
-  tape_ = &tape_of("Gradients", of);
+  tape_ = tape_of("Gradients", of).serial();
   for (std::size_t i = 0; i < gradients.size(); ++i) {
     require(gradients[i].shape() == of[i].shape(), "Gradients: gradient ", i, " is ",
             gradients[i].shape(), ", its Var ", of[i].shape(), "; need the same shape");
-    entries_.push_back({of[i].index, true, std::move(gradients[i])});
+    entries_.push_back(
+        {of[i].index, true, std::move(gradients[i]), of[i].tape->node(of[i].index).op.name});
   }
   std::sort(entries_.begin(), entries_.end(),
             [](const Entry& a, const Entry& b) { return a.index < b.index; });
@@ -39,7 +30,7 @@ Gradients::Gradients(Inputs of, std::vector<Tensor> gradients) {
 const Gradients::Entry& Gradients::entry(Var v) const {
   const auto at = std::lower_bound(entries_.begin(), entries_.end(), v.index,
                                    [](const Entry& e, std::uint32_t i) { return e.index < i; });
-  if (v.tape != tape_ || at == entries_.end() || at->index != v.index)
+  if (!v.tape || v.tape->serial() != tape_ || at == entries_.end() || at->index != v.index)
     refuse("gradients: node ", v.index,
            " is neither a parameter of this tape nor among the Vars asked for");
   return *at;
@@ -78,12 +69,13 @@ Gradients& Gradients::operator+=(const Gradients& other) {
 
 double Gradients::norm() const {
   double all = 0;
-  for (const Entry& e : entries_) all = std::hypot(all, length(e.gradient));
+  for (const Entry& e : entries_) all = std::hypot(all, argtape::norm(e.gradient));
   return all;
 }
 
 void Gradients::check_clip(const char* op, double most) const {
-  require(most > 0, op, ": the most is ", most, "; need more than 0");
+  require(most >= static_cast<double>(std::numeric_limits<Scalar>::min()), op, ": the most is ",
+          most, "; need more than 0, and a number that Scalar can hold");
   for (const Entry& e : entries_)
     if (const Worst worst = worst_of(e.gradient); worst != Worst::finite)
       refuse(op, ": the gradient of node ", e.index, " is ", str(worst), "; need finite numbers");
@@ -101,6 +93,11 @@ void Gradients::clip_values(double most) {
   const auto bound = static_cast<Scalar>(most);
   for (Entry& e : entries_)
     for (Scalar& x : e.gradient) x = std::clamp(x, -bound, bound);
+}
+
+std::ostream& operator<<(std::ostream& out, const Gradients& gradients) {
+  for (const auto& e : gradients.entries()) out << e.name.c_str() << ' ' << e.gradient << '\n';
+  return out;
 }
 
 ARGTAPE_END

@@ -37,27 +37,29 @@ class Gradients {
   double norm() const;
   /// Multiplies all of them by most / norm() where that is below 1 (R. Pascanu, T. Mikolov, Y.
   /// Bengio, arXiv 1211.5063, section 3.2), and gives the norm as it was. Throws
-  /// std::invalid_argument unless most > 0 and all numbers are finite; they stay as they are then.
+  /// std::invalid_argument unless most > 0, of a size that Scalar can hold, and all numbers are
+  /// finite; they stay as they are then.
   double clip_norm(double most);
   /// Takes every number into -most ... most. Throws as clip_norm() does.
   void clip_values(double most);
 
- private:
-  friend class Sweep;
   struct Entry {
     std::uint32_t index;
     bool reached;
     Tensor gradient;
+    Name name;  ///< of the Var it is of, which may be gone
   };
+  /// All of them, by rising index.
+  const std::vector<Entry>& entries() const { return entries_; }
+
+ private:
+  friend class Sweep;
   const Entry& entry(Var v) const;
   void check_clip(const char* op, double most) const;
-  const Tape* tape_ = nullptr;
+  std::uint64_t tape_ = 0;      // its serial number
   std::vector<Entry> entries_;  // by rising index
 };
-template <class G, class = std::enable_if_t<std::is_same_v<G, Gradients>>>
-std::ostream& operator<<(std::ostream& out, const G&) {
-  static_assert(!std::is_same_v<G, Gradients>, "each is printed alone: std::cout << gradients[x]");
-  return out;
-}
+/// One a line, after the name of what it is of.
+std::ostream& operator<<(std::ostream& out, const Gradients& gradients);
 
 ARGTAPE_END

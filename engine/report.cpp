@@ -189,5 +189,6 @@ std::string str(const std::vector<StopLine>& report) {
 std::ostream& operator<<(std::ostream& out, const std::vector<StopLine>& report) {
   return out << str(report);
 }
+std::ostream& operator<<(std::ostream& out, const StopLine& line) { return out << line.words; }
 
 ARGTAPE_END

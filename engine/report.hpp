@@ -33,5 +33,6 @@ std::vector<StopLine> stop_report(Var cost, Inputs parameters);
 /// The report's sentences, one a line; neighbours of which the same is true share one.
 std::string str(const std::vector<StopLine>& report);
 std::ostream& operator<<(std::ostream& out, const std::vector<StopLine>& report);
+std::ostream& operator<<(std::ostream& out, const StopLine& line);
 
 ARGTAPE_END

@@ -9,10 +9,13 @@
 
 ARGTAPE_PUBLIC_BEGIN
 
-/// A part of a message: words as they stand, numbers and shapes as str() writes them.
+/// A part of a message: words as they stand, numbers and shapes as str() writes them. A size that
+/// was given as a negative number is one.
 template <class T>
 std::string in_words(const T& part) {
-  if constexpr (std::is_integral_v<T>)
+  if constexpr (std::is_same_v<T, std::size_t>)
+    return std::to_string(static_cast<std::ptrdiff_t>(part));
+  else if constexpr (std::is_integral_v<T>)
     return std::to_string(part);
   else if constexpr (std::is_convertible_v<const T&, std::string>)
     return part;

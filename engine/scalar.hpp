@@ -3,6 +3,10 @@
 // time.
 #pragma once
 
+#if __cplusplus < 201703L
+#error "argtape needs C++17 or later (-std=c++17; in a notebook, the kernel C++17)"
+#endif
+
 #ifdef ARGTAPE_DOUBLE
 #define ARGTAPE_ABI f64
 #else

@@ -14,7 +14,8 @@
 ARGTAPE_PUBLIC_BEGIN
 
 /// With `keeps`, what was there stays when the list grows or shrinks, and what is new is 0;
-/// without, nothing is set: the numbers of a tensor.
+/// without, nothing is set: the numbers of a tensor. Moved from, a list is empty; the numbers are
+/// one 0, which goes with the shape () that their tensor is left with.
 template <class T, std::size_t N = 4, bool keeps = true>
 class SmallVector {
   static_assert(std::is_trivially_copyable_v<T> && N * sizeof(T) >= sizeof(T*));
@@ -149,7 +150,8 @@ class SmallVector {
   }
   void steal(SmallVector& other) noexcept {
     steal_bytes(other);
-    other.size_ = 0;
+    other.size_ = keeps ? 0 : 1;
+    if (!keeps) other.inside_[0] = T();
   }
   void steal_bytes(const SmallVector& other) noexcept {
     size_ = other.size_;

@@ -102,14 +102,15 @@ class Sweep {
 
   Gradients gradients() {
     Gradients g;
-    g.tape_ = &tape_;
+    g.tape_ = tape_.serial();
     std::vector<std::uint32_t> all;
     std::set_union(kept_.begin(), kept_.end(), tape_.parameters_.begin(), tape_.parameters_.end(),
                    std::back_inserter(all));
     g.entries_.reserve(all.size());
     for (std::uint32_t k : all) {
       const bool reached = k < count_ && store_.has(k);
-      g.entries_.push_back({k, reached, reached ? std::move(store_.whole(k)) : zeros(shape_of(k))});
+      g.entries_.push_back({k, reached, reached ? std::move(store_.whole(k)) : zeros(shape_of(k)),
+                            tape_.nodes_[k].op.name});
     }
     return g;
   }

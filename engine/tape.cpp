@@ -1,6 +1,7 @@
 #include "engine/tape.hpp"
 
 #include <algorithm>
+#include <atomic>
 #include <cstring>
 #include <mutex>
 #include <ostream>
@@ -37,6 +38,9 @@ Name::Name(const std::string& words) {
   const std::lock_guard<std::mutex> lock(mutex);
   text_ = kept.insert(words).first->c_str();
 }
+
+static std::atomic<std::uint64_t> tapes_made{0};
+Tape::Tape() : serial_(++tapes_made) {}
 
 Var Tape::var(std::size_t index) {
   node(index);
@@ -93,7 +97,6 @@ Var Tape::leaf(Value&& value, Name name, bool parameter) {
 
 Var Tape::parameter(Tensor value, Name name) { return leaf(std::move(value), name, true); }
 Var Tape::constant(Tensor value, Name name) { return leaf(std::move(value), name, false); }
-Var Tape::constant(double value) { return constant(full({}, value)); }
 
 std::vector<Var> Tape::borrow_parameters(const std::vector<Tensor>& values) {
   std::vector<Var> vars;

@@ -166,7 +166,7 @@ class NotFinite : public std::domain_error {
 /// training step, in a local scope. Parameters are plain tensors that live outside and outlive it.
 class Tape {
  public:
-  Tape() = default;
+  Tape();
   Tape(const Tape&) = delete;  // Vars point at the one tape: hand on a Tape&
   Tape& operator=(const Tape&) = delete;
 
@@ -175,7 +175,10 @@ class Tape {
   Var parameter(Tensor value, Name name = "parameter");
   /// A leaf that wants no gradient.
   Var constant(Tensor value, Name name = "constant");
-  Var constant(double value);
+  template <class T, class = std::enable_if_t<std::is_arithmetic_v<T>>>
+  Var constant(T value) {  // a template, since constant({1.0}) is a list
+    return constant(Tensor(static_cast<Scalar>(value)));
+  }
   Var parameter(...) = delete;  // its value, then its name: tape.parameter(t, "w")
   Var constant(...) = delete;   // its value, then its name: tape.constant(t, "x")
   /// One parameter for each tensor of a model, and a constant, read where they stand instead of
@@ -206,6 +209,8 @@ class Tape {
   Var record_same(Op op, Inputs inputs, std::size_t i, Backward backward);
 
   std::size_t size() const { return nodes_.size(); }
+  /// A number that no other tape of the program has had, as an address may have.
+  std::uint64_t serial() const { return serial_; }
   const std::vector<std::uint32_t>& parameter_indices() const { return parameters_; }
   /// Throws std::out_of_range beyond the last.
   const Node& node(std::size_t index) const {
@@ -249,6 +254,7 @@ class Tape {
     return Tensor(value);
   }
 
+  const std::uint64_t serial_;
   StableVector<Node> nodes_;
   std::vector<std::uint32_t> parameters_;
   std::vector<std::pair<std::uint32_t, std::uint64_t>> borrowed_;  // with the stamp of its numbers

@@ -37,23 +37,32 @@ Scalar* Tensor::fill_from(const Literal& list, std::size_t axis, Scalar* to) {
   return to;
 }
 
+void Tensor::resize(const Shape& shape, bool force) {
+  storage_.resize(size_of(shape));
+  xt::xstrided_container<Tensor>::resize(shape, force);
+}
+
 std::size_t size_of(const Shape& shape) {
   std::size_t n = 1;
-  for (std::size_t d : shape)
-    if (__builtin_mul_overflow(n, d, &n) || n > kMostBytes)
+  bool none = false;
+  for (std::size_t d : shape) {
+    none |= d == 0;
+    if (__builtin_mul_overflow(n, d + (d == 0), &n) || n > kMostBytes)
       refuse<std::length_error>("size_of: the shape is ", shape,
                                 "; need fewer elements than memory holds");
-  return n;
+  }
+  return none ? 0 : n;
 }
 
 std::string str(const Shape& shape) {
   std::string s = "(";
-  for (std::size_t i = 0; i < shape.size(); ++i) s += (i ? ", " : "") + std::to_string(shape[i]);
+  for (std::size_t i = 0; i < shape.size(); ++i) s += (i ? ", " : "") + in_words(shape[i]);
   return s + (shape.size() == 1 ? ",)" : ")");
 }
 
 // As printf's %g in the C locale, whatever the locale is.
 std::string str(double x, int digits) {
+  if (std::isnan(x)) return "nan";  // whatever its sign
   char number[64];
   const auto format = std::chars_format::general;
   return {number, std::to_chars(number, number + sizeof number, x, format, digits).ptr};
@@ -64,8 +73,15 @@ std::string axis_in_words(const Tensor& t, std::size_t axis, const Scalar*& next
   if (axis == t.dimension())
     return str(static_cast<double>(*next++) + 0.0, digits);  // -0 is 0 to a reader
   std::string s = "{";
-  for (std::size_t i = 0; i < t.shape()[axis]; ++i)
+  const std::size_t length = t.shape()[axis];
+  for (std::size_t i = 0; i < length; ++i) {
+    if (t.size() > 1000 && i == 3 && length > 6) {
+      next += (length - 6) * static_cast<std::size_t>(t.strides()[axis]);
+      i = length - 3;
+      s += ", ...";
+    }
     s += (i ? ", " : "") + axis_in_words(t, axis + 1, next, digits);
+  }
   return s + "}";
 }
 }  // namespace
@@ -78,15 +94,8 @@ std::string str(const Tensor& t, int digits) {
 std::ostream& operator<<(std::ostream& out, const Shape& shape) { return out << str(shape); }
 std::ostream& operator<<(std::ostream& out, const Tensor& t) { return out << str(t); }
 
-Tensor uninitialised(const Shape& shape) {
-  size_of(shape);  // refuses what is too large, where xtensor's own product would wrap around
-  return Tensor(shape);
-}
-
-Tensor full(const Shape& shape, double value) {
-  size_of(shape);
-  return Tensor(shape, static_cast<Scalar>(value));
-}
+Tensor uninitialised(const Shape& shape) { return Tensor(shape); }
+Tensor full(const Shape& shape, double value) { return Tensor(shape, static_cast<Scalar>(value)); }
 Tensor zeros(const Shape& shape) { return full(shape, 0); }
 Tensor ones(const Shape& shape) { return full(shape, 1); }
 
@@ -135,7 +144,12 @@ bool broadcasts_to(const Shape& small, const Shape& large) {
 }
 
 double norm(const Tensor& t) {
-  double norm = 0;
+  double squares = 0, norm = 0;
+  const Scalar* x = t.data();
+#pragma omp simd reduction(+ : squares)
+  for (std::size_t i = 0; i < t.size(); ++i)
+    squares += static_cast<double>(x[i]) * static_cast<double>(x[i]);
+  if (squares > 1e-280 && squares < 1e280) return std::sqrt(squares);
   for (Scalar x : t) norm = std::hypot(norm, static_cast<double>(x));
   return norm;
 }

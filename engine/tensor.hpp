@@ -29,6 +29,11 @@ using Shape = SmallVector<std::size_t>;
 class Tensor;
 struct Var;
 
+/// The number of elements of a shape: the product of its lengths, 1 for {}. Throws
+/// std::length_error if that is more than a computer can hold, as a negative length would be, or
+/// would be but for an axis of length 0.
+std::size_t size_of(const Shape& shape);
+
 ARGTAPE_END
 
 // What xtensor asks about a container of somebody else's.
@@ -94,6 +99,13 @@ class Tensor : public xt::xstrided_container<Tensor>, public xt::xcontainer_sema
   Tensor& operator=(const xt::xexpression<E>& e) {
     return xt::xcontainer_semantic<Tensor>::operator=(e);
   }
+  /// Another shape, whose numbers are not set. Throws as size_of() does, or std::bad_alloc, and
+  /// leaves the tensor as it was then; xtensor's own would let the product wrap around.
+  void resize(const Shape& shape, bool force = false);
+  template <class S>
+  void resize(const S& shape, bool force = false) {
+    resize(Shape(shape.begin(), shape.end()), force);
+  }
   Tensor(const Var&) = delete;  // a Var's numbers are x.value()
   template <class T, class A>
   Tensor(const std::vector<T, A>&) = delete;  // under a shape: tensor({v.size()}, v)
@@ -125,10 +137,6 @@ struct Axes : std::vector<int> {
   Axes(const T&) = delete;  // axes are integers, and stand behind x: sum(x, -1), sum(x, {0, 1})
 };
 
-/// The number of elements of a shape: the product of its lengths, 1 for {}. Throws
-/// std::length_error if that is more than a computer can hold, as a negative length would be.
-std::size_t size_of(const Shape& shape);
-
 /// A shape as Python prints it: "(2, 3)", "(4,)", "()".
 std::string str(const Shape& shape);
 
@@ -136,8 +144,18 @@ std::string str(const Shape& shape);
 std::string str(double x, int digits = 6);
 
 /// A tensor's numbers as they are written in C++, to `digits` significant ones: "{{1, 0.25}, {0,
-/// 3}}".
+/// 3}}". Of more than a thousand each axis shows the first three and the last three.
 std::string str(const Tensor& t, int digits = 4);
+
+template <class N, class = std::enable_if_t<std::is_arithmetic_v<N>>>
+bool operator==(const Tensor&, N) {
+  static_assert(!std::is_arithmetic_v<N>, "the only number is t(); xt::equal(t, x) is of each");
+  return false;
+}
+template <class N, class = std::enable_if_t<std::is_arithmetic_v<N>>>
+bool operator!=(const Tensor& t, N x) {
+  return !(t == x);
+}
 
 /// As str() has it.
 std::ostream& operator<<(std::ostream& out, const Shape& shape);

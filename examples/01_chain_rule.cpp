@@ -25,6 +25,14 @@ int main(int argc, char** argv) {
     std::cout << "argmax, zero " << backward(cut)[x] << "\n";
     std::cout << "straight-through " << backward(passed)[x] << "\n" << stop_report(cut, x);
     // README ends
+    program.explain(
+        "y is the sum of x tanh x, so each slope is tanh x + x / cosh^2 x. A gradient that is "
+        "recorded has a "
+        "gradient itself: the third line. argmax has none: under the zero rule nothing passes, and "
+        "the last "
+        "line says where it was cut; straight-through passes back what the softmax of x would "
+        "have, which "
+        "is an answer, though not argmax's derivative.");
     const auto figures = [&](const std::string& name, const Tensor& value) {
       for (std::size_t i = 0; i < value.size(); ++i)
         program.figure(value.size() == 1 ? name : name + " " + std::to_string(i),

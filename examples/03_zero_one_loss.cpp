@@ -69,7 +69,7 @@ int main(int argc, char** argv) {
     json["test"] = data.test.size();
     json["rules"] = nlohmann::ordered_json::array();
     Picture picture("0/1 loss through argmax, " + digits.name, "epoch", "test error");
-    picture.log_y = true;
+    picture.y.log = true;
     for (const ZeroOneRun& run : runs) {
       table.row({run.rule, run.test_accuracy, run.train_accuracy, run.seconds});
       json["rules"].push_back({{"rule", run.rule},
@@ -90,7 +90,7 @@ int main(int argc, char** argv) {
       if (!same) picture.line(run.rule, epoch, error);
       if (same) picture.series[1].name = "exact, and straight-through";
     }
-    table.print();
+    program.print(table, "zero_one_loss");
     for (const ZeroOneRun& run : runs) {
       if (run.rule == "zero")
         std::cout << "\nWhy the zero rule learns nothing"
@@ -112,8 +112,6 @@ int main(int argc, char** argv) {
                      "the data "
                      "and the rule; a longer run may leave it.\n";
     }
-    if (program.out.empty()) return;
-    table.write_csv(program.out + "/zero_one_loss.csv");
     program.show(picture, "zero_one_loss_error");
   });
 }

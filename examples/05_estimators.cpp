@@ -165,15 +165,7 @@ Method method_for(const std::string& name, const Problem& problem, double tau) {
 }
 
 // What it promises on every problem.
-std::string kind(const std::string& name) {
-  if (name == "exact") return "exact";
-  if (name == "nvil") return "unbiased, scaled";
-  if (name == "vimco") return "unbiased, bound";
-  return is(name, {"score-function", "score-function+mean", "score-function+leave-one-out",
-                   "muprop", "rebar", "relax", "sum-and-sample", "unordered-set", "arm", "disarm"})
-             ? "unbiased"
-             : "biased";
-}
+std::string kind(const std::string& name) { return about(name)->gradient; }
 
 // For a budget of this many evaluations and backward passes.
 constexpr double kBudget = 100;
@@ -349,18 +341,19 @@ void write_csv(const std::vector<Row>& rows, const std::string& path) {
   table.write_csv(path);
 }
 
-// Rules with a temperature are curves, from the lowest to the highest.
+// Of what is biased. Rules with a temperature are curves, from the lowest to the highest.
 Picture bias_against_spread(const std::vector<Row>& rows, const Problem& problem) {
-  Picture picture("Bias against spread of one estimate (" + problem.title() + ")",
+  Picture picture("Bias against spread of one biased estimate (" + problem.title() + ")",
                   "bias / norm of the exact gradient",
                   "standard deviation / norm of the exact gradient");
-  picture.log_y = true;
-  picture.y_min = 0.05;  // as good as exact or zero
-  picture.x_max = 1.2;   // farther off than the gradient is long
+  picture.x.log = picture.y.log = true;
+  picture.x.unit = 0.5;
+  picture.y.unit = 0.05;
   for (bool curves : {true, false})
     for (const std::string& name : method_names()) {
       // At one temperature annealed-straight-through is straight-through.
-      if (name == "annealed-straight-through" || (temperatures(name).size() > 1) != curves)
+      if (name == "annealed-straight-through" || kind(name) != "biased" ||
+          (temperatures(name).size() > 1) != curves)
         continue;
       std::vector<double> bias, spread, bar;
       for (const Row& row : rows)
@@ -378,12 +371,25 @@ Picture bias_against_spread(const std::vector<Row>& rows, const Problem& problem
   return picture;
 }
 
+Picture unbiased_spread(const std::vector<Row>& rows, const Problem& problem) {
+  Picture picture("Spread of one unbiased estimate (" + problem.title() + ")", "",
+                  "standard deviation / norm of the exact gradient");
+  std::vector<double> spread, error;
+  for (const Row& row : rows)
+    if (row.problem == &problem && kind(row.m.rule) != "biased" && row.m.rule != "exact") {
+      picture.categories.push_back(row.m.rule);
+      spread.push_back(row.m.std);
+      error.push_back(row.m.std_se);
+    }
+  return picture.bars("", spread, error);
+}
+
 Picture error_against_budget(const std::vector<Row>& rows, const Problem& problem,
                              const std::vector<Family>& families) {
   Picture picture("Error against budget (" + problem.title() + ")",
                   "evaluations of f + backward passes",
                   "mean squared error / squared norm of the exact gradient");
-  picture.log_x = picture.log_y = true;
+  picture.x.log = picture.y.log = true;
   for (const Family& family : families) picture.line(family.name, family.price(), family.error());
   const auto averaged = [&](const std::string& rule, std::optional<double> tau) {
     const Measure& m = find(rows, problem, rule, tau)->m;
@@ -515,13 +521,13 @@ int main(int argc, char** argv) {
       Table table = table_of_estimators();
       for (const Row* row : sorted) add(table, *row, row == unbiased || row == biased);
       std::cout << "\n" << problem.title() << "   " << problem.about << "\n\n";
-      table.print();
+      program.print(table);
       if (every_tau) {
         Table all = table_of_estimators();
         for (const Row& row : rows)
           if (row.problem == &problem && row.tau) add(all, row);
         std::cout << "\n";
-        all.print();
+        program.print(all);
       }
       const auto error = [&](const char* name) {
         for (const Row* row : sorted)
@@ -537,7 +543,7 @@ int main(int argc, char** argv) {
            "of those that evaluate\nf less often than enumeration, K times, or once for each "
            "subset; for K = 2 "
            "leave-one-out, with its four, is none of them.\n\n";
-    summary.print();
+    program.print(summary);
 
     json["budget"] = nlohmann::ordered_json::array();
     for (const Family& family : families)
@@ -553,6 +559,7 @@ int main(int argc, char** argv) {
     write_csv(rows, program.out + "/estimators.csv");
     if (families.empty()) return;
     program.show(bias_against_spread(rows, *budgeted), "estimators_bias_variance");
+    program.show(unbiased_spread(rows, *budgeted), "estimators_unbiased");
     program.show(error_against_budget(rows, *budgeted, families), "estimators_budget");
   });
 }

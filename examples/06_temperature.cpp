@@ -97,7 +97,7 @@ void show_frequencies(Program& program, std::size_t draws) {
     }
     json.push_back(row);
   }
-  table.print();
+  program.print(table);
   program.json["frequencies"] = std::move(json);
   std::cout
       << "\n   Gumbel noise on the logits gives softmax's frequencies (the farthest is "
@@ -166,7 +166,7 @@ void show_trade_off(Program& program, std::size_t draws) {
     }
     table.row(cells);
   }
-  table.print();
+  program.print(table);
   program.json["trade_off"] = std::move(json);
   const auto least = [&](std::size_t r) {
     const auto at =
@@ -183,7 +183,7 @@ void show_trade_off(Program& program, std::size_t draws) {
   if (program.out.empty()) return;
   Picture picture("The temperature trades bias for variance (a random network, K = 8)",
                   "temperature", "relative to the exact gradient's norm");
-  picture.log_x = picture.log_y = true;
+  picture.x.log = picture.y.log = true;
   for (std::size_t r = 0; r < kRules.size(); ++r) {
     std::vector<double> off, low, high, spread;
     for (const Measure& m : measures[r]) {
@@ -259,8 +259,8 @@ void draw_density(Program& program) {
   const std::vector<double> two = {0.3, 0.7};
   Picture curves("Density of the first of two Gumbel-softmax numbers (w = 0.3, 0.7)", "y_1",
                  "density");
-  curves.y_min = 0;
-  curves.y_max = 6;
+  curves.y.log = true;
+  curves.y.unit = 1;
   constexpr std::size_t points = 400;
   Tensor line = zeros({points, 2});
   std::vector<double> x(points);
@@ -324,7 +324,7 @@ void show_density(Program& program) {
                     {"mean_of_first", b.first},
                     {"mean_of_largest", b.largest}});
   }
-  table.print();
+  program.print(table);
   program.json["density"] = std::move(json);
   std::cout
       << "\n   Cold, the mass lies in the corners, one-hot points, and the mean of y is w. Hot, it "
@@ -464,7 +464,7 @@ void show_training(Program& program, const TrainingSettings& settings) {
                     {"relaxed_se", soft[i].error},
                     {"by_seed", outcomes[i].one_hot}});
   }
-  table.print();
+  program.print(table);
   program.json["training"] = std::move(json);
   std::cout
       << "\n   Trained on what is not one-hot, a hot network hides its code in between: see the "
@@ -508,9 +508,8 @@ void show_training(Program& program, const TrainingSettings& settings) {
     start = std::max(start, mean[0]);
     picture.line("tau " + plans[i].name, steps, mean, low, high);
   }
-  // The hottest are drawn smaller.
-  picture.y_min = least - 0.5;
-  picture.y_max = start + 3;
+  // The hottest do not hide what the others differ by.
+  picture.y = {picture.y.label, true, least, start - least};
   program.show(picture, "temperature_training");
 }
 

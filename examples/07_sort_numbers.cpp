@@ -99,8 +99,8 @@ int main(int argc, char** argv) {
     json["rules"] = nlohmann::ordered_json::array();
     Picture picture("Squared error of a sorted list, " + std::to_string(n) + " numbers", "step",
                     "mean over lists");
-    picture.log_y = true;
-    picture.y_min = 1e-6;  // what is below is right
+    picture.y.log = true;
+    picture.y.unit = 1e-6;  // what is below is right
     for (const SortingRun& run : runs) {
       std::vector<Cell> row = {run.rule, run.scores[0].wrong};
       auto intervals = nlohmann::ordered_json::array();
@@ -120,7 +120,7 @@ int main(int argc, char** argv) {
         step[i] = static_cast<double>((i + 1) * run.steps) / static_cast<double>(step.size());
       picture.line(run.rule, step, run.loss);
     }
-    table.print();
+    program.print(table, "sort_numbers");
     std::string elsewhere;
     for (const SortingRun& run : runs) {
       const auto worst = std::max_element(
@@ -149,8 +149,12 @@ int main(int argc, char** argv) {
         std::cout << "So far from doubly stochastic it teaches many numbers badly: raise "
                      "--iterations, or let --tolerance\ndecide (--iterations 0).\n";
     }
-    if (program.out.empty()) return;
-    table.write_csv(program.out + "/sort_numbers.csv");
+    program.explain(
+        "The network gives each number a score for each place, and a matching puts the numbers in "
+        "their "
+        "places; what its gradient is, is the rule's to say. A network that has learned to sort is "
+        "right on "
+        "lists from other intervals too; one that has learned its interval is not.");
     program.show(picture, "sort_numbers_loss");
   });
 }

@@ -84,7 +84,7 @@ int main(int argc, char** argv) {
     table.row({"by pixels", s.wrong_pixels, s.any_pixels});
     table.row({"by piece", s.wrong, s.any});
     table.row({"guessing, by piece", 1 - 1 / static_cast<double>(cut.pieces()), "-"});
-    table.print();
+    program.print(table, "jigsaw");
     std::cout << "\nKendall's tau " << argtape_examples::number(s.kendall) << ", l1 "
               << argtape_examples::number(s.l1) << ", l2 " << argtape_examples::number(s.l2)
               << " a pixel. Blank pieces are interchangeable: their order counts by piece, and not "
@@ -109,7 +109,14 @@ int main(int argc, char** argv) {
     json["residual"] = run.residual;
     json["loss"] = run.loss;
     if (program.out.empty()) return;
-    table.write_csv(program.out + "/jigsaw.csv");
+    program.explain(
+        "The network never sees how a puzzle was shuffled: it learns from the squared error of the "
+        "picture "
+        "that its soft permutation puts together. On unseen digits the best matching takes the "
+        "place of that. "
+        "A place is wrong if it holds another piece, by pixels if the picture differs there; tau "
+        "is the "
+        "rank correlation between the places found and the right ones.");
     Picture puzzles("Shuffled, put back softly, and by matching: " + digits.name);
     puzzles.columns = run.whole.shape()[0];
     puzzles.image_low = 0;
@@ -124,7 +131,7 @@ int main(int argc, char** argv) {
                       row_of(*images, i));
     program.show(puzzles, "jigsaw_puzzles");
     Picture loss("Squared error of a pixel in training", "step", "mean");
-    loss.log_y = true;
+    loss.y.log = true;
     std::vector<double> at(run.loss.size());
     for (std::size_t i = 0; i < at.size(); ++i)
       at[i] = static_cast<double>((i + 1) * run.steps) / static_cast<double>(at.size());

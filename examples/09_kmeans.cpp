@@ -243,7 +243,7 @@ std::vector<Descent> descents(const Settings& s, const Data& data, std::uint64_t
   KMeansDescent adam_batches = adam;
   adam_batches.steps = 6 * full;
   adam_batches.batch = batch;
-  adam_batches.decays = true;
+  adam_batches.rate = linear_decay(s.rate, 0, adam_batches.steps);
 
   KMeansDescent plain;
   // At a rate of 1 a centre of all points would jump to the other side of their mean, and back.
@@ -252,10 +252,9 @@ std::vector<Descent> descents(const Settings& s, const Data& data, std::uint64_t
   plain.seed = seed;
 
   KMeansDescent sgd = plain;
-  sgd.rate = 0.5;
   sgd.steps = 10 * full;
+  sgd.rate = linear_decay(0.5, 0, sgd.steps);
   sgd.batch = batch;
-  sgd.decays = true;
 
   std::vector<Descent> all = {
       {"adam", adam}, {"adam-batches", adam_batches}, {"gradient-descent", plain}, {"sgd", sgd}};
@@ -294,9 +293,8 @@ void show_methods(Program& program, const std::vector<Outcome>& outcomes, double
               within == kmeans_never ? Cell(nothing) : Cell(within), run.end.largest(),
               run.end.empty(), over(run.end.loss, lloyd), run.seconds});
   }
-  rows.table.print();
+  program.print(rows.table, "kmeans");
   program.json["methods"] = rows.json;
-  if (!program.out.empty()) rows.table.write_csv(program.out + "/kmeans.csv");
 }
 
 void show_newton(Program& program, const Data& data, const KMeansComparison& c) {
@@ -327,7 +325,7 @@ void show_newton(Program& program, const Data& data, const KMeansComparison& c) 
                                  : "and Lloyd's part where rounding decides whose a point is:\n");
   constexpr std::size_t shown = 30;
   if (steps <= shown)
-    rows.table.print();
+    program.print(rows.table);
   else
     std::cout << "(" << steps << " steps; --out has them all)\n";
   std::cout << "The largest difference of a coordinate in all steps is " << text(apart) << ".\n";
@@ -373,9 +371,9 @@ void show_collapse(const Data& data, const std::vector<Outcome>& outcomes) {
 void show_separated(Program& program, KMeansDescent sgd, Rng& rng) {
   constexpr std::size_t k = 20;
   const Tensor x = separated_points(1000, 200, k, 0.05, rng);
-  sgd.rate = 1;
   sgd.batch = 100;
   sgd.steps = 2000;
+  sgd.rate = linear_decay(1, 0, sgd.steps);
   const auto from = [&](const std::string& how, std::size_t tries) {
     const Tensor start = kmeans_start(how, x, k, rng, tries);
     const double lloyd = kmeans_lloyd(x, start).end.loss;
@@ -422,9 +420,8 @@ void show_rules(Program& program, const Data& data, const KMeansRun& lloyd, cons
   row("zero", nothing, adam);
   for (const RuleRun& r : runs) row(r.rule, r.tau, r.run);
   std::cout << "\nOther rules for the argmin, by Adam as above\n";
-  rows.table.print();
+  program.print(rows.table, "kmeans_rules");
   program.json["rules"] = rows.json;
-  if (!program.out.empty()) rows.table.write_csv(program.out + "/kmeans_rules.csv");
 
   const auto facts = [&](const std::string& rule) {
     const RuleRun* best = nullptr;
@@ -529,7 +526,7 @@ Picture plane_picture(const Plane& plane) {
 Picture loss_picture(const Data& data, const std::vector<Outcome>& outcomes, bool newton_is_lloyd) {
   Picture picture("Loss against steps: " + data.name, "steps + 1: the start is at 1",
                   "sum of squared distances");
-  picture.log_x = true;
+  picture.x.log = true;
   const double reference = named(outcomes, "lloyd").end.loss;
   double top = reference, bottom = reference;
   for (const auto& [name, run] : outcomes) {
@@ -542,17 +539,13 @@ Picture loss_picture(const Data& data, const std::vector<Outcome>& outcomes, boo
     bottom = std::min(bottom, run.end.loss);
   }
   const double margin = std::max(top - bottom, 0.01 * reference);
-  if (margin > 0) {
-    picture.y_min = bottom - 0.2 * margin;
-    picture.y_max = top + 0.8 * margin;
-  }
+  if (margin > 0) picture.y = {picture.y.label, true, bottom, 0.2 * margin};
   return picture;
 }
 
 Picture sizes_picture(const Data& data, const std::vector<Outcome>& outcomes) {
   Picture picture("Cluster sizes, largest first: " + data.name, "", "points");
-  picture.log_y = true;
-  picture.y_min = 0.7;  // so that 1 is seen
+  picture.y.log = true;
   for (std::size_t m = 0; m < data.clusters; ++m)
     picture.categories.push_back(std::to_string(m + 1));
   for (const char* name : {"lloyd", "adam", "sgd", "gradient-descent"}) {

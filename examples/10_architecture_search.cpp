@@ -215,7 +215,7 @@ void Study::show_cells() {
     json["random"].push_back({{"cell", cell}, {"test_accuracy", accuracy(cell)}});
     by_chance.push_back(accuracy(cell));
   }
-  table.print();
+  program.print(table, "architecture_search");
   const auto [least, most] = std::minmax_element(by_chance.begin(), by_chance.end());
   const double middle = random_mean(), n = static_cast<double>(data.test.size()),
                se = std::sqrt(middle * (1 - middle) / n);
@@ -246,7 +246,6 @@ void Study::show_cells() {
     json["among_random"] = within;
     json["worse_than_random"] = below;
   }
-  if (!program.out.empty()) table.write_csv(program.out + "/architecture_search.csv");
 }
 
 void Study::show_gdas() {
@@ -266,7 +265,7 @@ void Study::show_gdas() {
                                     {"nothing", {{"cell", a}, {"test_accuracy", accuracy(a)}}},
                                     {"scalars", {{"cell", b}, {"test_accuracy", accuracy(b)}}}});
   }
-  two.print();
+  program.print(two, "architecture_search_gdas");
   const auto counted = [](const std::map<std::string, std::size_t>& counts) {
     Names all;
     for (const auto& [operation, n] : counts) all.push_back(std::to_string(n) + " " + operation);
@@ -277,7 +276,6 @@ void Study::show_gdas() {
             << argtape_examples::number(argtape_examples::mean_of(nothing).mean) << " and "
             << argtape_examples::number(argtape_examples::mean_of(scalars).mean)
             << ". Random cells: " << argtape_examples::number(random_mean()) << ".\n";
-  if (!program.out.empty()) two.write_csv(program.out + "/architecture_search_gdas.csv");
 }
 
 // What a pair of steps costs with K operations for each edge.
@@ -288,7 +286,6 @@ void Study::show_costs() {
   Table costs({"method", "operations", "ms a pair", "MiB kept", "MiB at most"});
   Picture time("A pair of search steps: time", "operations for each edge", "ms");
   Picture memory("A pair of search steps: memory", "operations for each edge", "MiB");
-  time.y_min = memory.y_min = 0;
   program.json["cost"] = nlohmann::ordered_json::array();
   Progress measuring("measuring", kCosts.size() * candidates.size());
   std::map<std::string, std::vector<StepCost>> cost;
@@ -334,7 +331,7 @@ void Study::show_costs() {
     memory.line(joined(names, ", ") + ": kept", x, kept[names[0]]);
   }
   std::cout << "\nA pair of steps with K operations for each edge, all conv3x3\n\n";
-  costs.print();
+  program.print(costs, "architecture_search_cost");
   std::cout << "\nFrom 2 to 8 operations:";
   for (const std::string& m : kCosts) {
     const StepCost &few = cost[m].front(), &many = cost[m].back();
@@ -345,8 +342,6 @@ void Study::show_costs() {
               << " times the bytes";
   }
   std::cout << ".\n";
-  if (program.out.empty()) return;
-  costs.write_csv(program.out + "/architecture_search_cost.csv");
   program.show(time, "architecture_search_ms");
   program.show(memory, "architecture_search_bytes");
 }
@@ -415,14 +410,13 @@ void Study::show_gradients() {
             << some.size() << " digits, relative to the exact one over all "
             << std::pow(settings.candidates.size(), kCellEdges) << " cells; " << draws
             << " draws at temperature " << argtape_examples::number(temperature) << "\n\n";
-  gradients.print();
+  program.print(gradients, "architecture_search_gradient");
   std::cout
       << "\nA mixture y = sum_i w_i o_i with w = softmax(v / tau) has dy/dv_i = w_i (o_i - y) / "
          "tau: "
          "through the softmax every\noperation's output is in every logit's derivative. And in "
          "each step it updates every operation, by its weight, however\nsmall; where only the "
          "chosen one runs, the others stay as they are.\n";
-  if (!program.out.empty()) gradients.write_csv(program.out + "/architecture_search_gradient.csv");
 }
 
 void Study::draw() {

@@ -14,10 +14,8 @@ constexpr char kName[] = "11_structured_prediction";
 
 // What was given, what was drawn, and the mean of many draws.
 std::vector<Strip> strips(const StochasticNetwork& network, const Dataset& digits, Rng& rng) {
-  const std::size_t n = std::min<std::size_t>(10, digits.size()), pixels = digits.images.shape()[1];
-  std::vector<std::size_t> rows(n);
-  for (std::size_t i = 0; i < n; ++i) rows[i] = i;
-  const Tensor images = take(digits, rows).images;
+  const std::size_t pixels = digits.images.shape()[1];
+  const Tensor images = rows_from(digits, 0, 10).images;
   const auto completed = [&](std::size_t m) {
     Tape tape;
     std::vector<Var> weights;

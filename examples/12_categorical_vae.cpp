@@ -35,10 +35,7 @@ std::string layers_of(const CategoricalVaeSettings& s, std::size_t pixels) {
 // Digits, what comes back through their codes, and what comes from codes of the prior.
 std::vector<Strip> strips(const StochasticNetwork& network, const Dataset& digits, Rng& rng) {
   const auto& vae = dynamic_cast<const CategoricalVae&>(network);
-  const std::size_t n = std::min<std::size_t>(10, digits.size());
-  std::vector<std::size_t> rows(n);
-  for (std::size_t i = 0; i < n; ++i) rows[i] = i;
-  const Tensor images = take(digits, rows).images;
+  const Tensor images = rows_from(digits, 0, 10).images;
   Tape tape;
   std::vector<Var> weights;
   for (const Tensor& p : network.parameters) weights.push_back(tape.borrow_constant(p));

@@ -26,13 +26,7 @@ constexpr std::size_t kMarks = 20;   // of a training's curve
 constexpr std::size_t kStyles = 8;   // rows of the analogies
 constexpr std::size_t kPart = 2000;  // test digits at a time
 
-Dataset rows_from(const Dataset& data, std::size_t begin, std::size_t count) {
-  std::vector<std::size_t> rows(std::min(count, data.size() - begin));
-  for (std::size_t i = 0; i < rows.size(); ++i) rows[i] = begin + i;
-  return take(data, rows);
-}
-
-// For each of some digits itself, and then its style in every class, pixels from 0 to 255.
+// For each of some digits a list: itself, and then its style in every class, pixels from 0 to 255.
 Json analogies(const SemiSupervised& network, const Dataset& digits) {
   Tape tape;
   std::vector<Var> w;
@@ -45,18 +39,19 @@ Json analogies(const SemiSupervised& network, const Dataset& digits) {
   const Tensor made = sigmoid(network.generate(w, tape.constant(each),
                                                broadcast(z, {k, digits.size(), network.latent()})))
                           .value();
-  Json images = Json::array();
-  const auto add = [&](const Scalar* from) {
-    std::vector<int> image;
+  const auto image = [&](const Scalar* from) {
+    std::vector<int> grey;
     for (std::size_t i = 0; i < pixels; ++i)
-      image.push_back(static_cast<int>(std::lround(255 * from[i])));
-    images.push_back(image);
+      grey.push_back(static_cast<int>(std::lround(255 * from[i])));
+    return grey;
   };
+  Json all = Json::array();
   for (std::size_t d = 0; d < digits.size(); ++d) {
-    add(digits.images.data() + d * pixels);
-    for (std::size_t c = 0; c < k; ++c) add(made.data() + (c * digits.size() + d) * pixels);
+    Json& row = all.emplace_back(Json::array({image(digits.images.data() + d * pixels)}));
+    for (std::size_t c = 0; c < k; ++c)
+      row.push_back(image(made.data() + (c * digits.size() + d) * pixels));
   }
-  return images;
+  return all;
 }
 
 // One training, and what became of it.
@@ -122,18 +117,37 @@ class Digits : public Training {
     a("bound", bound_);
   }
 
+  void save(Archive& a) override {
+    std::vector<Tensor> parameters = training_.network().parameters;
+    a("parameters", parameters);
+  }
+
+  // What a result is like.
+  static Json form() {
+    return {{"method", ""},
+            {"seed", 0},
+            {"accuracy", 0.0},
+            {"bound", 0.0},
+            {"at", {0}},
+            {"accuracies", {0.0}},
+            {"bounds", {0.0}},
+            {"styles?",
+             {{"height", 0},
+              {"width", 0},
+              {"images", Json::array({Json::array({Json::array({0})})})}}}};
+  }
+
   Json result() override {
     const auto tested = static_cast<double>(tested_);
     Json row = {
         {"method", settings_.method}, {"seed", settings_.seed}, {"accuracy", right_ / tested},
         {"bound", bound_ / tested},   {"at", steps_},           {"accuracies", accuracies_},
         {"bounds", bounds_}};
-    if (shows_styles_) {
-      row["height"] = data_.test.height;
-      row["width"] = data_.test.width;
-      row["classes"] = data_.test.classes;
-      row["images"] = analogies(training_.network(), rows_from(data_.test, 0, kStyles));
-    }
+    if (shows_styles_)
+      row["styles"] = {
+          {"height", data_.test.height},
+          {"width", data_.test.width},
+          {"images", analogies(training_.network(), rows_from(data_.test, 0, kStyles))}};
     return row;
   }
 
@@ -175,6 +189,9 @@ class Costs : public Training {
   void archive(Archive& a) override {
     a("done", done_);
     a("ms", ms_);
+  }
+  static Json form() {
+    return {{"cost", Json::array({{{"method", ""}, {"classes", 0}, {"ms_per_step", 0.0}}})}};
   }
   Json result() override {
     Json cost = Json::array();
@@ -255,13 +272,12 @@ void show_accuracies(Program& program, const Rows& rows, bool mnist) {
       cells.insert(cells.end(), {"-", "-"});
     table.row(cells);
   }
-  table.print();
+  program.print(table, "semi_supervised");
   std::cout << "\nThe bound is one of log p(x) on test digits, with the class summed out for every "
                "method; greater is better.\n± is the standard error over seeds."
             << (mnist ? " Published (arXiv 1611.01144, table 2) are convolutional networks with\n"
                         "100 labels among 50,000 digits.\n\n"
                       : "\n\n");
-  if (!program.out.empty()) table.write_csv(program.out + "/semi_supervised.csv");
 }
 
 // ms = at_none + each * classes, with the least squares of relative errors.
@@ -297,20 +313,18 @@ void show_costs(Program& program, const Json& cost) {
   Picture picture("What a step costs by the number of classes", "classes", "ms a step");
   for (const std::string& method : methods) {
     const auto& [classes, ms] = of[method];
+    if (classes != of[methods[0]].first)
+      throw std::runtime_error("cost.json has other classes for " + method + " than for " +
+                               methods[0] + "; remove it, and --resume computes it anew");
     const Line line = fitted(classes, ms);
     std::vector<Cell> cells = {method};
     for (double v : ms) cells.emplace_back(v);
     cells.emplace_back(ms.back() / ms.front());
     cells.emplace_back(number(line.at_none) + " + " + number(line.each) + " k");
     table.row(cells);
-    std::vector<double> at, along;
-    for (double k = classes.front(); k <= classes.back(); ++k)
-      at.push_back(k), along.push_back(line(k));
-    picture.line(method + ": " + cells.back().text(), at, along);
-    picture.points("", classes, ms);
-    picture.series.back().look = picture.series.size() - 2;
+    picture.line(method + ": " + cells.back().text(), classes, ms);
   }
-  table.print();
+  program.print(table, "semi_supervised_cost");
   std::cout << "\nSummed out, D + k (I + G): q(y|x) once, q(z|x, y) and p(x|y, z) for each of k "
                "classes, but for what the image\nadds to the former's first layer, which is "
                "computed once. Drawn, D + I + G: each network once.\n";
@@ -323,9 +337,6 @@ void show_costs(Program& program, const Json& cost) {
                   << " classes, "
                   << number(of["marginalised"].second.back() / of[method].second.back())
                   << " times with " << number(of[method].first.back()) << ".\n";
-  if (program.out.empty()) return;
-  table.write_csv(program.out + "/semi_supervised_cost.csv");
-  picture.log_y = true;
   program.show(picture, "semi_supervised_cost_lines");
 }
 
@@ -364,21 +375,19 @@ void draw_curves(Program& program, const Rows& rows, const std::string& data) {
 void draw_analogies(Program& program, const Rows& rows) {
   for (const std::string& method : semi_supervised_methods()) {
     const auto of = rows.find(method);
-    if (of == rows.end() || !of->second[0].contains("images")) continue;
-    const Json& row = of->second[0];
+    if (of == rows.end() || !of->second[0].contains("styles")) continue;
+    const Json &styles = of->second[0].at("styles"), &rows_of = styles.at("images");
+    if (rows_of.empty()) continue;
     Picture picture("A test digit, and its style in every class: " + method);
-    const std::size_t classes = row.at("classes");
-    picture.columns = classes + 1;
+    picture.columns = rows_of[0].size();
     picture.image_low = 0;
     picture.image_high = 255;
-    std::size_t i = 0;
-    for (const Json& image : row.at("images")) {
-      const std::size_t c = i++ % (classes + 1);
-      picture.image(i > classes + 1 ? ""
-                    : c == 0        ? "digit"
-                                    : std::to_string(c - 1),
-                    row.at("height"), row.at("width"), image.get<std::vector<double>>());
-    }
+    for (const Json& row : rows_of)
+      for (std::size_t c = 0; c < row.size(); ++c)
+        picture.image(&row != &rows_of[0] ? ""
+                      : c == 0            ? "digit"
+                                          : std::to_string(c - 1),
+                      styles.at("height"), styles.at("width"), row[c].get<std::vector<double>>());
     program.show(picture, "semi_supervised_analogies_" + method);
   }
 }
@@ -491,13 +500,14 @@ int main(int argc, char** argv) {
          {"rate", settings.rate},
          {"decline", settings.decline},
          {"tau_rate", settings.tau_rate},
-         {"cost_batch", cost_batch}});
+         {"cost_batch", cost_batch}},
+        [](const std::string& cell) { return cell == "cost" ? Costs::form() : Digits::form(); });
     Rows rows;
     Json cost = Json::array();
     auto& json = program.json;
     json["rows"] = Json::array();
     for (const Grid::Row& row : found) {
-      if (row.result.contains("cost")) {
+      if (row.cell == "cost") {
         cost = row.result.at("cost");
         continue;
       }
@@ -513,6 +523,14 @@ int main(int argc, char** argv) {
               << (json.at("seconds") > 0 ? "at most " : "") << json.at("steps") << " steps\n\n";
     show_accuracies(program, rows, json.at("pixels") == 784);
     if (!cost.empty()) show_costs(program, cost);
+    program.explain(
+        "The labels alone train a classifier; all methods below train it on the digits without "
+        "labels too, "
+        "as a hidden variable of a generative model. Its class is summed out, at the price of all "
+        "classes in "
+        "each step, or drawn, at the price of one and of a rule's gradient. Summing out is the "
+        "better "
+        "gradient; with many classes drawing is the cheaper one.");
     if (program.out.empty() || rows.empty()) return;
     draw_curves(program, rows, name);
     draw_analogies(program, rows);

@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <chrono>
 #include <cmath>
-#include <numeric>
 
 #include "engine/require.hpp"
 #include "engine/sweep.hpp"
@@ -58,12 +57,6 @@ std::vector<Var> constants(Tape& tape, const std::vector<Tensor>& parameters) {
   std::vector<Var> w;
   for (const Tensor& p : parameters) w.push_back(tape.borrow_constant(p, "weights"));
   return w;
-}
-
-Dataset rows_between(const Dataset& data, std::size_t begin, std::size_t end) {
-  std::vector<std::size_t> rows(end - begin);
-  std::iota(rows.begin(), rows.end(), begin);
-  return take(data, rows);
 }
 
 }  // namespace
@@ -177,7 +170,7 @@ Dataset half_of(const Dataset& train, std::size_t batch, bool first) {
   const std::size_t half = train.size() / 2;
   require(half >= batch, "search: ", train.size(), " digits, in batches of ", batch,
           "; need a batch for the weights and another for the logits");
-  return first ? rows_between(train, 0, half) : rows_between(train, half, train.size());
+  return first ? rows_from(train, 0, half) : rows_from(train, half, train.size());
 }
 
 CellNetwork network_for(const Dataset& train, const SearchSettings& s) {

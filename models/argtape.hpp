@@ -53,6 +53,7 @@
 #include "../ops/sort.hpp"
 #include "../ops/temperature.hpp"
 #include "../ops/top_k.hpp"
+#include "about.hpp"
 #include "architecture_search.hpp"
 #include "categorical_vae.hpp"
 #include "cell.hpp"

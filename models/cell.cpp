@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <chrono>
 #include <cmath>
-#include <numeric>
 
 #include "engine/require.hpp"
 #include "models/training/layers.hpp"
@@ -184,9 +183,7 @@ TrainedCell train_cell(const Split& data, const std::vector<std::string>& cell,
   std::size_t right = 0;
   constexpr std::size_t kAtOnce = 200;
   for (std::size_t from = 0; from < data.test.size(); from += kAtOnce) {
-    std::vector<std::size_t> rows(std::min(kAtOnce, data.test.size() - from));
-    std::iota(rows.begin(), rows.end(), from);
-    const Dataset digits = take(data.test, rows);
+    const Dataset digits = rows_from(data.test, from, kAtOnce);
     Tape tape;
     std::vector<Var> w;
     for (const Tensor& p : network.parameters) w.push_back(tape.borrow_constant(p));

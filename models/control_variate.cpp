@@ -87,6 +87,7 @@ Var ControlVariate::estimate(Var logits, const Cost& f, Rng& rng) {
   const Var d = sample(tape.borrow_constant(l.value(), "logits"), zero(), noise);
   const Var cost = evaluate(d, f);
   prepare(cost.value().size() == 0 ? 0 : l.value().size() / cost.value().size());
+  tape_ = tape.serial();
   on_tape_.clear();  // copies: learn() moves the parameters while the tape may still be swept
   for (const Tensor& p : parameters) on_tape_.push_back(tape.parameter(p, name));
   // A forbidden category's z is finite: tau's slope would be 0 times infinity.
@@ -101,7 +102,7 @@ Var ControlVariate::estimate(Var logits, const Cost& f, Rng& rng) {
 }
 
 void ControlVariate::learn(Var estimate, Var logits) {
-  if (on_tape_.empty() || on_tape_[0].tape != estimate.tape)
+  if (!estimate.tape || estimate.tape->serial() != tape_)
     refuse("rebar: learn() got an estimate of another tape; need the last one that was made");
   const Var g = differentiate(estimate, logits)[0];
   const double n = static_cast<double>(std::max<std::size_t>(estimate.value().size(), 1));

@@ -44,7 +44,8 @@ class ControlVariate {
 
   ControlVariateSettings settings_;
   Adam adam_;
-  std::vector<Var> on_tape_;  // the parameters, where the last estimate was made
+  std::vector<Var> on_tape_;  // the parameters, where the last estimate was made: on that tape
+  std::uint64_t tape_ = 0;    // of this serial number
 };
 
 /// (f(D) - c(z')) (D - p) + d c(z) / dl - d c(z') / dl, where D = argmax z and z' is z drawn again

@@ -255,9 +255,6 @@ KMeansRun kmeans_descent(const Tensor& points, const Tensor& start, const KMeans
     const bool known = settings.batch == 0 && rule.soft_tau == 0;
     if (!known && run.iterations == next) note(kmeans_assign(points, centres[0]).loss);
     const Clock::time_point begin = Clock::now();
-    if (settings.decays)
-      sgd.rate = adam.rate = settings.rate * static_cast<double>(settings.steps - run.iterations) /
-                             static_cast<double>(settings.steps);
     Tensor batch;
     if (settings.batch > 0) {
       std::vector<std::size_t> rows(settings.batch);

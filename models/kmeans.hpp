@@ -106,11 +106,10 @@ KMeansComparison kmeans_compare(const Tensor& points, const Tensor& start, std::
 struct KMeansDescent {
   enum class By { sgd, adam };
   By by = By::sgd;
-  double rate = 0.5;  ///< for Adam take about a hundredth of the points' spread
+  Rate rate = 0.5;  ///< for Adam take about a hundredth of the points' spread
   std::size_t steps = 1000;
   std::size_t batch = 0;  ///< points in a step, drawn with replacement; 0: all
   bool summed = false;    ///< the batch's sum in place of its mean
-  bool decays = false;    ///< the rate falls to 0 in a straight line
   Rule rule = zero();
   std::uint64_t seed = 1;
 };

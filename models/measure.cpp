@@ -11,6 +11,7 @@
 #include "engine/sweep.hpp"
 #include "ops/choice.hpp"
 #include "ops/elementwise.hpp"
+#include "ops/kernels/axis.hpp"
 #include "ops/kernels/subsets.hpp"
 #include "ops/shape.hpp"
 #include "ops/top_k.hpp"
@@ -45,18 +46,18 @@ struct Average {
   }
 };
 
-Shape with_leading(const std::vector<std::size_t>& lead, const Shape& shape) {
-  std::vector<std::size_t> all = lead;
-  all.insert(all.end(), shape.begin(), shape.end());
-  return Shape(all.begin(), all.end());
+// The gradient of what is expected of one example.
+template <class Objective>
+Tensor gradient_of(const Tensor& logits, Objective objective) {
+  Tape tape;
+  const Var l = tape.parameter(reshaped(logits, with_axis(logits.shape(), 0, 1)));
+  return reshaped(backward(objective(l))[l], logits.shape());
 }
 
 }  // namespace
 
 Tensor exact_gradient(const Cost& f, const Tensor& logits) {
-  Tape tape;
-  const Var l = tape.parameter(reshaped(logits, with_leading({1}, logits.shape())));
-  return reshaped(backward(expectation(l, f))[l], logits.shape());
+  return gradient_of(logits, [&](Var l) { return expectation(l, f); });
 }
 
 namespace {
@@ -64,7 +65,7 @@ namespace {
 // What rounding alone makes of an exact gradient that is zero.
 double rounding(const Cost& f, const Tensor& logits) {
   Tape tape;
-  const Var l = tape.constant(reshaped(logits, with_leading({1}, logits.shape())));
+  const Var l = tape.constant(reshaped(logits, with_axis(logits.shape(), 0, 1)));
   const double size = static_cast<double>(expectation(l, [&](Var z) { return abs(f(z)); }).item());
   return 8 * kEpsilon * size;
 }
@@ -85,9 +86,7 @@ Truth truth_for(const Method& method, const Cost& f, const Tensor& logits,
       refuse("measure: logits are ", logits.shape(), ", the exact gradient is ", exact.shape(),
              "; need the same shape");
   } else if (method.objective) {
-    Tape tape;
-    const Var l = tape.parameter(reshaped(logits, with_leading({1}, logits.shape())));
-    exact = backward(method.objective(l, f))[l];
+    exact = gradient_of(logits, [&](Var l) { return method.objective(l, f); });
   } else {
     exact = exact_gradient(f, logits);
     least = rounding(f, logits);
@@ -123,7 +122,7 @@ struct Estimates {
 
   template <class Estimate>
   void add(std::size_t batch, const Tensor& logits, Estimate estimate) {
-    const Shape shape = with_leading({batch}, logits.shape());
+    const Shape shape = with_axis(logits.shape(), 0, batch);
     Tensor many = broadcast_to(logits, shape);
     const auto start = std::chrono::steady_clock::now();
     Tape tape;
@@ -179,7 +178,7 @@ Estimates enumerated(const Rule& rule, std::size_t chosen, const Cost& f, const 
   const auto run = [&] {
     if (choices.empty()) return;
     // Noise that lifts what is chosen above the rest, whose offset rounds nothing so large away.
-    Tensor noise = zeros(with_leading({choices.size()}, logits.shape()));
+    Tensor noise = zeros(with_axis(logits.shape(), 0, choices.size()));
     for (std::size_t c = 0; c < choices.size(); ++c)
       for (std::size_t v = 0; v < size / k; ++v)
         each_in_subset(k, chosen, choices[c][v], [&](std::size_t i) {
@@ -246,7 +245,7 @@ Measure measure(const Method& method, const Cost& cost, const Tensor& logits,
     for (std::size_t step = 0; method.learn && step < options.tuning; ++step) {
       Tape tape;
       const Var l = tape.parameter(
-          broadcast_to(logits, with_leading({options.batch / samples}, logits.shape())));
+          broadcast_to(logits, with_axis(logits.shape(), 0, options.batch / samples)));
       method.learn(method(l, f, tuning), l);
       m.tuning_evaluations += static_cast<double>(tape.counts.evaluations);
     }
@@ -325,10 +324,24 @@ std::ostream& operator<<(std::ostream& out, const Measure& m) {
              << ", cosine " << figure(m.cosine, m.cosine_se);
 }
 
+std::vector<Measure> measure_all(const std::vector<Method>& methods, const Cost& f,
+                                 const Tensor& logits, const MeasureOptions& options) {
+  std::vector<Measure> all;
+  for (const Method& method : methods)  // a rule takes the options' repeats and k
+    all.push_back(method.rule ? measure(*method.rule, f, logits, options)
+                              : measure(method, f, logits, options));
+  return all;
+}
+
+std::ostream& operator<<(std::ostream& out, const std::vector<Measure>& all) {
+  for (const Measure& m : all) out << m << '\n';
+  return out;
+}
+
 Measure measure_exact(const Cost& f, const Tensor& logits) {
   const auto start = std::chrono::steady_clock::now();
   Tape tape;
-  const Var l = tape.parameter(reshaped(logits, with_leading({1}, logits.shape())));
+  const Var l = tape.parameter(reshaped(logits, with_axis(logits.shape(), 0, 1)));
   backward(expectation(l, f));
   Measure m;
   m.rule = "exact";

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "../ops/expectation.hpp"
 #include "../ops/methods/method.hpp"
@@ -69,6 +70,13 @@ Measure measure(const Method& method, const Cost& f, const Tensor& logits,
                 const MeasureOptions& options = {});
 Measure measure(const Rule& rule, const Cost& f, const Tensor& logits,
                 const MeasureOptions& options = {});
+
+/// Each of them on the same noise: measure_all({zero(), reinmax(), enumeration()}, f, logits).
+std::vector<Measure> measure_all(const std::vector<Method>& methods, const Cost& f,
+                                 const Tensor& logits, const MeasureOptions& options = {});
+
+/// One a line.
+std::ostream& operator<<(std::ostream& out, const std::vector<Measure>& all);
 
 Measure measure(...) = delete;  // of a rule or method: measure(rule, cost, logits)
 

@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <chrono>
 #include <cmath>
-#include <numeric>
 
 #include "engine/require.hpp"
 #include "ops/elementwise.hpp"
@@ -78,13 +77,11 @@ void StochasticTraining::train() {
 }
 
 void StochasticTraining::mark() {
-  std::vector<std::size_t> first(std::min(settings_.curve_size, data_.test.size()));
-  std::iota(first.begin(), first.end(), std::size_t{0});
+  const Tensor images = rows_from(data_.test, 0, settings_.curve_size).images;
   Rng rng(settings_.seed, 0, kEvaluation);
   curve_.steps.push_back(step_);
   curve_.seconds.push_back(seconds_);
-  curve_.bound.push_back(
-      negative_bound(*network_, take(data_.test, first).images, settings_.curve_m, rng));
+  curve_.bound.push_back(negative_bound(*network_, images, settings_.curve_m, rng));
 }
 
 void StochasticTraining::archive(Archive& a) {

@@ -75,42 +75,28 @@ Var choose(const char* verb, Var logits, const Rule& rule, Var noise) {
   return record_decision(std::move(op), rule, kChoice, logits, noise, std::move(value));
 }
 
-// f(x) along an axis, for an f that works along the last one. Throws std::invalid_argument unless
-// there is something to choose from.
-template <class F>
-Var along_categories(const char* verb, Var x, int axis, F f) {
-  const std::size_t a = axis_of(verb, axis, x.shape());
-  require(x.shape()[a] > 0, verb, ": logits are ", x.shape(),
-          "; need at least one category on axis ", a);
-  return along_axis(verb, x, axis, f);
-}
-
 }  // namespace
 
 Var argmax(Var logits, const Rule& rule, int axis) {
-  return along_categories("argmax", logits, axis,
+  return along_categories("argmax", logits, 1, axis,
                           [&](Var l) { return choose("argmax", l, rule, {}); });
 }
 
 Var argmin(Var costs, const Rule& rule, int axis) {
-  return along_categories("argmin", costs, axis,
+  return along_categories("argmin", costs, 1, axis,
                           [&](Var c) { return choose("argmin", -c, rule, {}); });
 }
 
 Var sample(Var logits, const Rule& rule, Rng& rng, int axis) {
-  return along_categories("sample", logits, axis, [&](Var l) {
+  return along_categories("sample", logits, 1, axis, [&](Var l) {
     return choose("sample", l, rule, l.tape->constant(rng.gumbel(l.shape()), "gumbel noise"));
   });
 }
 
 Var sample(Var logits, const Rule& rule, Var noise, int axis) {
-  tape_of("sample", {logits, noise});
-  require(noise.shape() == logits.shape(), "sample: logits are ", logits.shape(), ", noise is ",
-          noise.shape(), "; need the same shape");
-  return along_categories("sample", logits, axis, [&](Var l) {
-    const Axes order = axis_last(axis_of("sample", axis, noise.shape()), noise.shape().size());
-    return choose("sample", l, rule, order.empty() ? noise : transpose(noise, order));
-  });
+  const Var g = given_noise("sample", logits, noise, axis);
+  return along_categories("sample", logits, 1, axis,
+                          [&](Var l) { return choose("sample", l, rule, g); });
 }
 
 std::vector<std::size_t> indices_of(Var choice) {
@@ -128,8 +114,9 @@ std::vector<std::size_t> indices_of(Var choice) {
 Var noise_of(Var sampled) {
   tape_of("noise_of", sampled);
   const Node& n = sampled.tape->node(sampled.index);
-  require(std::string(n.op.name).rfind("sample[", 0) == 0, "noise_of: the Var is ", n.op.name,
-          "; need a sample along the last axis");
+  const std::string name = n.op.name;
+  require(name.rfind("sample", 0) == 0 && n.inputs.size() == 2, "noise_of: the Var is ", name,
+          "; need a sample along the last axis, of a subset or a matching too");
   return sampled.tape->var(n.inputs[1]);
 }
 

@@ -26,7 +26,8 @@ Var argmin(...) = delete;  // argmin(x, straight_through()): say what passes bac
 Var sample(Var logits, const Rule& rule, Rng& rng, int axis = -1);
 
 /// The same with the noise given, so that several rules see the same draw. `noise` has the logits'
-/// shape.
+/// shape. If it wants a gradient, it gets the logits' where the rule differentiates l + g
+/// (Rule::differentiates_noise), none behind zero(), and is refused behind any other rule.
 Var sample(Var logits, const Rule& rule, Var noise, int axis = -1);
 Var sample(...) = delete;  // sample(x, gumbel_softmax(), rng): say what passes back, and draw
 
@@ -34,8 +35,8 @@ Var sample(...) = delete;  // sample(x, gumbel_softmax(), rng): say what passes 
 /// table. Throws std::invalid_argument for a row that is not one-hot.
 std::vector<std::size_t> indices_of(Var choice);
 
-/// The noise that a sample along the last axis was drawn with. Throws std::invalid_argument for any
-/// other Var.
+/// The noise that a sample along the last axis was drawn with, or a subset (ops/top_k.hpp), or a
+/// matching (ops/matching.hpp). Throws std::invalid_argument for any other Var.
 Var noise_of(Var sampled);
 
 ARGTAPE_END

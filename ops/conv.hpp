@@ -12,9 +12,11 @@ struct Pixels {
   std::size_t h, w;
 };
 
-/// What is added to each plane. (Not a Var, which a number in its place might mean to become.)
+/// What is added to each plane. (Not a Var, which a number in its place, or {2}, might mean to
+/// become.)
 struct Bias {
-  Bias(Var b) : b(b) {}
+  template <class V, class = std::enable_if_t<std::is_convertible_v<const V&, Var>>>
+  Bias(const V& b) : b(b) {}
   Var b;
 };
 

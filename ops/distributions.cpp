@@ -6,59 +6,81 @@
 #include "ops/choice.hpp"
 #include "ops/elementwise.hpp"
 #include "ops/gumbel_softmax_density.hpp"
+#include "ops/kernels/logits.hpp"
 #include "ops/loss.hpp"
 #include "ops/reduce.hpp"
+#include "ops/rules/decision.hpp"
 #include "ops/rules/gumbel_softmax.hpp"
+#include "ops/rules/straight_through.hpp"
 #include "ops/shape.hpp"
 #include "ops/softmax.hpp"
 
 ARGTAPE_PUBLIC_BEGIN
 
-Categorical::Categorical(Var logits) : logits_(logits) {
+namespace {
+
+// log softmax(logits), to the last digits also where a probability rounds to 1.
+Var log_probabilities(Var logits) {
+  const Var first = argmax(logits.tape->borrow_constant(logits.value(), "logits"), zero()),
+            x = where(first, 0.0, logits - sum(where(first, logits, 0.0), -1, keep_axes));
+  return x - log1p(sum(where(first, 0.0, exp(x)), -1, keep_axes));
+}
+
+}  // namespace
+
+Categorical::Categorical(const char* op, Var logits, Var log_p) : logits_(logits), log_p_(log_p) {
   const Shape& shape = logits.shape();
-  require(!shape.empty() && shape.back() > 0, "Categorical: logits are ", shape,
+  require(!shape.empty() && shape.back() > 0, op, ": logits are ", shape,
           "; need (..., K) with at least one category");
+  require_possible(op, logits.value());
 }
 
 Categorical Categorical::from_probabilities(Var p) {
-  const Categorical result(log(p));
-  const Tensor& t = p.value();
-  const std::size_t k = p.shape().back();
-  double total = 0;
-  for (std::size_t i = 0; i < t.size(); ++i) {
-    const double x = static_cast<double>(t.data()[i]);
-    require(x >= 0, "Categorical: probabilities have ", x, " in row ", i / k, "; need at least 0");
-    total = (i % k ? total : 0) + x;
-    require((i + 1) % k || std::abs(total - 1) <= 0.01, "Categorical: probabilities sum to ", total,
-            " in row ", i / k, "; need 1, or logits");
-  }
-  return result;
+  const Var logits = log(p), total = sum(p, -1, keep_axes);
+  const Tensor &each = p.value(), &sums = total.value();
+  for (std::size_t i = 0; i < each.size(); ++i)
+    require(each.data()[i] >= 0, "Categorical: probabilities have ",
+            static_cast<double>(each.data()[i]), " in row ", i / p.shape().back(),
+            "; need at least 0");
+  for (std::size_t r = 0; r < sums.size(); ++r)
+    require(std::abs(sums.data()[r] - 1) <= 0.01, "Categorical: probabilities sum to ",
+            static_cast<double>(sums.data()[r]), " in row ", r, "; need 1, or logits");
+  return Categorical("Categorical", logits, logits - log(total));
 }
 
 Var Categorical::sample(const Rule& rule, Rng& rng) const {
   return argtape::sample(logits_, rule, rng);
 }
 
-Var Categorical::log_prob(Var x) const { return -cross_entropy(logits_, x); }
+Var Categorical::log_prob(Var x) const {
+  return log_p_.tape ? expected_log("log_prob", x, log_p_) : -cross_entropy(logits_, x);
+}
 
 Var Categorical::log_prob(const std::vector<std::size_t>& labels) const {
-  return -cross_entropy(logits_, labels);
+  if (!log_p_.tape) return -cross_entropy(logits_, labels);
+  const Tensor hot = one_hot(labels, logits_.shape().back());
+  return log_prob(logits_.tape->constant(reshaped(hot, logits_.shape())));
 }
 
 Var Categorical::entropy() const {
-  return std::log(static_cast<double>(logits_.shape().back())) - kl_categorical_uniform(logits_);
+  return -expected_log("entropy", softmax(logits_), log_probabilities(logits_));
 }
 
-Var Categorical::kl(const Categorical& p) const { return kl_categorical(logits_, p.logits_); }
+Var Categorical::kl(const Categorical& p) const {
+  const Var log_p = p.log_p_.tape ? p.log_p_ : log_probabilities(p.logits_);
+  return -entropy() - expected_log("kl", softmax(logits_), log_p);
+}
 
 Bernoulli::Bernoulli(Var logits)
-    : pair_(stack({logits.tape->constant(zeros(logits.shape())), logits}, -1)) {}
+    : pair_("Bernoulli", stack({logits.tape->constant(zeros(logits.shape())), logits}, -1),
+            stack({-softplus(logits), -softplus(-logits)}, -1)) {}
 
 Bernoulli Bernoulli::from_probabilities(Var p) {
   for (Scalar x : p.value())
     require(x >= 0 && x <= 1, "Bernoulli: probabilities have ", static_cast<double>(x),
             "; need 0 to 1");
-  return Bernoulli(Categorical(stack({log(1 - p), log(p)}, -1)));
+  const Var log_p = stack({log1p(-p), log(p)}, -1);
+  return Bernoulli(Categorical("Bernoulli", log_p, log_p));
 }
 
 Var Bernoulli::sample(const Rule& rule, Rng& rng) const {
@@ -85,14 +107,7 @@ Var Normal::sample(Rng& rng) const {
   return mean_ + std_ * mean_.tape->constant(rng.normal(shape_), "noise");
 }
 
-namespace {
-const double kLogRootTwoPi = std::log(8 * std::atan(1.0)) / 2;
-
-// The logarithm of the variance, and anything else, as rows of one number: divergences are summed
-// over the last axis.
-Var alone(Var x) { return expand_dims(x, -1); }
-Var log_variance(Var std) { return alone(2 * log(std)); }
-}  // namespace
+static const double kLogRootTwoPi = std::log(8 * std::atan(1.0)) / 2;
 
 Var Normal::log_prob(Var x) const {
   return -0.5 * square((x - mean_) / std_) - log(std_) - kLogRootTwoPi;
@@ -101,7 +116,8 @@ Var Normal::log_prob(Var x) const {
 Var Normal::entropy() const { return broadcast(0.5 + kLogRootTwoPi + log(std_), shape_); }
 
 Var Normal::kl(const Normal& p) const {
-  return kl_gaussian(alone(mean_), log_variance(std_), alone(p.mean_), log_variance(p.std_));
+  const Var wider = log(std_) - log(p.std_);  // their quotient may be out of range
+  return 0.5 * (expm1(2 * wider) + square((mean_ - p.mean_) / p.std_)) - wider;
 }
 
 ARGTAPE_END

@@ -15,29 +15,38 @@ ARGTAPE_PUBLIC_BEGIN
 /// nothing to entropy and divergence, and gets no gradient.
 class Categorical {
  public:
-  /// Throws std::invalid_argument unless logits are (..., K), K at least 1.
-  explicit Categorical(Var logits);
-  /// From probabilities (..., K), 0 allowed: softmax(log p). Throws std::invalid_argument for a row
-  /// with a number below 0 or NaN, or that does not sum to 1 (give or take 0.01).
+  /// Throws std::invalid_argument unless logits are (..., K), K at least 1, and for a row with NaN
+  /// or +inf, or with nothing but -inf.
+  explicit Categorical(Var logits) : Categorical("Categorical", logits) {}
+  /// From probabilities (..., K), 0 allowed: p over its sum. A probability of 0 gets a gradient
+  /// where there is a finite one: of log_prob(), and of what p is to kl(). Throws
+  /// std::invalid_argument for a row with a number below 0 or NaN, or that does not sum to 1 (give
+  /// or take 0.01).
   static Categorical from_probabilities(Var p);
 
   Var sample(const Rule& rule, Rng& rng) const;
   /// sum_k x_k log p_k for one-hot or relaxed x (..., K), or log p_k for a label of each row.
   Var log_prob(Var x) const;
   Var log_prob(const std::vector<std::size_t>& labels) const;
+  Var log_prob(std::initializer_list<std::size_t> labels) const {
+    return log_prob(std::vector<std::size_t>(labels));
+  }
   Var entropy() const;
   /// KL(this || p), infinite where p forbids what this does not.
   Var kl(const Categorical& p) const;
   Var logits() const { return logits_; }
 
  private:
-  Var logits_;
+  friend class Bernoulli;
+  Categorical(const char* op, Var logits, Var log_p = {});
+  Var logits_, log_p_;  // empty: those of the logits
 };
 
 /// 1 with probability sigmoid(logits), else 0, number by number: the choice between two categories
 /// with logits 0 and l, so that every rule for choices applies.
 class Bernoulli {
  public:
+  /// Throws std::invalid_argument for NaN and +inf.
   explicit Bernoulli(Var logits);
   /// From probabilities, 0 and 1 allowed. Throws std::invalid_argument for others than 0 to 1.
   static Bernoulli from_probabilities(Var p);

@@ -17,11 +17,6 @@ Var operator-(const Operand& a, const Operand& b);
 Var operator*(const Operand& a, const Operand& b);
 Var operator/(const Operand& a, const Operand& b);
 Var operator-(Var x);
-/// The Var a is now the sum; the value that it was stays on the tape.
-inline Var& operator+=(Var& a, const Operand& b) { return a = a + b; }
-inline Var& operator-=(Var& a, const Operand& b) { return a = a - b; }
-inline Var& operator*=(Var& a, const Operand& b) { return a = a * b; }
-inline Var& operator/=(Var& a, const Operand& b) { return a = a / b; }
 Var operator^(const Operand&, const Operand&) = delete;  // a to the power of b is pow(a, b)
 
 Var exp(Var x);
@@ -107,16 +102,31 @@ ARGTAPE_BESIDE_ARRAYS(maximum)
 ARGTAPE_BESIDE_ARRAYS(minimum)
 #undef ARGTAPE_BESIDE_ARRAYS
 
+/// The Var a is now the sum; the value that it was stays on the tape.
+#define ARGTAPE_ASSIGNED(f)                                                     \
+  template <class B>                                                            \
+  Var& operator f##=(Var& a, const B& b) {                                      \
+    return a = a f b;                                                           \
+  }                                                                             \
+  template <class V, class B, class = std::enable_if_t<std::is_same_v<V, Var>>> \
+  V operator f##=(V&&, const B&) = delete; /* a Var's numbers do not change: where() */
+ARGTAPE_ASSIGNED(+)
+ARGTAPE_ASSIGNED(-)
+ARGTAPE_ASSIGNED(*)
+ARGTAPE_ASSIGNED(/)
+#undef ARGTAPE_ASSIGNED
+
 Var where(...) = delete;  // where(condition, a, b)
 template <class A, class B, class = std::enable_if_t<kIsArray<A> || kIsArray<B>>>
 Var where(Var condition, A&& a, B&& b) {
   return where(Operand(condition), Operand(computed(a)), Operand(computed(b)));
 }
-template <class C, class B, class = IfArray<C>>
+template <class C, class B, class = std::enable_if_t<!kIsVar<C> && (kIsArray<C> || kIsArray<B>)>>
 Var where(C&& condition, Var a, B&& b) {
   return where(Operand(computed(condition)), Operand(a), Operand(computed(b)));
 }
-template <class C, class A, class = IfArray<C>, class = std::enable_if_t<!kIsVar<A>>>
+template <class C, class A,
+          class = std::enable_if_t<!kIsVar<C> && !kIsVar<A> && (kIsArray<C> || kIsArray<A>)>>
 Var where(C&& condition, A&& a, Var b) {
   return where(Operand(computed(condition)), Operand(computed(a)), Operand(b));
 }

@@ -48,23 +48,17 @@ Var log_prob_of_logs(Var log_y, Var logits, Var tau) {
 
 }  // namespace
 
-Var gumbel_softmax_log_prob(Var y, Var logits, Var tau) {
+Var gumbel_softmax_log_prob(Var y, Var logits, const Operand& of) {
+  const Var tau = together("gumbel_softmax_log_prob", y, logits, of)[2];
   require_arguments("gumbel_softmax_log_prob", y, logits, tau, false);
   const Var log_y = log(y);
   return log_prob_of_logs(log_y, logits, tau) - sum(log_y, -1);
 }
 
-Var exp_concrete_log_prob(Var log_y, Var logits, Var tau) {
+Var exp_concrete_log_prob(Var log_y, Var logits, const Operand& of) {
+  const Var tau = together("exp_concrete_log_prob", log_y, logits, of)[2];
   require_arguments("exp_concrete_log_prob", log_y, logits, tau, true);
   return log_prob_of_logs(log_y, logits, tau);
-}
-
-Var gumbel_softmax_log_prob(Var y, Var logits, double tau) {
-  return gumbel_softmax_log_prob(y, logits, y.tape->constant(tau));
-}
-
-Var exp_concrete_log_prob(Var log_y, Var logits, double tau) {
-  return exp_concrete_log_prob(log_y, logits, log_y.tape->constant(tau));
 }
 
 ARGTAPE_END

@@ -1,7 +1,7 @@
 // The density of what a soft rule sends forward: the Gumbel-softmax, or concrete, distribution.
 #pragma once
 
-#include "../engine/tape.hpp"
+#include "operand.hpp"
 
 ARGTAPE_PUBLIC_BEGIN
 
@@ -12,13 +12,11 @@ ARGTAPE_PUBLIC_BEGIN
 /// differentiable in all three, in y as the formula stands, for any positive numbers.
 /// Throws std::invalid_argument unless each y is more than 0 and each row sums to 1 (give or take
 /// 0.01), the logits are finite, and tau > 0. Near a corner y rounds to 0: use the form below.
-Var gumbel_softmax_log_prob(Var y, Var logits, Var tau);
-Var gumbel_softmax_log_prob(Var y, Var logits, double tau);
+Var gumbel_softmax_log_prob(Var y, Var logits, const Operand& tau);
 
 /// The same distribution seen through log y = log_softmax((l + g) / tau), of which every number is
 /// finite: log of (K-1)! tau^(K-1) prod_i q_i, where q = softmax(l - tau log y). It is the density
 /// of y times prod_i y_i (ExpConcrete in arXiv 1611.00712). Throws likewise.
-Var exp_concrete_log_prob(Var log_y, Var logits, Var tau);
-Var exp_concrete_log_prob(Var log_y, Var logits, double tau);
+Var exp_concrete_log_prob(Var log_y, Var logits, const Operand& tau);
 
 ARGTAPE_END

@@ -8,6 +8,7 @@
 #include "ops/elementwise.hpp"
 #include "ops/kernels/axis.hpp"
 #include "ops/kernels/elementwise_kernel.hpp"
+#include "ops/kernels/logits.hpp"
 #include "ops/kernels/row_kernels.hpp"
 #include "ops/kernels/rows.hpp"
 #include "ops/reduce.hpp"
@@ -72,6 +73,11 @@ Var cross_entropy_vjp(Var x, Var g, const std::shared_ptr<const Labelled>& kept)
 
 }  // namespace
 
+Var expected_log(const char* op, Var weight, Var log_p) {
+  require_alike(op, log_p, weight, 1);
+  return sum(weighted(weight, log_p), -1);
+}
+
 Var cross_entropy(Var logits, const std::vector<std::size_t>& labels) {
   const Shape& shape = logits.shape();
   require(!shape.empty(), "cross_entropy: logits are (); need (..., K)");
@@ -96,8 +102,7 @@ Var cross_entropy(Var logits, const std::vector<std::size_t>& labels) {
 
 Var cross_entropy(const Operand& of, const Operand& to) {
   const auto [logits, targets] = together("cross_entropy", of, to);
-  require_alike("cross_entropy", logits, targets, 1);
-  return -sum(weighted(targets, log_softmax(logits)), -1);
+  return -expected_log("cross_entropy", targets, log_softmax(logits));
 }
 
 namespace {
@@ -134,12 +139,12 @@ Var kl_categorical(const Operand& of, const Operand& to) {
 }
 
 Var kl_categorical_uniform(Var q_logits) {
-  require_alike("kl_categorical_uniform", q_logits, q_logits, 1);
-  const std::size_t k = q_logits.shape().back();
-  require(k > 0, "kl_categorical_uniform: q_logits are ", q_logits.shape(),
+  const char* op = "kl_categorical_uniform";
+  const Shape& shape = q_logits.shape();
+  require(!shape.empty() && shape.back() > 0, op, ": q_logits are ", shape,
           "; need at least one category");
-  return std::log(static_cast<double>(k)) +
-         sum(weighted(softmax(q_logits), log_softmax(q_logits)), -1);
+  return std::log(static_cast<double>(shape.back())) +
+         expected_log(op, softmax(q_logits), log_softmax(q_logits));
 }
 
 Var kl_gaussian(const Operand& m, const Operand& l) {

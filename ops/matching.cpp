@@ -61,11 +61,7 @@ Var sample_matching(Var logits, const Rule& rule, Rng& rng) {
 }
 
 Var sample_matching(Var logits, const Rule& rule, Var noise) {
-  tape_of("sample_matching", {logits, noise});
-  if (noise.shape() != logits.shape())
-    refuse("sample_matching: logits are ", logits.shape(), ", noise is ", noise.shape(),
-           "; need the same shape");
-  return match("sample_matching", logits, rule, noise);
+  return match("sample_matching", logits, rule, given_noise("sample_matching", logits, noise, -1));
 }
 
 Var permute(Var p, Var items) {

@@ -29,7 +29,7 @@ Var matching(Var logits, const Rule& rule);
 /// noisy logits, of which P is a function: f(P) (1 - e^-G), unbiased, of more variance than P's
 /// own score would have.
 Var sample_matching(Var logits, const Rule& rule, Rng& rng);
-/// The same with the noise given, so that several rules see the same draw.
+/// The same with the noise given, as sample() has it (ops/choice.hpp).
 Var sample_matching(Var logits, const Rule& rule, Var noise);
 
 /// P^T x: the items (..., n, d) at their places (..., m, d). Leading axes broadcast.

@@ -135,9 +135,11 @@ Var reshape(Var x, std::initializer_list<Integer> lengths) {
   }
   if (open == lengths.size()) return reshaped(x, shape);
   const std::size_t known = size_of(shape);
-  require(known > 0 && x.value().size() % known == 0, "reshape: x is ", x.shape(), ", axis ", open,
-          " is open beside ", known, " numbers; need a divisor of ", x.value().size());
-  shape[open] = x.value().size() / known;
+  const std::size_t size = x.value().size();
+  require(known > 0 && size % known == 0, "reshape: x is ", x.shape(), ", axis ", open,
+          " is open beside ", known, " numbers; need ",
+          (size ? "a divisor of " + in_words(size) : "its length, which could be any"));
+  shape[open] = size / known;
   return reshaped(x, shape);
 }
 
@@ -213,16 +215,17 @@ Var stack(const std::vector<Var>& parts, int axis) {
   return concatenate(thick, axis);
 }
 
-Var slice(Var x, Integer from, Integer to, int axis, std::size_t step) {
+Var slice(Var x, Integer from, Integer to, int axis, Integer step) {
   const std::size_t a = axis_of("slice", axis, x.shape()), length = x.shape()[a];
   const std::size_t begin = place(from, length), end = place(to, length);
   if (begin > end || end > length)
     refuse("slice: ", from.value, "..", to.value, " of axis ", a, " of ", x.shape(),
            "; need begin <= end <= ", length);
-  require(step > 0, "slice: step is 0; need at least 1");
-  if (step > 1) {
+  require(step.value > 0, "slice: step is ", step.value, "; need at least 1");
+  if (step.value > 1) {
     std::vector<std::size_t> indices;
-    for (std::size_t i = begin; i < end; i += step) indices.push_back(i);
+    for (std::size_t i = begin; i < end; i += static_cast<std::size_t>(step.value))
+      indices.push_back(i);
     return take(x, indices, axis);
   }
   Shape shape = x.shape();
@@ -239,8 +242,10 @@ Var element(Var x, Integer i) {
   const Shape& shape = x.shape();
   require(!shape.empty(), "element: x is (); a single number has no axes");
   const std::size_t at = place(i, shape[0]);
-  require(at < shape[0], "element: ", i.value, " of ", shape, "; need ",
-          -static_cast<long>(shape[0]), "..", static_cast<long>(shape[0]) - 1);
+  if (at >= shape[0])
+    refuse("element: ", i.value, " of ", shape,
+           (shape[0] ? "; need " + in_words(-shape[0]) + ".." + in_words(shape[0] - 1)
+                     : "; an axis of length 0 has none"));
   return pick(
       x,
       std::make_shared<const Picks>(Picks{
@@ -322,15 +327,21 @@ std::vector<Var> split(Var x, const std::vector<std::size_t>& lengths, int axis)
   return parts;
 }
 
-std::vector<Var> split(Var x, std::size_t length, int axis) {
+std::vector<Var> split(Var x, Integer length, int axis) {
   std::size_t left = x.shape()[axis_of("split", axis, x.shape())];
-  require(length > 0, "split: length is 0; need at least 1");
+  require(length.value > 0, "split: length is ", length.value, "; need at least 1");
   std::vector<std::size_t> lengths;
   do {
-    lengths.push_back(std::min(length, left));
+    lengths.push_back(std::min(static_cast<std::size_t>(length.value), left));
     left -= lengths.back();
   } while (left > 0);
   return split(x, lengths, axis);
+}
+
+std::vector<Var> split(Var x, std::initializer_list<Integer> lengths, int axis) {
+  std::vector<std::size_t> all;
+  for (const Integer& l : lengths) all.push_back(static_cast<std::size_t>(l.value));
+  return split(x, all, axis);
 }
 
 Tensor one_hot(const std::vector<std::size_t>& labels, std::size_t classes) {

@@ -39,7 +39,7 @@ Var concatenate(const std::vector<Var>& parts, int axis = 0);
 /// <valarray>, say argtape::stack, argtape::slice.)
 Var stack(const std::vector<Var>& parts, int axis = 0);
 /// Elements begin <= i < end of an axis, every step-th; negative places count from the end.
-Var slice(Var x, Integer begin, Integer end, int axis = 0, std::size_t step = 1);
+Var slice(Var x, Integer begin, Integer end, int axis = 0, Integer step = 1);
 /// Element i of the first axis, without that axis: x[i]. A negative i counts from the end.
 Var element(Var x, Integer i);
 /// Zeros put before and after along an axis.
@@ -65,7 +65,8 @@ Var flip(Var x, int axis);
 std::vector<Var> split(Var x, const std::vector<std::size_t>& lengths, int axis = 0);
 /// Parts of one length, the last of which may be shorter; as PyTorch's split, where NumPy's takes
 /// the number of parts.
-std::vector<Var> split(Var x, std::size_t length, int axis = 0);
+std::vector<Var> split(Var x, Integer length, int axis = 0);
+std::vector<Var> split(Var x, std::initializer_list<Integer> lengths, int axis = 0);
 
 /// Row i is 1 at labels[i], else 0: of shape (labels, classes). Throws for a label out of range.
 Tensor one_hot(const std::vector<std::size_t>& labels, std::size_t classes);

@@ -83,21 +83,12 @@ Var choose(const char* verb, Var logits, std::size_t k, const Rule& rule, Var no
     value = zeros(l.shape());
     for (std::size_t i = 0; i < places.size(); ++i) value.data()[i / k * n + places[i]] = 1;
   }
-  if (fixed)
-    return logits.tape->record(
-        Op(op.name, Flow::cut, "It takes none or all: there is nothing to choose."), {logits},
-        std::move(value), {});
   const Decision decision{AppliesTo::subset, 1,
                           [](Var x, std::size_t k) { return top_k(x, k, zero()); }, score, k};
-  return record_decision(std::move(op), rule, decision, logits, noise, std::move(value));
-}
-
-template <class F>
-Var along_categories(const char* verb, Var x, std::size_t k, int axis, F f) {
-  const std::size_t a = axis_of(verb, axis, x.shape());
-  require(x.shape()[a] > 0 && k <= x.shape()[a], verb, ": k is ", k, ", logits are ", x.shape(),
-          "; need at least one category on axis ", a, ", and at least k");
-  return along_axis(verb, x, axis, f);
+  static const Rule nothing = zero();
+  if (fixed) op = Op(op.name, Flow::cut, "It takes none or all: there is nothing to choose.");
+  return record_decision(std::move(op), fixed ? nothing : rule, decision, logits, noise,
+                         std::move(value));
 }
 
 }  // namespace
@@ -115,14 +106,9 @@ Var sample_top_k(Var logits, std::size_t k, const Rule& rule, Rng& rng, int axis
 }
 
 Var sample_top_k(Var logits, std::size_t k, const Rule& rule, Var noise, int axis) {
-  tape_of("sample_top_k", {logits, noise});
-  require(noise.shape() == logits.shape(), "sample_top_k: logits are ", logits.shape(),
-          ", noise is ", noise.shape(), "; need the same shape");
-  return along_categories("sample_top_k", logits, k, axis, [&](Var l) {
-    const Axes order =
-        axis_last(axis_of("sample_top_k", axis, noise.shape()), noise.shape().size());
-    return choose("sample_top_k", l, k, rule, order.empty() ? noise : transpose(noise, order));
-  });
+  const Var g = given_noise("sample_top_k", logits, noise, axis);
+  return along_categories("sample_top_k", logits, k, axis,
+                          [&](Var l) { return choose("sample_top_k", l, k, rule, g); });
 }
 
 namespace {

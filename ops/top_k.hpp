@@ -33,8 +33,7 @@ Var top_k(Var logits, std::size_t k, const Rule& rule, int axis = -1);
 /// and so it is the mean of the scores of all orders, of less variance than the one drawn. For k >
 /// kMostUnordered, where that costs too much, it is the drawn order's own score. Unbiased, both.
 Var sample_top_k(Var logits, std::size_t k, const Rule& rule, Rng& rng, int axis = -1);
-/// The same with the noise given, so that several rules see the same draw. `noise` has the logits'
-/// shape.
+/// The same with the noise given, as sample() has it.
 Var sample_top_k(Var logits, std::size_t k, const Rule& rule, Var noise, int axis = -1);
 
 // The logarithms of how likely such a draw is, for logits (..., n): one number for each row. A

@@ -3,7 +3,9 @@
 
   tests/grid.py --program some_grid [--mpi]
 """
-import argparse, contextlib, json, os, random, shutil, signal, subprocess, sys, tempfile, time
+import argparse, contextlib, json, os, random, shutil, signal, struct, subprocess, sys, tempfile, time, zlib
+
+from hand_made import judged
 
 counts = {"passed": 0, "failed": 0}
 GRID = ["--rules", "gumbel,st", "--seeds", "2", "--steps", "2000"]
@@ -259,6 +261,72 @@ def damaged(truth):
     check(run(*GRID, "--run", folder, "--resume")[0] == 0 and results(folder) == truth, "without the bad result it goes on")
 
 
+def hand_made():
+    """Files that are not as the program writes them."""
+    folder = os.path.join(place, "undisturbed")
+    for name in ["grid.json", "net,st,1.json"]:
+        judged(os.path.join(folder, name), lambda: run("--run", folder, "--table"), check)
+    for flags in [GRID, [*GRID, "--resume"]]:
+        def call():
+            status, out, err = run(*flags, "--run", folder)
+            return 0 if " holds " in err else status, out, err  # what is no run of this grid, but might be another's
+        judged(os.path.join(folder, "grid.json"), call, check)
+    manifest, result = os.path.join(folder, "grid.json"), os.path.join(folder, "net,st,1.json")
+    with kept(manifest), kept(result):
+        edit(result, '"loss":', '"loss": [], "was":')
+        refused(1, "'%s': loss is []; need a number; remove it, and --resume computes it anew" % result, "--run", folder, "--table")
+        edit(manifest, '"net/st/1"', "7")
+        refused(1, "'%s': cells[2] is 7; need a text; name another folder" % manifest, "--run", folder, "--table")
+
+
+@contextlib.contextmanager
+def kept(file):
+    with open(file) as f:
+        text = f.read()
+    yield
+    with open(file, "w") as f:
+        f.write(text)
+
+
+def safetensors(file):
+    """Each array's shape and bytes."""
+    with open(file, "rb") as f:
+        length, = struct.unpack("<Q", f.read(8))
+        header, data = json.loads(f.read(length)), f.read()
+    header.pop("__metadata__")
+    return {name: (a["shape"], data[slice(*a["data_offsets"])]) for name, a in header.items()}
+
+
+def saved(truth):
+    """--save has every cell's parameters, those that it ended with, however many processes there were."""
+    files = []
+    for i, flags in enumerate([[], ["--jobs", "2"], ["--run", os.path.join(place, "saving")]]):
+        files.append(os.path.join(place, "saved%d.safetensors" % i))
+        status, out, err = run(*GRID, *flags, "--save", files[-1])
+        check(status == 0 and not err, "--save %s: %d, %s" % (flags, status, err))
+    found = safetensors(files[0])
+    check(all(safetensors(f) == found for f in files), "--save: the same from one process and two")
+    cells = ["net/%s/%d" % (rule, seed) for rule in ["gumbel", "st"] for seed in [1, 2]]
+    check(sorted(found) == ["%s.parameters.%d" % (c, i) for c in cells for i in range(4)], "--save: the names are %s" % sorted(found))
+    for cell in cells:
+        sums = [zlib.crc32(numbers, zlib.crc32(struct.pack("<%dQ" % len(shape), *shape)))
+                for shape, numbers in (found["%s.parameters.%d" % (cell, i)] for i in range(4))]
+        check(sums == truth[cell.replace("/", ",") + ".json"]["weights"], "--save: %s are the parameters that it ended with" % cell)
+    folder, again = os.path.join(place, "saving"), os.path.join(place, "again.safetensors")
+    for flags in [["--table"], [*GRID, "--resume"]]:
+        status, _, err = run(*flags, "--run", folder, "--save", again)
+        check(status == 0 and safetensors(again) == found, "--save from a run that is done: %d, %s" % (status, err))
+    numpy = os.path.join(place, "saved.npz")
+    check(run(*GRID[:4], "--steps", "2", "--save", numpy)[0] == 0 and os.path.getsize(numpy) > 1000, "--save, for NumPy")
+    refused(2, "has the cell net/gumbel/1 without what it trained, from a call without --save", *GRID, "--run", os.path.join(place, "undisturbed"), "--resume", "--save", again)
+    forever = ["--steps", "1000000000"]  # it is refused before
+    refused(2, "--save: save: 'x.bin' is the name; need one that ends in .safetensors or .npz", *forever, "--save", "x.bin")
+    refused(2, "none/x.npz': No such file or directory", *forever, "--save", os.path.join(place, "none", "x.npz"))
+    os.chmod(again, 0o444)
+    refused(2, "again.safetensors': Permission denied", *forever, "--save", again)
+    refused(2, "empty", *forever, "--save", "")
+
+
 def full_disk(truth):
     """Files may grow to 20 kB: a checkpoint of less at first, more later, since it holds the curve."""
     import resource
@@ -309,6 +377,8 @@ with tempfile.TemporaryDirectory() as place:
     dead_workers(truth)
     joined_and_watched(truth)
     wrong_folders()
+    hand_made()
+    saved(truth)
     damaged(truth)
     full_disk(truth)
     failing_cells()

@@ -1,10 +1,13 @@
 #!/usr/bin/env python3
-"""Checks the notebooks in examples/notebooks: their form, and what their cells print.
+"""Runs the notebooks in examples/notebooks, and their solutions, and checks what they print and show.
 
-The cells run in clang-repl, the interpreter inside the xeus-cpp kernel, or with --cling in that of
-xeus-cling, so no Jupyter is needed.
+The cells run in clang-repl, the interpreter inside the xeus-cpp kernel, or in genuine cling, that inside xeus-cling, so no Jupyter
+is needed. What they give must be what is stored in the notebooks (--write stores it). A cell with the metadata
+{"argtape": {"as": "02_argmax_gradients --quick"}} must print the numbers of that program: each line with a number in it, and
+each row of a table, is the beginning of a line of the program's. A cell with Jupyter's own tag "raises-exception" must throw.
 """
 import argparse
+import functools
 import json
 import os
 import re
@@ -14,15 +17,17 @@ import subprocess
 import sys
 import tempfile
 import threading
-import time
 
 from pypi import python_with
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 FOLDER = os.path.join(ROOT, "examples", "notebooks")
-REPLS = ["clang-repl-19", "clang-repl"]
+STAND_INS = os.path.join(ROOT, "tests", "notebooks")
+# cppyy 2.4.2 is cling on clang 9, as xeus-cling is.
+KERNELS = {"clang-repl": None, "cling-9": "cppyy==2.4.2", "cling-13": "cppyy==3.1.2", "cling-16": "cppyy==3.5.0"}
 SKIPPED = 77  # meson's status for a test that could not run
-TIME_LIMIT = 300  # seconds for a notebook; it takes three
+TIME_LIMIT = 300  # seconds for a notebook
+CPU_FIRST, CPU_OTHER = 2.0, 1.0  # seconds for a cell, in cling on clang 9
 
 passed = failed = 0
 
@@ -40,18 +45,19 @@ def check(ok, what):
 
 # ---- The form of a notebook -------------------------------------------------------------------
 
-IDENTIFIER = re.compile(r"[A-Za-z0-9_-]{1,64}$")
 FUNCTION = re.compile(r"(?!(?:for|if|while|switch|try|else|do|return)\b)"
                       r"[A-Za-z_][\w:<>,&* ]*[\s&*](\w+)\([^;]*\)\s*(?:->[^;{]*)?\{")
 CLASS = re.compile(r"(?:struct|class|enum)\s+(\w+)")
 VARIABLE = re.compile(r"(?!(?:using|return|throw|delete|else|namespace|template|extern)\b)"
                       r"((?:const\s+|static\s+|constexpr\s+)*)"
                       r"[A-Za-z_][\w:]*(?:<.*>)?[\s&*]+(\w+)\s*(?:[=;({\[]|,\s*\w+\s*[=;,({])")
-OWN_UNIT = re.compile(r"(?:namespace|template|extern)\b")
-CLING_REJECTS = (
-    (r"^auto\s+\w+\(.*\)\s*->", "auto f() -> T"),
-    (r"^[^/]*\)\s*(?:const\s*)?noexcept\b", "noexcept"),
-    (r"^(?:struct|class)\s+\w+\s+final\b", "a final class"),
+FORBIDDEN = (  # anywhere in a cell
+    (r"(?<![\w])f?printf\s*\(", "prints through std::cout"),
+    (r"^\s*(?:%|!|\?)", "has no magics"),
+    (r"^\s*#\s*(?:if|ifdef|ifndef|else|elif)\b", "has no preprocessor conditionals; they belong in the header"),
+    (r"^auto\s+\w+\(.*\)\s*->", "cling rejects auto f() -> T"),
+    (r"^[^/]*\)\s*(?:const\s*)?noexcept\b", "cling rejects noexcept"),
+    (r"^(?:struct|class)\s+\w+\s+final\b", "cling rejects a final class"),
 )
 
 
@@ -63,193 +69,192 @@ def without_strings(code):
 
 
 def check_json(name, book):
-    check(book.get("nbformat") == 4 and book.get("nbformat_minor", 0) >= 5,
-          name + ": nbformat 4.5 or later")
-    spec = book.get("metadata", {}).get("kernelspec", {})
-    check(spec.get("name") == "xcpp17" and spec.get("language") == "C++17"
-          and spec.get("display_name"), name + ": the kernel is xcpp17, its language C++17")
+    spec = book["metadata"].get("kernelspec", {})
+    check((book["nbformat"], book["nbformat_minor"]) >= (4, 5) and spec.get("name") == "xcpp17"
+          and spec.get("language") == "C++17" and spec.get("display_name"),
+          name + ": nbformat 4.5, the kernel is xcpp17, its language C++17")
     names = [cell.get("id", "") for cell in book["cells"]]
-    check(all(IDENTIFIER.match(n) for n in names), name + ": every cell has a valid id")
-    check(len(set(names)) == len(names), name + ": cell ids are unique")
-    for number, cell in enumerate(book["cells"]):
-        where = "%s, cell %s" % (name, cell.get("id", number))
-        kind = cell.get("cell_type")
+    check(all(re.match(r"[A-Za-z0-9_-]{1,64}$", n) for n in names) and len(set(names)) == len(names),
+          name + ": every cell has a valid id of its own")
+    for cell in book["cells"]:
         fields = {"cell_type", "id", "metadata", "source"}
-        if kind == "code":
+        if cell["cell_type"] == "code":
             fields |= {"execution_count", "outputs"}
-            check(cell.get("outputs") == [] and cell.get("execution_count", 0) is None,
-                  where + ": no stored output and no execution count")
-        lines = cell.get("source")
-        check(kind in ("code", "markdown") and set(cell) == fields
-              and isinstance(cell.get("metadata"), dict)
-              and isinstance(lines, list) and lines and all(isinstance(l, str) for l in lines)
+        lines = cell["source"]
+        check(set(cell) == fields and isinstance(lines, list) and lines
               and all(l.endswith("\n") for l in lines[:-1]) and not lines[-1].endswith("\n"),
-              where + ": the fields and the lines of a cell are well formed")
+              "%s, cell %s: the fields and the lines of a cell are well formed" % (name, cell["id"]))
 
 
 def check_rules(name, cells):
     """The rules for cells that run under cling and under clang-repl, as far as text shows them."""
-    check(cells[0][1].strip() == '#include "setup.hpp"',
+    check(re.fullmatch(r'(#define ARGTAPE_DOUBLE\n)?#include "(\.\./)?setup\.hpp"', cells[0].source),
           name + ": the first cell includes setup.hpp and does nothing else")
     defined = {}
-    for ident, source in cells:
-        where = "%s, cell %s" % (name, ident)
-        code = without_strings(source)
+    for cell in cells:
+        where = "%s, cell %s" % (name, cell.ident)
+        code = without_strings(cell.source)
         lines = [l for l in code.split("\n") if l.strip()]
-        check(not re.search(r"(?<![\w])f?printf\s*\(", code), where + ": prints through std::cout")
-        check(not re.search(r"^\s*(?:%|!|\?)", code, re.M), where + ": has no magics")
-        check(not re.search(r"^\s*#\s*(?:if|ifdef|ifndef|else|elif)\b", code, re.M),
-              where + ": has no preprocessor conditionals; they belong in the header")
-        check(len(re.findall(r"\busing\s+namespace\b", code)) <= 1,
-              where + ": has one `using namespace` at most")
+        for pattern, words in FORBIDDEN:
+            check(not re.search(pattern, code, re.M), where + ": " + words)
+        check(len(re.findall(r"\busing\s+namespace\b", code)) <= 1, where + ": has one `using namespace` at most")
         check(not lines or re.search(r"[;}]\s*$", lines[-1]) or lines[-1].startswith("#include"),
               where + ": does not end with a bare expression, which xeus-cpp does not show")
-        for pattern, words in CLING_REJECTS:
-            check(not re.search(pattern, code, re.M), where + ": cling rejects " + words)
-
         top = [l for l in lines if re.match(r"[A-Za-z_]", l)]
-        if not OWN_UNIT.match(top[0] if top else ""):
+        if not re.match(r"(?:namespace|template|extern)\b", top[0] if top else ""):
             starts = [i for i, l in enumerate(lines) if FUNCTION.match(l) or CLASS.match(l)]
-            check(starts in ([], [0]),
-                  where + ": has one function or class at most, and it is first")
+            check(starts in ([], [0]), where + ": has one function or class at most, and it is first")
         for line in top:
             function, variable = FUNCTION.match(line), VARIABLE.match(line)
             found = function or CLASS.match(line)
             names = [found.group(1)] if found else []
             if variable and not function:
-                names = [variable.group(2)]
-                names += re.findall(r",\s*(\w+)\s*(?:=|;)", line)
+                names = [variable.group(2)] + re.findall(r",\s*(\w+)\s*(?:=|;)", line)
                 # clang-repl runs such an initialiser after all others of its cell.
-                check(not re.search(r"\b(?:const|static|constexpr)\b", variable.group(1)),
-                      where + ": %s is no const or static of its cell" % names[0])
+                check(not variable.group(1), where + ": %s is no const or static of its cell" % names[0])
             for n in names:
-                check(n not in defined, "%s: %s is not defined again (cell %s did)"
-                      % (where, n, defined.get(n)))
-                defined[n] = ident
+                check(n not in defined, "%s: %s is not defined again (cell %s did)" % (where, n, defined.get(n)))
+                defined[n] = cell.ident
 
 
 # ---- Running the cells --------------------------------------------------------------------------
 
-class Run:
-    """What the cells of one notebook printed, and what they showed, by their ids."""
+class Cell:
+    """A cell of code, and once it ran its outputs, as a notebook stores them, and its seconds of CPU."""
 
-    def __init__(self):
-        self.text, self.shown, self.seconds = {}, {}, {}
-        self.errors, self.status = "", None
-
-    def lines(self, ident):
-        return [" ".join(l.split()) for l in self.text[ident].split("\n") if l.strip()]
-
-    def all_lines(self):
-        return [l for ident in self.text for l in self.lines(ident)]
-
-    def after(self, ident, label):
-        """The numbers on a cell's line that begins with the label."""
-        for line in self.lines(ident):
-            if line.startswith(label + " "):
-                return numbers(line[len(label):])
-        raise LookupError("cell %s printed no line '%s'" % (ident, label))
-
-    def table(self, ident):
-        """The rows of the table that a cell showed, its header first."""
-        rows = re.findall(r"<tr>(.*?)</tr>", self.shown[ident][0]["text/html"])
-        return [re.findall(r"<t[hd]>(.*?)</t[hd]>", row) for row in rows]
-
-    def row(self, ident, name):
-        for row in self.table(ident):
-            if row[0] == name:
-                return row
-        raise LookupError("the table of cell %s has no row '%s'" % (ident, name))
+    def __init__(self, ident, source, metadata=None):
+        self.ident, self.source = ident, source
+        self.throws = "raises-exception" in (metadata or {}).get("tags", [])
+        self.program = (metadata or {}).get("argtape", {}).get("as")
+        self.outputs, self.seconds = None, None
 
 
-def include_flags():
-    """-I flags for packages outside the default places."""
-    flags = []
+def lines_of(text):
+    return text.splitlines(keepends=True)
+
+
+class Reader:
+    """Reads what an interpreter prints into the outputs of cells."""
+
+    def __init__(self, cells):
+        self.cells, self.before = cells, 0.0
+        self.clear()
+
+    def clear(self):
+        self.text, self.outputs, self.ids = "", [], {}
+
+    def end_text(self):
+        text = self.text[:-1] if self.text.endswith("\n") else self.text  # the one before "@@"
+        self.text = ""
+        if text.strip():
+            self.outputs.append({"name": "stdout", "output_type": "stream", "text": lines_of(text)})
+
+    def show(self, ident, bundle):
+        data = {mime: lines_of(text) for mime, text in sorted(bundle.items())}
+        if ident and ident in self.ids:
+            self.ids[ident]["data"] = data
+            return
+        self.outputs.append({"data": data, "metadata": {}, "output_type": "display_data"})
+        self.ids[ident] = self.outputs[-1]
+
+    def line(self, line):
+        if not line.startswith("@@"):
+            self.text += line
+            return
+        self.end_text()
+        kind, what, rest = line.rstrip("\n").split(" ", 2)
+        if kind == "@@shown":
+            self.show(what, json.loads(rest))
+        elif kind == "@@threw":
+            words = json.loads(rest)
+            self.outputs.append({"ename": "Standard Exception", "evalue": words, "output_type": "error",
+                                 "traceback": ["Standard Exception: " + words]})
+        elif kind == "@@ran":
+            if int(what) >= 0:
+                cell = self.cells[int(what)]
+                cell.outputs, cell.seconds = self.outputs, float(rest) - self.before
+            self.before = float(rest)
+            self.clear()
+
+
+def include_folders():
+    """Of packages outside the default places."""
+    found = []
     for package in ("xtensor", "nlohmann_json"):
-        try:
-            said = subprocess.run(["pkg-config", "--cflags-only-I", package], text=True,
-                                  stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
-        except OSError:
-            break
-        if said.returncode == 0:
-            flags += shlex.split(said.stdout)
-    return flags
+        if shutil.which("pkg-config"):
+            said = subprocess.run(["pkg-config", "--cflags-only-I", package], text=True, capture_output=True)
+            found += [flag[2:] for flag in shlex.split(said.stdout)]
+    return found
 
 
-CLING = "cppyy==2.4.2"  # on clang 9, as xeus-cling is
+def command_of(kernel):
+    """What runs cells as this kernel does; None, with words, where it cannot be had."""
+    package = KERNELS[kernel]
+    if package:
+        python = python_with(package)
+        return [python, os.path.join(STAND_INS, "cling.py")] if python else print("there is no %s from PyPI" % package)
+    found = next(filter(None, map(shutil.which, ["clang-repl-19", "clang-repl"])), None)
+    return [found] if found else print("there is no clang-repl-19 and no clang-repl")
 
 
-def cling_python():
-    """The command of a Python that has cling, None if there can be none."""
-    python = python_with(CLING)
-    return python and [python, os.path.join(ROOT, "tests", "notebooks", "cling.py")]
+CAUGHT = """try {
+%s
+} catch (const std::exception& thrown) {
+  std::cout << "\\n@@threw 0 " << nlohmann::json(thrown.what()).dump() << std::endl;
+}"""
 
 
-def run_cells(repl, library, cells, cling=False):
-    run = Run()
-    with tempfile.TemporaryDirectory() as folder:
-        script = []
-        for number, (ident, source) in enumerate(cells):
-            # Piped line by line, an open brace would loop for ever.
-            with open(os.path.join(folder, "cell_%d.hpp" % number), "w") as out:
-                out.write(source + ("" if cling else "\n;\n"))
-            script.append('#include "cell_%d.hpp"' % number)
-            script.append('std::cout << "\\n@@ran %d" << std::endl;' % number)
-        script.append("%quit")
-        with open(os.path.join(folder, "script"), "w") as out:
-            out.write("\n".join(script) + "\n")
-
+def run_cells(command, cling, cells, build, folder):
+    """What the interpreter wrote on stderr, and its status."""
+    places = [folder, STAND_INS] + include_folders()
+    environment = dict(os.environ, ARGTAPE_CLING_INCLUDE=":".join(places))
+    if build:
+        environment["ARGTAPE_BUILD"] = os.path.abspath(build)
+    with tempfile.TemporaryDirectory() as room:
+        ran = 'std::cout << "\\n@@ran %d " << std::clock() * 1.0 / CLOCKS_PER_SEC << std::endl;'
+        script = ["#include <ctime>", "#include <iostream>", ran % -1]
+        for number, cell in enumerate(cells):
+            path = os.path.join(room, "cell_%d.hpp" % number)
+            # clang-repl ends with an exception that leaves a cell; the kernel around it does not. An open brace that is piped
+            # line by line would loop for ever.
+            source = cell.source if cling else (CAUGHT % cell.source if cell.throws else cell.source) + "\n;\n"
+            with open(path, "w", encoding="utf-8") as out:
+                out.write(source)
+            script += ['#include "%s"' % path, ran % number]
+        with open(os.path.join(room, "script"), "w", encoding="utf-8") as out:
+            out.write("\n".join(script + ["%quit"]) + "\n")
         # xtensor before 0.26 needs the second flag from clang 19 on.
-        stand_ins = os.path.join(ROOT, "tests", "notebooks")
-        flags = ["-std=c++17", "-fno-relaxed-template-template-args", "-iquote", folder,
-                 "-iquote", FOLDER, "-I" + stand_ins]
-        command = repl + ([folder] if cling else ["-Xcc=" + f for f in flags + include_flags()])
-        environment = dict(os.environ)
-        if library:
-            environment["ARGTAPE_LIBRARY"] = os.path.abspath(library)
-        if cling:
-            places = [FOLDER, stand_ins] + [f[2:] for f in include_flags() if f.startswith("-I")]
-            environment["ARGTAPE_CLING_INCLUDE"] = ":".join(places)
-            if library:  # cling looks a library up by its name
-                places = [os.path.dirname(os.path.abspath(library)), environment.get("LD_LIBRARY_PATH", "")]
-                environment["LD_LIBRARY_PATH"] = ":".join(filter(None, places))
-        with open(os.path.join(folder, "script")) as script, \
-                open(os.path.join(folder, "errors"), "w+") as errors:
-            start = time.time()
-            process = subprocess.Popen(command, stdin=script, stdout=subprocess.PIPE, stderr=errors,
-                                       env=environment, cwd=folder, encoding="utf-8")
+        flags = ["-std=c++17", "-fno-relaxed-template-template-args"] + ["-I" + place for place in places]
+        reader = Reader(cells)
+        with open(os.path.join(room, "script"), encoding="utf-8") as stdin, \
+                open(os.path.join(room, "errors"), "w+", encoding="utf-8") as errors:
+            process = subprocess.Popen(command + ([room] if cling else ["-Xcc=" + flag for flag in flags]), stdin=stdin,
+                                       stdout=subprocess.PIPE, stderr=errors, env=environment, cwd=folder, encoding="utf-8")
             alarm = threading.Timer(TIME_LIMIT, process.kill)
             alarm.start()
-            text, shown = "", []
             for line in process.stdout:
-                if line.startswith("@@shown "):
-                    shown.append(json.loads(line[len("@@shown "):]))
-                elif line.startswith("@@ran "):
-                    ident, now = cells[int(line.split()[1])][0], time.time()
-                    run.text[ident], run.shown[ident] = text, shown
-                    run.seconds[ident] = now - start
-                    text, shown, start = "", [], now
-                else:
-                    text += line
-            run.status = process.wait()
+                reader.line(line)
+            status = process.wait()
             alarm.cancel()
             errors.seek(0)
-            run.errors = errors.read()
-    return run
+            return errors.read(), status
 
 
-def check_run(name, cells, run):
+def check_run(name, cells, said, status):
     """True if every cell ran. clang-repl ends with status 0 even after errors, so look for them."""
-    broken = {int(n) for n in re.findall(r"cell_(\d+)\.hpp:\d+:\d+: (?:fatal )?error:", run.errors)}
+    broken = {int(n) for n in re.findall(r"cell_(\d+)\.hpp:\d+:\d+: (?:fatal )?error:", said)}
     whole = True
-    for number, (ident, _) in enumerate(cells):
-        ran = ident in run.text and number not in broken
-        whole = check(ran, "%s, cell %s: runs" % (name, ident)) and whole
-    whole = check("error:" not in run.errors and run.status == 0,
-                  "%s: the interpreter reports no error and ends with status 0, not %s"
-                  % (name, run.status)) and whole
+    for number, cell in enumerate(cells):
+        threw = any(output["output_type"] == "error" for output in cell.outputs or [])
+        ran = cell.outputs is not None and number not in broken
+        whole = check(ran, "%s, cell %s: runs" % (name, cell.ident)) and whole
+        if ran:
+            whole = check(threw == cell.throws, "%s, cell %s: %s" % (
+                name, cell.ident, "throws" if cell.throws else "throws nothing (or has the tag raises-exception)")) and whole
+    whole = check("error:" not in said and status == 0,
+                  "%s: the interpreter reports no error and ends with status 0, not %s" % (name, status)) and whole
     if not whole:
-        print(run.errors)
+        print("\n".join(said.split("\n")[:40]))  # the first error makes the others
     return whole
 
 
@@ -258,225 +263,140 @@ def check_run(name, cells, run):
 NUMBER = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?")
 
 
-def numbers(text):
-    return [float(n) for n in NUMBER.findall(text)]
+def near(a, b):
+    """Two printed numbers, computed in float: to 0.2 %, to a unit of the last place that is printed, or to rounding."""
+    digits, _, power = a.lower().partition("e")
+    last_place = 10.0 ** (int(power or 0) - len(digits.partition(".")[2]))
+    x, y = float(a), float(b)
+    return abs(x - y) <= max(2e-3 * abs(x), 1.01 * last_place if "." in digits else 0, 1e-6)
 
 
-def near(a, b, tolerance=2e-3):
-    """Printed with four digits or three, and computed in float."""
-    return len(a) == len(b) and all(abs(x - y) <= tolerance * max(1, abs(x)) for x, y in zip(a, b))
+def same_text(a, b):
+    """Whether words are the same, and numbers nearly."""
+    a, b = (" ".join(re.sub(r"-{2,}", "--", text).split()) for text in (a, b))
+    return NUMBER.sub("#", a) == NUMBER.sub("#", b) and all(map(near, NUMBER.findall(a), NUMBER.findall(b)))
 
 
-def is_tape(bundle):
-    """Whether a tape is shown as text, and as a picture where Graphviz is installed."""
-    picture = "<svg" in bundle.get("image/svg+xml", "") and "</svg>" in bundle["image/svg+xml"]
-    return bundle.get("text/plain", "").startswith("#0 ") and picture == bool(shutil.which("dot"))
+def same_output(stored, found):
+    """As they are compared: pictures by the words in them, since programs that draw differ from version to version."""
+    if stored["output_type"] != found["output_type"]:
+        return False
+    if found["output_type"] == "error":
+        return same_text(stored["evalue"], found["evalue"])
+    if found["output_type"] == "stream":
+        return stored["name"] == found["name"] and same_text("".join(stored["text"]), "".join(found["text"]))
+    drawn = {mime for data in (stored["data"], found["data"]) for mime in data if mime.startswith("image/")}
+    if drawn and not (shutil.which("dot") and shutil.which("gnuplot")):
+        return True  # what is shown in their place is something else
+    if set(stored["data"]) != set(found["data"]):
+        return False
+    for mime, text in found["data"].items():
+        a, b = "".join(stored["data"][mime]), "".join(text)
+        if mime in drawn:
+            a, b = (" ".join(re.findall(r"<text[^>]*>(.*?)</text>", picture, re.S)) for picture in (a, b))
+        if not same_text(a, b):
+            return False
+    return True
 
 
-def output_of(program):
-    done = subprocess.run([program], text=True, stdout=subprocess.PIPE, encoding="utf-8")
+def figures_in(text):
+    """Lines with a number in them, as words and numbers alone."""
+    lines = [" ".join(re.sub(r"[{},|:]", " ", line).split()) for line in text.split("\n")]
+    return [line for line in lines if NUMBER.search(line)]
+
+
+@functools.lru_cache(maxsize=None)
+def figures_of(program, build):
+    name, *flags = shlex.split(program)
+    if not check(os.path.exists(os.path.join(build, name)), "%s is built: ninja -C %s %s" % (name, build, name)):
+        return []
+    done = subprocess.run([os.path.join(build, name)] + flags, capture_output=True, encoding="utf-8")
     check(done.returncode == 0, "%s ends with status 0" % program)
-    return [" ".join(l.split()) for l in done.stdout.split("\n") if l.strip()]
+    return [line + " " for line in figures_in(done.stdout)]
 
 
-def check_01(run, program):
-    name = "01_chain_rule"
-    if program:
-        printed = run.all_lines()
-        for line in output_of(program):
-            check(line in printed, name + ": prints, as the program does: " + line)
-
-    tape = run.shown["picture"][0]
-    check(is_tape(tape) and "tanh" in tape["text/plain"], name + ": the tape is shown")
-    rules = run.shown["edges"][0]
-    check(is_tape(rules) and "x passes nothing back" in rules["text/plain"]
-          and "~ passes back a surrogate" in rules["text/plain"],
-          name + ": the tape of two rules is shown, and marks both")
-
-    rows = [[float(cell) for cell in row] for row in run.table("difference")[1:]]
-    check(len(rows) == 3 and all(near(row[1:2] * 2, row[2:]) for row in rows),
-          name + ": formula, tape and finite difference agree")
-    check(near(run.after("gradient", "dy/dx"), [row[2] for row in rows]),
-          name + ": the table holds the gradient")
-    check(near(run.after("bend", "d2y/dx2")[0:3], run.after("bend", "by hand")),
-          name + ": the second derivative is the formula's")
-    check(run.after("argmax", "argmax, zero") == [0, 0, 0], name + ": the zero rule gives zeros")
-    through = run.after("argmax", "straight-through")
-    check(any(through) and near(through, run.after("soft", "mean price")),
-          name + ": straight-through gives the gradient of the mean price")
-    report = run.lines("report")
-    check(len(report) == 2 and "argmax[zero]" in report[0] and "a gradient arrives" in report[1],
-          name + ": the stop report names the rule that cuts")
-    check(run.lines("check") == ["sine: right, to second order"],
-          name + ": the gradient check accepts the sine")
-    wrong = run.lines("wrong-check")[0]
-    check(wrong.startswith("cosine: ") and "expected" in wrong,
-          name + ": the gradient check rejects the wrong cosine")
+def text_of(output):
+    return "".join(output.get("text") or output.get("data", {}).get("text/plain") or [])
 
 
-def jacobian(q, g):
-    """J(q) g = q * (g - <q, g>)."""
-    along = sum(x * y for x, y in zip(q, g))
-    return [x * (y - along) for x, y in zip(q, g)]
+def check_outputs(name, book, cells, arguments):
+    stored = [cell for cell in book["cells"] if cell["cell_type"] == "code"]
+    for count, (cell, kept) in enumerate(zip(cells, stored)):
+        where = "%s, cell %s" % (name, cell.ident)
+        for output in cell.outputs:
+            data = output.get("data")
+            check(not data or "text/plain" in data and len(data) > 1, where + ": what is shown is there as text and as more")
+        same = len(cell.outputs) == len(kept["outputs"]) and all(map(same_output, kept["outputs"], cell.outputs))
+        if arguments.write:
+            kept["execution_count"] = count + 1
+            kept["outputs"] = kept["outputs"] if same else cell.outputs
+        else:
+            check(same and kept["execution_count"] == count + 1,
+                  where + ": what it gives is what is stored (tests/notebooks.py --write stores it)")
+            if not same:
+                print("stored:\n%s\nfound:\n%s" % tuple("\n".join(map(text_of, o)) for o in (kept["outputs"], cell.outputs)))
+        if cell.program and arguments.build:
+            printed = figures_of(cell.program, arguments.build)
+            found = figures_in("\n".join(map(text_of, cell.outputs)))
+            check(found, where + ": prints numbers, as it is a program's")
+            for line in found:
+                check(any(p.startswith(line + " ") for p in printed), "%s: %s prints, too: %s" % (where, cell.program, line))
 
 
-def figures(row):
-    """[value, standard error] of each figure of a measured rule; a missing error is 0."""
-    return [(numbers(cell) + [0.0])[0:2] for cell in row[1:5]]
-
-
-def unbiased(row):
-    bias, error = figures(row)[0]
-    return error > 0 and bias <= 4 * error
-
-
-def check_02(run, program):
-    name = "02_argmax_gradients"
-    target = run.after("problem", "target")
-    categories = [[float(cell) for cell in row] for row in run.table("exact")[1:]]
-    p = [row[1] for row in categories]
-    cost = [row[2] for row in categories]
-    exact = [row[3] for row in categories]
-    mean = sum(x * y for x, y in zip(p, cost))
-    check(near([sum(p)], [1]) and near([mean], run.after("exact", "mean cost")),
-          name + ": the mean cost is the sum over all categories")
-    check(near(exact, jacobian(p, cost)) and near(exact, run.after("exact", "exact gradient")),
-          name + ": the exact gradient is p (f - E f)")
-
-    # One draw.
-    rows = {row[0]: (numbers(row[1]), numbers(row[2])) for row in run.table("draw")[1:]}
-    one_hot = rows["zero"][0]
-    k = one_hot.index(1)
-    check(sorted(one_hot) == [0, 0, 0, 0, 1], name + ": a choice is one-hot")
-    check(rows["score-function"][0] == one_hot and rows["straight-through"][0] == one_hot,
-          name + ": the rules see the same draw")
-    soft = rows["gumbel-softmax"][0]
-    check(near([sum(soft)], [1]) and max(soft) == soft[k] and 0 < min(soft),
-          name + ": Gumbel-softmax sends a relaxation of that draw forward")
-    check(rows["zero"][1] == [0] * 5, name + ": the zero rule's gradient is zero")
-    check(near(rows["score-function"][1], [cost[k] * (d - q) for d, q in zip(one_hot, p)], 4e-3),
-          name + ": the score function is f(D) (D - p)")
-    check(near(rows["straight-through"][1],
-               jacobian(p, [2 * (d - t) for d, t in zip(one_hot, target)]), 4e-3),
-          name + ": straight-through is J(p) f'(D)")
-    check(near(rows["gumbel-softmax"][1],
-               jacobian(soft, [2 * (y - t) for y, t in zip(soft, target)]), 4e-3),
-          name + ": Gumbel-softmax is J(Y) f'(Y)")
-    check(is_tape(run.shown["tape"][0]), name + ": the tape is shown")
-
-    # Many draws.
-    rules = ("zero", "score-function", "score-function+leave-one-out", "straight-through",
-             "gumbel-softmax")
-    measured = {rule: run.row("measure", rule) for rule in rules}
-    check([f[0] for f in figures(measured["zero"])] == [1, 0, 1, 0],
-          name + ": the zero rule's bias is the whole gradient")
-    for rule in ("score-function", "score-function+leave-one-out"):
-        check(unbiased(measured[rule]), name + ": %s is unbiased, to 4 standard errors" % rule)
-    for rule in ("straight-through", "gumbel-softmax"):
-        check(not unbiased(measured[rule]), name + ": %s is biased" % rule)
-    for rule in rules:
-        (bias, _), (std, _), (mse, _), _ = figures(measured[rule])
-        check(near([mse], [bias ** 2 + std ** 2], 1e-2), name + ": %s: mse = bias^2 + std^2" % rule)
-    spread = {rule: figures(measured[rule])[1][0] for rule in rules}
-    check(spread["score-function"] > 3 and spread["score-function"] > 3 * spread[rules[2]],
-          name + ": the score function's spread is large, and a baseline takes most of it away")
-
-    # Behind the black box.
-    check(near(exact, run.after("box-measure", "exact gradient")),
-          name + ": the black box has the same exact gradient")
-    for rule in rules[:3]:
-        check(run.row("box-measure", rule) == measured[rule],
-              name + ": %s works as well behind the black box" % rule)
-    for rule in rules[3:]:
-        check(run.row("box-measure", rule)[1] == "refuses", name + ": %s refuses there" % rule)
-    refusal = " ".join(run.lines("refusal"))
-    check(refusal.startswith("sample[straight-through]: ") and "score_function()" in refusal,
-          name + ": the refusal names the rule and what to do")
-
-    # The rule of one's own.
-    bias, error = figures(run.row("own-linear", "midpoint"))[0]
-    check(error > 0 and abs(bias - 0.25) <= 4 * error,
-          name + ": midpoint misses a quarter of a linear cost's gradient")
-    check(figures(run.row("own-linear", "straight-through"))[0][0] < 1e-5,
-          name + ": straight-through is exact for a linear cost")
-    check(not unbiased(run.row("own-quadratic", "midpoint")),
-          name + ": midpoint is biased for the quadratic cost")
-    for cell in ("own-linear", "own-quadratic"):
-        check(unbiased(run.row(cell, "reinmax")), name + ", cell %s: ReinMax is unbiased" % cell)
-    # The text says that ReinMax has the smaller error from about 70 draws on.
-    through = figures(run.row("own-quadratic", "straight-through"))
-    reinmax = figures(run.row("own-quadratic", "reinmax"))
-    draws = (reinmax[1][0] ** 2 - through[1][0] ** 2) / through[0][0] ** 2
-    check(60 < draws < 80, name + ": ReinMax overtakes straight-through at about 70 draws, not %d"
-          % draws)
-
-    if program:
-        printed = output_of(program)
-        for rule in rules:
-            row = " ".join(measured[rule])
-            check(any((line + " ").startswith(row + " ") for line in printed),
-                  name + ": prints, as the program does: " + row)
-
-
-CHECKS = {"01_chain_rule": check_01, "02_argmax_gradients": check_02}
+def report_seconds(name, kernel, cells, strict):
+    total = sum(cell.seconds for cell in cells)
+    slow = [c for i, c in enumerate(cells) if c.seconds > (CPU_FIRST if i == 0 else CPU_OTHER)] if kernel == "cling-9" else []
+    print("%s in %s: %d cells in %.1f s of CPU, the first %.1f s, others %.1f s at most%s" % (
+        name, kernel, len(cells), total, cells[0].seconds, max(c.seconds for c in cells[1:]),
+        "".join("\n  * %s takes %.1f s" % (c.ident, c.seconds) for c in slow) + ("\n  * over a minute" if total > 60 else "")))
+    if strict:
+        check(not slow, "%s: no cell takes more than %g s of CPU, the first %g s" % (name, CPU_OTHER, CPU_FIRST))
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--repl", metavar="COMMAND",
-                        help="clang-repl, with arguments if need be (default: the first there is of "
-                             + ", ".join(REPLS) + ")")
-    parser.add_argument("--cling", action="store_true",
-                        help="run the cells in genuine cling on clang 9, from PyPI's " + CLING + ", and read every "
-                             "public header there, one after the other")
-    parser.add_argument("--headers", nargs="*", default=[], help="the public headers, for --cling")
-    parser.add_argument("--library", metavar="FILE",
-                        help="libargtape.so (default: as setup.hpp finds it)")
-    parser.add_argument("--program", action="append", default=[], metavar="FILE",
-                        help="a built program whose notebook must print the same figures; it goes "
-                             "with the notebook of its name, and may be given for each")
-    parser.add_argument("--json-only", action="store_true", help="check the files, run nothing")
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("notebook", nargs="*", help="those whose names begin so (default: all, and their solutions)")
+    parser.add_argument("--in", dest="kernels", action="append", choices=KERNELS, default=[], help="where (default: clang-repl)")
+    parser.add_argument("--build", default=os.path.join(ROOT, "build"), help="the folder of the libraries and programs")
+    parser.add_argument("--headers", nargs="*", default=[], help="public headers to read one after the other, in cling")
+    parser.add_argument("--write", action="store_true", help="store the outputs in the notebooks")
+    parser.add_argument("--seconds", action="store_true", help="too much CPU in a cell, in cling on clang 9, is a failure")
     arguments = parser.parse_args()
 
-    programs = {os.path.splitext(os.path.basename(p))[0]: p for p in arguments.program}
-    files = sorted(f for f in os.listdir(FOLDER) if f.endswith(".ipynb"))
-    check(set(programs) <= set(CHECKS), "--program names a program that has a notebook")
-    check([os.path.splitext(f)[0] for f in files] == sorted(CHECKS),
-          "the notebooks are %s" % ", ".join(sorted(CHECKS)))
+    files = []
+    for folder in (FOLDER, os.path.join(FOLDER, "solutions")):
+        if os.path.isdir(folder):
+            files += [os.path.join(folder, f) for f in sorted(os.listdir(folder)) if f.endswith(".ipynb")]
+    if arguments.notebook:
+        files = [f for f in files if os.path.basename(f).startswith(tuple(arguments.notebook))]
+    check(files, "there is a notebook of that name")
 
-    books = {}
-    for file in files:
-        name = os.path.splitext(file)[0]
-        with open(os.path.join(FOLDER, file), encoding="utf-8") as text:
-            book = json.load(text)
-        check_json(name, book)
-        books[name] = [(cell["id"], "".join(cell["source"])) for cell in book["cells"]
-                       if cell["cell_type"] == "code"]
-        check_rules(name, books[name])
-
-    repls = [arguments.repl] if arguments.repl else ["cling"] if arguments.cling else REPLS
-    repl = cling_python() if arguments.cling else \
-        next((shlex.split(r) for r in repls if shutil.which(shlex.split(r)[0])), None)
-    skipped = not arguments.json_only and not repl
-    if skipped:
-        print("there is no %s; the cells were not run" % " and no ".join(repls))
-    elif not arguments.json_only:
-        if arguments.cling:
-            headers = arguments.headers
-            cells = [(h, '#include "%s"' % os.path.join(ROOT, h)) for h in headers]
-            check_run("headers", cells, run_cells(repl, None, cells, True))
-        for name, cells in books.items():
-            run = run_cells(repl, arguments.library, cells, arguments.cling)
-            if not check_run(name, cells, run) or name not in CHECKS:
+    skipped = False
+    for kernel in arguments.kernels or ["clang-repl"]:
+        command, cling = command_of(kernel), kernel != "clang-repl"
+        skipped = skipped or not command
+        if command and cling and arguments.headers:
+            cells = [Cell(h, '#include "%s"' % os.path.join(ROOT, h)) for h in arguments.headers]
+            check_run("headers", cells, *run_cells(command, cling, cells, None, FOLDER))
+        for file in files:
+            name = os.path.relpath(file, FOLDER)[:-len(".ipynb")]
+            with open(file, encoding="utf-8") as text:
+                book = json.load(text)
+            cells = [Cell(cell["id"], "".join(cell["source"]), cell["metadata"])
+                     for cell in book["cells"] if cell["cell_type"] == "code"]
+            check_json(name, book)
+            check_rules(name, cells)
+            if not command or not check_run(name, cells, *run_cells(command, cling, cells, arguments.build, os.path.dirname(file))):
                 continue
-            slowest = max(run.seconds, key=run.seconds.get)
-            print("%s: %d cells in %.1f s, the slowest is %s with %.1f s"
-                  % (name, len(cells), sum(run.seconds.values()), slowest, run.seconds[slowest]))
-            try:
-                CHECKS[name](run, programs.get(name))
-            except (LookupError, ValueError) as error:
-                check(False, "%s: what the cells print can be read: %r" % (name, error))
+            report_seconds(name, kernel, cells, arguments.seconds)
+            check_outputs(name, book, cells, arguments)
+            if arguments.write:
+                with open(file, "w", encoding="utf-8") as out:
+                    json.dump(book, out, indent=1, ensure_ascii=False)
+                    out.write("\n")
 
+    if skipped:
+        print("the cells were not run")
     print("%d passed, %d failed" % (passed, failed))
     return 1 if failed else SKIPPED if skipped else 0
 

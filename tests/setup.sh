@@ -33,6 +33,7 @@ pictures gnuplot-nox         gnuplot        command:gnuplot
 pictures graphviz            graphviz       command:dot
 clang    clang               clangxx        command:clang++
 more     clang-tools-19      clang-tools    command:clang-repl-19,clang-repl
+more     chromium            chromium            command:chromium,chromium-browser,google-chrome
 more     cmake              cmake          command:cmake
 more     libopenmpi-dev      openmpi        command:mpicc
 more     libbenchmark-dev    benchmark      header:benchmark/benchmark.h

@@ -48,6 +48,8 @@ class Network : public Training {
     a("curve", curve_);
   }
 
+  void save(Archive& a) override { a.things(*mlp_); }
+
   nlohmann::ordered_json result() override {
     std::vector<std::uint32_t> weights;
     for (const Tensor& w : mlp_->parameters) weights.push_back(checksum(w));
@@ -105,10 +107,13 @@ int main(int argc, char** argv) {
                  [=, &digits] { return std::make_unique<Network>(digits, rule, seed, steps); });
     argtape_examples::Table table({"cell", "loss"});
     auto& json = program.json;
+    const nlohmann::ordered_json like = {
+        {"rule", ""}, {"loss", 0.0}, {"weights", {0, 0, 0, 0}}, {"curve", {0.0}}};
     for (const Grid::Row& row : grid.run({{"data", digits.name},
                                           {"digits", checksum(digits.images)},
                                           {"steps", steps},
-                                          {"rate", rate}})) {
+                                          {"rate", rate}},
+                                         [&](const std::string&) { return like; })) {
       table.row({row.cell, row.result.at("loss").get<double>()});
       json["rows"].push_back(row.result);
     }

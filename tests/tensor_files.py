@@ -40,6 +40,7 @@ def ours(path, read):
         "yes": numpy.uint64(1),
         "x": numpy.float64(0.1),
         "text": numpy.frombuffer(b"words", numpy.uint8),
+        "adam.optimiser": numpy.frombuffer(b"Adam", numpy.uint8),
         "adam.rate": numpy.float64(0.01),
         "adam.step": numpy.uint64(1),
         "adam.steps": numpy.array([1, 1], numpy.uint64),

@@ -10,6 +10,7 @@
 #include <cstring>
 #include <filesystem>
 #include <fstream>
+#include <functional>
 #include <iterator>
 #include <limits>
 #include <map>
@@ -282,6 +283,91 @@ TEST_CASE("where a file cannot be written the old one is still there, and nothin
   CHECK(contents(path).size() > 80000);
 }
 
+TEST_CASE("a link stays, a file keeps its mode, and what is protected or no file is refused") {
+  namespace fs = std::filesystem;
+  const Folder folder;
+  const std::string file = folder.write("file", "old"), link = folder / "link",
+                    later = folder / "later";
+  const auto mode = [&] { return static_cast<int>(fs::status(file).permissions()); };
+  fs::create_directory(folder / "sub");
+  fs::create_symlink("sub/../file", link);
+  fs::create_symlink(link, folder / "sub/link");
+  fs::create_symlink("sub/new", later);
+  for (const int kept : {0600, 0644, 0777}) {
+    fs::permissions(file, static_cast<fs::perms>(kept));
+    write_durably(folder / "sub/link", std::to_string(kept));
+    CHECK(fs::is_symlink(link));
+    CHECK(contents(file) == std::to_string(kept));
+    CHECK(mode() == kept);
+  }
+  write_durably(later, "new");
+  CHECK(fs::is_symlink(later));
+  CHECK(contents(folder / "sub/new") == "new");
+
+  const auto refused = [&](const std::string& path, const std::string& why) {
+    CAPTURE(path);
+    for (const auto& write : {std::function<void()>([&] { write_durably(path, "x"); }),
+                              std::function<void()>([&] { require_writable(path); })})
+      CHECK_THROWS_WITH_AS(write(), ("cannot write '" + path + "'" + why).c_str(),
+                           std::system_error);
+  };
+  require_writable(file);
+  require_writable(folder / "another");
+  fs::permissions(file, static_cast<fs::perms>(0444));
+  refused(file, ": Permission denied");
+  refused(link, ": Permission denied");
+  CHECK(contents(file) == std::to_string(0777));
+  REQUIRE(::mkfifo((folder / "pipe").c_str(), 0600) == 0);
+  refused(folder / "pipe", ", which is no regular file: Operation not supported");
+  refused("/dev/null", ", which is no regular file: Operation not supported");
+  refused(folder / "sub", ": Is a directory");
+  refused(folder / "none/file", ": No such file or directory");
+  refused(folder / "sub/new/file", ": Not a directory");
+  fs::create_symlink("turn", folder / "turn");
+  refused(folder / "turn", ": Too many levels of symbolic links");
+  // What a killed writer left, whatever it is, is no obstacle.
+  fs::permissions(file, static_cast<fs::perms>(0600));
+  REQUIRE(::mkfifo((file + ".tmp").c_str(), 0644) == 0);
+  write_durably(file, "after all");
+  CHECK(contents(file) == "after all");
+  CHECK(mode() == 0600);
+  CHECK_FALSE(fs::exists(file + ".tmp"));
+  CHECK_THROWS_WITH_AS(require_savable(folder / "x.bin"), doctest::Contains("need one that ends"),
+                       std::invalid_argument);
+  CHECK_THROWS_AS(require_savable(folder / "none/x.npz"), std::system_error);
+}
+
+TEST_CASE("names are UTF-8 in both formats") {
+  const Folder folder;
+  const std::string high = "\xf0\x9f\x98\x80";
+  for (const std::string& path : {folder / "n.safetensors", folder / "n.npz"}) {
+    std::map<std::string, Tensor> good = {{"", zeros({1})}, {"\xc3\xa4" + high, zeros({1})}}, back;
+    argtape::save(path, good);
+    argtape::load(path, back);
+    CHECK(back.size() == 2);
+    CHECK(back.count("\xc3\xa4" + high) == 1);
+    // A byte alone, a half, more bytes than are due, half of a character, beyond the last, and 0.
+    for (const std::string& name :
+         {std::string("a\xff"), std::string("\x80"), std::string("\xc3"), std::string("\xc0\x80"),
+          std::string("\xed\xa0\x80"), std::string("\xf4\x90\x80\x80"), std::string("z\0y", 3)}) {
+      std::map<std::string, Tensor> bad = {{name, zeros({1})}};
+      CHECK_THROWS_WITH_AS(argtape::save(path, bad),
+                           doctest::Contains("is no text; need UTF-8 without a zero byte"),
+                           std::invalid_argument);
+    }
+    // As others may write them.
+    std::map<std::string, Tensor> plain = {{"abcd", zeros({1})}};
+    argtape::save(path, plain);
+    std::string file = contents(path);
+    for (std::size_t at = 0; (at = file.find("abcd", at)) != std::string::npos;)
+      file.replace(at, 4, "ab\xff\xff");
+    folder.write("bad", file);
+    CHECK(refusal(
+              folder / "bad", [](Archive&) { FAIL("it was read"); }, "")
+              .find("no text in UTF-8") != std::string::npos);
+  }
+}
+
 TEST_CASE("an .npz file comes back to the bit, and damaged is refused or makes no difference") {
   const Folder folder;
   Everything e = something();
@@ -455,9 +541,9 @@ TEST_CASE("files of others: every kind of number, converted exactly or refused")
   };
   refused(entry("F64", 1, bytes_of({1e300})), "'x' has 1e+300 at 0; need numbers that can be held");
   refused(entry("I64", 1, bytes_of<std::int64_t>({(1LL << 24) + 1})),
-          "'x' has 1.67772e+07 at 0; need numbers that can be held");
+          "'x' has 16777217 at 0; need numbers that can be held");
   refused(entry("U64", 1, bytes_of<std::uint64_t>({~0ULL})),
-          "'x' has 1.84467e+19 at 0; need numbers that can be held");
+          "'x' has 18446744073709551615 at 0; need numbers that can be held");
   refused(entry("C64", 1, std::string(8, '\0')),
           "'x' is of the type C64; need F16, BF16, F32, F64, integers or BOOL");
   refused(entry("F8_E4M3", 1, "x"),
@@ -476,6 +562,13 @@ TEST_CASE("files of others: every kind of number, converted exactly or refused")
                     later = R"("y":{"dtype":"U8","shape":[],"data_offsets":[2,3]})";
   refused(foreign("{" + twice + "," + twice + "}", "1"),
           "it is damaged: two things are called 'x'");
+  refused(foreign(R"({"x":{"dtype":"U8","shape":[2],"shape":[],"data_offsets":[0,1]}})", "1"),
+          "it is damaged: two things are called 'shape'");
+  for (const char* half : {"\\ud83d", "\\ud83d\\u0041", "\\ude00", "\\ud83d\\ud83d"})
+    refused(foreign(std::string("{\"") + half + "\":{}}", ""),
+            "it is damaged: its header has '?"
+            "??"
+            "', no text in UTF-8");
   refused(foreign("{" + twice + "," + other + "}", "1"),
           "it is damaged: two arrays stand at one place");
   refused(foreign("{" + twice + "," + later + "}", "123"),
@@ -522,6 +615,28 @@ TEST_CASE_TEMPLATE("a training goes on from its archive to the same bits", Optim
     for (std::size_t i = 0; i < whole.mlp.parameters.size(); ++i)
       CHECK(identical(second.mlp.parameters[i], whole.mlp.parameters[i]));
   }
+}
+
+TEST_CASE("an optimiser reads what its own kind wrote, and no other's") {
+  const auto written = [](Optimiser&& optimiser) {
+    Archive a;
+    optimiser.archive(a);
+    return a.bytes();
+  };
+  const std::string of_adam = written(Adam(0.1)), of_adamw = written(AdamW(0.1));
+  const auto read = [](Optimiser&& optimiser, const std::string& bytes) {
+    Archive a(bytes);
+    optimiser.archive(a);
+    a.finish();
+  };
+  CHECK_NOTHROW(read(Adam(1), of_adam));
+  CHECK_NOTHROW(read(AdamW(1), of_adamw));
+  CHECK_THROWS_WITH_AS(read(AdamW(1), of_adam), "the state is of Adam; need one of AdamW",
+                       std::runtime_error);
+  CHECK_THROWS_WITH_AS(read(Adam(1), of_adamw), "the state is of AdamW; need one of Adam",
+                       std::runtime_error);
+  CHECK_THROWS_WITH_AS(read(Sgd(1), of_adamw), "the state is of AdamW; need one of Sgd",
+                       std::runtime_error);
 }
 
 TEST_CASE("a checksum tells a number and a shape apart") {

@@ -532,6 +532,15 @@ TEST_CASE("data: labels that are numbers, of a file's own kind") {
   arrays["x"] = zeros({3, 1});
   save(path, arrays);
   refused([&] { read_table(path, "y"); }, "'x' has the shape (3, 1); need 4 rows, one for each");
+  // The shape is a tuple of Python's.
+  for (const char* shape : {"(1 2,)", "(12)", "(,)", "(3,,4)", "(3, 4 ,x)", "(,3)"}) {
+    folder.write("n.npy", npy(shape, {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12}));
+    refused([&] { read_table(folder / "n.npy"); }, "n.npy has a damaged NumPy header");
+  }
+  for (const char* shape : {"(3, 4)", "(3,4,)", "( 3 , 4 )"}) {
+    folder.write("n.npy", npy(shape, {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12}));
+    CHECK(read_table(folder / "n.npy").size() == 3);
+  }
   folder.write("n.npz", "PK\3\4");
   refused([&] { read_table(path, "y"); }, "n.npz cannot be read: it is torn");
 }

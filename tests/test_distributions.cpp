@@ -1,8 +1,11 @@
 // Distributions, against PyTorch 1.13's numbers at first and second order, and against plain loops.
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
+#include <utility>
+#include <vector>
 
 #include "engine/gradcheck.hpp"
 #include "engine/sweep.hpp"
@@ -14,11 +17,14 @@
 #include "ops/rules/names.hpp"
 #include "ops/rules/straight_through.hpp"
 #include "ops/shape.hpp"
+#include "ops/softmax.hpp"
 #include "tests/distance.hpp"
 
 using namespace argtape;
 
 namespace {
+
+constexpr double kInf = std::numeric_limits<double>::infinity();
 
 template <class F>
 void refuses(F f, const char* message) {
@@ -176,6 +182,196 @@ TEST_CASE("normal: PyTorch's numbers, and draws that move with mean and standard
   agree(differentiate(y, s)[0], Tensor(xt::sum(e, 0)));
 }
 
+namespace {
+
+using Real = long double;
+
+// log(1 + e^x), log sigmoid(x) = -softplus(-x), and sigmoid(x).
+Real plus(Real x) { return x > 0 ? x + std::log1p(std::exp(-x)) : std::log1p(std::exp(x)); }
+Real logistic(Real x) { return std::exp(-plus(-x)); }
+
+void near(Scalar found, Real expected, double tolerance = 1e-13) {
+  CHECK(std::abs(static_cast<Real>(found) - expected) <= tolerance * std::abs(expected) + 1e-320);
+}
+// Of what is a difference of probabilities near 1.
+void close_to(Scalar found, Real expected) {
+  CHECK(std::abs(static_cast<Real>(found) - expected) <= 1e-15);
+}
+
+// The slope of y for x, and the slope of that.
+struct Slopes {
+  Scalar first, second;
+};
+Slopes slopes(Var y, Var x) {
+  const Var g = differentiate(y, x)[0];
+  return {g.item(), differentiate(g, x)[0].item()};
+}
+
+}  // namespace
+
+TEST_CASE("Bernoulli from near 0 to near 1: every digit, at first and second order") {
+  for (double at : {0.0, 0.01, 0.3, 3.0, 18.0, 40.0, 300.0, 700.0, 1e5, 1e300})
+    for (double logit : {at, -at}) {
+      CAPTURE(logit);
+      const Real l = logit, p = logistic(l), q = logistic(-l);
+      Tape tape;
+      const Var x = tape.parameter(full({}, logit));
+      const Bernoulli b(x);
+      for (bool one : {true, false}) {
+        const Var y = b.log_prob(tape.constant(one));
+        near(y.item(), -plus(one ? -l : l));
+        near(slopes(y, x).first, one ? q : -p);
+        close_to(slopes(y, x).second, -p * q);
+      }
+      near(b.entropy().item(), p * plus(-l) + q * (p > 0 && q > 0 ? plus(l) : 0), 1e-12);
+      const Slopes h = slopes(b.entropy(), x);
+      near(h.first, -l * p * q, 1e-12);
+      close_to(h.second, p * q * (l * (p - q) - 1));
+      for (double other : {logit - 2, logit / 2 + 1}) {
+        const Real m = other, r = logistic(m);
+        const Var y = tape.parameter(full({}, other)), kl = b.kl(Bernoulli(y));
+        // The two terms have different signs.
+        const Real one = p * (plus(-m) - plus(-l)), zero = q * (plus(m) - plus(l)),
+                   size = std::abs(one) + (q > 0 ? std::abs(zero) : 0);
+        CHECK(std::abs(kl.item() - (one + (q > 0 ? zero : 0))) <= 1e-13 * size);
+        close_to(differentiate(kl, x)[0].item(), (l - m) * p * q);
+        close_to(differentiate(kl, y)[0].item(), r - p);
+      }
+    }
+}
+
+TEST_CASE("categorical entropy and divergence of nearly sure choices, against plain loops") {
+  constexpr Real inf = std::numeric_limits<Real>::infinity();
+  const auto reference = [&](const Tensor& of, const Tensor& to, bool cross) {
+    const auto logs = [](const Tensor& l) {
+      std::vector<Real> log_p;
+      const Scalar most = *std::max_element(l.begin(), l.end());
+      Real others = 0;
+      for (Scalar x : l) others += std::exp(static_cast<Real>(x) - most);
+      others -= 1;
+      if (others < 1e-3L) {  // the largest stands alone
+        others = 0;
+        for (Scalar x : l)
+          if (x != most) others += std::exp(static_cast<Real>(x) - most);
+      }
+      for (Scalar x : l) log_p.push_back(static_cast<Real>(x) - most - std::log1p(others));
+      return log_p;
+    };
+    const std::vector<Real> q = logs(of), p = logs(to);
+    Real total = 0;
+    for (std::size_t i = 0; i < q.size(); ++i)
+      if (q[i] > -inf) total += std::exp(q[i]) * ((cross ? p[i] : 0) - q[i]);
+    return total;
+  };
+  for (const Tensor& l : {Tensor{0, -40, -45, -kInf}, Tensor{1, 1, 1, 1}, Tensor{-30, 7, -30, -30},
+                          Tensor{1e5, 0, 1e5 - 25, 1e5 - 38}, Tensor{-kInf, 3, -kInf, -kInf},
+                          Tensor{-500, -530, -600, 200}}) {
+    Tape tape;
+    const Var x = tape.parameter(l);
+    near(Categorical(x).entropy().item(), reference(l, l, false), 1e-11);
+    const Tensor m = 0.5 * l + Tensor{1, 2, 3, 4};
+    CHECK(Categorical(x).kl(Categorical(x)).item() == 0);
+    if (std::isfinite(l(3)))
+      near(Categorical(x).kl(Categorical(tape.constant(m))).item(), -reference(l, m, true), 1e-11);
+    // dH/dl_i = -p_i (log p_i + H).
+    const Tensor h = differentiate(Categorical(x).entropy(), x)[0].value();
+    const Tensor p = softmax(x).value();
+    const Real entropy = reference(l, l, false);
+    for (std::size_t i = 0; i < 4; ++i) {
+      CAPTURE(i);
+      if (p(i) > 0.1)
+        close_to(h(i), -static_cast<Real>(p(i)) * (std::log(static_cast<Real>(p(i))) + entropy));
+      else if (p(i) > 0)
+        near(h(i), -static_cast<Real>(p(i)) * (std::log(static_cast<Real>(p(i))) + entropy), 1e-10);
+    }
+  }
+  CHECK(check_gradient(
+      [](const std::vector<Var>& v) {
+        const Categorical q(v[0]), p(v[1]);
+        return q.entropy() + q.kl(p);
+      },
+      {Rng(8).normal({3, 5}), Rng(9).normal({5})}));
+}
+
+TEST_CASE("probabilities of 0 and 1: gradients that are finite arrive, at either order") {
+  Tape tape;
+  const auto both = [&](Var y, Var p, const Tensor& first, const Tensor& second) {
+    const Var g = differentiate(y, p)[0];
+    agree(g, first);
+    agree(differentiate(sum(g), p)[0], second);
+  };
+  // log p_1 - log sum(p), whatever p_0 and p_2 are.
+  for (double least : {0.0, 1e-30}) {
+    const Var p = tape.parameter(Tensor{least, 1, least});
+    const Categorical c = Categorical::from_probabilities(p);
+    both(c.log_prob({1}), p, Tensor{-1, 0, -1}, Tensor{3, 2, 3});
+    both(c.log_prob(tape.constant(Tensor{0, 1, 0})), p, Tensor{-1, 0, -1}, Tensor{3, 2, 3});
+  }
+  // KL(q || p) = sum q log q - sum q log p + log sum p.
+  for (double least : {0.0, 1e-30}) {
+    const Var p = tape.parameter(Tensor{least, 0.25, 0.75});
+    const Categorical q(tape.constant(Tensor{-kInf, 0, 0}));
+    both(q.kl(Categorical::from_probabilities(p)), p, Tensor{1, -1, 1 - 0.5 / 0.75},
+         Tensor{-3, 8 - 3, 0.5 / 0.5625 - 3});
+  }
+  const Categorical rows =
+      Categorical::from_probabilities(tape.parameter(Tensor{{0.2, 0, 0.8}, {0.5, 0.25, 0.25}}));
+  agree(rows.log_prob({2, 1}), Tensor{std::log(0.8), std::log(0.25)});
+  refuses([&] { rows.log_prob({2}); }, "reshape: x is (1, 3); cannot become (2, 3)");
+  refuses([&] { rows.log_prob({2, 3}); }, "one_hot: label 3 at 1; need less than 3");
+
+  // log p and log(1 - p).
+  for (double least : {0.0, 1e-30}) {
+    const Var p = tape.parameter(Tensor{least, 1 - least, 0.25});
+    const Bernoulli b = Bernoulli::from_probabilities(p);
+    both(b.log_prob(tape.constant(Tensor{0, 1, 1})), p, Tensor{-1, 1, 4}, Tensor{-1, -1, -16});
+    const Bernoulli half(tape.constant(zeros({3})));
+    const Bernoulli sure = Bernoulli::from_probabilities(tape.constant(Tensor{0, 1, 0.5}));
+    both(sure.kl(b), p, Tensor{1, -1, 0.5 / 0.75 - 0.5 / 0.25},
+         Tensor{1, 1, 0.5 / 0.5625 + 0.5 / 0.0625});
+    if (least > 0) CHECK(half.kl(b).value()(0) == doctest::Approx(33.8456));
+  }
+  const Var tiny = tape.parameter(Tensor{1e-20});
+  CHECK(Bernoulli::from_probabilities(tiny).log_prob(tape.constant(Tensor{0})).item() == -1e-20);
+  // Infinite slopes are left out.
+  const Var p = tape.parameter(Tensor{0, 1, 0.5});
+  agree(differentiate(Bernoulli::from_probabilities(p).entropy(), p)[0], zeros({3}));
+}
+
+TEST_CASE("normal divergence: every way to broadcast, and scales far apart or nearly the same") {
+  Tape tape;
+  const auto c = [&](const Tensor& t) { return tape.constant(t); };
+  const auto kl = [](Real m, Real s, Real n, Real t) {
+    const Real d = std::log(s) - std::log(t), away = (m - n) / t;
+    return (std::expm1(2 * d) + away * away) / 2 - d;
+  };
+  const Normal n(c(Tensor{1, -2}), c(Tensor{{0.5}, {2}})), one(c(zeros({})), c(ones({}))),
+      three(c(zeros({3, 1, 1})), c(ones({})));
+  for (const Normal& p : {n, one, three}) {
+    const Tensor found = n.kl(p).value();
+    CHECK(found.shape() == (&p == &three ? Shape{3, 2, 2} : found.shape()));
+    CHECK(found.size() == (found.dimension() == 3 ? 12 : 4));
+  }
+  const Tensor found = n.kl(one).value(), back = one.kl(n).value();
+  REQUIRE(found.shape() == Shape{2, 2});
+  for (std::size_t i = 0; i < 2; ++i)
+    for (std::size_t j = 0; j < 2; ++j) {
+      near(found(i, j), kl(j ? -2 : 1, i ? 2 : 0.5, 0, 1));
+      near(back(i, j), kl(0, 1, j ? -2 : 1, i ? 2 : 0.5));
+    }
+  for (const auto& [s, t] : std::vector<std::pair<double, double>>{
+           {1, 1 + 1e-7}, {1e-150, 1e-150 * (1 + 1e-5)}, {1e-200, 1e200}, {1e150, 1}, {3, 2}}) {
+    CAPTURE(s);
+    near(Normal(c(Tensor{0}), c(Tensor{s})).kl(Normal(c(Tensor{0}), c(Tensor{t}))).item(),
+         kl(0, s, 0, t), 1e-7);
+    // Of the mean, where the scale is that of all numbers.
+    near(Normal(c(Tensor{2 * t}), c(Tensor{t})).kl(Normal(c(Tensor{0}), c(Tensor{t}))).item(), 2);
+  }
+  CHECK(check_gradient(
+      [](const std::vector<Var>& v) { return Normal(v[0], exp(v[1])).kl(Normal(v[2], exp(v[3]))); },
+      {Rng(1).normal({2}), Rng(2).normal({2, 1}), Rng(3).normal({}), Rng(4).normal({3, 1, 1})}));
+}
+
 TEST_CASE("what distributions refuse") {
   Tape tape;
   const auto c = [&](const Tensor& t) { return tape.constant(t); };
@@ -196,6 +392,23 @@ TEST_CASE("what distributions refuse") {
         Bernoulli::from_probabilities(c(Tensor{0.5, 1.5}));
       },
       "Bernoulli: probabilities have 1.5; need 0 to 1");
+  refuses(
+      [&] {
+        Bernoulli(c(Tensor{0, kInf}));
+      },
+      "Bernoulli: logits have +inf in row 1; need numbers");
+  refuses([&] { Bernoulli(c(Tensor{std::nan("")})); },
+          "Bernoulli: logits have NaN in row 0; need numbers");
+  refuses(
+      [&] {
+        Categorical(c(Tensor{{0, 1}, {0, kInf}}));
+      },
+      "Categorical: logits have +inf in row 1; need numbers");
+  refuses(
+      [&] {
+        Categorical(c(Tensor{-kInf, -kInf}));
+      },
+      "Categorical: logits are all -inf in row 0; need at least one possible category");
   refuses([&] { Normal(c(Tensor{0}), c(Tensor{0})); },
           "Normal: std has 0; need finite numbers above 0");
 }

@@ -779,6 +779,15 @@ TEST_CASE("wrong uses are refused in words") {
   refuses([&] { method.learn(sum(elsewhere, -1), elsewhere); },
           "rebar: learn() got an estimate of another tape; need the last one that was made");
   CHECK_NOTHROW(method.learn(e, three));
+  for (bool again : {false, true}) {  // the next tape stands where the last one did
+    Tape here;
+    const Var l = here.parameter(zeros({4, 3}));
+    if (!again) method(l, f, rng);
+    const Var estimate = again ? sum(l, -1) : Var();
+    if (again)
+      refuses([&] { method.learn(estimate, l); },
+              "rebar: learn() got an estimate of another tape; need the last one that was made");
+  }
   NvilSettings nvil_settings;
   nvil_settings.decay = 1;
   refuses([&] { NvilBaseline{nvil_settings}; }, "NvilBaseline: decay is 1; need 0 <= decay < 1");

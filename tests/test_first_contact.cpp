@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cmath>
 #include <functional>
+#include <limits>
 #include <map>
 #include <memory>
 #include <numeric>
@@ -27,6 +28,8 @@ string printed(const T& x) {
   out << x;
   return out.str();
 }
+
+ptrdiff_t commas(const string& words) { return count(words.begin(), words.end(), ','); }
 
 template <class F>
 string refusal(F f) {
@@ -57,6 +60,64 @@ TEST_CASE("what a user looks at can be printed") {
   const string measured = printed(measure(zero(), cost, Tensor{0.0, 0.5, 1.0}));
   CHECK(measured.substr(0, 18) == "zero: bias 1 \u00b1 0,");
   CHECK(printed(check_gradient([](const vector<Var>& v) { return tanh(v[0]); }, {t})) == "right");
+}
+
+TEST_CASE("what is printed is a screen, whatever the numbers") {
+  CHECK(printed(Tensor{NAN, -NAN, INFINITY, -INFINITY, -0.0}) == "{nan, nan, inf, -inf, 0}");
+  CHECK(printed(Tensor{Scalar(1e-40)}) == "{1e-40}");
+  CHECK(printed(zeros({0})) == "{}");
+  CHECK(printed(zeros({2, 0, 3})) == "{{}, {}}");
+  CHECK(printed(Tensor{}) == "0");
+  CHECK(printed(Shape{static_cast<size_t>(-1), 2}) == "(-1, 2)");
+  CHECK(printed(full({10000000}, 1)) == "{1, 1, 1, ..., 1, 1, 1}");
+  CHECK(printed(xt::arange<Scalar>(0, 1001)) == "{0, 1, 2, ..., 998, 999, 1000}");
+  CHECK(commas(printed(ones({1000}))) == 999);
+  Tensor wide = zeros({7, 200});
+  wide(3, 3) = wide(6, 197) = 5;
+  const string row = "{0, 0, 0, ..., 0, 0, 0}", rows = row + ", " + row;
+  CHECK(printed(wide) == "{" + rows + ", " + row + ", ..., " + rows + ", {0, 0, 0, ..., 5, 0, 0}}");
+  CHECK(printed(ones({2, 600})) == "{{1, 1, 1, ..., 1, 1, 1}, {1, 1, 1, ..., 1, 1, 1}}");
+  Tape tape;
+  const Var x = tape.parameter(Tensor{1, 2}, "x");
+  CHECK(printed(stop_report(sum(x), x)[0]) == "x: a gradient arrives, of norm 1.41.");
+}
+
+// What was moved from is a number like any other, wherever the numbers stood.
+TEST_CASE("a tensor that was moved from is 0") {
+  for (const Tensor& t : {Tensor(3), Tensor{1, 2, 3}, full({5, 6}, 7), zeros({2, 0})}) {
+    Tensor from = t, other = std::move(from);
+    CHECK(identical(other, t));
+    CHECK(identical(from, Tensor{}));
+    CHECK(printed(from) == "0");
+    CHECK(identical(from + Scalar{1}, Tensor(1)));
+    Tape tape;
+    CHECK(sum(tape.parameter(from) * Tensor{1, 2}).item() == 0);
+    from = std::move(other);
+    CHECK(identical(from, t));
+    CHECK(identical(other, Tensor{}));
+    other = Tensor{4, 5};
+    std::swap(from, other);
+    CHECK(from == Tensor{4, 5});
+    CHECK(identical(other, t));
+  }
+}
+
+TEST_CASE("a shape of too many numbers is refused, and what was there stays") {
+  const size_t half = size_t{1} << 32;
+  const string words =
+      "size_of: the shape is (4294967296, 4294967296); need fewer elements than "
+      "memory holds";
+  CHECK(refusal([&] { Tensor t(Shape{half, half}); }) == words);
+  CHECK(refusal([&] { Tensor t(Shape{half, half}, 1); }) == words);
+  CHECK(refusal([&] { Tensor t = xt::broadcast(Tensor(1), {half, half}); }) == words);
+  CHECK_THROWS_AS(Tensor(Shape{static_cast<size_t>(-1)}), length_error);
+  for (const Shape& none : {Shape{0, half, half}, Shape{half, 0, half}, Shape{half, half, 0}})
+    CHECK_THROWS_AS(zeros(none), length_error);  // one with one axis less would not fit
+  CHECK(zeros({half, 0}).size() == 0);
+  Tensor t{1, 2};
+  CHECK(refusal([&] { t.resize({half, half}); }) == words);
+  CHECK_THROWS_AS(t.resize({size_t{1} << 45}), bad_alloc);
+  CHECK(t == Tensor{1, 2});
 }
 
 TEST_CASE("a literal has as many axes as braces, and lists of equal length") {
@@ -124,6 +185,12 @@ TEST_CASE("a tensor beside a Var is a constant") {
   both([&](auto&& a, auto&& b) { return where(a, x, b); });
   alike(where(t, 0, x), where(c, 0, x));
   alike(where(x > 1.5, t, 0), where(x > 1.5, c, 0));
+  alike(where(1.0, t, x) + where(0, x, t), c + c);
+  alike(where(true, x, t * 1.0) + where(t - t, 2, x), x + x);
+  Var y = x;
+  y += t * 1.0;
+  y *= kept - 3.0;
+  alike(y, (x + c) * (c - 3));
 
   alike(squared_error(x, t), squared_error(x, c));
   alike(bce_with_logits(t, x), bce_with_logits(c, x));
@@ -195,6 +262,10 @@ TEST_CASE("places on axes") {
   CHECK(refusal([&] { argtape::slice(x, 0, -4, 1); }) ==
         "slice: 0..-4 of axis 1 of (2, 3); need begin <= end <= 3");
   CHECK(refusal([&] { argtape::slice(x, 0, 3, 1, 0); }) == "slice: step is 0; need at least 1");
+  CHECK(refusal([&] { argtape::slice(x, 0, 3, 1, -1); }) == "slice: step is -1; need at least 1");
+  CHECK(argtape::slice(x, 0, 3, 1, numeric_limits<size_t>::max()).value() == Tensor{{1}, {4}});
+  const Var none = tape.constant(zeros({0, 3}));
+  CHECK(refusal([&] { none[0]; }) == "element: 0 of (0, 3); an axis of length 0 has none");
   CHECK(check_gradient(
       [](const vector<Var>& v) { return exp(argtape::slice(v[0], 0, 5, 1, 2)) * v[0][-1][0]; },
       {Rng(1).normal({3, 5})}));
@@ -222,6 +293,72 @@ TEST_CASE("one length may be left open") {
           reshape(x, {0, -1});
         }) == "reshape: x is (4, 6), axis 1 is open beside 0 numbers; need a divisor of 24");
   CHECK(refusal([&] { reshape(x, {5, 5}); }) == "reshape: x is (4, 6); cannot become (5, 5)");
+  const Var none = tape.constant(zeros({0, 3}));
+  CHECK(reshape(none, {-1, 5}).shape() == Shape{0, 5});
+  CHECK(refusal([&] {
+          reshape(none, {0, -1});
+        }) ==
+        "reshape: x is (0, 3), axis 1 is open beside 0 numbers; need its length, which could "
+        "be any");
+}
+
+TEST_CASE("one number in braces is a list of one") {
+  Tape tape;
+  const Var x = tape.parameter(Tensor{1, 2, 3, 4});
+  CHECK(tape.constant({1.0}).shape() == Shape{1});
+  CHECK(tape.constant({1}).shape() == tape.parameter({1}).shape());
+  CHECK(tape.constant(1).shape() == Shape{});
+  CHECK(split(x, {4}).size() == 1);
+  CHECK(split(x, 3).size() == 2);
+  const size_t n = 1;
+  const int k = 3;
+  CHECK(split(x, {n, k})[1].value() == Tensor{2, 3, 4});
+  CHECK(split(tape.constant(zeros({0, 3})), {}).empty());
+  CHECK(refusal([&] { split(x, {2}); }) ==
+        "split: lengths (2,) for axis 0 of (4,); need a sum of 4");
+  CHECK(refusal([&] { split(x, {}); }) == "split: lengths () for axis 0 of (4,); need a sum of 4");
+  CHECK(refusal([&] {
+          split(x, {-1, 5});
+        }) == "split: lengths (-1, 5) for axis 0 of (4,); need a sum of 4");
+  CHECK(refusal([&] { split(x, -1); }) == "split: length is -1; need at least 1");
+  const Var images = tape.constant(ones({1, 1, 5, 5})), w = tape.constant(ones({1, 1, 3, 3}));
+  CHECK(conv2d(images, w, {2}).shape() == Shape{1, 1, 2, 2});
+  CHECK(conv2d(images, w, {x[0] * Tensor{1}}, {2}, {1}).shape() == Shape{1, 1, 3, 3});
+  CHECK(conv_transpose2d(images, w, {2}).shape() == Shape{1, 1, 11, 11});
+}
+
+TEST_CASE("a size that was given as a negative number is shown as one") {
+  Tape tape;
+  const Var x = tape.parameter(ones({1, 1, 4, 4}));
+  CHECK(refusal([&] { pad(x, -1, 0); }) ==
+        "pad: before is -1, after is 0; need numbers of elements");
+  CHECK(refusal([&] { conv2d(x, x, 1, -1); }) == "conv2d: padding is -1; need a number of pixels");
+  CHECK(refusal([&] { one_hot({0}, -1); }) ==
+        "size_of: the shape is (1, -1); need fewer elements than memory holds");
+}
+
+TEST_CASE("the checker takes a right gradient where value and gradient are 0 to rounding") {
+  using Vars = vector<Var>;
+  const Function zeros[] = {
+      [](const Vars& v) { return log(sum(softmax(v[0]), -1)); },
+      [](const Vars& v) { return logsumexp(log_softmax(v[0]), -1); },
+      [](const Vars& v) { return sum(softmax(v[0]) - 1.0 / 5); },
+      [](const Vars& v) { return mean(v[0] - mean(v[0])); },
+      [](const Vars& v) { return square(sin(v[0])) + square(cos(v[0])) - 1; },
+      [](const Vars& v) { return exp(v[0]) * exp(-v[0]) - 1; },
+  };
+  const Function wrong[] = {
+      [](const Vars& v) { return 100 + 0.1 * stop_gradient(v[0]); },
+      [](const Vars& v) { return exp(v[0]) * exp(-1.01 * stop_gradient(v[0])); },
+      [](const Vars& v) { return log(sum(softmax(v[0]), -1)) + 0.01 * sum(stop_gradient(v[0])); },
+  };
+  for (uint64_t seed = 1; seed <= 20; ++seed) {
+    CheckOptions options;
+    options.seed = seed;
+    const Tensor x = Rng(seed).normal({5});
+    for (const Function& f : zeros) CHECK(printed(check_gradient(f, {x}, options)) == "right");
+    for (const Function& f : wrong) CHECK_FALSE(check_gradient(f, {x}, options));
+  }
 }
 
 // The names that the standard library has too, of functions and of function objects.

@@ -518,9 +518,8 @@ TEST_CASE("k-means: what descent does on the document's problem") {
     plain.rate = 1;
     KMeansDescent batches;
     batches.batch = 100;
-    batches.rate = 0.5;
     batches.steps = 5000;
-    batches.decays = true;
+    batches.rate = linear_decay(0.5, 0, batches.steps);
     batches.seed = seed;
     for (const KMeansDescent& settings : {plain, batches}) {
       CAPTURE(settings.batch);
@@ -545,9 +544,8 @@ TEST_CASE("k-means: on separated clusters SGD reaches Lloyd's loss from a centre
     const KMeansRun lloyd = kmeans_lloyd(x, start);
     KMeansDescent sgd;
     sgd.batch = 100;
-    sgd.rate = 1;
     sgd.steps = 2000;
-    sgd.decays = true;
+    sgd.rate = linear_decay(1, 0, sgd.steps);
     sgd.seed = seed;
     const KMeansRun run = kmeans_descent(x, start, sgd);
     MESSAGE("SGD: ", 100 * (run.end.loss / lloyd.end.loss - 1), " % over Lloyd");
@@ -629,14 +627,14 @@ TEST_CASE("k-means: the rule of a descent, its schedule and its rate's decay, by
   for (double tau : {2.0, 1.5, 1.0}) centres = by_hand(gumbel_softmax(tau), centres, 0.3);
   CHECK(largest_difference(kmeans_descent(x, start, settings).centres, centres) < near);
 
-  // A rate that decays falls to 2/3 and 1/3 of itself: SGD's, and Adam's.
+  // So is a rate, SGD's and Adam's.
   settings.rule = zero();
-  settings.decays = true;
+  settings.rate = linear_decay(0.3, 0, 3);
   centres = start;
   for (double part : {1.0, 2.0 / 3, 1.0 / 3}) centres = by_hand(zero(), centres, 0.3 * part);
   CHECK(largest_difference(kmeans_descent(x, start, settings).centres, centres) < near);
   settings.by = KMeansDescent::By::adam;
-  settings.rate = 0.1;
+  settings.rate = linear_decay(0.1, 0, 3);
   centres = start;
   std::vector<double> m(8), v(8);
   for (int step = 0; step < 3; ++step) {

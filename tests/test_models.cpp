@@ -136,7 +136,17 @@ TEST_CASE("AdamW, RMSprop and clipping against PyTorch's numbers") {
           "clip_norm: the gradient of node 0 is NaN; need finite numbers");
   refuses([&] { bad.clip_values(1); },
           "clip_values: the gradient of node 0 is NaN; need finite numbers");
-  refuses([&] { cut.clip_norm(0); }, "clip_norm: the most is 0; need more than 0");
+  refuses([&] { cut.clip_norm(0); },
+          "clip_norm: the most is 0; need more than 0, and a number that Scalar can hold");
+  // What Scalar rounds to 0, or to a number of few digits.
+  for (double least : {1e-60, 1e-42})
+    for (const auto clip : {+[](Gradients&g, double most) { g.clip_norm(most); },
+                            +[](Gradients&g, double most) { g.clip_values(most); }}) {
+      Gradients kept = whole;
+      CHECK_THROWS_WITH_AS(clip(kept, least), doctest::Contains("a number that Scalar can hold"),
+                           std::invalid_argument);
+      CHECK(identical(kept[b], whole[b]));
+    }
   refuses([&] { Gradients({a}, {zeros({2})}); },
           "Gradients: gradient 0 is (2,), its Var (3,); need the same shape");
   refuses(
@@ -381,6 +391,77 @@ TEST_CASE("a step is refused for parameters on another tape than the costs, and 
   CHECK(q[0](0) == doctest::Approx(0.9));  // Adam's first step is its rate
 }
 
+TEST_CASE("gradients of a tape that is gone are not those of the next at its address") {
+  std::vector<Tensor> p = {Tensor{1}};
+  Sgd sgd(1);
+  Gradients old;
+  const Tape* address = nullptr;
+  for (bool again : {false, true}) {
+    Tape tape;
+    const std::vector<Var> v = tape.borrow_parameters(p);
+    if (!again) {
+      old = backward(5 * v[0]);
+      address = &tape;
+      continue;
+    }
+    REQUIRE(&tape == address);
+    const char* words =
+        "gradients: node 0 is neither a parameter of this tape nor among the Vars asked for";
+    refuses([&] { sgd.step(p, v, old); }, words);
+    refuses([&] { old[v[0]]; }, words);
+    CHECK(p[0](0) == 1);
+  }
+  refuses([&] { Gradients()[Var()]; },
+          "gradients: node 0 is neither a parameter of this tape nor among the Vars asked for");
+}
+
+TEST_CASE("a step is for each parameter once, in order, and for parameters alone") {
+  std::vector<Tensor> p = {Tensor{1}, Tensor{1}};
+  Sgd sgd(1);
+  Tape tape;
+  const std::vector<Var> v = tape.borrow_parameters(p);
+  const Var c = tape.borrow_constant(p[0]), cost = sum(v[0] * c), twice = 2 * v[1];
+  const Gradients g = backward(cost, twice);
+  const char* order =
+      "Sgd: parameters on the tape out of order; need them in the order in which they were put "
+      "there";
+  refuses([&] { sgd.step(p, {v[1], v[0]}, g); }, order);
+  refuses([&] { sgd.step(p, {v[0], v[0]}, g); }, order);
+  refuses([&] { sgd.step(p, {v[0], c}, cost); }, "Sgd: node 2 is constant; need parameters");
+  refuses(
+      [&] {
+        sgd.step(p, {v[0], twice}, cost + sum(twice));
+      },
+      "Sgd: node 6 is multiply; need parameters");
+  CHECK(p == std::vector<Tensor>{Tensor{1}, Tensor{1}});
+  sgd.step(p, v, cost);  // the tape is still good
+  CHECK(p == std::vector<Tensor>{Tensor{0}, Tensor{1}});
+}
+
+TEST_CASE("a rate set by hand is looked at before a step; 0 is one") {
+  std::vector<Tensor> p = {Tensor{1}};
+  const auto step = [&](double rate, bool once) {
+    RmsProp optimiser(1);
+    optimiser.rate = rate;
+    Tape tape;
+    const std::vector<Var> v = tape.borrow_parameters(p);
+    if (once)
+      optimiser.step(p, v, v[0]);
+    else
+      optimiser.step(p, v, backward(v[0]));
+  };
+  for (bool once : {true, false}) {
+    refuses([&] { step(-1, once); },
+            "RmsProp: rate is -1; need more than 0, and a number that Scalar can hold");
+    refuses([&] { step(std::nan(""), once); },
+            "RmsProp: rate is nan; need more than 0, and a number that Scalar can hold");
+    refuses([&] { step(1e300, once); },
+            "RmsProp: rate is 1e+300; need more than 0, and a number that Scalar can hold");
+    step(0, once);
+    CHECK(p[0](0) == 1);
+  }
+}
+
 TEST_CASE("layers: a dense stack against plain loops, initialisers within their bounds") {
   Rng rng(1);
   const Mlp net({3, 4, 2}, rng);
@@ -405,6 +486,11 @@ TEST_CASE("layers: a dense stack against plain loops, initialisers within their 
   refuses([&] { Mlp({3}, rng); }, "Mlp: 1 sizes; need at least 2");
   refuses([&] { Mlp({3, 0}, rng); }, "Mlp: a size is 0; need at least 1");
   refuses([&] { net({}, tape.constant(x)); }, "Mlp: 0 parameters on the tape; need 4");
+  const std::vector<Var> w = tape.borrow_parameters(net.parameters);
+  for (const auto& [first, last] : {std::pair{0u, 3u}, {0u, 6u}, {2u, 0u}})
+    CHECK_THROWS_WITH_AS(dense_layers(w, first, last, tape.constant(x)),
+                         doctest::Contains(" of 4 parameters on the tape; need weights and a bias"),
+                         std::invalid_argument);
 }
 
 TEST_CASE("the 0/1 loss is 1 where the choice is wrong, in both forms") {

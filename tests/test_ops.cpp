@@ -810,16 +810,15 @@ TEST_CASE("sizes that callers give as negative numbers are refused before they a
   const Var x = tape.constant(ones({1, 2, 4, 4})), w = tape.constant(ones({3, 2, 3, 3})),
             kernels = tape.constant(ones({2, 3, 3, 3}));
   for (std::size_t padding : {minus_one, minus_one - 1, half, half + 1, std::size_t{1} << 47}) {
-    CAPTURE(padding);
-    CHECK_THROWS_WITH_AS(
-        conv2d(x, w, 1, padding),
-        ("conv2d: padding is " + std::to_string(padding) + "; need a number of pixels").c_str(),
-        std::invalid_argument);
-    CHECK_THROWS_WITH_AS(conv_transpose2d(x, kernels, 1, padding),
-                         ("conv_transpose2d: padding is " + std::to_string(padding) +
-                          "; need a number of pixels")
-                             .c_str(),
+    const std::string shown = std::to_string(static_cast<std::ptrdiff_t>(padding));
+    CAPTURE(shown);
+    CHECK_THROWS_WITH_AS(conv2d(x, w, 1, padding),
+                         ("conv2d: padding is " + shown + "; need a number of pixels").c_str(),
                          std::invalid_argument);
+    CHECK_THROWS_WITH_AS(
+        conv_transpose2d(x, kernels, 1, padding),
+        ("conv_transpose2d: padding is " + shown + "; need a number of pixels").c_str(),
+        std::invalid_argument);
     CHECK_THROWS_AS(conv_transpose2d(x, kernels, padding), std::invalid_argument);
     CHECK_THROWS_AS(max_pool2d(x, 2, 1, padding), std::invalid_argument);
     CHECK_THROWS_AS(avg_pool2d(x, padding, 1, padding - 1), std::invalid_argument);

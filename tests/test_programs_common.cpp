@@ -1,4 +1,6 @@
 #include <doctest/doctest.h>
+#include <fcntl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -21,6 +23,7 @@
 #include <utility>
 #include <vector>
 
+#include "examples/common/files.hpp"
 #include "examples/common/picture.hpp"
 #include "examples/common/picture/drawing.hpp"
 #include "examples/common/program.hpp"
@@ -218,7 +221,10 @@ TEST_CASE("progress: share and time left, and nothing in a pipe") {
 TEST_CASE("program: a wrong call is one line that says what to do, and status 2") {
   Folder folder;
   std::ofstream(folder / "file") << "x";
-  const std::string file = (folder / "file").string(), none = (folder / "none").string();
+  std::ofstream(folder / "kept") << "x";
+  fs::permissions(folder / "kept", fs::perms::owner_read);
+  const std::string file = (folder / "file").string(), none = (folder / "none").string(),
+                    kept = (folder / "kept").string();
   const std::vector<std::pair<std::vector<std::string>, std::string>> calls = {
       {{"--nonsense"}, "--nonsense"},
       {{"stray"}, "stray"},
@@ -230,9 +236,12 @@ TEST_CASE("program: a wrong call is one line that says what to do, and status 2"
       {{"--threads", "two"}, "--threads"},
       {{"--categories", "1"}, "2 or more"},
       {{"--tau", "nan"}, "--tau"},
+      {{"--quick=-1"}, "--quick: it has the value '-1'; need it alone"},
+      {{"--fast=false"}, "--fast: it has the value 'false'; need it alone"},
       {{"--tau", "0.5x"}, "--tau"},
-      {{"--json", none + "/x.json"}, "there is no folder"},
-      {{"--json", folder.path().string()}, "is a folder"},
+      {{"--json", none + "/x.json"}, "No such file or directory; name another file"},
+      {{"--json", folder.path().string()}, "Is a directory; name another file"},
+      {{"--json", kept}, "Permission denied; name another file"},
       {{"--out", file + "/below"}, "cannot create"},
       {{"--out", file}, "--out"},
       {{"--data", none}, "there is no folder"},
@@ -244,7 +253,9 @@ TEST_CASE("program: a wrong call is one line that says what to do, and status 2"
     int categories = 10;
     double tau = 1;
     program.option("--categories", categories, "how many classes", 2);
+    bool fast = false;
     program.option("--tau", tau, "the temperature");
+    program.option("--fast", fast, "in a hurry");
     program.takes_digits();
     bool ran = false;
     const Outcome outcome = run(program, call.first, [&] { ran = true; });
@@ -470,8 +481,17 @@ TEST_CASE("write_file: replaces whole files, writes through links and devices") 
   CHECK(fs::status(folder / "file").permissions() ==
         (fs::perms::owner_read | fs::perms::owner_write));
   CHECK_NOTHROW(write_file("/dev/null", "x"));
+  REQUIRE(::mkfifo((folder / "pipe").c_str(), 0600) == 0);
+  const int reader = ::open((folder / "pipe").c_str(), O_RDONLY | O_NONBLOCK);
+  require_writable_file(folder / "pipe");
+  write_file(folder / "pipe", "through");
+  char read[8] = {};
+  CHECK(::read(reader, read, 7) == 7);
+  CHECK(std::string(read) == "through");
+  ::close(reader);
+  fs::remove(folder / "pipe");
   CHECK_FALSE(fs::is_regular_file("/dev/null"));
-  CHECK_THROWS_WITH_AS(write_file(folder.path(), "x"), doctest::Contains("it is a folder"),
+  CHECK_THROWS_WITH_AS(write_file(folder.path(), "x"), doctest::Contains("Is a directory"),
                        std::runtime_error);
   CHECK(folder.files() == 2);
   if (fs::exists("/dev/full")) CHECK_THROWS_AS(write_file("/dev/full", "x"), std::runtime_error);

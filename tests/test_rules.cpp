@@ -9,7 +9,9 @@
 #include "engine/gradcheck.hpp"
 #include "engine/report.hpp"
 #include "engine/threads.hpp"
+#include "models/about.hpp"
 #include "models/measure.hpp"
+#include "models/methods.hpp"
 #include "ops/choice.hpp"
 #include "ops/elementwise.hpp"
 #include "ops/expectation.hpp"
@@ -588,8 +590,8 @@ TEST_CASE("unbiased rules: the mean of 100,000 draws is within 4 standard errors
     CAPTURE(seed);
     options.seed = seed;
     const Tensor l = Rng(200 + seed).normal({kCategories});
-    for (const char* name :
-         {"score-function", "score-function+mean", "score-function+leave-one-out"}) {
+    for (const std::string& name : rule_names()) {
+      if (about(name)->gradient != std::string("unbiased")) continue;
       CAPTURE(name);
       const Measure m = measure(rule_named(name), wild(seed), l, options);
       CHECK(m.bias < 4 * m.bias_se);
@@ -599,6 +601,19 @@ TEST_CASE("unbiased rules: the mean of 100,000 draws is within 4 standard errors
     const Measure st = measure(straight_through(), wild(seed), l, options);
     CHECK(st.bias > 4 * st.bias_se);
   }
+}
+
+TEST_CASE("there is something to say of every rule and method") {
+  for (const auto& names :
+       {rule_names(), top_k_rule_names(), matching_rule_names(), method_names()})
+    for (const std::string& name : names) {
+      CAPTURE(name);
+      const About* const found = about(name);
+      REQUIRE(found);
+      CHECK((*found->formula && *found->cost));
+      CHECK((*found->paper || name == "zero" || name == "exact"));
+    }
+  CHECK(about("") == nullptr);
 }
 
 TEST_CASE("baselines lower the variance where costs are far from zero") {
@@ -1064,7 +1079,8 @@ TEST_CASE("choices refuse what they cannot choose from, at the call") {
       }
     }
   refuses([&] { noise_of(argmax(l, zero())); },
-          "noise_of: the Var is argmax[zero]; need a sample along the last axis");
+          "noise_of: the Var is argmax[zero]; need a sample along the last axis, of a subset or a "
+          "matching too");
   refuses(
       [] { rule_named("gumble"); },
       "rule_named: 'gumble'; need one of zero, score-function, score-function+mean, "

@@ -16,6 +16,7 @@
 #include "ops/elementwise.hpp"
 #include "ops/expectation.hpp"
 #include "ops/linalg.hpp"
+#include "ops/matching.hpp"
 #include "ops/methods/without_replacement.hpp"
 #include "ops/reduce.hpp"
 #include "ops/relaxed_top_k.hpp"
@@ -241,6 +242,73 @@ TEST_CASE("nothing to choose: all or none, and nothing goes back whatever the ru
       CHECK(str(stop_report(cost, l)).find("It takes none or all: there is nothing to choose.") !=
             std::string::npos);
     }
+}
+
+TEST_CASE("noise that wants a gradient: the logits' own, none behind zero, or a refusal") {
+  using Node = Var (*)(Var, const Rule&, Var);
+  struct Kind {
+    Node sampled;
+    std::vector<std::string> names;
+    Rule (*named)(const std::string&);
+    std::vector<std::string> differentiate;
+  };
+  const std::vector<Kind> kinds = {
+      {[](Var l, const Rule& r, Var g) { return sample(l, r, g); },
+       rule_names(),
+       [](const std::string& name) { return rule_named(name); },
+       {"gumbel-softmax", "st-gumbel-softmax", "blackbox", "i-mle"}},
+      {[](Var l, const Rule& r, Var g) { return sample_top_k(l, 2, r, g); },
+       top_k_rule_names(),
+       [](const std::string& name) { return top_k_rule_named(name); },
+       {"gumbel-softmax", "st-gumbel-softmax", "blackbox", "i-mle"}},
+      {[](Var l, const Rule& r, Var g) { return sample_matching(l, r, g); },
+       matching_rule_names(),
+       [](const std::string& name) { return matching_rule_named(name, 1.0, std::size_t{7}); },
+       {"gumbel-sinkhorn", "st-gumbel-sinkhorn", "blackbox", "i-mle"}}};
+  Rng rng(31);
+  const Tensor logits = rng.normal({2, 4, 4}), noise = rng.gumbel({2, 4, 4}),
+               target = 3 * rng.normal({2, 4, 4});
+  for (const Kind& kind : kinds)
+    for (const std::string& name : kind.names) {
+      CAPTURE(name);
+      Tape tape;
+      const Var l = tape.parameter(logits), g = tape.parameter(noise);
+      const Rule rule = kind.named(name);
+      const bool differentiates =
+          std::count(kind.differentiate.begin(), kind.differentiate.end(), name) > 0;
+      CHECK(rule.differentiates_noise == differentiates);
+      CHECK(noise_of(kind.sampled(l, rule, tape.constant(noise))).value() == noise);
+      if (!differentiates && name != "zero") {
+        CHECK_THROWS_WITH_AS(
+            kind.sampled(l, rule, g),
+            doctest::Contains("]: the noise wants a gradient, and the rule has none for it; need a "
+                              "constant, or a rule that differentiates the noise too"),
+            std::invalid_argument);
+        continue;
+      }
+      const Var z = kind.sampled(l, rule, g), cost = sum(square(z - target), -1);
+      CHECK(noise_of(z).index == g.index);
+      const Gradients found = backward(cost);
+      CHECK(found.reached(g) == differentiates);
+      CHECK((norm(found[g]) > 0) == differentiates);
+      CHECK(farthest(found[g], found[l]) < 1e-14);
+      if (!differentiates) continue;
+      CHECK(farthest(differentiate(cost, g)[0].value(), found[g]) < 1e-14);
+      if (rule.soft_tau > 0)
+        CHECK(check_gradient(
+            [&](const std::vector<Var>& v) {
+              return sum(square(kind.sampled(v[0], rule, v[1]) - target), -1);
+            },
+            {logits, noise}));
+    }
+  // Along another axis, and where there is nothing to choose.
+  Tape tape;
+  const Var l = tape.parameter(logits), g = tape.parameter(noise);
+  const Gradients found =
+      backward(sum(square(sample(l, gumbel_softmax(0.7), g, 1) - target), {1, 2}));
+  CHECK(norm(found[g]) > 0);
+  CHECK(farthest(found[g], found[l]) < 1e-14);
+  CHECK(noise_of(sample_top_k(l, 4, gumbel_softmax(0.7), g)).index == g.index);
 }
 
 TEST_CASE("draws without replacement: frequencies by chi-square against enumeration") {
@@ -780,16 +848,13 @@ TEST_CASE("what subsets refuse, in words") {
   Tape tape;
   const Var l = tape.parameter(rng.normal({2, 4}));
   const auto at = [&](const Tensor& t) { return tape.constant(t); };
-  refuses([&] { top_k(l, 5, zero()); },
-          "top_k: k is 5, logits are (2, 4); need at least one category on axis 1, and at least k");
-  refuses([&] { top_k(l, 3, zero(), 0); },
-          "top_k: k is 3, logits are (2, 4); need at least one category on axis 0, and at least k");
+  refuses([&] { top_k(l, 5, zero()); }, "top_k: k is 5, logits are (2, 4); need at most 4");
+  refuses([&] { top_k(l, 3, zero(), 0); }, "top_k: k is 3, logits are (2, 4); need at most 2");
   refuses(
       [&] {
         sample_top_k(at(zeros({2, 0})), 0, zero(), rng);
       },
-      "sample_top_k: k is 0, logits are (2, 0); need at least one category on axis 1, and at "
-      "least k");
+      "sample_top_k: logits are (2, 0); need at least one category on axis 1");
   refuses(
       [&] {
         top_k(at(Tensor{{1, 2, 3}, {1, -kInf, -kInf}}), 2, zero());

@@ -1,6 +1,7 @@
 // Numbers and texts as files hold them, and writing a file whole.
 #pragma once
 
+#include <charconv>
 #include <cstddef>
 #include <filesystem>
 #include <string>
@@ -10,11 +11,20 @@ namespace argtape_examples {
 // The shortest text that reads back as the same double, whatever the locale.
 std::string exact(double value);
 
+// As printf writes %f, %e and %g, but the same in every locale.
+std::string formatted(std::chars_format format, int digits, double value);
+
+// `digits` significant digits: "0.0123", "1.2e-05"; whole numbers below a million in full; "-" for
+// NaN.
+std::string number(double value, int digits = 3);
+
 std::string csv_field(const std::string& text);
 
-// A reader sees the old file or the new one, never a half. A file that is there keeps its mode. A
-// link or a device is written through.
+// As write_durably() (models/training/write_durably.hpp) does; but a pipe or a device, such as
+// /dev/stdout, is written to.
 void write_file(const std::filesystem::path& path, const std::string& text);
+// Throws what write_file() would, as far as one can know without writing.
+void require_writable_file(const std::filesystem::path& path);
 
 // Characters as the reader counts them: code points, not bytes.
 std::size_t text_width(const std::string& text);

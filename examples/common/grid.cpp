@@ -10,6 +10,7 @@
 #include <csignal>
 #include <filesystem>
 #include <iostream>
+#include <map>
 #include <optional>
 #include <system_error>
 
@@ -52,7 +53,10 @@ struct Grid::State {
 
   void check_flags(const Ranks& ranks) const;
   Json manifest(const Json& settings) const;
-  std::vector<Row> rows(const RunFolder& folder, const Json& manifest) const;
+  Json manifest_form(Json manifest) const;
+  std::vector<Row> rows(const RunFolder& folder, const Json& manifest, const Form& form) const;
+  void require_networks(const RunFolder& folder, const Json& manifest) const;
+  void save_networks(const RunFolder& folder, const std::vector<Row>& rows) const;
   void work(const RunFolder& folder, const Ranks& ranks) const;
   void tell_table(const RunFolder& folder, const Json& manifest) const;
   void tell_failures(const RunFolder& folder) const;
@@ -61,7 +65,7 @@ struct Grid::State {
   Program& program;
   int steps = 0, seeds = 1, jobs = 1;
   double seconds = 0, checkpoint = 60;
-  std::string run;
+  std::string run, save;
   bool resume = false, table = false;
   std::vector<std::pair<std::string, const std::vector<std::string>*>> lists;
   Cells cells;
@@ -79,6 +83,10 @@ Grid::Grid(Program& program) : state_(std::make_unique<State>(program)) {
   program.option("--resume", s.resume, "go on with the run in the --run folder, or join it");
   program.option("--table", s.table, "show what the --run folder has so far, and run nothing");
   program.option("--checkpoint", s.checkpoint, "seconds between two checkpoints of a cell");
+  program.option("--save", s.save,
+                 "what was trained goes to this .safetensors or .npz file, each cell's parameters "
+                 "behind its name",
+                 "FILE");
   if (launched_rank() == 0) return;
   const int nowhere = ::open("/dev/null", O_WRONLY | O_CLOEXEC);
   if (nowhere >= 0) ::dup2(nowhere, STDOUT_FILENO);
@@ -125,6 +133,11 @@ void Grid::State::check_flags(const Ranks& ranks) const {
     throw WrongCall("--jobs is for one machine alone; under mpirun start more ranks");
   if (ranks.size() > 1 && run.empty())
     throw WrongCall("under mpirun --run DIR is needed, a folder that all ranks see");
+  if (!save.empty()) try {
+      argtape::require_savable(save);
+    } catch (const std::exception& e) {
+      throw WrongCall(std::string("--save: ") + e.what());
+    }
 }
 
 Json Grid::State::manifest(const Json& settings) const {
@@ -143,12 +156,19 @@ Json Grid::State::manifest(const Json& settings) const {
   return all;
 }
 
+// What a folder's is like; the lists of names may have others.
+Json Grid::State::manifest_form(Json manifest) const {
+  manifest["cells"] = {""};
+  for (const auto& [name, chosen] : lists) manifest[name] = {""};
+  return manifest;
+}
+
 std::string Grid::State::how_to_go_on() const {
   return run.empty() ? "nothing was kept: --run DIR would have" : "--resume goes on from there";
 }
 
 void Grid::State::work(const RunFolder& folder, const Ranks& ranks) const {
-  const Work work{folder, cells, program.json.at("program"), seconds, checkpoint};
+  const Work work{folder, cells, program.json.at("program"), seconds, checkpoint, !save.empty()};
   try {
     if (jobs == 1)
       work_here(work, ranks.rank() == 0);
@@ -163,11 +183,32 @@ void Grid::State::work(const RunFolder& folder, const Ranks& ranks) const {
   }
 }
 
-std::vector<Grid::Row> Grid::State::rows(const RunFolder& folder, const Json& manifest) const {
+std::vector<Grid::Row> Grid::State::rows(const RunFolder& folder, const Json& manifest,
+                                         const Form& form) const {
   std::vector<Row> all;
-  for (const std::string cell : manifest.at("cells"))
-    if (folder.done(cell)) all.push_back({cell, folder.result(cell)});
+  for (const std::string cell : manifest.at("cells")) {
+    if (!folder.done(cell)) continue;
+    Json like = form(cell);
+    like.update({{"steps", 0}, {"seconds", 0.0}, {"ms_per_step", 0.0}});
+    all.push_back({cell, folder.result(cell, like)});
+  }
   return all;
+}
+
+// Of the cells that are done already.
+void Grid::State::require_networks(const RunFolder& folder, const Json& manifest) const {
+  for (const std::string cell : manifest.at("cells"))
+    if (folder.done(cell) && !folder.has_network(cell))
+      throw WrongCall("--save: '" + run + "' has the cell " + cell +
+                      " without what it trained, from a call without --save; need another folder");
+}
+
+void Grid::State::save_networks(const RunFolder& folder, const std::vector<Row>& rows) const {
+  std::map<std::string, std::map<std::string, argtape::Tensor>> all;
+  for (const Row& row : rows) argtape::load(folder.network(row.cell), all[row.cell]);
+  argtape::save(save, [&](argtape::Archive& a) {
+    for (auto& [cell, network] : all) a(cell, network);
+  });
 }
 
 // How far a run is that somebody else may be at.
@@ -201,7 +242,7 @@ void Grid::State::tell_failures(const RunFolder& folder) const {
   program.fail_at_the_end(words);
 }
 
-std::vector<Grid::Row> Grid::run(Json settings) {
+std::vector<Grid::Row> Grid::run(Json settings, const Form& form) {
   State& s = *state_;
   const Ranks ranks;
   s.check_flags(ranks);
@@ -210,21 +251,24 @@ std::vector<Grid::Row> Grid::run(Json settings) {
   const RunFolder folder(passing ? passing->path() : fs::path(s.run));
   Json manifest = s.manifest(settings);
   if (s.table) {
-    manifest = folder.manifest();
+    manifest = folder.manifest(s.manifest_form(manifest));
     if (manifest.at("program") != s.program.json.at("program"))
       throw WrongCall("--run: '" + s.run + "' holds a run of " +
                       manifest.at("program").get<std::string>() + "; need one of this program's");
+    if (!s.save.empty()) s.require_networks(folder, manifest);
     s.tell_table(folder, manifest);
   } else {
     if (ranks.rank() == 0) s.resume ? folder.resume(manifest) : folder.start(manifest);
     ranks.barrier();
     if (ranks.rank() != 0) folder.require_same(manifest);
+    if (!s.save.empty()) s.require_networks(folder, manifest);
     s.work(folder, ranks);
   }
   ranks.finish();
   if (ranks.rank() != 0) throw Ended{0, ""};
   if (!s.table) s.tell_failures(folder);
-  std::vector<Row> rows = s.rows(folder, manifest);
+  std::vector<Row> rows = s.rows(folder, manifest, form);
+  if (!s.save.empty()) s.save_networks(folder, rows);
   for (const char* unwanted : {"format", "threads", "cells"}) manifest.erase(unwanted);
   s.program.json.update(manifest);
   return rows;

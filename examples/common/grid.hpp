@@ -36,20 +36,23 @@ namespace argtape_examples {
 //           grid.add("categorical/" + rule + "/" + std::to_string(seed),
 //                    [=, &data] { return std::make_unique<VaeTraining>(data, rule, seed, steps);
 //                    });
-//       for (const Grid::Row& row : grid.run({{"data", data.name}, {"steps", steps}}))
+//       const auto form = [](const std::string&) { return Json{{"bound", 0.0}}; };
+//       for (const Grid::Row& row : grid.run({{"data", data.name}, {"steps", steps}}, form))
 //         ...  row.result["bound"]
 //     });
 //   }
 class Grid {
  public:
   using Factory = std::function<std::unique_ptr<Training>()>;
+  // What a cell's result is like (examples/common/json_form.hpp), but for what is added to it.
+  using Form = std::function<nlohmann::ordered_json(const std::string& cell)>;
   struct Row {
     std::string cell;
     nlohmann::ordered_json result;
   };
 
-  // Adds --steps, --seeds, --seconds, --jobs, --run, --resume, --table and --checkpoint. Under
-  // mpirun this is where MPI starts; ranks other than 0 print nothing on standard output.
+  // Adds --steps, --seeds, --seconds, --jobs, --run, --resume, --table, --checkpoint and --save.
+  // Under mpirun this is where MPI starts; ranks other than 0 print nothing on standard output.
   explicit Grid(Program& program);
   ~Grid();
   Grid(const Grid&) = delete;
@@ -71,12 +74,16 @@ class Grid {
   // added. `settings` are all that changes a number: the folder keeps them, and --resume refuses
   // others, saying which. They, --seed and --seeds also go into the program's JSON. With --table
   // nothing runs: the rows are those that the folder has, settings and seeds are the folder's.
+  // A file of the folder's that is not like the settings or the form is refused by name.
+  //
+  // With --save FILE what the cells trained is saved, each name behind its cell's:
+  // "net/st/1.parameters.0".
   //
   // The call does not return in a worker process, on ranks other than 0, and where the run is
   // stopped by SIGINT or SIGTERM: it is saved, and the program ends with 128 and the signal. Where
   // cells failed, or could not be run, std::runtime_error names one and the reason, after the
   // others are done.
-  std::vector<Row> run(nlohmann::ordered_json settings);
+  std::vector<Row> run(nlohmann::ordered_json settings, const Form& form);
 
  private:
   struct State;

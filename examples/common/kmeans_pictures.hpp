@@ -48,21 +48,16 @@ struct Segment {
   Place from, to;
 };
 
-// Points along segments, with a gap after each. So many that none is drawn as a dot.
+// Segments, with a gap after each, without marks.
 inline void add_segments(Picture& picture, const std::string& name,
                          const std::vector<Segment>& segments) {
-  constexpr int pieces = 24;
   std::vector<double> across, up;
   for (const Segment& s : segments) {
-    for (int i = 0; i <= pieces; ++i) {
-      const double t = static_cast<double>(i) / pieces;
-      across.push_back(s.from[0] + t * (s.to[0] - s.from[0]));
-      up.push_back(s.from[1] + t * (s.to[1] - s.from[1]));
-    }
-    across.push_back(nothing);
-    up.push_back(nothing);
+    across.insert(across.end(), {s.from[0], s.to[0], nothing});
+    up.insert(up.end(), {s.from[1], s.to[1], nothing});
   }
   picture.line(name, across, up);
+  picture.series.back().size = 0;
 }
 
 inline void add_points(Picture& picture, const std::string& name, const std::vector<Place>& places,
@@ -121,8 +116,6 @@ inline Picture cells_picture(const std::string& name, const std::vector<Place>& 
   all.insert(all.end(), centres.begin(), centres.end());
   all.insert(all.end(), more.begin(), more.end());
   const Box box(all);
-  picture.x_min = box.low[0], picture.x_max = box.high[0];
-  picture.y_min = box.low[1], picture.y_max = box.high[1];
   // First, so that they look the same however many clusters there are, and lie below the points.
   add_segments(picture, "borders", borders(centres, box));
   add_points(picture, "centres", centres, 2.4);
@@ -191,7 +184,7 @@ inline Line loss_along(const argtape::Tensor& points, const argtape::Tensor& cen
       if (s >= 0) line.end = std::min(line.end, s);
     }
   }
-  constexpr int samples = 800;
+  constexpr int samples = 150;
   line.least = std::numeric_limits<double>::infinity();
   for (int i = -samples; i <= samples; ++i) {
     const double s = reach * i / samples, loss = loss_at(s), above = line.parabola(s) - loss;
@@ -207,10 +200,6 @@ inline Line loss_along(const argtape::Tensor& points, const argtape::Tensor& cen
 inline Picture line_picture(const Line& line, double newton) {
   Picture picture("The loss as one centre moves along a line: a parabola in each cell",
                   "how far the centre has moved", "sum of squared distances");
-  const auto [low, high] = std::minmax_element(line.loss.begin(), line.loss.end());
-  const double margin = 0.08 * (*high - *low);
-  picture.y_min = *low - margin;
-  picture.y_max = *high + margin;
   std::vector<double> parabola;
   for (double s : line.at) parabola.push_back(line.parabola(s));
   picture.line("loss", line.at, line.loss);

@@ -10,6 +10,7 @@
 #include <cmath>
 #include <csignal>
 #include <cstdio>
+#include <fstream>
 #include <functional>
 #include <new>
 #include <nlohmann/json.hpp>
@@ -17,21 +18,15 @@
 #include <set>
 #include <sstream>
 
+#include "examples/common/report.hpp"
+
 namespace argtape_examples {
 
 namespace fs = std::filesystem;
 
 namespace {
 
-constexpr auto fixed = std::chars_format::fixed, scientific = std::chars_format::scientific,
-               general = std::chars_format::general;
-
-// As printf writes %f, %e and %g, but the same in every locale.
-std::string formatted(std::chars_format format, int digits, double value) {
-  std::array<char, 400> buffer;  // a double's 309 digits, its sign and its decimals
-  char* const end = buffer.data() + buffer.size();
-  return {buffer.data(), std::to_chars(buffer.data(), end, value, format, digits).ptr};
-}
+constexpr auto fixed = std::chars_format::fixed, scientific = std::chars_format::scientific;
 
 int decimal_exponent(double value, int digits) {
   const std::string text = formatted(scientific, digits - 1, std::abs(value));
@@ -90,6 +85,15 @@ CLI::Validator not_empty() {
       "");
 }
 
+// --quick=no would be taken for --quick.
+CLI::Validator alone() {
+  return CLI::Validator(
+      [](const std::string& text) {
+        return text == "true" ? std::string() : "it has the value '" + text + "'; need it alone";
+      },
+      "");
+}
+
 std::string one_of(std::vector<std::string> words) {
   const std::string last = words.back();
   words.pop_back();
@@ -136,17 +140,6 @@ nlohmann::ordered_json json_value(const Cell& cell) {
 }
 
 }  // namespace
-
-std::string number(double value, int digits) {
-  if (std::isnan(value)) return "-";
-  if (value == 0) return "0";
-  const std::string text = formatted(general, digits, value);
-  const double size = std::abs(value);
-  if (text.find('e') != std::string::npos && size >= 1 && std::round(size) < 1e6) {
-    return formatted(fixed, 0, value);
-  }
-  return text;
-}
 
 std::string with_error(double value, double error) {
   if (std::isnan(value)) return "-";
@@ -316,8 +309,10 @@ struct Program::State {
   int complain(int status, const std::string& message) const;
   int printed() const;
   int out_of_memory() const;
+  Table asked() const;
 
   CLI::App app;
+  std::optional<Report> report;  // with --out
   nlohmann::ordered_json json;
   std::string name;
   std::string json_file;
@@ -327,13 +322,11 @@ struct Program::State {
 };
 
 void Program::State::check_paths(const Program& program) const {
-  if (!json_file.empty()) {
-    if (fs::is_directory(json_file)) {
-      throw WrongCall("--json: '" + json_file + "' is a folder; name a file in it");
+  if (!json_file.empty()) try {
+      require_writable_file(json_file);
+    } catch (const std::system_error& e) {
+      throw WrongCall(std::string("--json: ") + e.what() + "; name another file");
     }
-    const fs::path folder = fs::path(json_file).parent_path();
-    require_writable_folder(folder.empty() ? "." : folder, "--json");
-  }
   if (!program.data.empty() && !fs::is_directory(program.data)) {
     throw WrongCall("--data: there is no folder '" + program.data +
                     "'; give the one with MNIST's IDX files");
@@ -363,7 +356,26 @@ int Program::State::complain(int status, const std::string& message) const {
 }
 
 int Program::State::printed() const {
-  return std::cout.flush() ? 0 : complain(1, "standard output cannot be written");
+  const bool whole = std::cout.flush() && (!report || report->printed());
+  return whole ? 0 : complain(1, "standard output cannot be written");
+}
+
+// What may change a figure: the flags of the call, and the values that the others have.
+Table Program::State::asked() const {
+  Table table({"flag", "value", "what it is"});
+  for (const CLI::Option* flag : app.get_options()) {
+    const std::string name = flag->get_name();
+    if (name == "--help" || name == "--threads" || name == "--json" || name == "--out") continue;
+    const bool takes_value = flag->get_items_expected_max() > 0;
+    const std::string value =
+        flag->count() == 0 ? flag->get_default_str() : joined(flag->results());
+    table.row({name,
+               takes_value         ? value
+               : flag->count() > 0 ? "yes"
+                                   : "no",
+               flag->get_description()});
+  }
+  return table;
 }
 
 int Program::State::out_of_memory() const {
@@ -392,11 +404,12 @@ Program::Program(std::string name, std::string description)
       ->check(not_empty())
       ->type_name("FILE")
       ->group(group);
-  app.add_option("--out", out, "Write pictures and CSV to this folder, made if need be")
+  app.add_option("--out", out,
+                 "Write a page (report.html), pictures and CSV to this folder, made if need be")
       ->check(not_empty())
       ->type_name("DIR")
       ->group(group);
-  app.add_flag("--quick", quick, "A short run")->group(group);
+  app.add_flag("--quick", quick, "A short run")->check(alone())->group(group);
 }
 
 Program::~Program() = default;
@@ -428,7 +441,7 @@ void Program::option(const std::string& flag, std::string& value, const std::str
 }
 
 void Program::option(const std::string& flag, bool& value, const std::string& help) {
-  state_->app.add_flag(flag, value, help);
+  state_->app.add_flag(flag, value, help)->check(alone());
 }
 
 void Program::option(const std::string& flag, std::vector<std::string>& chosen,
@@ -475,7 +488,12 @@ int Program::run(int argc, const char* const* argv, const std::function<void()>&
     json["program"] = state_->name;
     json["seed"] = seed;
     json["quick"] = quick;
+    if (!out.empty()) state_->report.emplace(std::cout);
     body();
+    if (state_->report)
+      write_file(
+          fs::path(out) / "report.html",
+          state_->report->html(state_->name, state_->app.get_description(), state_->asked()));
     if (!state_->json_file.empty()) {
       using Json = nlohmann::ordered_json;
       write_file(state_->json_file,
@@ -503,10 +521,15 @@ int Program::run(int argc, const char* const* argv, const std::function<void()>&
   }
 }
 
+void Program::print(const Table& table, const std::string& name) {
+  state_->report ? state_->report->show(table, name) : table.print();
+  std::cout.flush();
+  if (!name.empty() && !out.empty()) table.write_csv(fs::path(out) / (name + ".csv"));
+}
+
 void Program::show(const Table& table, const std::string& name) {
   state_->claim(name);
-  table.print();
-  std::cout.flush();
+  print(table, name);
   auto& rows = json[name] = nlohmann::ordered_json::array();
   for (const auto& row : table.rows()) {
     nlohmann::ordered_json object;
@@ -516,12 +539,20 @@ void Program::show(const Table& table, const std::string& name) {
     }
     rows.push_back(std::move(object));
   }
-  if (!out.empty()) table.write_csv(fs::path(out) / (name + ".csv"));
 }
 
 void Program::show(const Picture& picture, const std::string& name) {
   state_->claim(name);
-  if (!out.empty()) draw(picture, out, name);
+  if (out.empty()) return;
+  const std::string why = draw(picture, out, name);
+  std::ifstream svg(fs::path(out) / (name + ".svg"));
+  std::ostringstream text;
+  text << svg.rdbuf();
+  state_->report->show_picture(picture.title, text.str(), why);
+}
+
+void Program::explain(const std::string& words) {
+  if (state_->report) state_->report->explain(words);
 }
 
 void Program::figure(const std::string& name, const Cell& value) {

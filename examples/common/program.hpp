@@ -15,6 +15,7 @@
 #include <variant>
 #include <vector>
 
+#include "examples/common/files.hpp"
 #include "examples/common/picture.hpp"
 
 namespace argtape_examples {
@@ -30,10 +31,6 @@ struct Ended {
   int status;
   std::string words;
 };
-
-// `digits` significant digits: "0.0123", "1.2e-05"; whole numbers below a million in full; "-" for
-// NaN.
-std::string number(double value, int digits = 3);
 
 // "0.5120 ± 0.0030": two significant digits of error, and the value to the same decimal.
 std::string with_error(double value, double error);
@@ -170,10 +167,14 @@ class Program {
   // reaches --json even where standard output is full, closed, or a pipe that nobody reads.
   int run(int argc, const char* const* argv, const std::function<void()>& body);
 
-  // Prints the table, keeps it in the JSON under `name`, and with --out writes name.csv.
+  // Prints the table, and with --out puts it on the page and, if it has a name, writes name.csv.
+  void print(const Table& table, const std::string& name = "");
+  // The same, and keeps the table in the JSON under `name`.
   void show(const Table& table, const std::string& name);
   // With --out, draws the picture there.
   void show(const Picture& picture, const std::string& name);
+  // What the run means, in words: on the page, below all that was printed.
+  void explain(const std::string& words);
   // Keeps one figure in the JSON.
   void figure(const std::string& name, const Cell& value);
 
@@ -187,7 +188,7 @@ class Program {
   int threads = 1;
   bool quick = false;
   std::string data;  // empty: the digits in examples/data
-  std::string out;   // empty: no pictures and no CSV
+  std::string out;   // empty: no page, no pictures and no CSV
 
   nlohmann::ordered_json& json;  // written to --json FILE after the body; <nlohmann/json.hpp>
 };

@@ -12,6 +12,7 @@
 #include <iterator>
 #include <system_error>
 
+#include "examples/common/json_form.hpp"
 #include "examples/common/program.hpp"
 #include "models/training/write_durably.hpp"
 
@@ -24,7 +25,8 @@ namespace {
 
 constexpr char kManifest[] = "grid.json";
 constexpr double kWhole = 10000;  // in a lock, so that no locale has a say
-constexpr char kNameAnother[] = "name another folder";
+// What every run's manifest has.
+const Json kForm = {{"program", ""}, {"cells", {""}}};
 
 std::optional<std::string> contents(const std::string& path) {
   std::ifstream file(path, std::ios::binary);
@@ -32,13 +34,15 @@ std::optional<std::string> contents(const std::string& path) {
   return std::string{std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
 }
 
-Json read_json(const std::string& path, const std::string& advice) {
+Json read_json(const std::string& path, const Json& form, const std::string& advice) {
   const std::optional<std::string> text = contents(path);
   if (!text)
     throw std::runtime_error("cannot read '" + path +
                              "': " + std::generic_category().message(errno));
   Json json = Json::parse(*text, nullptr, false);
-  if (!json.is_object()) throw std::runtime_error("'" + path + "' is damaged; " + advice);
+  if (json.is_discarded()) throw std::runtime_error("'" + path + "' is damaged; " + advice);
+  const std::string words = unlike(json, form);
+  if (!words.empty()) throw std::runtime_error("'" + path + "': " + words + "; " + advice);
   return json;
 }
 
@@ -78,7 +82,7 @@ bool RunFolder::there(const std::string& cell, const char* ending) const {
 void RunFolder::start(const Json& manifest) const {
   const std::string name = "--run: '" + path_.string() + "' ";
   if (fs::exists(path_ / kManifest)) {
-    const Json old = this->manifest();
+    const Json old = this->manifest(kForm);
     std::size_t finished = 0;
     for (const std::string cell : old.at("cells")) finished += done(cell);
     throw WrongCall(name + "holds a run of " + old.at("program").get<std::string>() + ", " +
@@ -104,27 +108,23 @@ void RunFolder::resume(const Json& manifest) const {
   }
 }
 
-Json RunFolder::manifest() const {
+Json RunFolder::manifest(const Json& form) const {
   const std::string at = (path_ / kManifest).string();
   if (!fs::exists(at))
     throw WrongCall("--run: '" + path_.string() + "' holds no run; need the folder of one");
-  Json manifest = read_json(at, kNameAnother);
-  if (manifest.contains("program") && manifest["program"].is_string() &&
-      manifest.contains("cells") && manifest["cells"].is_array())
-    return manifest;
-  throw std::runtime_error("'" + at + "' is no run's; " + kNameAnother);
+  return read_json(at, form, "name another folder");
 }
 
 void RunFolder::require_same(const Json& manifest) const {
-  const Json old = this->manifest();
+  const Json old = this->manifest(kForm);
   const std::string words = differences(old, manifest);
   if (!words.empty())
     throw WrongCall("--run: '" + path_.string() + "' holds another run, where " + words +
                     "; give its settings, or name another folder");
 }
 
-Json RunFolder::result(const std::string& cell) const {
-  return read_json(file(cell, ".json"), "remove it, and --resume computes it anew");
+Json RunFolder::result(const std::string& cell, const Json& form) const {
+  return read_json(file(cell, ".json"), form, "remove it, and --resume computes it anew");
 }
 
 void RunFolder::finish(const std::string& cell, const Json& result) const {
@@ -133,7 +133,8 @@ void RunFolder::finish(const std::string& cell, const Json& result) const {
 }
 
 void RunFolder::tidy(const std::string& cell) const {
-  for (const char* ending : {".safetensors", ".safetensors.tmp", ".error.tmp", ".lock"}) {
+  for (const char* ending :
+       {".safetensors", ".safetensors.tmp", ".network.safetensors.tmp", ".error.tmp", ".lock"}) {
     std::error_code ignored;
     fs::remove(file(cell, ending), ignored);
   }

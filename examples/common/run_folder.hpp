@@ -6,6 +6,7 @@
 //     binary,st,0.safetensors   its checkpoint, until it has a result
 //     binary,st,0.lock          locked while somebody works on it; says how far that is
 //     binary,st,0.error         why it failed, until it is tried again
+//     binary,st,0.network.safetensors   with --save: what it has trained
 #pragma once
 
 #include <filesystem>
@@ -28,13 +29,16 @@ class RunFolder {
   void resume(const Json& manifest) const;
   // Throws WrongCall if the folder holds no run, or another one, saying what differs.
   void require_same(const Json& manifest) const;
-  Json manifest() const;
+  // What the folder has, if it is like `form` (examples/common/json_form.hpp).
+  Json manifest(const Json& form) const;
 
   std::string checkpoint(const std::string& cell) const { return file(cell, ".safetensors"); }
   bool has_checkpoint(const std::string& cell) const { return there(cell, ".safetensors"); }
+  std::string network(const std::string& cell) const { return file(cell, kNetwork); }
+  bool has_network(const std::string& cell) const { return there(cell, kNetwork); }
 
   bool done(const std::string& cell) const { return there(cell, ".json"); }
-  Json result(const std::string& cell) const;
+  Json result(const std::string& cell, const Json& form) const;
   // Writes it, and tidies up. Throws std::system_error if it cannot be written.
   void finish(const std::string& cell, const Json& result) const;
   // Removes the checkpoint and the lock of a cell that is done. Whoever opened the lock before it
@@ -52,6 +56,7 @@ class RunFolder {
 
  private:
   friend class CellLock;
+  static constexpr char kNetwork[] = ".network.safetensors";
   std::string file(const std::string& cell, const char* ending) const;
   bool there(const std::string& cell, const char* ending) const;
 

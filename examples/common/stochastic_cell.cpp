@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <numeric>
 
 namespace argtape_examples {
 
@@ -14,12 +13,6 @@ namespace {
 constexpr std::uint64_t kEvaluation = 5, kPictures = 6;  // streams of random numbers
 // So many draws in one step of the evaluation, which takes about a second.
 constexpr std::size_t kDraws = 20000;
-
-Dataset rows_of(const Dataset& digits, std::size_t from, std::size_t to) {
-  std::vector<std::size_t> rows(to - from);
-  std::iota(rows.begin(), rows.end(), from);
-  return take(digits, rows);
-}
 
 // Five images side by side, the next five below, a pixel apart, in steps of 1/255.
 Json strip_json(const Strip& strip, std::size_t height, std::size_t width) {
@@ -37,10 +30,6 @@ Json strip_json(const Strip& strip, std::size_t height, std::size_t width) {
 
 }  // namespace
 
-Dataset first_digits(const Dataset& digits, std::size_t n) {
-  return rows_of(digits, 0, std::min(n, digits.size()));
-}
-
 StochasticCell::StochasticCell(const Program& program, const StudyPlan& plan, const Split& data,
                                const StudiedNetwork& network,
                                const StochasticTrainingSettings& settings, bool pictures)
@@ -52,6 +41,7 @@ StochasticCell::StochasticCell(const Program& program, const StudyPlan& plan, co
       rule_(settings.rule),
       seed_(settings.seed),
       steps_(settings.steps),
+      tau_(settings.tau),
       pictures_(pictures),
       training_(network.make(settings.seed), data, settings),
       figures_({{"m1", &data.test, 1, 10, plan.test},
@@ -82,7 +72,7 @@ void StochasticCell::evaluate() {
   const Figure& f = figures_[at_];
   const std::size_t some = std::max<std::size_t>(1, kDraws / f.m / f.repeats),
                     end = std::min(f.digits, digit_ + some);
-  const Dataset part = rows_of(*f.of, digit_, end);
+  const Dataset part = rows_from(*f.of, digit_, end - digit_);
   sum_ += negative_bound(training_.network(), part.images, f.m, rng_, f.repeats) *
           static_cast<double>(part.size());
   digit_ = end;
@@ -116,14 +106,36 @@ Json StochasticCell::strips() const {
   return all;
 }
 
+void StochasticCell::save(Archive& a) {
+  std::vector<Tensor> parameters = training_.network().parameters;
+  a("parameters", parameters);
+}
+
+Json StochasticCell::form() {
+  return {
+      {"network", ""},
+      {"layers", ""},
+      {"rule", ""},
+      {"seed", 0},
+      {"tau?", 0.0},
+      {"m1", nullptr},
+      {"m100", nullptr},
+      {"m1000", nullptr},
+      {"train", nullptr},
+      {"kl", nullptr},
+      {"curve", {{"step", {0}}, {"seconds", {0.0}}, {"bound", {0.0}}}},
+      {"strips?", Json::array({{{"caption", ""}, {"height", 0}, {"width", 0}, {"values", {0}}}})}};
+}
+
 Json StochasticCell::result() {
   Json row = {{"network", network_}, {"layers", layers_}, {"rule", rule_}, {"seed", seed_}};
   for (std::size_t i = 0; i < figures_.size(); ++i) row[figures_[i].key] = means_[i];
   const double kl =
-      mean_divergence(training_.network(), first_digits(data_.test, plan_.test).images);
+      mean_divergence(training_.network(), rows_from(data_.test, 0, plan_.test).images);
   row["kl"] = std::isnan(kl) ? Json(nullptr) : Json(kl);
   const BoundCurve& curve = training_.curve();
   row["curve"] = {{"step", curve.steps}, {"seconds", curve.seconds}, {"bound", curve.bound}};
+  if (!tau_.scheduled()) row["tau"] = tau_.at(0);
   if (pictures_) row["strips"] = strips();
   return row;
 }

@@ -14,7 +14,10 @@ class StochasticCell : public Training {
   Did step(bool may_train) override;
   double progress() const override;
   void archive(argtape::Archive& a) override;
+  void save(argtape::Archive& a) override;
   nlohmann::ordered_json result() override;
+  // What it is like, for Grid::run().
+  static nlohmann::ordered_json form();
 
  private:
   // A bound of the trained network: of m samples on the first digits, mean over some repeats.
@@ -32,6 +35,7 @@ class StochasticCell : public Training {
   std::string network_, layers_, rule_;
   std::uint64_t seed_;
   std::size_t steps_;
+  argtape::Temperature tau_;
   bool pictures_;
   argtape::StochasticTraining training_;
   std::vector<Figure> figures_;
@@ -41,8 +45,5 @@ class StochasticCell : public Training {
   std::vector<double> means_;
   argtape::Rng rng_;
 };
-
-// The first n digits, or as many as there are.
-argtape::Dataset first_digits(const argtape::Dataset& digits, std::size_t n);
 
 }  // namespace argtape_examples

@@ -4,7 +4,6 @@
 #include <cmath>
 #include <cstdio>
 #include <nlohmann/json.hpp>
-#include <numeric>
 #include <sstream>
 
 #include "examples/common/digits.hpp"
@@ -25,11 +24,13 @@ struct Spread {
 
 Spread spread_of(const std::vector<double>& x) {
   if (x.empty()) return {};
-  const auto n = static_cast<double>(x.size());
-  const double mean = std::accumulate(x.begin(), x.end(), 0.0) / n;
-  double squares = 0;
-  for (double v : x) squares += (v - mean) * (v - mean);
-  return {mean, x.size() > 1 ? std::sqrt(squares / (n - 1)) : 0};
+  const argtape_examples::Estimate e = argtape_examples::mean_of(x);
+  return {e.mean, e.error * std::sqrt(static_cast<double>(x.size()))};
+}
+
+// A figure of a row, where null is none.
+double figure_of(const Json& row, const char* key) {
+  return row.at(key).is_number() ? row.at(key).get<double>() : kNone;
 }
 
 // "59.4±0.2"; "-" for nothing.
@@ -43,14 +44,14 @@ std::string shown(const Spread& s) {
   return text;
 }
 
-// The curve's bound after so many seconds, on a straight line between its places; where it has
-// ended, at its end.
+// The curve's bound after so many seconds, on a straight line between its places: none before the
+// first, and where it has ended, at its end.
 double at_seconds(const Json& curve, double seconds) {
   const std::vector<double> x = curve.at("seconds"), y = curve.at("bound");
-  if (x.empty()) return kNone;
+  if (x.empty() || x[0] > seconds) return kNone;
   for (std::size_t i = 0; i < x.size(); ++i) {
     if (x[i] < seconds) continue;
-    if (i == 0) return y[0];
+    if (x[i] == seconds) return y[i];
     return y[i - 1] + (y[i] - y[i - 1]) * (seconds - x[i - 1]) / (x[i] - x[i - 1]);
   }
   return y.back();
@@ -119,7 +120,7 @@ struct StochasticStudy::Cells {
       if (row.at("network") == network && row.at("rule") == rule) all.push_back(&row);
     return all;
   }
-  // f of the rows of all seeds; a figure that is null is none.
+  // f of the rows of all seeds.
   template <class F>
   Spread spread(const std::string& network, const std::string& rule, F f) const {
     std::vector<double> x;
@@ -133,25 +134,22 @@ struct StochasticStudy::Cells {
     return network;
   }
   Spread figure(const std::string& network, const std::string& rule, const char* key) const {
-    return spread(network, rule, [key](const Json& row) {
-      return row.at(key).is_number() ? row.at(key).get<double>() : kNone;
-    });
+    return spread(network, rule, [key](const Json& row) { return figure_of(row, key); });
   }
   // Whether no cell was stopped before its last step, by --seconds.
   bool all_trained() const {
     return std::all_of(rows.begin(), rows.end(),
                        [this](const Json& row) { return row.at("steps") == steps; });
   }
-  // The seconds that the quickest cell took: the budget for all.
+  // Where the curve of the quickest cell ends: the budget for all. What --seconds stopped before
+  // its first place has no say.
   double equal_seconds(const std::string& network) const {
     double least = INFINITY;
-    for (const Json& row : rows)
-      if (row.at("network") == network) least = std::min(least, last(row));
+    for (const Json& row : rows) {
+      const std::vector<double> seconds = row.at("curve").at("seconds");
+      if (row.at("network") == network && !seconds.empty()) least = std::min(least, seconds.back());
+    }
     return least;
-  }
-  static double last(const Json& row) {
-    const std::vector<double> seconds = row.at("curve").at("seconds");
-    return seconds.empty() ? 0 : seconds.back();
   }
   void take(const std::vector<Grid::Row>& all);
   void print() const;
@@ -167,15 +165,8 @@ struct StochasticStudy::Cells {
 void StochasticStudy::Cells::take(const std::vector<Grid::Row>& all) {
   data = program.json.at("data");
   steps = program.json.at("steps");
-  for (const Grid::Row& row : all) {
-    const std::size_t at = row.cell.find("-tau");
-    if (at == std::string::npos) {
-      rows.push_back(row.result);
-      continue;
-    }
-    tempered.push_back(row.result);
-    tempered.back()["tau"] = std::stod(row.cell.substr(at + 4));
-  }
+  for (const Grid::Row& row : all)
+    (row.result.contains("tau") ? tempered : rows).push_back(row.result);
   for (const Column& c : kColumns)
     if (std::any_of(rows.begin(), rows.end(),
                     [&](const Json& row) { return row.at("rule") == c.rule; }))
@@ -243,12 +234,10 @@ void StochasticStudy::Cells::print() const {
   std::cout << data << ", black and white, " << (all_trained() ? "" : "at most ") << steps
             << " steps of " << plan.training.batch << "; hard samples; mean±deviation over seeds\n";
   for (const StudiedNetwork& network : plan.networks) {
-    if (!std::isfinite(equal_seconds(network.name))) continue;  // no row
-    std::cout << "\n" << title(network.name) << "\n\n";
     const Table all = table(network.name);
-    all.print();
-    if (!program.out.empty())
-      all.write_csv(program.out + "/" + plan.key + "_" + network.name + ".csv");
+    if (all.rows().empty()) continue;
+    std::cout << "\n" << title(network.name) << "\n\n";
+    program.print(all, plan.key + "_" + network.name);
   }
   for (const std::string& reason : reasons) std::cout << "\nNot run: " << reason;
   if (!reasons.empty()) std::cout << "\n";
@@ -280,8 +269,8 @@ void StochasticStudy::Cells::draw_curves(const StudiedNetwork& network) const {
   const std::string m = std::to_string(plan.training.curve_m),
                     heading = title(network.name) + ", " + data;
   Picture by_steps(heading, "step", plan.quantity + ", m = " + m + ", nats a digit"),
-      by_seconds(heading, "seconds of training", by_steps.y_label);
-  by_seconds.log_x = true;
+      by_seconds(heading, "seconds of training", by_steps.y.label);
+  by_seconds.x.log = true;
   double least = INFINITY, most = -INFINITY;
   for (const std::string& rule : rules) {
     const std::vector<const Json*> cells = of(network.name, rule);
@@ -311,11 +300,9 @@ void StochasticStudy::Cells::draw_curves(const StudiedNetwork& network) const {
     by_seconds.line(label_of(rule), second, mean, low, high);
   }
   if (by_steps.series.empty()) return;
-  // Where they begin, far above, is drawn smaller.
-  for (Picture* picture : {&by_steps, &by_seconds}) {
-    picture->y_min = least - 0.02 * (most - least);
-    picture->y_max = most + 0.15 * (most - least) + 0.5;
-  }
+  // Where they begin, far above, does not hide what they differ by in the end.
+  for (Picture* picture : {&by_steps, &by_seconds})
+    picture->y = {by_steps.y.label, true, least, 0.25 * (most - least)};
   program.show(by_steps, plan.key + "_" + network.name + "_steps");
   program.show(by_seconds, plan.key + "_" + network.name + "_seconds");
 }
@@ -323,7 +310,7 @@ void StochasticStudy::Cells::draw_curves(const StudiedNetwork& network) const {
 void StochasticStudy::Cells::draw_temperatures(const StudiedNetwork& network) const {
   Picture picture(title(network.name) + ", " + data, "temperature",
                   plan.quantity + " of hard samples, m = 1, nats a digit");
-  picture.log_x = true;
+  picture.x.log = true;
   for (const std::string& rule : kTempered) {
     std::vector<double> taus, mean, low, high;
     for (const Json& row : tempered)
@@ -335,7 +322,7 @@ void StochasticStudy::Cells::draw_temperatures(const StudiedNetwork& network) co
       std::vector<double> x;
       for (const Json& row : tempered)
         if (row.at("network") == network.name && row.at("rule") == rule && row.at("tau") == tau)
-          x.push_back(row.at("m1"));
+          x.push_back(figure_of(row, "m1"));
       const Spread s = spread_of(x);
       mean.push_back(s.mean);
       low.push_back(s.mean - s.deviation);
@@ -412,6 +399,8 @@ Dataset StochasticStudy::digits() const { return binarised(digits_in(program_.da
 
 void StochasticStudy::settle(StudyPlan& plan) const {
   if (rate_ < 0) throw WrongCall("--rate must be at least 0");
+  if (tau_rate_ < 0 && tau_rate_ != -1)
+    throw WrongCall("--tau-rate must be at least 0, or -1 for the default");
   if (rate_ > 0) plan.training.rate = rate_;
   if (tau_rate_ >= 0) plan.tau_rate = tau_rate_;
   if (program_.quick) {
@@ -471,11 +460,23 @@ void StochasticStudy::run(StudyPlan plan, const Split& data, const std::string& 
                         {"rate", plan.training.rate},
                         {"tau_rate", plan.tau_rate},
                         {"samples", plan.training.samples},
+                        {"fixed_temperatures", temperatures_},
                         {"test", std::vector<std::size_t>{within(plan.test), within(plan.test_100),
-                                                          within(plan.test_1000)}}}));
+                                                          within(plan.test_1000)}}},
+                       [](const std::string&) { return StochasticCell::form(); }));
   cells.write_json();
   cells.print();
   cells.draw();
+  program_.explain(
+      "m = 1 is what training sees: the mean of log p over single draws. With more draws a digit, "
+      "log of "
+      "the mean of p, the bound comes nearer to log p itself, so a row of larger m is the better "
+      "measure of a "
+      "model. A rule without bias (the score function with any baseline, REBAR, RLOO, DisARM) is "
+      "slowed by "
+      "its spread alone; a biased one learns fast and may end elsewhere. At an equal time of "
+      "training cheap "
+      "steps count.");
 }
 
 }  // namespace argtape_examples

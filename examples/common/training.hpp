@@ -23,6 +23,8 @@ class Training {
   virtual double progress() const = 0;
   // All that step() goes on from. It is read back into a training that the cell's own factory made.
   virtual void archive(argtape::Archive& a) = 0;
+  // What --save keeps of it once it is finished: the parameters, by name.
+  virtual void save(argtape::Archive&) {}
   // Once finished: the cell's row, an object. "steps" (those trained), "seconds" and "ms_per_step"
   // are added to it.
   virtual nlohmann::ordered_json result() = 0;

@@ -130,6 +130,8 @@ void train(const Work& work, const std::string& name, Training& training, const 
     if (display != nullptr) display->draw();
     shown = now = Clock::now();
   }
+  if (work.save)
+    argtape::save(work.folder.network(name), [&](argtape::Archive& a) { training.save(a); });
   Json result = training.result();
   result["steps"] = steps;
   result["seconds"] = seconds;

@@ -23,6 +23,7 @@ struct Work {
   std::string program;
   double seconds;     // of training for a cell; 0: no limit
   double checkpoint;  // seconds between two
+  bool save;          // what was trained
 };
 
 // Thrown after SIGINT or SIGTERM, once all is saved. A second such signal ends the process at once.

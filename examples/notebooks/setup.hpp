@@ -1,16 +1,12 @@
-// The first cell of every notebook: argtape, its library, and how its types are shown. It stands
-// alone in its cell, since a kernel looks up a cell's symbols before it runs the cell.
+// The first cell of every notebook: argtape's headers, its library, and how the kernel shows its
+// values. It stands alone in its cell, since a kernel looks up a cell's symbols before it runs the
+// cell. After `#define ARGTAPE_DOUBLE` all is in double.
 #pragma once
 
-#if __has_include("../../models/argtape.hpp")
-#include "../../models/argtape.hpp"
-#else
-#include <argtape/argtape.hpp>
-#endif
+#include <dlfcn.h>
 
-#include <algorithm>
 #include <cmath>
-#include <cstdio>
+#include <cstdlib>
 #include <iostream>
 #include <nlohmann/json.hpp>
 #include <stdexcept>
@@ -18,112 +14,99 @@
 #include <vector>
 #include <xcpp/xdisplay.hpp>
 
-#if defined(__CLING__)
-// xeus-cling. Its kernels start in the notebook's folder; they search LD_LIBRARY_PATH too.
-#pragma cling add_library_path("../../build")
-#pragma cling add_library_path("$CONDA_PREFIX/lib")
-#pragma cling load("libargtape")
-#elif defined(__CLANG_REPL__)
-// xeus-cpp, which passes over such pragmas in silence.
-#include <dlfcn.h>
-
-#include <cstdlib>
+#include "display.hpp"
 
 namespace notebook {
 
-inline bool load_library() {
-  const std::string here = __FILE__;
-#ifdef __APPLE__
-  const std::string file = "libargtape.dylib";
+#ifdef ARGTAPE_DOUBLE
+inline const char* const kLibrary = "libargtape-double-notebook";
 #else
-  const std::string file = "libargtape.so";
+inline const char* const kLibrary = "libargtape-notebook";
 #endif
-  const std::string built = here.substr(0, here.rfind('/') + 1) + "../../build/" + file;
-  std::vector<std::string> places = {built, file};
+#ifdef __APPLE__
+inline const char* const kEnding = ".dylib";
+#else
+inline const char* const kEnding = ".so";
+#endif
+
+/// Loads the library, says what it is, and on stderr what else is missing. All kernels find the
+/// symbols of what was loaded so; what they have of their own says little when it fails.
+inline bool load_library() {
+  const std::string header = __FILE__, file = std::string(kLibrary) + kEnding;
+  const std::size_t folder = header.rfind('/') + 1;  // 0: the kernel's own
   // A library that was asked for and cannot be loaded is an error: another one could be older.
-  if (const char* chosen = std::getenv("ARGTAPE_LIBRARY")) places = {chosen};
+  const char* const chosen = std::getenv("ARGTAPE_BUILD");
+  std::string places[2] = {
+      (chosen ? std::string(chosen) + "/" : header.substr(0, folder) + "../../build/") + file,
+      chosen ? "" : file};
   std::string errors;
+  void* library = nullptr;
   for (const std::string& place : places) {
-    if (dlopen(place.c_str(), RTLD_NOW | RTLD_GLOBAL)) return true;
-    errors += std::string("  ") + dlerror() + "\n";
+    if (library || place.empty()) continue;
+    library = dlopen(place.c_str(), RTLD_NOW | RTLD_GLOBAL);
+    if (!library) errors += std::string("  ") + dlerror() + "\n";
   }
-  throw std::runtime_error("argtape's library cannot be loaded:\n" + errors +
-                           "Build it with examples/run, or name its file in ARGTAPE_LIBRARY; "
-                           "then restart the kernel.");
+  if (!library)
+    throw std::runtime_error(
+        "argtape's library for notebooks cannot be loaded:\n" + errors +
+        "Build it with `examples/run 01`, or name the folder it is in in ARGTAPE_BUILD; "
+        "then restart the kernel.");
+  using Words = const char* (*)();
+  std::cerr << reinterpret_cast<Words>(dlsym(library, "argtape_notebook_missing"))();
+  std::cout << reinterpret_cast<Words>(dlsym(library, "argtape_notebook_line"))() << std::endl;
+  return true;
 }
 
 inline const bool loaded = load_library();
 
+template <class T>
+nlohmann::json json_of(const T& value) {
+  const Bundle shown = bundle(value);
+  nlohmann::json json;
+  json["text/plain"] = shown.text;
+  if (!shown.html.empty()) json["text/html"] = shown.html;
+  if (!shown.svg.empty()) json["image/svg+xml"] = shown.svg;
+  return json;
+}
+
+// A kernel looks for these in the namespace of what is shown. It has a template of its own for
+// everything, so they are no templates.
+inline nlohmann::json mime_bundle_repr(const Table& x) { return json_of(x); }
+inline nlohmann::json mime_bundle_repr(const Progress& x) { return json_of(x); }
+
+inline void Progress::step(const std::string& words) {
+  if (!due(words)) return;
+  xcpp::display(*this, xeus::xguid(id_.c_str()), shown_);
+  shown_ = true;
+}
+
 }  // namespace notebook
-#endif
+
+namespace argtape_examples {
+
+inline nlohmann::json mime_bundle_repr(const Picture& x) { return notebook::json_of(x); }
+
+}  // namespace argtape_examples
 
 ARGTAPE_PRIVATE_BEGIN
 
-/// A tape is shown as its picture, where Graphviz is installed, and else as text.
-inline nlohmann::json mime_bundle_repr(const Tape& tape) {
-  nlohmann::json bundle;
-  bundle["text/plain"] = to_text(tape);
-  const std::string svg = to_svg(tape);
-  if (!svg.empty()) bundle["image/svg+xml"] = svg;
-  return bundle;
+inline nlohmann::json mime_bundle_repr(const Tensor& x) { return notebook::json_of(x); }
+inline nlohmann::json mime_bundle_repr(const Var& x) { return notebook::json_of(x); }
+inline nlohmann::json mime_bundle_repr(const Tape& x) { return notebook::json_of(x); }
+inline nlohmann::json mime_bundle_repr(const Gradients& x) { return notebook::json_of(x); }
+inline nlohmann::json mime_bundle_repr(const Rule& x) { return notebook::json_of(x); }
+inline nlohmann::json mime_bundle_repr(const std::vector<Rule>& x) { return notebook::json_of(x); }
+inline nlohmann::json mime_bundle_repr(const Method& x) { return notebook::json_of(x); }
+inline nlohmann::json mime_bundle_repr(const std::vector<Method>& x) {
+  return notebook::json_of(x);
 }
-
-inline nlohmann::json mime_bundle_repr(const Tensor& tensor) {
-  nlohmann::json bundle;
-  bundle["text/plain"] = str(tensor);
-  return bundle;
+inline nlohmann::json mime_bundle_repr(const Measure& x) { return notebook::json_of(x); }
+inline nlohmann::json mime_bundle_repr(const std::vector<Measure>& x) {
+  return notebook::json_of(x);
+}
+inline nlohmann::json mime_bundle_repr(const CheckResult& x) { return notebook::json_of(x); }
+inline nlohmann::json mime_bundle_repr(const std::vector<StopLine>& x) {
+  return notebook::json_of(x);
 }
 
 ARGTAPE_END
-
-namespace notebook {
-
-inline std::string number(double x, int digits = 4) {
-  char text[32];
-  std::snprintf(text, sizeof text, "%.*g", digits, x);
-  return text;
-}
-
-/// "0.041 ± 0.055": the error to two digits, and x as far as those reach; x alone where the error
-/// is but rounding.
-inline std::string with_error(double x, double error) {
-  if (!(error > 1e-7)) return number(x);
-  const int decimals = std::max(0, 1 - static_cast<int>(std::floor(std::log10(error))));
-  char text[96];
-  std::snprintf(text, sizeof text, "%.*f ± %.*f", decimals, x, decimals, error);
-  return text;
-}
-
-/// Rows of text, the first one a header.
-struct Table {
-  std::vector<std::vector<std::string>> rows;
-};
-
-inline nlohmann::json mime_bundle_repr(const Table& table) {
-  const auto width = [](const std::string& s) {
-    // In UTF-8 every character has one byte that does not continue another.
-    return std::count_if(s.begin(), s.end(), [](char c) { return (c & 0xC0) != 0x80; });
-  };
-  std::vector<std::ptrdiff_t> widths;
-  for (const auto& row : table.rows) {
-    widths.resize(std::max(widths.size(), row.size()));
-    for (std::size_t i = 0; i < row.size(); ++i) widths[i] = std::max(widths[i], width(row[i]));
-  }
-  std::string text, html = "<table>";
-  for (const auto& row : table.rows) {
-    const std::string tag = &row == &table.rows[0] ? "th" : "td";
-    html += "<tr>";
-    for (std::size_t i = 0; i < row.size(); ++i) {
-      html += "<" + tag + ">" + row[i] + "</" + tag + ">";
-      text += row[i] + std::string(static_cast<std::size_t>(widths[i] - width(row[i]) + 2), ' ');
-    }
-    html += "</tr>";
-    text += "\n";
-  }
-  nlohmann::json bundle;
-  bundle["text/plain"] = text;
-  bundle["text/html"] = html + "</table>";
-  return bundle;
-}
-
-}  // namespace notebook

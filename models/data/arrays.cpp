@@ -60,6 +60,25 @@ double number_at(const char* at, Element element) {
   return sign * std::ldexp(exponent ? 1024 + fraction : fraction, std::max(exponent, 1) - 25);
 }
 
+bool is_text(const std::string& name) {
+  const auto at = [&](std::size_t i) { return i < name.size() ? name[i] & 0xffU : 0U; };
+  for (std::size_t i = 0, length = 0; i < name.size(); i += length) {
+    const unsigned lead = at(i);
+    length = lead < 0x80 ? 1 : lead < 0xe0 ? 2 : lead < 0xf0 ? 3 : 4;
+    std::uint32_t code = length == 1 ? lead : lead & (0xffU >> (length + 1));
+    for (std::size_t j = 1; j < length; ++j) {
+      if (at(i + j) >> 6U != 2) return false;
+      code = code << 6U | (at(i + j) & 63U);
+    }
+    constexpr std::uint32_t kLeast[] = {1, 0x80, 0x800, 0x10000};  // no code in more bytes than due
+    const bool surrogate = code >> 11U == 0xd800 >> 11U;
+    if (lead >> 6U == 2 || lead >= 0xf8 || code < kLeast[length - 1] || code > 0x10ffff ||
+        surrogate)
+      return false;
+  }
+  return true;
+}
+
 std::uint64_t bytes_of(const std::string& label, const std::vector<std::uint64_t>& shape,
                        Element element) {
   constexpr std::uint64_t most = std::numeric_limits<std::int64_t>::max() / 2;

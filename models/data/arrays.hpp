@@ -51,6 +51,9 @@ struct Arrays {
   std::vector<Array> list;
 };
 
+/// Whether a name is UTF-8 without a zero byte: all that files of both formats can hold, and JSON.
+bool is_text(const std::string& name);
+
 /// The bytes that so many numbers take. Throws std::runtime_error, after `label`, for more than a
 /// file can hold.
 std::uint64_t bytes_of(const std::string& label, const std::vector<std::uint64_t>& shape,

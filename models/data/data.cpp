@@ -4,6 +4,7 @@
 #include <cmath>
 #include <cstdint>
 #include <filesystem>
+#include <numeric>
 #include <system_error>
 
 #include "engine/require.hpp"
@@ -224,6 +225,13 @@ Dataset take(const Dataset& data, const std::vector<std::size_t>& rows) {
   return out;
 }
 
+Dataset rows_from(const Dataset& data, std::size_t begin, std::size_t count) {
+  begin = std::min(begin, data.size());
+  std::vector<std::size_t> rows(std::min(count, data.size() - begin));
+  std::iota(rows.begin(), rows.end(), begin);
+  return take(data, rows);
+}
+
 Dataset binarised(Dataset data) {
   for (Scalar& x : data.images) x = x > Scalar(0.5) ? 1 : 0;
   return data;
@@ -244,10 +252,7 @@ Split split(const Dataset& data, std::size_t train_size) {
   if (train_size == 0 || train_size >= data.size())
     refuse("data: train_size ", train_size, " of ", data.size(),
            " rows; need at least 1 row to train on and 1 to test with");
-  std::vector<std::size_t> rows(data.size());
-  for (std::size_t i = 0; i < rows.size(); ++i) rows[i] = i;
-  const auto middle = rows.begin() + static_cast<std::ptrdiff_t>(train_size);
-  return {take(data, {rows.begin(), middle}), take(data, {middle, rows.end()}), {}};
+  return {rows_from(data, 0, train_size), rows_from(data, train_size, data.size()), {}};
 }
 
 Split split(const Dataset& data, double validation, double test, Rng& rng) {

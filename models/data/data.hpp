@@ -49,6 +49,9 @@ Dataset load_digits(const std::string& folder);
 /// std::invalid_argument if a row is not below data.size().
 Dataset take(const Dataset& data, const std::vector<std::size_t>& rows);
 
+/// `count` rows from `begin` on, or as many of them as there are.
+Dataset rows_from(const Dataset& data, std::size_t begin, std::size_t count);
+
 /// The images in black and white: 1 where there is more than half of the ink, else 0.
 Dataset binarised(Dataset data);
 /// The images in black and white, drawn: a pixel is 1 with its grey as the probability, else 0.

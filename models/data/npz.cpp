@@ -8,6 +8,7 @@
 
 #include "engine/require.hpp"
 #include "models/data/numpy_file.hpp"
+#include "models/data/source.hpp"
 
 ARGTAPE_PRIVATE_BEGIN
 namespace {
@@ -58,6 +59,8 @@ class Zip {
         text(local + kLocalSize, number(local + 26, 2)) != name)
       refuse<std::runtime_error>("it is damaged: its list of arrays is wrong");
     const std::size_t dot = name.size() < 4 ? std::string::npos : name.size() - 4;
+    require<std::runtime_error>(is_text(name), "it is damaged: its list has ", shown_cell(name),
+                                ", no text in UTF-8");
     require<std::runtime_error>(dot != std::string::npos && name.substr(dot) == ".npy", "'", name,
                                 "' in it is no .npy file; need a .npz file of arrays alone");
     name.resize(dot);

@@ -35,9 +35,17 @@ bool parse_shape(const std::string& text, NumpyHeader& h) {
   const std::size_t end = text.find(')');
   if (text.empty() || text[0] != '(' || end == std::string::npos) return false;
   h.shape_text = text.substr(0, end + 1);
-  for (std::string cell : cells_of(text.substr(1, end - 1))) {
-    cell.erase(std::remove(cell.begin(), cell.end(), ' '), cell.end());
-    if (cell.empty()) continue;
+  std::vector<std::string> cells = cells_of(text.substr(1, end - 1));
+  for (std::string& cell : cells) {
+    cell.erase(0, cell.find_first_not_of(' '));
+    cell.erase(cell.find_last_not_of(' ') + 1);
+  }
+  // In Python a tuple of one has a comma behind it, and any may have.
+  if (cells.back().empty())
+    cells.pop_back();
+  else if (cells.size() == 1)
+    return false;
+  for (const std::string& cell : cells) {
     std::uint64_t length = 0;
     const auto [stop, error] = std::from_chars(cell.data(), cell.data() + cell.size(), length);
     if (error != std::errc() || stop != cell.data() + cell.size()) return false;
@@ -49,6 +57,20 @@ bool parse_shape(const std::string& text, NumpyHeader& h) {
 // An element as NumPy's headers have it, behind the order of its bytes: "f4". It knows no bfloat16.
 std::string descr_of(Element element) {
   return std::string(1, element.kind) + std::to_string(element.size);
+}
+
+// For a type that is none of kElements.
+[[noreturn]] void refuse_type(const std::string& label, const std::string& type) {
+  const char kind = type.size() > 1 ? type[1] : type[0];
+  const bool texts = kind == 'U' || kind == 'S', objects = kind == 'O';
+  refuse<std::runtime_error>(
+      label, " holds ",
+      texts     ? "texts, "
+      : objects ? "Python objects, "
+                : "",
+      type[0] == '[' ? "structures" : "the type " + shown_cell(type),
+      "; need float16, float32, float64, integers or bool",
+      texts || objects ? ", such as np.unique(x, return_inverse=True)[1] makes of texts" : "");
 }
 
 NumpyHeader parse_header(const std::string& label, const std::string& text) {
@@ -68,9 +90,7 @@ NumpyHeader parse_header(const std::string& label, const std::string& text) {
   });
   if (known == kElements.end() || std::string("<>=|").find(name[0]) == std::string::npos ||
       (name[0] == '|' && known->element.size > 1))
-    refuse<std::runtime_error>(label, " holds ",
-                               name == "[" ? "structures" : "the type " + shown_cell(name),
-                               "; need float16, float32, float64, integers or bool");
+    refuse_type(label, name);
   h.element = known->element;
   h.big_endian = name[0] == '>';
   return h;

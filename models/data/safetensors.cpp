@@ -8,6 +8,7 @@
 #include <set>
 
 #include "engine/require.hpp"
+#include "models/data/source.hpp"
 
 ARGTAPE_PRIVATE_BEGIN
 namespace {
@@ -24,13 +25,15 @@ class Json {
  public:
   explicit Json(const std::string& text) : text_(text) {}
 
-  // value(name) reads the value of each member in turn.
+  // value(name) reads the value of each member in turn, each name once.
   template <class Value>
   void object(Value value) {
+    std::set<std::string> names;
     need('{');
     if (skip('}')) return;
     do {
       const std::string name = string();
+      if (!names.insert(name).second) damaged("two things are called '" + name + "'");
       need(':');
       value(name);
     } while (skip(','));
@@ -42,12 +45,14 @@ class Json {
     std::string out;
     for (;;) {
       const char c = next();
-      if (c == '"') return out;
+      if (c == '"') break;
       if (c == '\\')
         escape(out);
       else
         out += c;
     }
+    if (!is_text(out)) damaged("its header has " + shown_cell(out) + ", no text in UTF-8");
+    return out;
   }
 
   std::vector<std::uint64_t> numbers() {
@@ -116,7 +121,9 @@ class Json {
     std::uint32_t code = hex4();
     if (code >= 0xd800 && code < 0xdc00 && text_.compare(at_, 2, "\\u") == 0) {
       at_ += 2;
-      code = 0x10000 + ((code - 0xd800) << 10U) + ((hex4() - 0xdc00) & 0x3ffU);
+      const std::uint32_t low = hex4();
+      if (low >= 0xdc00 && low < 0xe000)  // else half of a character is left, which is no text
+        code = 0x10000 + ((code - 0xd800) << 10U) + (low - 0xdc00);
     }
     const auto tail = [&](unsigned shift) {
       out += static_cast<char>(0x80U | (code >> shift & 0x3fU));
@@ -215,12 +222,10 @@ Arrays read_safetensors(std::string file, Metadata& metadata) {
   Json json(header);
   Arrays arrays;
   std::map<std::uint64_t, std::uint64_t> ranges;  // of which none may overlap, nor leave a gap
-  std::set<std::string> names;
   std::uint64_t used = 0;
   json.object([&](const std::string& name) {
     if (name == "__metadata__")
       return json.object([&](const std::string& key) { metadata[key] = json.string(); });
-    if (!names.insert(name).second) damaged("two things are called '" + name + "'");
     std::uint64_t end = 0;
     arrays.list.push_back(read_entry(json, name, data, end));
     const Array& array = arrays.list.back();

@@ -17,15 +17,39 @@
 #include "engine/require.hpp"
 #include "models/data/npz.hpp"
 #include "models/data/safetensors.hpp"
+#include "models/data/source.hpp"
 #include "models/training/write_durably.hpp"
 
 ARGTAPE_PUBLIC_BEGIN
+
+namespace {
+
+bool any(Element) { return true; }
+bool whole_ones(Element element) { return element.is_whole(); }
+bool bytes_only(Element element) { return element == kByte; }
+
+void require_text(const std::string& name) {
+  require(is_text(name), "save: the name ", shown_cell(name),
+          " is no text; need UTF-8 without a zero byte");
+}
+
+// How its name ends.
+std::string format_of(const std::string& path) {
+  const std::size_t dot = path.rfind('.');
+  const std::string ending = dot == std::string::npos ? "" : path.substr(dot);
+  require(ending == ".safetensors" || ending == ".npz", "save: '", path,
+          "' is the name; need one that ends in .safetensors or .npz");
+  return ending;
+}
+
+}  // namespace
 
 struct Archive::Contents {
   Arrays arrays;
   Metadata metadata;
 
   void add(const std::string& name, Element element, const Shape& shape, const void* numbers) {
+    require_text(name);
     if (name == "__metadata__") refuse("save: the name '", name, "' is the format's; need another");
     for (const Array& other : arrays.list)
       if (other.name == name)
@@ -82,13 +106,21 @@ struct Archive::Contents {
         to[i] = static_cast<T>(x);
         if (array.element.is_whole() ? word_of(to[i], array.element) != word_at(from, array.element)
                                      : std::isfinite(x) && !std::isfinite(to[i]))
-          refuse<std::runtime_error>("'", array.name, "' has ", x, " at ", i,
-                                     "; need numbers that can be held");
+          refuse<std::runtime_error>(
+              "'", array.name, "' has ",
+              (array.element.is_whole() ? digits_at(from, array.element) : str(x)), " at ", i,
+              "; need numbers that can be held");
       }
     }
   }
 
  private:
+  // All of a whole number's digits, which a double may not hold.
+  static std::string digits_at(const char* from, Element element) {
+    const std::uint64_t word = word_at(from, element);
+    return element.kind == Element::whole ? std::to_string(static_cast<std::int64_t>(word))
+                                          : std::to_string(word);
+  }
   // What word_at() gives for a number in this form; something else where there is none.
   template <class T>
   static std::uint64_t word_of(T x, Element element) {
@@ -98,14 +130,6 @@ struct Archive::Contents {
     return x < kEnd ? static_cast<std::uint64_t>(x) : 0;
   }
 };
-
-namespace {
-
-bool any(Element) { return true; }
-bool whole_ones(Element element) { return element.is_whole(); }
-bool bytes_only(Element element) { return element == kByte; }
-
-}  // namespace
 
 Archive::Archive() : contents_(std::make_unique<Contents>()) {}
 Archive::~Archive() = default;
@@ -229,12 +253,15 @@ std::uint32_t checksum(const Tensor& t) {
   return more(more(0, t.shape().data(), t.shape().size()), t.data(), t.size());
 }
 
+void require_savable(const std::string& path) {
+  format_of(path);
+  require_writable(path);
+}
+
 void save_archive(const std::string& path, const std::function<void(Archive&)>& things,
                   const std::string& kind) {
-  const std::size_t dot = path.rfind('.');
-  const std::string ending = dot == std::string::npos ? "" : path.substr(dot);
-  require(ending == ".safetensors" || ending == ".npz", "save: '", path,
-          "' is the name; need one that ends in .safetensors or .npz");
+  const std::string ending = format_of(path);
+  require_text(kind);
   require(ending == ".safetensors" || kind.empty(), "save: '", path, "' is to be of the kind '",
           kind, "'; need a .safetensors file for that");
   Archive archive;

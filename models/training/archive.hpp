@@ -148,12 +148,18 @@ void load_archive(const std::string& path, const std::function<void(Archive&)>& 
 /// whole. Throws std::invalid_argument for any other name, and for two things of one name, and
 /// std::system_error, naming the file and the reason, if it cannot be written; the old one is still
 /// there.
+///
+/// The name of each thing is UTF-8 without a zero byte, as the readers of such files need.
 template <class T>
 void save(const std::string& path, const T& thing, const std::string& kind = "") {
   // An archive that saves changes nothing.
   save_archive(
       path, [&](Archive& a) { a.things(const_cast<T&>(thing)); }, kind);
 }
+
+/// Throws what save() would for this path, as far as one can know without writing: for asking
+/// before a long training.
+void require_savable(const std::string& path);
 
 /// Reads it back, or a file that others wrote. Throws std::runtime_error, naming the file and the
 /// reason, if there is none, if it is neither, torn, damaged, of a newer version or of another kind

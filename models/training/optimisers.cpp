@@ -135,12 +135,14 @@ Optimiser::Optimiser(const char* name, const Rate& rate, const std::vector<const
 }
 
 void Optimiser::begin(const std::vector<Tensor>& parameters, const std::vector<Var>& on_tape) {
+  for (std::size_t i = 1; i < on_tape.size(); ++i)
+    require(on_tape[i - 1].index < on_tape[i].index, name_,
+            ": parameters on the tape out of order; need them in the order in which they were put "
+            "there");
   for (auto& [what, tensors] : kept_) prepare(name_, parameters, on_tape, tensors);
   steps_of_.resize(parameters.size());
-  if (schedule_.scheduled()) {
-    rate = schedule_.at(steps_);
-    require_setting(name_, "rate", rate, 0);
-  }
+  if (schedule_.scheduled()) rate = schedule_.at(steps_);
+  require_setting(name_, "rate", rate, 0);
 }
 
 void Optimiser::step(std::vector<Tensor>& parameters, const std::vector<Var>& on_tape,
@@ -164,13 +166,12 @@ void step_together(const std::vector<ParameterGroup>& groups, Inputs costs) {
     for (auto other = groups.begin(); other != group; ++other)
       require(&other->optimiser != &group->optimiser, "step_together: the same ", op,
               " in two groups; need one for each");
-    for (const Var& v : group->on_tape)
+    for (const Var& v : group->on_tape) {
       require(v.tape == &tape, op, ": node ", v.index,
               " is on another tape than the costs; need the parameters on the tape that is swept");
-    for (std::size_t i = 1; i < group->on_tape.size(); ++i)
-      require(group->on_tape[i - 1].index < group->on_tape[i].index, op,
-              ": parameters on the tape out of order; need them in the order in which they were "
-              "put there");
+      const Node& n = tape.node(v.index);
+      require(n.parameter, op, ": node ", v.index, " is ", n.op.name, "; need parameters");
+    }
   }
   const std::vector<Place> places = places_of(groups);
   for (const ParameterGroup& group : groups) group.optimiser.begin(group.parameters, group.on_tape);
@@ -184,6 +185,9 @@ void step_together(const std::vector<ParameterGroup>& groups, Inputs costs) {
 }
 
 void Optimiser::archive(Archive& a) {
+  std::string of = name_;
+  a("optimiser", of);
+  require<std::runtime_error>(of == name_, "the state is of ", of, "; need one of ", name_);
   a("rate", rate);
   a("step", steps_);
   a("steps", steps_of_);

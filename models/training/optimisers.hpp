@@ -22,12 +22,12 @@ struct ParameterGroup;
 
 /// What all of them have in common. A rate is a number, or a schedule of the steps done, such as
 /// linear_decay(1e-3, 0, steps); std::invalid_argument is thrown unless it is above 0 at the start,
-/// and of a size that Scalar can hold.
+/// and by a step unless it is at least 0, and of a size that Scalar can hold.
 class Optimiser {
  public:
   virtual ~Optimiser() = default;
-  /// One step; `on_tape` are the same parameters, in order, on the tape that was swept. Throws
-  /// std::invalid_argument if they do not match.
+  /// One step; `on_tape` are the same parameters on the tape that was swept, in the order in which
+  /// they were put there. Throws std::invalid_argument if they do not match.
   void step(std::vector<Tensor>& parameters, const std::vector<Var>& on_tape,
             const Gradients& gradients);
   /// The same from the costs: the tape's last sweep, backward_and_release(), which changes each
@@ -35,8 +35,8 @@ class Optimiser {
   /// some parameters may have been changed already.
   void step(std::vector<Tensor>& parameters, const std::vector<Var>& on_tape, Inputs costs);
   void step(...) = delete;  // step(parameters, on_tape, gradients), or (parameters, on_tape, costs)
-  /// The rate, the steps done and what is kept about the parameters. Other settings are the
-  /// constructor's.
+  /// Its name, the rate, the steps done and what is kept about the parameters; what another
+  /// optimiser wrote is refused. Other settings are the constructor's.
   void archive(Archive& a);
   double rate;  ///< of the next step; of the last one, where there is a schedule
 

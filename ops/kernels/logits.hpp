@@ -18,6 +18,10 @@ inline bool all_finite(const Tensor& x) {
 /// 1 where a category is possible, 0 where it is forbidden and its logit is -inf.
 inline Var is_possible(Var logits) { return logits > kMinusInf; }
 
+/// sum_k weight_k log_p_k over the last axis, where an impossible category of no weight counts for
+/// nothing. Throws std::invalid_argument, in the name of `op`, unless one broadcasts to the other.
+[[gnu::visibility("hidden")]] Var expected_log(const char* op, Var weight, Var log_p);
+
 /// Each row of x less its largest: for what does not depend on a number added to a row, of which a
 /// large one would swallow, in float, the noise or the step that comes on top. So the gradient is
 /// that for x. -inf and +inf stay, and a finite number stays finite.

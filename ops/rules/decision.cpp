@@ -29,22 +29,6 @@ const Words& words_for(AppliesTo node) {
   return node == AppliesTo::matching ? matching : node == AppliesTo::subset ? subset : choice;
 }
 
-// The node whose input is what is differentiated in its place.
-Var record_relaxed(Op op, const Rule& rule, const Decision& decision, Var logits, Var noise,
-                   Tensor value) {
-  if (!noise.tape) noise = logits.tape->constant(0.0);
-  const bool soft = rule.soft_tau > 0;
-  const Var relaxed = rule.relaxation({logits, noise, {}, &decision, soft});
-  if (soft) value = relaxed.value();
-  return logits.tape->record(
-      std::move(op), {relaxed}, std::move(value), [axes = decision.axes](BackwardContext& ctx) {
-        const Shape& s = ctx.out().shape();
-        ctx.counts().backwards +=
-            size_of(Shape(s.begin(), s.end() - static_cast<std::ptrdiff_t>(axes)));
-        ctx.pass(0);
-      });
-}
-
 }  // namespace
 
 bool stands_behind(AppliesTo node, const Rule& rule) {
@@ -73,21 +57,43 @@ Op op_with(const std::string& verb, const Rule& rule, AppliesTo node, bool drawn
   return op;
 }
 
+Var given_noise(const char* verb, Var logits, Var noise, int axis) {
+  tape_of(verb, {logits, noise});
+  const Shape& shape = noise.shape();
+  require(shape == logits.shape(), verb, ": logits are ", logits.shape(), ", noise is ", shape,
+          "; need the same shape");
+  const Axes order = axis_last(axis_of(verb, axis, shape), shape.size());
+  return order.empty() ? noise : transpose(noise, order);
+}
+
 Var record_decision(Op op, const Rule& rule, const Decision& decision, Var logits, Var noise,
                     Tensor value) {
+  const bool drawn = noise.tape != nullptr, soft = rule.soft_tau > 0;
+  require(!drawn || rule.needs == Needs::nothing || rule.differentiates_noise ||
+              !noise.tape->node(noise.index).wants_gradient,
+          op.name, ": the noise wants a gradient, and the rule has none for it; need a constant, ",
+          "or a rule that differentiates the noise too");
   // The choice of one category has backwards that are faster.
-  if (rule.relaxation && (decision.node != AppliesTo::choice || !rule.backward))
-    return record_relaxed(std::move(op), rule, decision, logits, noise, std::move(value));
+  const bool relaxed = rule.relaxation && (decision.node != AppliesTo::choice || !rule.backward);
+  if (relaxed) {
+    logits =
+        rule.relaxation({logits, drawn ? noise : logits.tape->constant(0.0), {}, &decision, soft});
+    if (soft) value = logits.value();
+  }
   std::vector<Var> inputs = {logits};
-  if (noise.tape) inputs.push_back(noise);
+  if (drawn) inputs.push_back(noise);
   return logits.tape->record(
       std::move(op), inputs, std::move(value),
-      [kept = std::make_shared<const Rule>(rule), decision](BackwardContext& ctx) {
-        const Var noise = ctx.inputs() == 2 ? ctx.in(1) : ctx.out().tape->constant(0.0);
-        const Draw draw{ctx.in(0), noise, ctx.out(), &decision, kept->soft_tau > 0};
+      [kept = std::make_shared<const Rule>(rule), decision, relaxed](BackwardContext& ctx) {
+        const bool drawn = ctx.inputs() == 2;
+        const Draw draw{ctx.in(0), drawn ? ctx.in(1) : ctx.out().tape->constant(0.0), ctx.out(),
+                        &decision, kept->soft_tau > 0};
         if (kept->needs == Needs::gradient)
-          ctx.counts().backwards += size_of(rows_of(draw, draw.logits));
-        ctx.give(0, kept->backward(draw, ctx));
+          ctx.counts().backwards += size_of(rows_of(draw, draw.value));
+        if (relaxed) return ctx.pass(0);
+        const Var gradient = kept->backward(draw, ctx);
+        ctx.give(0, gradient);
+        if (drawn) ctx.give(1, gradient);  // or else it was refused
       });
 }
 
@@ -126,6 +132,7 @@ Rule tempered(const char* name, const Temperature& tau, std::function<Rule(doubl
 
 void relax_subsets(Rule& rule, double tau, bool noisy) {
   rule.applies_to = AppliesTo::choice_and_subset;
+  rule.differentiates_noise = noisy;
   rule.relaxation = [=](const Draw& draw) {
     return relaxed_top_k(noisy ? noisy_logits(draw) : draw.logits, draw.decision->k, tau);
   };

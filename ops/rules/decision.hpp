@@ -6,6 +6,8 @@
 #include <functional>
 #include <string>
 
+#include "../../engine/require.hpp"
+#include "../kernels/axis.hpp"
 #include "../temperature.hpp"
 #include "rule.hpp"
 
@@ -19,8 +21,24 @@ bool stands_behind(AppliesTo node, const Rule& rule);
 /// backward, that is soft without a relaxation, or whose temperature is a schedule.
 Op op_with(const std::string& verb, const Rule& rule, AppliesTo node, bool drawn);
 
-/// Records such a node: `value` was decided for the logits, with the noise if it is not empty. Of a
-/// soft rule that has a relaxation it is the relaxation's.
+/// f(x) along an axis, for an f that works along the last one and takes k categories of it. Throws
+/// std::invalid_argument, in the name of `verb`, unless there are so many, and one at least.
+template <class F>
+Var along_categories(const char* verb, Var x, std::size_t k, int axis, F f) {
+  const std::size_t a = axis_of(verb, axis, x.shape()), n = x.shape()[a];
+  require(n > 0, verb, ": logits are ", x.shape(), "; need at least one category on axis ", a);
+  require(k <= n, verb, ": k is ", k, ", logits are ", x.shape(), "; need at most ", n);
+  return along_axis(verb, x, axis, f);
+}
+
+/// Noise that was given for logits, with the axis that is chosen along as its last one. Throws
+/// std::invalid_argument unless it has their shape.
+Var given_noise(const char* verb, Var logits, Var noise, int axis);
+
+/// Records such a node: `value` was decided for the logits, with the noise if it is not empty,
+/// which is the node's second input then. Of a soft rule that has a relaxation it is the
+/// relaxation's. Throws std::invalid_argument for noise that wants a gradient which the rule does
+/// not have.
 Var record_decision(Op op, const Rule& rule, const Decision& decision, Var logits, Var noise,
                     Tensor value);
 

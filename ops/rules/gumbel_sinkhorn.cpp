@@ -10,7 +10,7 @@ Rule through_sinkhorn(const char* name, const Temperature& tau, HowFar far, bool
     Rule rule;
     rule.applies_to = AppliesTo::matching;
     rule.soft_tau = soft ? t : 0;
-    rule.reads_noise = noisy;
+    rule.reads_noise = rule.differentiates_noise = noisy;
     rule.relaxation = [=](const Draw& draw) {
       const Var x = noisy ? noisy_logits(draw) : draw.logits;
       return std::visit([&](auto until) { return sinkhorn(x, t, until).matrices; }, far);

@@ -17,25 +17,23 @@ Var at_own_noise(const Draw& draw, Var g, double tau) {
   return relaxed_jacobian(draw.logits, g, tau, drawn ? draw.noise : Var{});
 }
 
-}  // namespace
-
-Rule gumbel_softmax(Temperature tau) {
-  return tempered("gumbel-softmax", tau, [](double t) {
-    Rule rule = pathwise_rule(
-        "", [t](const Draw& draw, Var g) { return softmax_jacobian(draw.value, g, 1 / t); });
-    rule.soft_tau = t;
+Rule through_own_noise(const char* name, const Temperature& tau, bool soft) {
+  return tempered(name, tau, [=](double t) {
+    Rule rule = pathwise_rule("", [=](const Draw& draw, Var g) {
+      return soft ? softmax_jacobian(draw.value, g, 1 / t) : at_own_noise(draw, g, t);
+    });
+    rule.soft_tau = soft ? t : 0;
     relax_subsets(rule, t, true);
     return rule;
   });
 }
 
+}  // namespace
+
+Rule gumbel_softmax(Temperature tau) { return through_own_noise("gumbel-softmax", tau, true); }
+
 Rule st_gumbel_softmax(Temperature tau) {
-  return tempered("st-gumbel-softmax", tau, [](double t) {
-    Rule rule =
-        pathwise_rule("", [t](const Draw& draw, Var g) { return at_own_noise(draw, g, t); });
-    relax_subsets(rule, t, true);
-    return rule;
-  });
+  return through_own_noise("st-gumbel-softmax", tau, false);
 }
 
 Rule gumbel_rao(Temperature tau, std::size_t draws, std::uint64_t seed) {

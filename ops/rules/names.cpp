@@ -42,51 +42,41 @@ Rule (*const kRules[])(const Settings&) = {
     [](const Settings&) { return i_mle(); },
 };
 
-std::vector<std::string> names_for(AppliesTo node) {
-  std::vector<std::string> names;
-  for (const auto make : kRules)
-    if (const Rule rule = make({}); stands_behind(node, rule)) names.push_back(rule.name);
+template <AppliesTo node>
+const std::vector<std::string>& names_for() {
+  static const std::vector<std::string> names = [] {
+    std::vector<std::string> all;
+    for (const auto make : kRules)
+      if (const Rule rule = make({}); stands_behind(node, rule)) all.push_back(rule.name);
+    return all;
+  }();
   return names;
 }
 
-Rule find(const char* op, AppliesTo node, const std::string& name, const Settings& settings) {
+template <AppliesTo node>
+Rule find(const char* op, const std::string& name, const Settings& settings) {
+  for (const auto make : kRules)
+    if (const Rule rule = make({}); rule.name == name && stands_behind(node, rule))
+      return make(settings);
   std::string all;
-  for (const auto make : kRules) {
-    const Rule rule = make({});
-    if (!stands_behind(node, rule)) continue;
-    if (rule.name == name) return make(settings);
-    all += (all.empty() ? "" : ", ") + rule.name;
-  }
+  for (const std::string& known : names_for<node>()) all += (all.empty() ? "" : ", ") + known;
   refuse(op, ": '", name, "'; need one of ", all);
 }
 
 }  // namespace
 
-const std::vector<std::string>& rule_names() {
-  static const std::vector<std::string> names = names_for(AppliesTo::choice);
-  return names;
-}
+const std::vector<std::string>& rule_names() { return names_for<AppliesTo::choice>(); }
+const std::vector<std::string>& top_k_rule_names() { return names_for<AppliesTo::subset>(); }
+const std::vector<std::string>& matching_rule_names() { return names_for<AppliesTo::matching>(); }
 
 Rule rule_named(const std::string& name, Temperature tau) {
-  return find("rule_named", AppliesTo::choice, name, {tau, Converge{}});
+  return find<AppliesTo::choice>("rule_named", name, {tau, Converge{}});
 }
-
-const std::vector<std::string>& top_k_rule_names() {
-  static const std::vector<std::string> names = names_for(AppliesTo::subset);
-  return names;
-}
-
 Rule top_k_rule_named(const std::string& name, Temperature tau) {
-  return find("top_k_rule_named", AppliesTo::subset, name, {tau, Converge{}});
+  return find<AppliesTo::subset>("top_k_rule_named", name, {tau, Converge{}});
 }
-
-const std::vector<std::string>& matching_rule_names() {
-  static const std::vector<std::string> names = names_for(AppliesTo::matching);
-  return names;
-}
-
 Rule matching_rule_named(const std::string& name, Temperature tau, HowFar far) {
-  return find("matching_rule_named", AppliesTo::matching, name, {tau, far});
+  return find<AppliesTo::matching>("matching_rule_named", name, {tau, far});
 }
 
 ARGTAPE_END

@@ -61,6 +61,9 @@ struct Rule {
   /// Whether the gradient depends on more of the draw than D. If not, its bias and variance are
   /// sums over the choices.
   bool reads_noise = true;
+  /// Whether it differentiates a function of l + g: then its gradient for the logits is the noise's
+  /// too. Behind any other rule noise that wants a gradient is refused.
+  bool differentiates_noise = false;
   /// Temperature of a soft rule, whose forward value is softmax((l + g) / tau), or the relaxation;
   /// 0: hard.
   double soft_tau = 0;

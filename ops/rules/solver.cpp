@@ -32,25 +32,31 @@ Var pushed(const Draw& draw, double lambda, Var gradient) {
   return elementwise("pushed", push, centred(draw), draw.noise, gradient);
 }
 
-void require_draws(const char* name, std::size_t draws) {
-  if (draws == 0) refuse(name, ": draws are 0; need at least 1");
-}
-
-}  // namespace
-
-Rule blackbox(double lambda) {
-  require_divisor("blackbox", "lambda", lambda);
+// How the best moves where x is pushed, over the draw's own noise and so many fresh ones more.
+Rule implicit(const char* name, double lambda, std::size_t draws, std::uint64_t seed) {
+  require_divisor(name, "lambda", lambda);
+  require(draws > 0, name, ": draws are 0; need at least 1");
   Rule rule;
-  rule.name = "blackbox";
+  rule.name = name;
   rule.applies_to = AppliesTo::any;
+  rule.differentiates_noise = draws == 1;
   rule.backward = [=](const Draw& draw, BackwardContext& ctx) {
-    return (draw.hard() - solve(draw, pushed(draw, lambda, ctx.gradient()), ctx)) / lambda;
+    const Var own = draw.hard() - solve(draw, pushed(draw, lambda, ctx.gradient()), ctx);
+    if (draws == 1) return own / lambda;
+    const Var more = centred(draw) + more_noise(draw, draws - 1, seed);
+    return (own +
+            sum(solve(draw, more, ctx) - solve(draw, more - lambda * ctx.gradient(), ctx), 0)) /
+           (static_cast<double>(draws) * lambda);
   };
   return rule;
 }
 
+}  // namespace
+
+Rule blackbox(double lambda) { return implicit("blackbox", lambda, 1, 0); }
+
 Rule perturbed(Temperature tau, std::size_t draws, std::uint64_t seed) {
-  require_draws("perturbed", draws);
+  require(draws > 0, "perturbed: draws are 0; need at least 1");
   return tempered("perturbed", tau, [=](double t) {
     Rule rule;
     rule.applies_to = AppliesTo::any;
@@ -66,20 +72,9 @@ Rule perturbed(Temperature tau, std::size_t draws, std::uint64_t seed) {
 }
 
 Rule i_mle(double lambda, std::size_t draws, std::uint64_t seed) {
-  require_divisor("i_mle", "lambda", lambda);
-  require_draws("i_mle", draws);
-  Rule rule;
+  Rule rule = implicit("i_mle", lambda, draws, seed);
   rule.name = "i-mle";
-  rule.applies_to = AppliesTo::any;
   rule.needs_draw = true;
-  rule.backward = [=](const Draw& draw, BackwardContext& ctx) {
-    const Var own = draw.hard() - solve(draw, pushed(draw, lambda, ctx.gradient()), ctx);
-    if (draws == 1) return own / lambda;
-    const Var more = centred(draw) + more_noise(draw, draws - 1, seed);
-    return (own +
-            sum(solve(draw, more, ctx) - solve(draw, more - lambda * ctx.gradient(), ctx), 0)) /
-           (static_cast<double>(draws) * lambda);
-  };
   return rule;
 }
 

@@ -3,13 +3,18 @@
 
   cling.py FOLDER    the pieces are FOLDER/cell_0.hpp, cell_1.hpp, ...
 
-After each it prints a line "@@ran NUMBER"; it ends with status 1 at the first that fails. Version 2.4.2 of cppyy is cling on
+After each it prints a line "@@ran NUMBER CPU", the seconds of CPU so far; after an exception, which ends a piece and no more,
+"@@threw NUMBER WHAT" before it. It ends with status 1 at the first that does not compile. Version 2.4.2 of cppyy is cling on
 clang 9, the one that xeus-cling has. Its wheel's precompiled standard headers are C++20, so others are made beside them once.
 """
 import ctypes
 import itertools
+import json
 import os
+import re
 import sys
+import tempfile
+import time
 
 FLAGS = "-O0 -std=c++17"
 
@@ -22,12 +27,29 @@ def blocks(code):
             yield block
 
 
+def process(cppyy, block):
+    """What cling says on stderr, and whether it failed."""
+    error = ctypes.c_int(0)
+    with tempfile.TemporaryFile("w+", encoding="utf-8") as said:
+        kept = os.dup(2)
+        os.dup2(said.fileno(), 2)
+        try:
+            cppyy.gbl.gInterpreter.ProcessLine(block, ctypes.pointer(error))
+        finally:
+            cppyy.gbl.std.cout.flush()
+            os.dup2(kept, 2)
+            os.close(kept)
+        said.seek(0)
+        return said.read(), error.value
+
+
 def main():
     folder = sys.argv[1]
     os.environ.update(STDCXX="17", EXTRA_CLING_ARGS=FLAGS, CLING_STANDARD_PCH=os.path.join(sys.prefix, "std17.pch"))
     import cppyy
     for path in filter(None, os.environ.get("ARGTAPE_CLING_INCLUDE", "").split(":")):
         cppyy.add_include_path(path)
+    print("@@ran -1 %f" % time.process_time(), flush=True)
     for number in itertools.count():
         path = os.path.join(folder, "cell_%d.hpp" % number)
         if not os.path.exists(path):
@@ -35,17 +57,16 @@ def main():
         with open(path, encoding="utf-8") as file:
             code = file.read()
         for block in blocks(code):
-            error = ctypes.c_int(0)
-            try:
-                cppyy.gbl.gInterpreter.ProcessLine(block, ctypes.pointer(error))
-            except Exception as thrown:  # a C++ exception that left the cell
-                print("error: %s" % thrown, file=sys.stderr)
-                error.value = 1
-            if error.value:
+            said, error = process(cppyy, block)
+            threw = re.fullmatch(r"compilation failed: (.*)\n", said, re.S)  # its words for an exception, too
+            if threw:
+                print("\n@@threw %d %s" % (number, json.dumps(threw.group(1))), flush=True)
+                break
+            sys.stderr.write(said)
+            if error:
                 print("cell_%d.hpp:1:1: error: the cell failed" % number, file=sys.stderr)
                 return 1
-        cppyy.gbl.std.cout.flush()
-        print("\n@@ran %d" % number, flush=True)
+        print("\n@@ran %d %f" % (number, time.process_time()), flush=True)
 
 
 if __name__ == "__main__":

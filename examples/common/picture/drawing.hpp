@@ -1,56 +1,73 @@
-// What plots and grids of images share. All places are pixels from the lower left corner.
+// What the kinds of pictures share, each of which writes a gnuplot script, and what plots are made
+// of.
 #pragma once
 
-#include <cstddef>
 #include <ostream>
 #include <string>
+#include <vector>
 
 #include "examples/common/picture.hpp"
-#include "examples/common/picture/axis.hpp"
-#include "examples/common/picture/labels.hpp"
 
 namespace argtape_examples {
 
 constexpr double canvas_width = 900, plot_height = 600;
-constexpr double tics_across = 70, tics_up = 34;  // so far apart
-constexpr std::size_t longest_name = 40;
 
-// What a series looks like. Colours, marks and dashes go round at different lengths, so that a
-// hundred series differ, and those alike in colour, or in grey, differ by mark and dash.
-struct Look {
-  std::string colour, dark;  // dark enough for text
-  std::string mark, dash;
+// Text as gnuplot reads it literally.
+std::string gnuplot_string(const std::string& text);
 
-  explicit Look(std::size_t i);
+std::string shortened(std::string text, std::size_t width);
+
+// What gnuplot makes of the script; "", and what went wrong, where it does not.
+std::string run_gnuplot(const std::string& script, std::string& problem);
+
+std::string script_for(const Picture& picture);
+void write_head(std::ostream& script, const Picture& picture, double height);
+void write_plot(std::ostream& script, const Picture& picture);
+void write_surface(std::ostream& script, const Picture& picture);
+void write_images(std::ostream& script, const Picture& picture);
+
+// Where a value stands on an axis, and what is written beside it.
+class Scale {
+ public:
+  // All of the values are between its ends; there is no margin below the least if it `starts`.
+  Scale(const Axis& axis, const std::vector<double>& values, bool starts = false);
+
+  // What gnuplot draws the value at: the value itself where the axis is linear.
+  double operator()(double value) const;
+  // From 0 at the axis' low end to 1.
+  double share(double value) const { return ((*this)(value)-low_) / (high_ - low_); }
+  double low() const { return low_; }
+  double high() const { return high_; }
+
+  // Round numbers, at least such a share of the axis apart.
+  std::vector<double> tics(double apart) const;
+
+ private:
+  double value_at(double place) const;
+  void fill(double from, double to, double apart, std::vector<double>& tics) const;
+
+  bool log_;
+  double origin_, unit_, low_, high_;
 };
 
-struct Area {
+// In pixels from the plot's lower left corner.
+struct Spot {
+  double x, y;
+};
+
+struct Box {
   double left, right, bottom, top;
 };
 
-std::string place(Spot at);
+constexpr double line_height = 17;
 
-std::string shortened(const std::string& text, std::size_t width);
+// How wide a text is drawn, by a guess.
+double pixel_width(const std::string& text);
 
-// A single series needs no name.
-bool has_names(const Picture& picture);
+// Where a name begins beside its mark so that it covers nothing of what is `taken`, which it joins.
+Spot beside(const std::string& name, Spot mark, const Box& plot, std::vector<Box>& taken);
 
-void write_text(std::ostream& script, const std::string& text, Spot at, const std::string& style);
-
-// Returns what is left of the canvas' height.
-double write_title(std::ostream& script, const Picture& picture, double height);
-
-// Room on the left for the tics and the name of the y axis.
-double left_of(const Picture& picture, const Axis& up);
-
-// Where the plot is: an area of the canvas, in its own pixels.
-void write_canvas(std::ostream& script, const Area& area, double height);
-void write_axis(std::ostream& script, const Area& area, char name, const Axis& axis,
-                const std::vector<Tic>& tics);
-
-void write_plot(std::ostream& script, const Picture& picture);
-void write_images(std::ostream& script, const Picture& picture);
-// A grid of images is as high as it needs.
-double images_height(const Picture& picture);
+// Heights, from the highest down, moved so that no two are nearer than a line.
+void spread_out(std::vector<double>& heights, double top);
 
 }  // namespace argtape_examples

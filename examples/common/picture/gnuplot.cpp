@@ -1,18 +1,20 @@
-#include "examples/common/picture/gnuplot.hpp"
-
-#include <spawn.h>
+// Scripts for gnuplot, and what it makes of them. gnuplot-iostream would only send them: it gives
+// no answer back, and asks for Boost.
 #include <sys/wait.h>
-#include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cctype>
 #include <cerrno>
 #include <cstdio>
+#include <locale>
 #include <memory>
+#include <sstream>
 #include <stdexcept>
 #include <system_error>
 
-extern char** environ;
+#include "examples/common/files.hpp"
+#include "examples/common/picture/drawing.hpp"
 
 namespace argtape_examples {
 
@@ -20,32 +22,11 @@ namespace {
 
 using File = std::unique_ptr<std::FILE, int (*)(std::FILE*)>;
 
-// A file without a name, which holds `text`.
-File scratch_file(const std::string& text = "") {
-  File file(std::tmpfile(), &std::fclose);
-  if (!file || std::fwrite(text.data(), 1, text.size(), file.get()) != text.size() ||
-      std::fflush(file.get()) != 0) {
-    throw std::runtime_error("no temporary file can be written for gnuplot: " +
-                             std::generic_category().message(errno));
-  }
-  std::rewind(file.get());
-  return file;
-}
-
-std::string contents(std::FILE* file) {
-  std::rewind(file);
+std::string rest_of(std::FILE* file) {
   std::string text;
   std::array<char, 65536> block;
-  while (const std::size_t size = std::fread(block.data(), 1, block.size(), file)) {
+  while (const std::size_t size = std::fread(block.data(), 1, block.size(), file))
     text.append(block.data(), size);
-  }
-  return text;
-}
-
-std::string last_line(std::string text) {
-  text.erase(text.find_last_not_of(" \t\n") + 1);
-  text.erase(0, text.rfind('\n') + 1);
-  text.erase(0, text.find_first_not_of(" \t"));
   return text;
 }
 
@@ -53,7 +34,7 @@ std::string last_line(std::string text) {
 
 // Letters, spaces and what is not ASCII stand for themselves, all else is an octal escape: gnuplot
 // expands `commands` and @macros before it looks at quotes, its single-quoted strings cannot begin
-// with a quote, and its escapes swallow a digit that follows.
+// with a quote, and its escapes swallow a digit that follows. Tic labels are printf formats.
 std::string gnuplot_string(const std::string& text) {
   std::string result = "\"";
   for (const char c : text) {
@@ -64,40 +45,67 @@ std::string gnuplot_string(const std::string& text) {
       result += c;
     } else {
       result += '\\';
-      for (const unsigned shift : {6u, 3u, 0u}) {
+      for (const unsigned shift : {6u, 3u, 0u})
         result += static_cast<char>('0' + ((code >> shift) & 7u));
-      }
     }
   }
   return result + '"';
 }
 
-// No shell, and no name of a file in the script.
-std::string run_gnuplot(const std::string& script, std::string& output) {
-  const File input = scratch_file(script), drawn = scratch_file(), errors = scratch_file();
-  posix_spawn_file_actions_t actions;
-  posix_spawn_file_actions_init(&actions);
-  posix_spawn_file_actions_adddup2(&actions, ::fileno(input.get()), STDIN_FILENO);
-  posix_spawn_file_actions_adddup2(&actions, ::fileno(drawn.get()), STDOUT_FILENO);
-  posix_spawn_file_actions_adddup2(&actions, ::fileno(errors.get()), STDERR_FILENO);
-  std::string program = "gnuplot", no_user_settings = "-d";
-  std::array<char*, 3> arguments = {program.data(), no_user_settings.data(), nullptr};
-  pid_t child = 0;
-  const int failure =
-      ::posix_spawnp(&child, "gnuplot", &actions, nullptr, arguments.data(), environ);
-  posix_spawn_file_actions_destroy(&actions);
-  if (failure != 0) return "gnuplot was not found";
+std::string shortened(std::string text, std::size_t width) {
+  if (text_width(text) <= width) return text;
+  // Byte by byte: with its first byte a character is gone.
+  while (!text.empty() && text_width(text) >= width) text.pop_back();
+  return text + "…";
+}
 
-  int status = 0;
-  while (::waitpid(child, &status, 0) < 0) {
-    if (errno != EINTR) return "gnuplot was lost";
-  }
-  if (!WIFEXITED(status) || WEXITSTATUS(status) != 0) {
-    const std::string reason = last_line(contents(errors.get()));
-    return "gnuplot failed" + (reason.empty() ? "" : " (" + reason + ")");
-  }
-  output = contents(drawn.get());
-  return output.empty() ? "gnuplot drew nothing" : "";
+// No text of the picture's and no file's name reaches the shell.
+std::string run_gnuplot(const std::string& script, std::string& problem) {
+  const File input(std::tmpfile(), &std::fclose), errors(std::tmpfile(), &std::fclose);
+  if (!input || !errors || std::fputs(script.c_str(), input.get()) < 0 ||
+      std::fflush(input.get()) != 0)
+    throw std::runtime_error("no temporary file can be written for gnuplot: " +
+                             std::generic_category().message(errno));
+  std::rewind(input.get());
+  const auto name = [](const File& file) {
+    return "/dev/fd/" + std::to_string(fileno(file.get()));
+  };
+  std::FILE* output = popen(("gnuplot -d " + name(input) + " 2>" + name(errors)).c_str(), "r");
+  if (output == nullptr) throw std::runtime_error("no process can be started for gnuplot");
+  std::string drawn = rest_of(output);
+  const int status = pclose(output);
+  if (status == 0 && !drawn.empty()) return drawn;
+  std::rewind(errors.get());
+  std::string reason = rest_of(errors.get());
+  reason.erase(reason.find_last_not_of(" \t\n") + 1);
+  reason.erase(0, reason.rfind('\n') + 1);
+  constexpr int command_not_found = 127;
+  problem = WIFEXITED(status) && WEXITSTATUS(status) == command_not_found
+                ? "gnuplot was not found"
+                : "gnuplot failed (" + reason + ")";
+  return "";
+}
+
+void write_head(std::ostream& script, const Picture& picture, double height) {
+  constexpr double largest = 17, smallest = 10, fits_at_largest = 92;
+  const auto width = static_cast<double>(text_width(picture.title) + 1);
+  script << "set terminal svg noenhanced size " << exact(canvas_width) << ',' << exact(height)
+         << " font 'sans-serif,14' background 'white'\nset encoding utf8\n"
+         << "set datafile separator ','\nunset key\nunset colorbox\nset title "
+         << gnuplot_string(picture.title) << " offset 0,-0.5 font ',"
+         << exact(std::clamp(largest * fits_at_largest / width, smallest, largest)) << "'\n";
+}
+
+std::string script_for(const Picture& picture) {
+  std::ostringstream script;
+  script.imbue(std::locale::classic());
+  if (!picture.images.empty())
+    write_images(script, picture);
+  else if (picture.series[0].kind == Series::Kind::surface)
+    write_surface(script, picture);
+  else
+    write_plot(script, picture);
+  return script.str();
 }
 
 }  // namespace argtape_examples

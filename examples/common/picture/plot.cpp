@@ -1,275 +1,247 @@
 // Lines, points and bars, with their names beside them.
 #include <algorithm>
+#include <array>
 #include <cmath>
-#include <sstream>
-#include <utility>
+#include <map>
 #include <vector>
 
+#include "examples/common/files.hpp"
 #include "examples/common/picture/drawing.hpp"
-#include "examples/common/picture/gnuplot.hpp"
-#include "examples/common/program.hpp"
 
 namespace argtape_examples {
 
 namespace {
 
-constexpr double connector = 26;  // from a line's end to its name
+constexpr double left = 96, top = plot_height - 44;
+constexpr std::size_t longest_name = 40;
+using Kind = Series::Kind;
 
-struct Plot {
-  const Picture& picture;
-  Area area;
-  Axis across, up;
+// Colours and marks go round at different lengths, and dashes with the colours, so that many series
+// are told apart, in grey too.
+struct Look {
+  std::string colour, mark, dash;
 
-  bool shows(const Series& one, std::size_t k) const {
-    return across.shows(one.x[k]) && up.shows(one.y[k]);
-  }
-  Spot at(const Series& one, std::size_t k) const {
-    Spot spot = {across(one.x[k]), up(one.y[k])};
-    if (one.kind == Series::Kind::bars) {
-      const auto i = static_cast<double>(&one - picture.series.data());
-      spot.x += half_bar() * (2 * i + 1 - static_cast<double>(picture.series.size()));
-    }
-    return spot;
-  }
-  double half_bar() const {
-    return 0.4 * across.scale() / static_cast<double>(picture.series.size());
+  explicit Look(std::size_t i) {
+    // Okabe and Ito's colours, told apart by colour-blind readers, but for yellow, which is too
+    // faint for lines.
+    constexpr std::array colours = {"#0072b2", "#e69f00", "#009e73", "#cc79a7",
+                                    "#000000", "#56b4e9", "#d55e00"};
+    constexpr std::array marks = {7, 5, 9, 13, 11, 6, 4, 8, 12, 10, 15};
+    constexpr std::array dashes = {"solid", "(9,4)", "(2,3)"};
+    colour = std::string(" lc rgb '") + colours[i % colours.size()] + "'";
+    mark = " lw 1.5 pt " + std::to_string(marks[i % marks.size()]);
+    dash = dashes[i / colours.size() % dashes.size()];
   }
 };
 
-bool has_bars(const Picture& picture) { return !picture.categories.empty(); }
+struct Plot {
+  std::vector<Series> series;  // each with all of its bounds
+  Scale across, up;
+  double bottom, width, height;  // of the plot, in pixels
+  double bar;                    // its width; groups are 1 apart
 
-double widest_category(const Picture& picture) {
-  double widest = 0;
-  for (const std::string& name : picture.categories) {
-    widest = std::max(widest, pixel_width(shortened(name, longest_name)));
+  Spot spot(double x, double y) const { return {across.share(x) * width, up.share(y) * height}; }
+};
+
+double widest(const std::vector<std::string>& names) {
+  double width = 0;
+  for (const std::string& name : names)
+    width = std::max(width, pixel_width(shortened(name, longest_name)));
+  return width;
+}
+
+// Points that stand alone have their names beside them, all else is named at the right.
+bool stands_alone(const Series& one) { return one.kind == Kind::points && one.x.size() == 1; }
+
+Plot plot_of(const Picture& picture) {
+  constexpr double below = 68, beside = 24, slope = 0.6;
+  const bool bars = picture.series[0].kind == Kind::bars;
+  const auto groups = static_cast<double>(picture.categories.size());
+  const double bar = bars ? 0.8 / static_cast<double>(picture.series.size()) : 0;
+  std::vector<Series> all = picture.series;
+  std::vector<double> x, y;
+  std::vector<std::string> names;
+  for (std::size_t i = 0; i < all.size(); ++i) {
+    Series& one = all[i];
+    // A single series needs no name.
+    if (all.size() == 1) one.name = "";
+    if (!one.name.empty() && !stands_alone(one)) names.push_back(one.name);
+    // Bars of a group stand side by side.
+    if (bars)
+      for (double& at : one.x) at += bar * (static_cast<double>(i) + 0.5) - 0.4;
+    if (one.low.empty()) one.low = one.high = one.y;
+    if (one.x_low.empty()) one.x_low = one.x_high = one.x;
+    for (const auto* from : {&one.x, &one.x_low, &one.x_high})
+      x.insert(x.end(), from->begin(), from->end());
+    for (const auto* from : {&one.y, &one.low, &one.high})
+      y.insert(y.end(), from->begin(), from->end());
   }
-  return widest;
+  if (bars) x.insert(x.end(), {-0.5, groups - 0.5}), y.push_back(0);
+  const bool stand = bars && std::none_of(y.begin(), y.end(), [](double v) { return v < 0; });
+  const double width = canvas_width - left - beside - (names.empty() ? 0 : 10 + widest(names));
+  const double category = widest(picture.categories);
+  const double bottom = below + (category * groups > width ? slope * category : 0);
+  return {all, Scale(picture.x, x), Scale(picture.y, y, stand), bottom, width, top - bottom, bar};
 }
 
-bool slanted(const Picture& picture) {
-  return widest_category(picture) * static_cast<double>(picture.categories.size()) > 800;
+void write_text(std::ostream& script, const Plot& plot, const std::string& text, Spot at,
+                const std::string& style) {
+  script << "set label " << gnuplot_string(shortened(text, longest_name)) << " at graph "
+         << number(at.x / plot.width, 4) << ", graph " << number(at.y / plot.height, 4) << " front "
+         << style << '\n';
 }
 
-Axis axis_of(const Picture& picture, char name, double begin, double end) {
-  const bool x = name == 'x';
-  std::vector<double> values, marks;
-  for (const Series& one : picture.series) {
-    const std::vector<double>&middle = x ? one.x : one.y, &low = x ? one.x_low : one.low,
-          &high = x ? one.x_high : one.high;
-    marks.insert(marks.end(), middle.begin(), middle.end());
-    for (const auto* some : {&middle, &low, &high}) {
-      values.insert(values.end(), some->begin(), some->end());
+// In a column, ordered as the lines end; those that stand alone where they cover the least.
+void write_names(std::ostream& script, const Plot& plot, std::vector<Box>& taken) {
+  constexpr double reach = 6;
+  std::multimap<double, std::size_t> column;  // from the top down
+  for (std::size_t i = 0; i < plot.series.size(); ++i) {
+    const Series& one = plot.series[i];
+    double height = NAN;
+    for (std::size_t k = 0; k < one.x.size(); ++k) {
+      const Spot low = plot.spot(one.x_low[k], one.low[k]);
+      const Spot high = plot.spot(one.x_high[k], one.high[k]);
+      if (std::isfinite(one.y[k])) height = plot.up.share(one.y[k]) * plot.height;
+      if (one.kind == Kind::points)
+        taken.push_back({low.x - reach, high.x + reach, low.y - reach, high.y + reach});
     }
+    if (!one.name.empty() && !stands_alone(one) && std::isfinite(height))
+      column.emplace(-(plot.bar > 0 ? plot.height : height), i);
   }
-  AxisRange range = {x ? picture.log_x : picture.log_y, x ? picture.x_min : picture.y_min,
-                     x ? picture.x_max : picture.y_max};
-  if (has_bars(picture) && x) {
-    range.low = -0.5, range.high = static_cast<double>(picture.categories.size()) - 0.5;
-  } else if (has_bars(picture) && !range.log) {
-    values.push_back(0);
-    const bool above = std::none_of(marks.begin(), marks.end(), [](double y) { return y < 0; });
-    if (above && !range.low) range.low = 0;
+  for (const Series& one : plot.series)
+    if (!one.name.empty() && stands_alone(one) && std::isfinite(one.x[0] + one.y[0]))
+      write_text(script, plot, one.name,
+                 beside(one.name, plot.spot(one.x[0], one.y[0]),
+                        {0, plot.width + 20, 0, plot.height}, taken),
+                 "left boxed");
+  std::vector<double> heights;
+  for (const auto& [down, i] : column) heights.push_back(-down);
+  spread_out(heights, plot.height);
+  auto height = heights.begin();
+  for (const auto& [down, i] : column) {
+    const Look look(i);
+    const std::string mark = (plot.bar > 0 ? " pt 5" : look.mark) + look.colour;
+    write_text(script, plot, plot.series[i].name, {plot.width + 14, *height++},
+               "left offset 0.9,-0.3" + (plot.series[i].size > 0 ? " point" + mark : ""));
   }
-  if (picture.rings && !range.high) range.high = without_outliers(marks);
-  return Axis(std::string(1, name), values, range, begin, end);
 }
 
-// The places of a series that are shown, at most so many; a line's last first.
-std::vector<Spot> some_places(const Plot& plot, const Series& one, std::size_t most) {
-  std::vector<Spot> all, some;
-  for (std::size_t k = 0; k < one.x.size(); ++k) {
-    if (plot.shows(one, k)) all.push_back(plot.at(one, k));
+void write_axis(std::ostream& script, char name, const Axis& axis, const Scale& scale,
+                double apart) {
+  script << "set " << name << "label " << gnuplot_string(axis.label) << "\nset " << name
+         << "range [" << exact(scale.low()) << ':' << exact(scale.high()) << "]\n";
+  const char* between = " (";
+  if (!axis.log) return;
+  script << "set " << name << "tics";
+  for (const double value : scale.tics(apart)) {
+    script << between << gnuplot_string(number(value, 6)) << ' ' << exact(scale(value));
+    between = ", ";
   }
-  if (one.kind == Series::Kind::line) std::reverse(all.begin(), all.end());
-  for (std::size_t k = 0; k < all.size(); k += (all.size() + most - 1) / most) {
-    some.push_back(all[k]);
-  }
-  return some;
+  script << ")\n";
 }
 
-// Lines that end at the right have their names there.
-bool ends_at_right(const Plot& plot, const Series& one) {
-  if (one.kind != Series::Kind::line || one.name.empty()) return false;
-  const std::vector<Spot> last = some_places(plot, one, 1);
-  return !last.empty() && last[0].x - plot.area.left > 0.92 * (plot.area.right - plot.area.left);
-}
-
-Plot plot_of(const Picture& picture, double top) {
-  constexpr double right = canvas_width - 16;
-  const double bottom = 58 + (slanted(picture) ? 0.55 * widest_category(picture) : 0);
-  Axis up = axis_of(picture, 'y', bottom, top);
-  const double left = left_of(picture, up);
-  Plot plot = {picture, {left, right, bottom, top}, axis_of(picture, 'x', left, right), up};
-  double widest = 0;
-  for (const Series& one : picture.series) {
-    if (!has_names(picture) || !ends_at_right(plot, one)) continue;
-    widest = std::max(widest, pixel_width(shortened(one.name, longest_name)));
+void write_categories(std::ostream& script, const Picture& picture, bool slanted) {
+  script << "set xtics " << (slanted ? "rotate by 35 right" : "");
+  for (std::size_t i = 0; i < picture.categories.size(); ++i) {
+    std::string text;  // a tic's label is a printf format
+    for (const char c : shortened(picture.categories[i], longest_name))
+      text += std::string(c == '%' ? 2 : 1, c);
+    script << (i == 0 ? " (" : ", ") << gnuplot_string(text) << ' ' << i;
   }
-  if (widest > 0) plot.area.right = canvas_width - 6 - widest - connector;
-  plot.across = axis_of(picture, 'x', left, plot.area.right);
-  if (!picture.rings) return plot;
-  double scale = std::min(plot.across.scale(), plot.up.scale());
-  // A little smaller, where that leaves no outlier.
-  for (const Axis* axis : {&plot.across, &plot.up}) {
-    if (axis->scale_of_all() > 0.7 * scale) scale = std::min(scale, axis->scale_of_all());
-  }
-  plot.across.rescale(scale);
-  plot.up.rescale(scale);
-  return plot;
-}
-
-// Rows of x, y and their bounds; a row without any interrupts the line.
-std::string rows_of(const Plot& plot, const Series& one, Labels& labels) {
-  std::string rows;
-  for (std::size_t k = 0; k < one.x.size(); ++k) {
-    if (!plot.shows(one, k)) {
-      rows += '\n';
-      continue;
-    }
-    const Spot at = plot.at(one, k);
-    Spot low = at, high = at;
-    if (!one.x_low.empty()) low.x = plot.across(one.x_low[k]), high.x = plot.across(one.x_high[k]);
-    if (!one.low.empty()) low.y = plot.up(one.low[k]), high.y = plot.up(one.high[k]);
-    rows += place(at) + ',' + place({low.x, high.x}) + ',' + place({low.y, high.y}) + '\n';
-    if (one.kind == Series::Kind::bars) {
-      const double half = plot.half_bar();
-      labels.avoid({at.x, plot.area.bottom}, {at.x, at.y - half}, half);
-    } else if (one.kind == Series::Kind::points) {
-      labels.avoid(at, at, 5 * one.size);
-      labels.avoid({low.x, at.y}, {high.x, at.y}, 1);
-      labels.avoid({at.x, low.y}, {at.x, high.y}, 1);
-    } else if (k > 0 && plot.shows(one, k - 1)) {
-      labels.avoid(plot.at(one, k - 1), at, 2);
-    }
-  }
-  return rows;
-}
-
-std::vector<Tic> tics_of(const Plot& plot) {
-  if (!has_bars(plot.picture)) return plot.across.tics(tics_across);
-  std::vector<Tic> tics;
-  for (const std::string& name : plot.picture.categories) {
-    std::string text;  // tic labels are printf formats
-    for (const char c : shortened(name, longest_name)) text += std::string(c == '%' ? 2 : 1, c);
-    tics.emplace_back(plot.across(static_cast<double>(tics.size())), text);
-  }
-  return tics;
-}
-
-// Bands lie below, marks above.
-void write_series(std::ostream& script, const Plot& plot, Labels& labels) {
-  constexpr std::size_t few = 20, marks = 7;
-  constexpr std::ptrdiff_t lines_without_marks = 3;
-  std::string bands, curves;
-  const std::vector<Series>& series = plot.picture.series;
-  const auto is_line = [](const Series& one) { return one.kind == Series::Kind::line; };
-  const auto lines = std::count_if(series.begin(), series.end(), is_line);
-  for (std::size_t i = 0; i < series.size(); ++i) {
-    const Series& one = series[i];
-    const Look look(one.look);
-    const std::string data = "$data" + std::to_string(i);
-    const std::string colour = " lc rgb '" + look.colour + "' ", mark = " pt " + look.mark;
-    script << data << " << EOD\n" << rows_of(plot, one, labels) << "EOD\n";
-    if (one.kind == Series::Kind::points) {
-      const bool bars = !one.low.empty() || !one.x_low.empty();
-      curves += data + (bars ? " using 1:2:3:4:5:6 with xyerrorbars" : " using 1:2 with points") +
-                mark + " lw 1.5" + " ps mark*" + exact(one.size) + colour + "notitle, ";
-      continue;
-    }
-    if (one.kind == Series::Kind::bars) {
-      const std::string half = exact(0.94 * plot.half_bar());
-      const double base = plot.picture.log_y ? plot.area.bottom : plot.up(0);
-      curves += data + " using 1:2:($1-" + half + "):($1+" + half + "):(" + exact(base) +
-                "):2 with boxxyerror fs solid 0.9 noborder" + colour + "notitle, ";
-      if (!one.low.empty()) {
-        curves +=
-            data + " using 1:5:(0):($6-$5) with vectors nohead lw 1.6 lc rgb '#303030' notitle, ";
-      }
-      continue;
-    }
-    if (!one.low.empty()) {
-      bands += data + " using 1:5:6 with filledcurves fs transparent solid 0.15 noborder" + colour +
-               "notitle, ";
-    }
-    curves += data + " using 1:2 with lines lw 2.2 dt " + look.dash + colour + "notitle, ";
-    // All of few, else some, from another place on for each line.
-    const std::size_t every = one.x.size() <= few ? 1 : one.x.size() / marks;
-    if (every > 1 && lines <= lines_without_marks) continue;
-    curves += data + " every " + std::to_string(every) +
-              "::" + std::to_string(every * i / series.size()) + " using 1:2 with points" + mark +
-              " lw 1.5" + colour + "notitle, ";
-  }
-  script << "plot " << bands << curves << "NaN notitle\n";
+  script << ")\n";
 }
 
 // Arcs of equal bias^2 + standard deviation^2.
-void write_rings(std::ostream& script, const Plot& plot, std::vector<Label>& names) {
-  constexpr int steps = 60;
-  for (const double x : plot.across.round_values(tics_across)) {
-    Label name = {"mse " + number(x * x, 4), "#707070", {}};
-    for (int i = 0; i < steps; ++i) {
-      Spot ends[2];
-      bool seen = x > 0;
-      for (int end : {0, 1}) {
-        const double angle = std::acos(-1.0) / 2 * (i + end) / steps;
-        const double bias = x * std::cos(angle), deviation = x * std::sin(angle);
-        seen = seen && plot.across.full_scale(bias) && plot.up.full_scale(deviation);
-        ends[end] = {plot.across(bias), plot.up(deviation)};
-      }
-      if (!seen) continue;
-      script << "set arrow from " << place(ends[0]) << " to " << place(ends[1])
-             << " nohead back lc rgb '#a0a0a0'\n";
-      if (i % 3 == 0) name.anchors.push_back(ends[0]);
+void write_rings(std::ostream& script, const Plot& plot, std::vector<Box>& taken) {
+  constexpr int steps = 48;
+  const double quarter = std::acos(-1.0) / 2;
+  const Scale& longer = plot.across.high() > plot.up.high() ? plot.across : plot.up;
+  std::string arcs;
+  for (const double r : longer.tics(0.1)) {
+    if (r <= 0) continue;
+    for (int i = 0; i <= steps; ++i)
+      arcs += exact(plot.across(r * std::cos(quarter * i / steps))) + ',' +
+              exact(plot.up(r * std::sin(quarter * i / steps))) + '\n';
+    arcs += '\n';
+    const std::string name = "mse " + number(r * r, 4);
+    for (const double angle : {0.3 * quarter, 0.7 * quarter}) {
+      const Spot at = plot.spot(r * std::cos(angle), r * std::sin(angle));
+      const double half = pixel_width(name) / 2;
+      if (at.x + half > plot.width || at.y + 8 > plot.height) continue;
+      taken.push_back({at.x - half, at.x + half, at.y - 8, at.y + 8});
+      write_text(script, plot, name, at, "center boxed tc rgb '#606060'");
+      break;
     }
-    if (!name.anchors.empty()) names.push_back(std::move(name));
+  }
+  script << "$rings << EOD\n" << arcs << "EOD\n";
+}
+
+// Rows of x, y and their bounds; a row without any interrupts the line.
+void write_data(std::ostream& script, const Plot& plot, const Series& one) {
+  for (std::size_t k = 0; k < one.x.size(); ++k) {
+    if (std::isfinite(one.x[k]) && std::isfinite(one.y[k]))
+      script << exact(plot.across(one.x[k])) << ',' << exact(plot.up(one.y[k])) << ','
+             << exact(plot.across(one.x_low[k])) << ',' << exact(plot.across(one.x_high[k])) << ','
+             << exact(plot.up(one.low[k])) << ',' << exact(plot.up(one.high[k]));
+    script << '\n';
   }
 }
 
-void write_label(std::ostream& script, const Label& label) {
-  constexpr double near = 16, clear = 5;
-  const char* side = label.side > 0 ? "left" : label.side < 0 ? "right" : "center";
-  write_text(script, label.text, label.at, std::string(side) + " tc rgb '" + label.colour + "'");
-  const double across = label.at.x - label.anchor.x, up = label.at.y - label.anchor.y;
-  const double length = std::hypot(across, up);
-  if (length < near) return;
-  const Spot gap = {clear / length * across, clear / length * up};
-  script << "set arrow from " << place({label.anchor.x + gap.x, label.anchor.y + gap.y}) << " to "
-         << place({label.at.x - gap.x, label.at.y - gap.y}) << " nohead lw 0.8 lc rgb '"
-         << label.colour << "'\n";
+// Bands lie below, marks above.
+void write_series(std::ostream& script, const Plot& plot, const Picture& picture) {
+  constexpr std::size_t few = 20, marks = 7;
+  std::string bands = picture.rings ? "$rings with lines lc rgb '#a0a0a0', " : "", curves;
+  for (std::size_t i = 0; i < plot.series.size(); ++i) {
+    const Series& one = picture.series[i];
+    const Look look(i);
+    const bool errors = !one.low.empty() || !one.x_low.empty();
+    const std::string data = "$data" + std::to_string(i);
+    const std::string mark = look.mark + " ps mark*" + exact(one.size) + look.colour + ", ";
+    script << data << " << EOD\n";
+    write_data(script, plot, plot.series[i]);
+    script << "EOD\n";
+    if (one.kind == Kind::points) {
+      curves += data + (errors ? " with xyerrorbars" : " with points") + mark;
+      continue;
+    }
+    if (one.kind == Kind::bars) {
+      curves += data + " using 1:2:(" + exact(0.94 * plot.bar) +
+                ") with boxes fs solid 0.9 noborder" + look.colour + ", ";
+      if (errors) curves += data + " using 1:5:(0):($6-$5) with vectors nohead lw 1.6, ";
+      continue;
+    }
+    if (errors)
+      bands += data + " using 1:5:6 with filledcurves fs transparent solid 0.15 noborder" +
+               look.colour + ", ";
+    curves += data + " with lines lw 2.2 dt " + look.dash + look.colour + ", ";
+    // All of few, else some, from another place on for each line.
+    const std::size_t every = one.x.size() <= few ? 1 : one.x.size() / marks;
+    if (one.size > 0)
+      curves += data + " every " + std::to_string(every) +
+                "::" + std::to_string(every * i / plot.series.size()) + " with points" + mark;
+  }
+  script << "plot " << bands << curves << "NaN\n";
 }
 
 }  // namespace
 
 void write_plot(std::ostream& script, const Picture& picture) {
-  constexpr std::size_t anchors = 16;
-  const Plot plot = plot_of(picture, write_title(script, picture, plot_height));
-  write_canvas(script, plot.area, plot_height);
-  script << "set border 3 lc rgb '#606060'\nset grid back lt 1 lc rgb '#dddddd' lw 0.7\n"
-         << "set tics nomirror out scale 0.6 tc rgb '#303030'\n";
-  const Area& area = plot.area;
-  write_text(script, picture.x_label, {(area.left + area.right) / 2, 15}, "center");
-  write_text(script, picture.y_label, {15, (area.bottom + area.top) / 2}, "center rotate by 90");
-  write_axis(script, area, 'y', plot.up, plot.up.tics(tics_up));
-  write_axis(script, area, 'x', plot.across, tics_of(plot));
-  if (slanted(picture)) script << "set xtics rotate by 35 right\n";
-  Labels labels({area.left, area.bottom}, {canvas_width - 4, area.top});
-  std::vector<Label> at_right, beside;
-  for (const Series& one : picture.series) {
-    if (one.name.empty() || !has_names(picture)) continue;
-    Label name = {shortened(one.name, longest_name), Look(one.look).dark,
-                  some_places(plot, one, anchors)};
-    if (name.anchors.empty()) continue;
-    (ends_at_right(plot, one) ? at_right : beside).push_back(std::move(name));
-  }
-  if (picture.rings) write_rings(script, plot, beside);
-  place_in_column(at_right, area.right + connector, area.bottom, area.top);
-  for (const Label& label : at_right) labels.avoid(label.at, {canvas_width, label.at.y}, 8);
-  std::ostringstream series;
-  write_series(series, plot, labels);
-  labels.place(beside);
-  for (const Label& label : at_right) write_label(script, label);
-  for (const Label& label : beside) write_label(script, label);
-  script << series.str();
+  constexpr double tics_across = 56, tics_up = 34, unslanted = 70;  // pixels
+  const Plot plot = plot_of(picture);
+  std::vector<Box> taken;
+  write_head(script, picture, plot_height);
+  script << "mark = 0.7\nset style textbox opaque noborder margins 0.3,0.1 fc rgb 'white'\n"
+         << "set errorbars 0\nset border 3 lc rgb '#606060'\n"
+         << "set grid back lt 1 lc rgb '#dddddd' lw 0.7\n"
+         << "set tics nomirror out scale 0.6 tc rgb '#303030'\nset margins at screen "
+         << exact(left / canvas_width) << ',' << exact((left + plot.width) / canvas_width) << ','
+         << exact(plot.bottom / plot_height) << ',' << exact(top / plot_height) << '\n';
+  write_axis(script, 'x', picture.x, plot.across, tics_across / plot.width);
+  write_axis(script, 'y', picture.y, plot.up, tics_up / plot.height);
+  if (plot.bar > 0) write_categories(script, picture, plot.bottom > unslanted);
+  if (picture.rings) write_rings(script, plot, taken);
+  write_names(script, plot, taken);
+  write_series(script, plot, picture);
 }
 
 }  // namespace argtape_examples

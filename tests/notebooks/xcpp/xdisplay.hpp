@@ -1,10 +1,15 @@
 // Stands in for the header of this name that a Jupyter kernel brings: what would be shown is
-// printed, for tests/notebooks.py to read.
+// printed, for tests/notebooks.py to read. What is shown again in another's place has its id.
 #pragma once
 
 #include <iostream>
 #include <nlohmann/json.hpp>
 #include <sstream>
+#include <string>
+
+namespace xeus {
+using xguid = std::string;
+}  // namespace xeus
 
 namespace xcpp {
 
@@ -18,9 +23,9 @@ nlohmann::json mime_bundle_repr(const T& value) {
 }
 
 template <class T>
-void display(const T& value) {
+void display(const T& value, const xeus::xguid& id = "", bool = false) {
   using ::xcpp::mime_bundle_repr;
-  std::cout << "\n@@shown " << mime_bundle_repr(value).dump() << std::endl;
+  std::cout << "\n@@shown " << id << " " << mime_bundle_repr(value).dump() << std::endl;
 }
 
 }  // namespace xcpp
