@@ -229,7 +229,7 @@ def run_cells(command, cling, cells, build, folder):
         with open(os.path.join(room, "script"), encoding="utf-8") as stdin, \
                 open(os.path.join(room, "errors"), "w+", encoding="utf-8") as errors:
             process = subprocess.Popen(command + ([room] if cling else ["-Xcc=" + flag for flag in flags]), stdin=stdin,
-                                       stdout=subprocess.PIPE, stderr=errors, env=environment, cwd=folder, encoding="utf-8")
+                                       stdout=subprocess.PIPE, stderr=errors, env=environment, cwd=room, encoding="utf-8")
             alarm = threading.Timer(TIME_LIMIT, process.kill)
             alarm.start()
             for line in process.stdout:
