@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdlib>
-#include <fstream>
 #include <numeric>
 #include <sstream>
 #include <utility>
@@ -281,17 +280,10 @@ Bundle bundle(const Table& table) {
 }
 
 Bundle bundle(const Picture& picture) {
-  namespace fs = std::filesystem;
-  std::string folder = (fs::temp_directory_path() / "argtape-XXXXXX").string();
-  if (!mkdtemp(folder.data())) return lines("no temporary folder for the picture");
-  const std::string problem = draw(picture, folder, "picture");
-  std::ostringstream svg, csv;
-  svg << std::ifstream(folder + "/picture.svg").rdbuf();
-  csv << std::ifstream(folder + "/picture.csv").rdbuf();
-  std::error_code ignored;
-  fs::remove_all(folder, ignored);
-  if (svg.str().empty()) return lines(problem + "\n" + csv.str());
-  return {picture.title.empty() ? "a picture" : "picture: " + picture.title, "", svg.str()};
+  std::string problem;
+  const std::string svg = to_svg(picture, problem);
+  if (svg.empty()) return lines(to_text(picture) + problem);
+  return {picture.title.empty() ? "a picture" : "picture: " + picture.title, "", svg};
 }
 
 }  // namespace notebook
