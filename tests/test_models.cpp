@@ -486,6 +486,11 @@ TEST_CASE("layers: a dense stack against plain loops, initialisers within their 
   refuses([&] { Mlp({3}, rng); }, "Mlp: 1 sizes; need at least 2");
   refuses([&] { Mlp({3, 0}, rng); }, "Mlp: a size is 0; need at least 1");
   refuses([&] { net({}, tape.constant(x)); }, "Mlp: 0 parameters on the tape; need 4");
+  const std::vector<Var> w = tape.borrow_parameters(net.parameters);
+  for (const auto& [first, last] : {std::pair{0u, 3u}, {0u, 6u}, {2u, 0u}})
+    CHECK_THROWS_WITH_AS(dense_layers(w, first, last, tape.constant(x)),
+                         doctest::Contains(" of 4 parameters on the tape; need weights and a bias"),
+                         std::invalid_argument);
 }
 
 TEST_CASE("the 0/1 loss is 1 where the choice is wrong, in both forms") {

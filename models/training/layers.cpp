@@ -45,8 +45,11 @@ Var Mlp::operator()(const std::vector<Var>& on_tape, Var x) const {
 }
 
 Var dense_layers(const std::vector<Var>& on_tape, std::size_t first, std::size_t last, Var x) {
+  require(first <= last && last <= on_tape.size() && (last - first) % 2 == 0,
+          "dense_layers: ", first, " to ", last, " of ", on_tape.size(),
+          " parameters on the tape; need weights and a bias for each layer");
   for (std::size_t i = first; i < last; i += 2) {
-    x = dense(x, on_tape.at(i), on_tape.at(i + 1));
+    x = dense(x, on_tape[i], on_tape[i + 1]);
     if (i + 2 < last) x = relu(x);
   }
   return x;

@@ -22,7 +22,7 @@ Initialiser glorot_uniform();
 
 /// Dense layers with relu between them, none behind the last: their weights and biases w0, b0, w1,
 /// ... are the parameters first <= i < last on the tape. For a network that keeps the parameters of
-/// several such stacks together.
+/// several such stacks together. Throws std::invalid_argument unless they are there, in pairs.
 Var dense_layers(const std::vector<Var>& on_tape, std::size_t first, std::size_t last, Var x);
 
 /// A stack of dense layers with relu between them.
