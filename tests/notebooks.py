@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
 """Runs the notebooks in examples/notebooks, and their solutions, and checks what they print and show.
 
-The cells run in clang-repl, the interpreter inside the xeus-cpp kernel, or in genuine cling, that inside xeus-cling, so no Jupyter
-is needed. What they give must be what is stored in the notebooks (--write stores it). A cell with the metadata
-{"argtape": {"as": "02_argmax_gradients --quick"}} must print the numbers of that program: each line with a number in it, and
-each row of a table, is the beginning of a line of the program's, or a row of one of its tables without some of the columns. A cell with Jupyter's own tag "raises-exception" must throw.
+The cells run in clang-repl, the interpreter inside the xeus-cpp kernel, or in genuine cling, that inside xeus-cling, so no
+Jupyter is needed. What they give must be what is stored in the notebooks (--write stores it). A cell with the metadata
+{"argtape": {"as": "02_argmax_gradients --quick"}} must print the numbers of that program: each line with a number in it, and each
+row of a table, is the beginning of a line of the program's, or a row of one of its tables without some of the columns. A cell
+with Jupyter's own tag "raises-exception" must throw.
 """
 import argparse
 import functools
