@@ -59,6 +59,14 @@ inline bool load_library() {
 
 inline const bool loaded = load_library();
 
+/// The embedded digits, wherever the notebook stands.
+inline argtape::Dataset digits() {
+  const std::string header = __FILE__;
+  argtape::Dataset all = argtape::load_digits(header.substr(0, header.rfind('/') + 1) + "../data");
+  all.name = "UCI digits";
+  return all;
+}
+
 template <class T>
 nlohmann::json json_of(const T& value) {
   const Bundle shown = bundle(value);
