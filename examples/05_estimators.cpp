@@ -347,7 +347,7 @@ Picture bias_against_spread(const std::vector<Row>& rows, const Problem& problem
                   "bias / norm of the exact gradient",
                   "standard deviation / norm of the exact gradient");
   picture.x.log = picture.y.log = true;
-  picture.x.unit = 0.5;
+  picture.x.unit = 0.2;
   picture.y.unit = 0.05;
   for (bool curves : {true, false})
     for (const std::string& name : method_names()) {

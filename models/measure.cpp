@@ -66,7 +66,7 @@ namespace {
 double rounding(const Cost& f, const Tensor& logits) {
   Tape tape;
   const Var l = tape.constant(reshaped(logits, with_axis(logits.shape(), 0, 1)));
-  const double size = static_cast<double>(expectation(l, [&](Var z) { return abs(f(z)); }).item());
+  const double size = norm(expectation(l, [&](Var z) { return abs(f(z)); }).value());
   return 8 * kEpsilon * size;
 }
 

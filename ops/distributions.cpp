@@ -53,6 +53,7 @@ Var Categorical::sample(const Rule& rule, Rng& rng) const {
 }
 
 Var Categorical::log_prob(Var x) const {
+  broadcast_shape("log_prob", x.shape(), logits_.shape());
   return log_p_.tape ? expected_log("log_prob", x, log_p_) : -cross_entropy(logits_, x);
 }
 
@@ -87,7 +88,11 @@ Var Bernoulli::sample(const Rule& rule, Rng& rng) const {
   return squeeze(slice(pair_.sample(rule, rng), 1, 2, -1), -1);
 }
 
-Var Bernoulli::log_prob(Var x) const { return pair_.log_prob(stack({1 - x, x}, -1)); }
+Var Bernoulli::log_prob(Var x) const {
+  const Shape& pairs = pair_.logits().shape();
+  broadcast_shape("log_prob", x.shape(), Shape(pairs.begin(), pairs.end() - 1));
+  return pair_.log_prob(stack({1 - x, x}, -1));
+}
 
 Var RelaxedCategorical::sample(Rng& rng) const {
   return argtape::sample(logits_, gumbel_softmax(tau_), rng);
@@ -110,6 +115,7 @@ Var Normal::sample(Rng& rng) const {
 static const double kLogRootTwoPi = std::log(8 * std::atan(1.0)) / 2;
 
 Var Normal::log_prob(Var x) const {
+  broadcast_shape("log_prob", x.shape(), shape_);
   return -0.5 * square((x - mean_) / std_) - log(std_) - kLogRootTwoPi;
 }
 

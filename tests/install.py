@@ -2,7 +2,7 @@
 """What a user gets: the installed library with its pkg-config and CMake files, its use as a meson subproject, and the
 errors for a mix of the two scalar types.
 
-  tests/install.py --build FOLDER --source FOLDER --cxx COMMAND
+  tests/install.py --build FOLDER --source FOLDER --cxx COMMAND --standard 17
 """
 import argparse, glob, json, os, re, shlex, shutil, subprocess, sys, tempfile, time
 
@@ -24,7 +24,7 @@ int main() {
   tape.parameter(other);
 }
 """
-MESON = """project('user', 'cpp', default_options: ['cpp_std=c++17'])
+MESON = """project('user', 'cpp', default_options: ['cpp_std=c++%s'])
 argtape = dependency('argtape')
 executable('user', 'user.cpp', dependencies: argtape)
 """
@@ -81,7 +81,7 @@ def check_exports(include, library, where):
 def check_training(source, cxx, cflags, libs, table, env):
     """The training loop of models/README.md, left alone and killed in its midst, ends alike."""
     exe = source[:-4]
-    status, out = run(*cxx, "-std=c++17", *cflags, source, *libs, "-o", exe)
+    status, out = run(*cxx, *cflags, source, *libs, "-o", exe)
     check(status == 0, exe + ": " + out)
     with tempfile.TemporaryDirectory() as alone, tempfile.TemporaryDirectory() as killed:
         status, whole = run(exe, table, cwd=alone, env=env)
@@ -106,8 +106,9 @@ def main():
     ap.add_argument("--build", required=True)
     ap.add_argument("--source", required=True)
     ap.add_argument("--cxx", required=True)
+    ap.add_argument("--standard", required=True)
     o = ap.parse_args()
-    cxx = shlex.split(o.cxx)
+    cxx = shlex.split(o.cxx) + ["-std=c++" + o.standard] + shlex.split(run("pkg-config", "--cflags", "xtensor")[1])
     with tempfile.TemporaryDirectory() as folder:
         def write(name, text):
             path = os.path.join(folder, name)
@@ -119,7 +120,8 @@ def main():
         status, out = run("meson", "install", "-C", o.build, "--no-rebuild", "--quiet", "--destdir", folder)
         check(status == 0, "meson install: " + out)
         pc = glob.glob(folder + "/**/pkgconfig", recursive=True)[0]
-        env = dict(os.environ, PKG_CONFIG_PATH=pc, PKG_CONFIG_SYSROOT_DIR=folder)
+        path = os.pathsep.join([pc] + list(filter(None, [os.environ.get("PKG_CONFIG_PATH")])))
+        env = dict(os.environ, PKG_CONFIG_PATH=path, PKG_CONFIG_SYSROOT_DIR=folder)
         lib = os.path.dirname(pc)
         headers = glob.glob(folder + "/**/include/argtape", recursive=True)[0]
         include = os.path.dirname(headers)
@@ -138,13 +140,13 @@ def main():
         def flags(name, what):
             status, text = run("pkg-config", what, name, env=env)
             check(status == 0, "pkg-config %s %s: %s" % (what, name, text))
-            # The sysroot is put before the system's own folders too; xtensor stands in those.
+            # The sysroot is put before xtensor's folders too, which `cxx` has as they are.
             return [f for f in shlex.split(text) if "argtape" in f or not f.startswith(("-I", "-L"))]
 
         for name, size in [("argtape", 4), ("argtape-double", 8)]:
             for source, prints in [(program, "%d {2, 4}\n" % size), (own_op, "right, to second order\n"), (lines, shapes)]:
                 exe = source[:-4] + "-" + name
-                status, out = run(*cxx, "-std=c++17", *flags(name, "--cflags"), "-I" + include, source, "-L" + lib,
+                status, out = run(*cxx, *flags(name, "--cflags"), "-I" + include, source, "-L" + lib,
                                   *flags(name, "--libs"), "-o", exe)
                 check(status == 0, exe + ", compiled with pkg-config's flags: " + out)
                 status, out = run(exe, env=dict(os.environ, LD_LIBRARY_PATH=lib))
@@ -171,14 +173,14 @@ def main():
         for name in ("argtape", "argtape-double"):
             check_exports(headers, os.path.join(lib, "lib%s.so" % name), name)
 
-        status, out = run(*cxx, "-std=c++17", "-I" + include, program, "-L" + lib, "-largtape-double", "-o", os.path.join(folder, "mix"))
+        status, out = run(*cxx, "-I" + include, program, "-L" + lib, "-largtape-double", "-o", os.path.join(folder, "mix"))
         check(status != 0 and "argtape::f32::" in out, "headers for float, library for double: the linker says so: " + out)
         second = write("second.cpp", SECOND_SCALAR)
-        status, out = run(*cxx, "-std=c++17", "-I" + include, "-c", second, "-o", os.path.join(folder, "second.o"))
+        status, out = run(*cxx, "-I" + include, "-c", second, "-o", os.path.join(folder, "second.o"))
         check(status != 0 and "argtape: the array's numbers are not the library's Scalar" in out,
               "an array of another scalar type is refused in words: " + out)
 
-        write("project/meson.build", MESON)
+        write("project/meson.build", MESON % o.standard)
         write("project/user.cpp", PROGRAM)
         os.makedirs(folder + "/project/subprojects")
         os.symlink(o.source, folder + "/project/subprojects/argtape")

@@ -3,7 +3,7 @@
 
   tests/programs.py --build FOLDER --source FOLDER
 """
-import argparse, csv, json, os, re, resource, stat, struct, subprocess, sys, tempfile
+import argparse, array, csv, gzip, json, os, re, resource, stat, struct, subprocess, sys, tempfile
 
 from hand_made import judged
 
@@ -79,6 +79,17 @@ def json_file_keeps_its_mode(program, *flags):
             check(stat.S_IMODE(os.stat(file).st_mode) == mode and os.path.getsize(file) > 10, "--json keeps a file's mode %o" % mode)
 
 
+def json_in_standard_output(program, *flags):
+    """Behind what is printed, in a pipe and in a file."""
+    with tempfile.TemporaryFile("w+") as f:
+        command = [os.path.join(build, program), *flags, "--json", "/dev/stdout"]
+        subprocess.run(command, stdout=f)
+        f.seek(0)
+        for text in [f.read(), subprocess.run(command, stdout=subprocess.PIPE, universal_newlines=True).stdout]:
+            printed = run(program, *flags)[1]
+            check(text.startswith(printed) and json.loads(text[len(printed):])["program"] == program, "--json /dev/stdout: %r" % text)
+
+
 def out_of_memory(program, *flags):
     r = subprocess.run([os.path.join(build, program), *flags], stdout=subprocess.PIPE, stderr=subprocess.PIPE, universal_newlines=True,
                        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, (4 << 30, 4 << 30)))
@@ -124,6 +135,7 @@ def manners():
     where_output_fails("01_chain_rule")
     where_output_fails("02_argmax_gradients", "--quick")
     json_file_keeps_its_mode("01_chain_rule")
+    json_in_standard_output("01_chain_rule")
     folder_of_digits()
     if not o.brief:  # sanitizers take their own way out
         out_of_memory("03_zero_one_loss", "--hidden", "2000000000")
@@ -588,7 +600,7 @@ def kmeans_files():
             check(names[:2] == ["borders", "centres"], "09: %s begins with the borders, %s" % (name, names))
             ends = [[float(r[1]), float(r[2])] for r in rows if r[0] == "borders"]
             middles = [[float(r[1]), float(r[2])] for r in rows if r[0] == "centres"]
-            check(len(middles) == 3 and len(ends) >= 26, "09: %s has borders" % name)
+            check(len(middles) == 3 and len(ends) >= 4, "09: %s has borders" % name)
             for p in ends:
                 a, b = nearest_two(p, middles)
                 check(b - a < 1e-6 * b, "09: a border of %s is as far from two centres, %s, %s" % (name, a, b))
@@ -610,7 +622,7 @@ def kmeans_files():
         step = loss[1][0] - loss[0][0]
         bends = [(loss[i - 1][1] - 2 * loss[i][1] + loss[i + 1][1]) / step ** 2 for i in range(1, len(loss) - 1)]
         smooth = [i for i in range(1, len(bends)) if not any(loss[i - 1][0] <= k <= loss[i + 2][0] for k in kinks)]
-        check(len(smooth) > 1000 and all(abs(bends[i] - bends[i - 1]) < 1e-4 for i in smooth), "09: between the kinks the second difference stands still")
+        check(len(smooth) > 200 and all(abs(bends[i] - bends[i - 1]) < 1e-4 for i in smooth), "09: between the kinks the second difference stands still")
 
         def file_refused(text, message, *flags):
             refused(1, message, "09_kmeans", "--data", write("bad.csv", text), "--clusters", "2", *flags)
@@ -755,11 +767,32 @@ def hand_made(program, folder, *names):
             judged(os.path.join(folder, name), table, check)
 
 
-def shapes(file):
-    """Of the arrays in a .safetensors file, by name."""
+def safetensors(file):
+    """Each array's shape and numbers, float32, by name."""
     with open(file, "rb") as f:
-        header = json.loads(f.read(struct.unpack("<Q", f.read(8))[0]))
-    return {name: tuple(a["shape"]) for name, a in header.items() if name != "__metadata__"}
+        header, data = json.loads(f.read(struct.unpack("<Q", f.read(8))[0])), f.read()
+    return {name: (tuple(a["shape"]), array.array("f", data[slice(*a["data_offsets"])])) for name, a in header.items() if name != "__metadata__"}
+
+
+def shapes(file):
+    return {name: shape for name, (shape, _) in safetensors(file).items()}
+
+
+def accuracy_of(file, cell):
+    """Of q(y|x) of program 13, computed anew from the saved parameters on the embedded test digits."""
+    found = safetensors(file)
+    (w0, b0, w1, b1) = [found["%s.parameters.%d" % (cell, i)] for i in range(4)]
+
+    def dense(x, w, b):
+        (_, n), numbers = w
+        return [sum((v * numbers[i * n + j] for i, v in enumerate(x) if v), b[1][j]) for j in range(n)]
+    with gzip.open(os.path.join(source, "examples", "data", "digits.csv.gz"), "rt") as f:
+        rows = [[int(v) for v in line.split(",")] for line in f][1437:]
+    right = 0
+    for *pixels, label in rows:
+        logits = dense([max(0, v) for v in dense([v / 16 for v in pixels], w0, b0)], w1, b1)
+        right += max(range(10), key=logits.__getitem__) == label
+    return right / len(rows)
 
 
 def first_mark_too_late(program, folder):
@@ -854,6 +887,8 @@ def semi_supervised():
         first, second = [run_json("13_semi_supervised", *few, *more)[0] for more in [["--save", file], ["--jobs", "2"]]]
         found = shapes(file)
         check(len(found) == 4 * 14 and found["labels-only/2.parameters.0"] == (64, 256), "13 --save: %s" % sorted(found))
+        row, = [r for r in first["rows"] if (r["method"], r["seed"]) == ("labels-only", 2)]
+        check(abs(accuracy_of(file, "labels-only/2") - row["accuracy"]) < 1e-3, "13 --save has what it judged: %s" % row)
         # Others of the same name are told by what they are.
         os.mkdir(other)
         idx(other, "train", 1797)

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """One-line slips of a new user: what the compiler says of each stays on one screen and says what to write.
 
-  tests/slips.py --cxx 'g++' [--source FOLDER] [--show WORDS]
+  tests/slips.py --cxx 'g++' [--standard 20] [--source FOLDER] [--show WORDS]
 
 Compiles each line of slips.txt, which says what is expected of it. --show prints the messages of the lines that hold WORDS.
 """
@@ -50,10 +50,11 @@ def fault(status, said, words, most_lines):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--cxx", default="g++")
+    parser.add_argument("--standard", default="17")
     parser.add_argument("--source", default=os.path.dirname(HERE))
     parser.add_argument("--show")
     given = parser.parse_args()
-    flags = ["-std=c++17", "-fno-diagnostics-color", "-I" + given.source, "-I" + os.path.join(given.source, "models", "include")]
+    flags = ["-std=c++" + given.standard, "-fno-diagnostics-color", "-I" + given.source, "-I" + os.path.join(given.source, "models", "include")]
     flags += subprocess.check_output(["pkg-config", "--cflags", "xtensor"], universal_newlines=True).split()
     cxx = shlex.split(given.cxx) + flags
     with tempfile.TemporaryDirectory() as folder:

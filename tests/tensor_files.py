@@ -90,10 +90,13 @@ def main():
         numpy.savez_compressed(at("packed.npz"), x=numpy.zeros(3000000, "f4"))
         for name in ["large.npz", "packed.npz"]:
             check(run("read", at(name))[0] == 0, name + " is read")
-        for name, value in [("complex", numpy.zeros(2, complex)), ("words", numpy.array(["a", "b"])), ("objects", numpy.array([{}], object))]:
+        for name, what, value in [("complex", "", numpy.zeros(2, complex)), ("words", "texts, ", numpy.array(["a", "b"])),
+                                  ("bytes", "texts, ", numpy.array([b"a"])), ("objects", "Python objects, ", numpy.array([{}], object)),
+                                  ("pairs", "structures; ", numpy.zeros(2, [("x", "f4"), ("y", "i4")])), ("times", "", numpy.zeros(2, "M8[s]"))]:
             numpy.savez(at("bad.npz"), **{name: value})
             status, out = run("read", at("bad.npz"))
-            check(status == 1 and "'%s' holds the type '" % name in out and "; need float16, float32, float64, integers or bool\n" in out, out)
+            check(status == 1 and "'%s' holds %s" % (name, what or "the type '") in out and "; need float16, float32, float64, integers or bool" in out, out)
+            check(("np.unique(x, return_inverse=True)[1]" in out) == (name in ["words", "bytes", "objects"]), "what to do with labels that are words: " + out)
         with open(at("bad.npz"), "rb") as f:
             whole = f.read()
         with open(at("bad.npz"), "wb") as f:

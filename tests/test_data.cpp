@@ -197,6 +197,9 @@ TEST_CASE("data: take and split") {
   CHECK(taken.width == 2);
   CHECK(taken.classes == 10);
   CHECK(take(data, {}).size() == 0);
+  CHECK(rows_from(data, 1, 1).labels == std::vector<std::size_t>{6});
+  CHECK(rows_from(data, 1, ~std::size_t(0)).labels == std::vector<std::size_t>{6, 7});
+  CHECK(rows_from(data, 4, 2).size() == 0);
 
   const Split parts = split(data, 1);
   CHECK(identical(parts.train.images, tensor({1, 2}, {0, 1})));
@@ -532,6 +535,10 @@ TEST_CASE("data: labels that are numbers, of a file's own kind") {
   arrays["x"] = zeros({3, 1});
   save(path, arrays);
   refused([&] { read_table(path, "y"); }, "'x' has the shape (3, 1); need 4 rows, one for each");
+  folder.write("n.npy", npy("(1, 2)", {1, 2}, "<U2"));
+  refused([&] { read_table(folder / "n.npy"); },
+          "n.npy holds texts, the type '<U2'; need float16, float32, float64, integers or bool, "
+          "such as np.unique(x, return_inverse=True)[1] makes of texts");
   // The shape is a tuple of Python's.
   for (const char* shape : {"(1 2,)", "(12)", "(,)", "(3,,4)", "(3, 4 ,x)", "(,3)"}) {
     folder.write("n.npy", npy(shape, {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12}));

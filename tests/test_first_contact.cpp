@@ -330,11 +330,33 @@ TEST_CASE("one number in braces is a list of one") {
 TEST_CASE("a size that was given as a negative number is shown as one") {
   Tape tape;
   const Var x = tape.parameter(ones({1, 1, 4, 4}));
-  CHECK(refusal([&] { pad(x, -1, 0); }) ==
+  const auto minus_one = static_cast<size_t>(-1);
+  CHECK(refusal([&] { pad(x, minus_one, 0); }) ==
         "pad: before is -1, after is 0; need numbers of elements");
-  CHECK(refusal([&] { conv2d(x, x, 1, -1); }) == "conv2d: padding is -1; need a number of pixels");
-  CHECK(refusal([&] { one_hot({0}, -1); }) ==
+  CHECK(refusal([&] { conv2d(x, x, 1, minus_one); }) ==
+        "conv2d: padding is -1; need a number of pixels");
+  CHECK(refusal([&] { one_hot({0}, minus_one); }) ==
         "size_of: the shape is (1, -1); need fewer elements than memory holds");
+}
+
+TEST_CASE("a distribution refuses in its own words") {
+  Tape tape;
+  const Var x = tape.parameter(ones({2, 2})), other = tape.constant(ones({3}));
+  const string words =
+      "log_prob: a is (3,), b is (2, 2); need equal lengths, or 1, on each axis, "
+      "counted from the last";
+  CHECK(refusal([&] { Categorical(x).log_prob(other); }) == words);
+  CHECK(refusal([&] { Bernoulli(x).log_prob(other); }) == words);
+  CHECK(refusal([&] { Normal(x, x).log_prob(other); }) == words);
+}
+
+TEST_CASE("a cost of each of several choices is refused in the instrument's name") {
+  const Cost each = [](Var z) { return sum(square(z) * Tensor{1, 2}, -1); };
+  CHECK(refusal([&] {
+          measure(score_function(), each, Tensor{{1, 2}, {3, 4}});
+        }) ==
+        "measure: the choices are (100, 2, 2), the cost is (100, 2); need one number an example, "
+        "(100,)");
 }
 
 TEST_CASE("the checker takes a right gradient where value and gradient are 0 to rounding") {

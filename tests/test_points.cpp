@@ -232,8 +232,12 @@ TEST_CASE("points: what is wrong with a NumPy file is said") {
   refused(numpy_header("{'descr': '<f8', 'fortran_order': False, 'shape': (2, -2)}"), damaged);
   refused(numpy_header("{'descr': '<f8', 'fortran_order': False, 'shape': (2, two)}"), damaged);
   of_type("<c16", " holds the type '<c16'");
-  of_type("|O", " holds the type '|O'");
-  of_type("<U5", " holds the type '<U5'");
+  refused(numpy<double>("|O", "(1, 1)", {1}),
+          " holds Python objects, the type '|O'; need float16, float32, float64, integers or bool, "
+          "such as np.unique(x, return_inverse=True)[1] makes of texts");
+  refused(numpy<double>("<U5", "(1, 1)", {1}),
+          " holds texts, the type '<U5'; need float16, float32, float64, integers or bool, such as "
+          "np.unique(x, return_inverse=True)[1] makes of texts");
   of_type("<M8[ns]", " holds the type '<M8[ns]'");
   of_type("|f8", " holds the type '|f8'");
   refused(numpy_header("{'descr': [('x', '<f8')], 'fortran_order': False, 'shape': (1,)}"),

@@ -1,14 +1,11 @@
 #include "examples/common/picture.hpp"
 
 #include <algorithm>
-#include <array>
 #include <atomic>
 #include <cmath>
-#include <cstdio>
 #include <filesystem>
 #include <iostream>
 #include <numeric>
-#include <sstream>
 #include <stdexcept>
 #include <utility>
 

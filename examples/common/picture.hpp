@@ -1,8 +1,8 @@
 // Pictures for the programs' folders and for notebooks' cells, drawn by gnuplot.
 //
-// They are a small shared library of their own, argtape-pictures, that includes nothing of
-// argtape's and that engine, ops and models cannot reach: the programs link it, a notebook's first
-// cell loads it. This header only declares, so that an interpreter reads it at no cost.
+// They are a small shared library of their own, argtape-pictures, that knows no tape, and that
+// engine, ops and models cannot reach: the programs and the notebooks' library link it. This header
+// only declares, so that an interpreter reads it at no cost.
 #pragma once
 
 #include <cstddef>

@@ -495,6 +495,7 @@ int Program::run(int argc, const char* const* argv, const std::function<void()>&
           fs::path(out) / "report.html",
           state_->report->html(state_->name, state_->app.get_description(), state_->asked()));
     if (!state_->json_file.empty()) {
+      std::cout.flush();  // the file may be /dev/stdout
       using Json = nlohmann::ordered_json;
       write_file(state_->json_file,
                  json.dump(2, ' ', false, Json::error_handler_t::replace) + "\n");

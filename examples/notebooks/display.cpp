@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdlib>
-#include <fstream>
 #include <iomanip>
 #include <locale>
 #include <numeric>
@@ -26,21 +25,24 @@ std::string escaped(const std::string& text) {
   return safe;
 }
 
+// A cell of a table: sentences begin at the left and are broken, numbers are not.
+std::string html_cell(const char* tag, const std::string& text) {
+  const char* const style = text.size() > 30 ? "text-align:left" : "white-space:nowrap";
+  return std::string("<") + tag + " style=\"" + style + "\">" + escaped(text) + "</" + tag + ">";
+}
+
 // Under a caption, which may be empty.
 Bundle bundle_of(const argtape_examples::Table& table, const std::string& caption = "") {
   std::ostringstream text;
   if (!caption.empty()) text << caption << '\n';
   table.print(text);
-  std::string html = "<table>";
-  if (!caption.empty()) html += "<caption>" + escaped(caption) + "</caption>";
-  html += "<thead><tr>";
-  for (const std::string& header : table.headers()) html += "<th>" + escaped(header) + "</th>";
+  std::string html = caption.empty() ? "" : "<div>" + escaped(caption) + "</div>";
+  html += "<table><thead><tr>";
+  for (const std::string& header : table.headers()) html += html_cell("th", header);
   html += "</tr></thead><tbody>";
   for (const auto& row : table.rows()) {
     html += "<tr>";
-    for (const Cell& cell : row)
-      html += (&cell == &row[0] ? "<th>" : "<td>") + escaped(cell.text()) +
-              (&cell == &row[0] ? "</th>" : "</td>");
+    for (const Cell& cell : row) html += html_cell(&cell == &row[0] ? "th" : "td", cell.text());
     html += "</tr>";
   }
   return {text.str(), html + "</tbody></table>", ""};
@@ -204,8 +206,10 @@ Bundle bundle(const Var& var) {
 }
 
 Bundle bundle(const Tape& tape) {
-  const std::string text = to_text(tape);
-  return {text, "<pre>" + escaped(text) + "</pre>", to_svg(tape)};
+  Bundle b = lines(to_text(tape));
+  b.svg = to_svg(tape);
+  if (!b.svg.empty()) b.html.clear();  // JupyterLab would prefer it
+  return b;
 }
 
 Bundle bundle(const Gradients& gradients) {
@@ -292,17 +296,10 @@ Bundle bundle(const Table& table) {
 }
 
 Bundle bundle(const Picture& picture) {
-  namespace fs = std::filesystem;
-  std::string folder = (fs::temp_directory_path() / "argtape-XXXXXX").string();
-  if (!mkdtemp(folder.data())) return lines("no temporary folder for the picture");
-  const std::string problem = draw(picture, folder, "picture");
-  std::ostringstream svg, csv;
-  svg << std::ifstream(folder + "/picture.svg").rdbuf();
-  csv << std::ifstream(folder + "/picture.csv").rdbuf();
-  std::error_code ignored;
-  fs::remove_all(folder, ignored);
-  if (svg.str().empty()) return lines(problem + "\n" + csv.str());
-  return {picture.title.empty() ? "a picture" : "picture: " + picture.title, "", svg.str()};
+  std::string problem;
+  const std::string svg = to_svg(picture, problem), numbers = to_text(picture);
+  if (svg.empty()) return lines(numbers + problem + "\n");
+  return {numbers, "", svg};
 }
 
 }  // namespace notebook

@@ -61,9 +61,11 @@ double number_at(const char* at, Element element) {
 }
 
 bool is_text(const std::string& name) {
-  const auto at = [&](std::size_t i) { return i < name.size() ? name[i] & 0xffU : 0U; };
+  const auto at = [&](std::size_t i) -> std::uint32_t {
+    return i < name.size() ? static_cast<unsigned char>(name[i]) : 0;
+  };
   for (std::size_t i = 0, length = 0; i < name.size(); i += length) {
-    const unsigned lead = at(i);
+    const std::uint32_t lead = at(i);
     length = lead < 0x80 ? 1 : lead < 0xe0 ? 2 : lead < 0xf0 ? 3 : 4;
     std::uint32_t code = length == 1 ? lead : lead & (0xffU >> (length + 1));
     for (std::size_t j = 1; j < length; ++j) {

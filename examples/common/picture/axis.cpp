@@ -2,18 +2,22 @@
 
 #include <algorithm>
 #include <cmath>
+#include <iterator>
+#include <limits>
 
 namespace argtape_examples {
 
 namespace {
 
-// The roundest number in between: the one whose digits are a multiple of the largest power of ten,
-// or its half, or its fifth.
+// The roundest number in between: a power of ten, or else the one whose digits are a multiple of
+// the largest power, or of its half, or of its fifth.
 double roundest(double from, double to) {
   constexpr int digits = 17;
   if (from <= 0 && to >= 0) return 0;
-  double power = std::ceil(std::log10(std::max(std::abs(from), std::abs(to))));
-  for (const double end = power - digits; power > end; --power)
+  if (to < 0) return -roundest(-to, -from);
+  double power = std::floor(std::log10(to));
+  if (std::pow(10.0, power) >= from) return std::pow(10.0, power);
+  for (const double end = power++ - digits; power > end; --power)
     for (const double part : {1.0, 2.0, 5.0}) {
       const double step = std::pow(10.0, power) / part, value = std::ceil(from / step) * step;
       if (value <= to) return value;
@@ -29,18 +33,21 @@ Scale::Scale(const Axis& axis, const std::vector<double>& values, bool starts)
   std::vector<double> finite;
   std::copy_if(values.begin(), values.end(), std::back_inserter(finite),
                [](double value) { return std::isfinite(value); });
-  if (finite.empty()) return;
-  if (log_ && unit_ == 0) {
+  if (unit_ <= 0) {
+    constexpr double reach = 1e30;  // many times the unit
+    double closest = 0, farthest = 0;
     for (const double value : finite) {
-      const double off = std::abs(value - origin_) / 2;
-      if (off > 0 && (unit_ == 0 || off < unit_)) unit_ = off;
+      const double off = std::abs(value / 2 - origin_ / 2);
+      if (off > 0 && (closest == 0 || off < closest)) closest = off;
+      farthest = std::max(farthest, off);
     }
-    if (unit_ == 0) unit_ = 1;
+    unit_ = farthest > 0 ? std::max(closest, farthest / reach) : 1;
   }
+  if (finite.empty()) return;
   const auto [least, most] = std::minmax_element(finite.begin(), finite.end());
   low_ = (*this)(*least), high_ = (*this)(*most);
   const double flat = low_ == 0 ? 1 : std::abs(low_) / 2;
-  const double beyond = high_ > low_ ? margin * (high_ - low_) : flat;
+  const double beyond = high_ - low_ > 1e-12 * flat ? margin * (high_ - low_) : flat;
   high_ += beyond;
   if (!starts) low_ -= beyond;
 }
@@ -50,7 +57,8 @@ double Scale::operator()(double value) const {
 }
 
 double Scale::value_at(double place) const {
-  return log_ ? origin_ + unit_ * std::sinh(place) : place;
+  constexpr double most = std::numeric_limits<double>::max();
+  return std::clamp(log_ ? origin_ + unit_ * std::sinh(place) : place, -most, most);
 }
 
 // The roundest number of a stretch, and what still has room beside it.

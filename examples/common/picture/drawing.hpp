@@ -65,7 +65,7 @@ constexpr double line_height = 17;
 double pixel_width(const std::string& text);
 
 // Where a name begins beside its mark so that it covers nothing of what is `taken`, which it joins.
-Spot beside(const std::string& name, Spot mark, const Box& plot, std::vector<Box>& taken);
+Spot beside(const std::string& name, const Box& mark, const Box& plot, std::vector<Box>& taken);
 
 // Heights, from the highest down, moved so that no two are nearer than a line.
 void spread_out(std::vector<double>& heights, double top);

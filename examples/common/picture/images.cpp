@@ -15,7 +15,8 @@ namespace {
 // Within `width` and below `top`, around `middle`, with its caption above. Returns what plots it.
 std::string write_image(std::ostream& script, const Image& image, double width, double height,
                         double middle, double top, const std::string& data) {
-  constexpr std::size_t times = 2;  // gnuplot refuses an image of a single row or column
+  // gnuplot refuses an image of a single row or column.
+  const std::size_t times = std::min(image.height, image.width) == 1 ? 2 : 1;
   const auto rows = static_cast<double>(image.height), columns = static_cast<double>(image.width);
   double scale = std::min(width / columns, height / rows);
   // Whole pixels keep every square of the image the same size.
@@ -24,12 +25,12 @@ std::string write_image(std::ostream& script, const Image& image, double width, 
   script << data << " << EOD\n";
   for (std::size_t r = 0; r < times * image.height; ++r)
     for (std::size_t c = 0; c < times * image.width; ++c)
-      script << exact(image.values[r / times * image.width + c / times])
+      script << image.values[r / times * image.width + c / times]
              << (c + 1 < times * image.width ? ',' : '\n');
-  script << "EOD\nset object rectangle from " << exact(left) << ',' << exact(upper) << " to "
-         << exact(left + scale * columns) << ',' << exact(upper + scale * rows)
+  script << "EOD\nset object rectangle from " << left << ',' << upper << " to "
+         << left + scale * columns << ',' << upper + scale * rows
          << " front fs empty border lc rgb '#b0b0b0'\n";
-  const std::string step = exact(scale / times);
+  const std::string step = exact(scale / static_cast<double>(times));
   return data + " matrix using (" + exact(left) + "+($1+0.5)*" + step + "):(" + exact(upper) +
          "+($2+0.5)*" + step + "):3 with image, ";
 }
@@ -41,17 +42,15 @@ void write_images(std::ostream& script, const Picture& picture) {
   constexpr double largest_tile = 260, narrowest_slot = 134, wider = 1.6;
   const std::vector<Image>& images = picture.images;
   double tallness = 0;  // of the tallest image; the others are narrower in the same tile
-  double white = INFINITY, black = -INFINITY;
+  double least = INFINITY, most = -INFINITY;
   for (const Image& image : images) {
     tallness =
         std::max(tallness, static_cast<double>(image.height) / static_cast<double>(image.width));
     for (const double value : image.values)
-      if (std::isfinite(value)) white = std::min(white, value), black = std::max(black, value);
+      if (std::isfinite(value)) least = std::min(least, value), most = std::max(most, value);
   }
-  white = picture.image_low.value_or(std::isfinite(white) ? white : 0);
-  black = picture.image_high.value_or(std::isfinite(black) ? black : 1);
-  if (white >= black) black = white + 1;
-
+  const double white = picture.image_low.value_or(least < INFINITY ? least : 0);
+  const double asked = picture.image_high.value_or(most), black = asked > white ? asked : white + 1;
   const auto count = static_cast<double>(images.size());
   const std::size_t columns =
       picture.columns > 0
@@ -63,21 +62,22 @@ void write_images(std::ostream& script, const Picture& picture) {
   const double slot = std::max(tile + gap, std::min(room, narrowest_slot));
   const double first = (canvas_width - static_cast<double>(columns - 1) * slot) / 2;
   std::ostringstream body;
+  body.copyfmt(script);
   std::string plots;
   double top = title - gap;
   for (std::size_t i = 0; i < images.size(); i += columns) {
     const std::size_t end = std::min(i + columns, images.size());
-    bool named = false;
-    for (std::size_t k = i; k < end; ++k) named = named || !images[k].caption.empty();
-    top += gap + (named ? caption : 0);
+    std::string captions;
+    for (std::size_t k = i; k < end; ++k) captions += images[k].caption;
+    top += gap + (captions.empty() ? 0 : caption);
     for (std::size_t k = i; k < end; ++k) {
       const double middle = first + static_cast<double>(k - i) * slot;
       plots += write_image(body, images[k], tile, tile * tallness, middle, top,
                            "$data" + std::to_string(k));
       const std::string name =
           shortened(images[k].caption, static_cast<std::size_t>(slot / letter));
-      body << "set label " << gnuplot_string(name) << " at " << exact(middle) << ','
-           << exact(top - 11) << " center font ',13'\n";
+      body << "set label " << gnuplot_string(name) << " at " << middle << ',' << top - 11
+           << " center font ',13'\n";
     }
     top += tile * tallness;
   }
@@ -85,11 +85,13 @@ void write_images(std::ostream& script, const Picture& picture) {
   write_head(script, picture, height);
   if (!picture.image_low || !picture.image_high)
     body << "set label " << gnuplot_string("white " + number(white) + ", black " + number(black))
-         << " at " << exact(canvas_width / 2) << ',' << exact(height - 14) << " center\n";
-  script << "unset border\nunset tics\nset palette defined (0 'white', 1 'black')\nset cbrange ["
-         << exact(white) << ':' << exact(black) << "]\nset margins at screen 0,1,0,"
-         << exact(1 - title / height) << "\nset xrange [0:" << exact(canvas_width)
-         << "]\nset yrange [" << exact(height) << ':' << title << "]\n"
+         << " at " << canvas_width / 2 << ',' << height - 14 << " center\n";
+  script << "unset border\nunset tics\nset palette maxcolors 33 defined (0 'white', 1 "
+            "'black')\nset cbrange ["
+         << white << ':' << black
+         << "]\nset lmargin at screen 0\nset rmargin at screen 1\nset bmargin at screen 0\n"
+         << "set tmargin at screen " << 1 - title / height << "\nset xrange [0:" << canvas_width
+         << "]\nset yrange [" << height << ':' << title << "]\n"
          << body.str() << "plot " << plots << "NaN\n";
 }
 

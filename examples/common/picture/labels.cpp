@@ -10,25 +10,26 @@ double pixel_width(const std::string& text) {
   return 4 + 8 * static_cast<double>(text_width(text));
 }
 
-Spot beside(const std::string& name, Spot mark, const Box& plot, std::vector<Box>& taken) {
-  constexpr double away = 11;
-  const double width = pixel_width(name);
+Spot beside(const std::string& name, const Box& mark, const Box& plot, std::vector<Box>& taken) {
+  constexpr double gap = 5;
+  const double width = pixel_width(name), middle = (mark.bottom + mark.top) / 2;
   Box box{};
   const auto meets = [&](const Box& other) {
     return box.left < other.right && other.left < box.right && box.bottom < other.top &&
            other.bottom < box.top;
   };
-  for (const double up : {0.0, 14.0, -14.0, 20.0, -20.0, 28.0, -28.0})
-    for (const double across : {away, -away - width, -width / 2}) {
-      const Spot at = {mark.x + across, mark.y + up};
-      box = {at.x, at.x + width, at.y - line_height / 2, at.y + line_height / 2};
+  for (const double up : {0, 15, -15, 21, -21, 28, -28})
+    for (const double x :
+         {mark.right + gap, mark.left - gap - width, (mark.left + mark.right - width) / 2}) {
+      const double y = middle + up;
+      box = {x, x + width, y - line_height / 2, y + line_height / 2};
       if (box.left < plot.left || box.right > plot.right || box.bottom < plot.bottom ||
           box.top > plot.top || std::any_of(taken.begin(), taken.end(), meets))
         continue;
       taken.push_back(box);
-      return at;
+      return {x, y};
     }
-  return {mark.x + away, mark.y};
+  return {mark.right + gap, middle};
 }
 
 void spread_out(std::vector<double>& heights, double top) {

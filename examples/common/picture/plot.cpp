@@ -92,63 +92,60 @@ void write_text(std::ostream& script, const Plot& plot, const std::string& text,
 }
 
 // In a column, ordered as the lines end; those that stand alone where they cover the least.
-void write_names(std::ostream& script, const Plot& plot, std::vector<Box>& taken) {
-  constexpr double reach = 6;
+void write_names(std::ostream& script, const Plot& plot, bool rings, std::vector<Box>& taken) {
   std::multimap<double, std::size_t> column;  // from the top down
+  std::vector<std::pair<std::string, Box>> alone;
   for (std::size_t i = 0; i < plot.series.size(); ++i) {
     const Series& one = plot.series[i];
     double height = NAN;
     for (std::size_t k = 0; k < one.x.size(); ++k) {
-      const Spot low = plot.spot(one.x_low[k], one.low[k]);
-      const Spot high = plot.spot(one.x_high[k], one.high[k]);
-      if (std::isfinite(one.y[k])) height = plot.up.share(one.y[k]) * plot.height;
-      if (one.kind == Kind::points)
-        taken.push_back({low.x - reach, high.x + reach, low.y - reach, high.y + reach});
+      if (!std::isfinite(one.x[k]) || !std::isfinite(one.y[k])) continue;
+      height = plot.bar > 0 ? plot.height : plot.up.share(one.y[k]) * plot.height;
+      // A band may lie under a name.
+      const bool points = one.kind == Kind::points;
+      const double reach = points ? 6 * one.size : 3;
+      const Spot low = plot.spot(one.x_low[k], points ? one.low[k] : one.y[k]);
+      const Spot high = plot.spot(one.x_high[k], points ? one.high[k] : one.y[k]);
+      taken.push_back({low.x - reach, high.x + reach, low.y - reach, high.y + reach});
     }
-    if (!one.name.empty() && !stands_alone(one) && std::isfinite(height))
-      column.emplace(-(plot.bar > 0 ? plot.height : height), i);
+    if (one.name.empty() || std::isnan(height)) continue;
+    if (stands_alone(one))
+      alone.emplace_back(one.name, taken.back());
+    else
+      column.emplace(-height, i);
   }
-  for (const Series& one : plot.series)
-    if (!one.name.empty() && stands_alone(one) && std::isfinite(one.x[0] + one.y[0]))
-      write_text(script, plot, one.name,
-                 beside(one.name, plot.spot(one.x[0], one.y[0]),
-                        {0, plot.width + 20, 0, plot.height}, taken),
-                 "left boxed");
+  const Box inside = {0, plot.width + (column.empty() ? 20 : 0), 0, plot.height};
+  const char* style = rings ? "left boxed" : "left";
+  for (const auto& [name, mark] : alone)
+    write_text(script, plot, name, beside(name, mark, inside, taken), style);
   std::vector<double> heights;
   for (const auto& [down, i] : column) heights.push_back(-down);
   spread_out(heights, plot.height);
   auto height = heights.begin();
   for (const auto& [down, i] : column) {
     const Look look(i);
-    const std::string mark = (plot.bar > 0 ? " pt 5" : look.mark) + look.colour;
+    // Where there are no marks, the name has the colour.
+    const std::string without = "tc" + look.colour.substr(3) + " point ps 0";
     write_text(script, plot, plot.series[i].name, {plot.width + 14, *height++},
-               "left offset 0.9,-0.3" + (plot.series[i].size > 0 ? " point" + mark : ""));
+               "left offset 0.9,-0.3 " + (plot.series[i].size > 0 ? "point" : without) +
+                   (plot.bar > 0 ? " pt 5" : look.mark) + look.colour);
   }
 }
 
-void write_axis(std::ostream& script, char name, const Axis& axis, const Scale& scale,
-                double apart) {
-  script << "set " << name << "label " << gnuplot_string(axis.label) << "\nset " << name
-         << "range [" << exact(scale.low()) << ':' << exact(scale.high()) << "]\n";
-  const char* between = " (";
-  if (!axis.log) return;
-  script << "set " << name << "tics";
-  for (const double value : scale.tics(apart)) {
-    script << between << gnuplot_string(number(value, 6)) << ' ' << exact(scale(value));
-    between = ", ";
-  }
-  script << ")\n";
-}
-
-void write_categories(std::ostream& script, const Picture& picture, bool slanted) {
-  script << "set xtics " << (slanted ? "rotate by 35 right" : "");
-  for (std::size_t i = 0; i < picture.categories.size(); ++i) {
+void write_axis(std::ostream& script, char name, const Axis& axis, const Scale& scale, double apart,
+                const std::vector<std::string>& categories) {
+  script << "set " << name << "range [" << scale.low() << ':' << scale.high() << "]\n";
+  std::vector<std::pair<std::string, double>> tics;
+  if (axis.log)
+    for (const double value : scale.tics(apart)) tics.emplace_back(number(value, 6), scale(value));
+  for (const std::string& name : categories) {
     std::string text;  // a tic's label is a printf format
-    for (const char c : shortened(picture.categories[i], longest_name))
-      text += std::string(c == '%' ? 2 : 1, c);
-    script << (i == 0 ? " (" : ", ") << gnuplot_string(text) << ' ' << i;
+    for (const char c : shortened(name, longest_name)) text += std::string(c == '%' ? 2 : 1, c);
+    tics.emplace_back(text, static_cast<double>(tics.size()));
   }
-  script << ")\n";
+  for (std::size_t i = 0; i < tics.size(); ++i)
+    script << "set " << name << "tics " << (i == 0 ? "(" : "add (") << gnuplot_string(tics[i].first)
+           << ' ' << tics[i].second << ")\n";
 }
 
 // Arcs of equal bias^2 + standard deviation^2.
@@ -180,9 +177,9 @@ void write_rings(std::ostream& script, const Plot& plot, std::vector<Box>& taken
 void write_data(std::ostream& script, const Plot& plot, const Series& one) {
   for (std::size_t k = 0; k < one.x.size(); ++k) {
     if (std::isfinite(one.x[k]) && std::isfinite(one.y[k]))
-      script << exact(plot.across(one.x[k])) << ',' << exact(plot.up(one.y[k])) << ','
-             << exact(plot.across(one.x_low[k])) << ',' << exact(plot.across(one.x_high[k])) << ','
-             << exact(plot.up(one.low[k])) << ',' << exact(plot.up(one.high[k]));
+      script << plot.across(one.x[k]) << ',' << plot.up(one.y[k]) << ','
+             << plot.across(one.x_low[k]) << ',' << plot.across(one.x_high[k]) << ','
+             << plot.up(one.low[k]) << ',' << plot.up(one.high[k]);
     script << '\n';
   }
 }
@@ -207,7 +204,8 @@ void write_series(std::ostream& script, const Plot& plot, const Picture& picture
     if (one.kind == Kind::bars) {
       curves += data + " using 1:2:(" + exact(0.94 * plot.bar) +
                 ") with boxes fs solid 0.9 noborder" + look.colour + ", ";
-      if (errors) curves += data + " using 1:5:(0):($6-$5) with vectors nohead lw 1.6, ";
+      if (errors)
+        curves += data + " using 1:5:(0):($6-$5) with vectors nohead lw 1.6 lc rgb '#303030', ";
       continue;
     }
     if (errors)
@@ -233,14 +231,17 @@ void write_plot(std::ostream& script, const Picture& picture) {
   script << "mark = 0.7\nset style textbox opaque noborder margins 0.3,0.1 fc rgb 'white'\n"
          << "set errorbars 0\nset border 3 lc rgb '#606060'\n"
          << "set grid back lt 1 lc rgb '#dddddd' lw 0.7\n"
-         << "set tics nomirror out scale 0.6 tc rgb '#303030'\nset margins at screen "
-         << exact(left / canvas_width) << ',' << exact((left + plot.width) / canvas_width) << ','
-         << exact(plot.bottom / plot_height) << ',' << exact(top / plot_height) << '\n';
-  write_axis(script, 'x', picture.x, plot.across, tics_across / plot.width);
-  write_axis(script, 'y', picture.y, plot.up, tics_up / plot.height);
-  if (plot.bar > 0) write_categories(script, picture, plot.bottom > unslanted);
+         << "set tics nomirror out scale 0.6 tc rgb '#303030'\n"
+         << "set lmargin at screen " << left / canvas_width << "\nset rmargin at screen "
+         << (left + plot.width) / canvas_width << "\nset bmargin at screen "
+         << plot.bottom / plot_height << "\nset tmargin at screen " << top / plot_height << '\n';
+  script << "set xlabel " << gnuplot_string(picture.x.label) << "\nset label "
+         << gnuplot_string(picture.y.label) << " at screen 0.02, graph 0.5 center rotate by 90\n";
+  write_axis(script, 'x', picture.x, plot.across, tics_across / plot.width, picture.categories);
+  write_axis(script, 'y', picture.y, plot.up, tics_up / plot.height, {});
+  if (plot.bottom > unslanted) script << "set xtics rotate by 35 right\n";
   if (picture.rings) write_rings(script, plot, taken);
-  write_names(script, plot, taken);
+  write_names(script, plot, picture.rings, taken);
   write_series(script, plot, picture);
 }
 
