@@ -139,7 +139,7 @@ int main(int argc, char** argv) {
     std::cout
         << "\nSinkhorn's operator makes a matrix doubly stochastic: all rows and columns sum "
            "to 1. As tau falls it goes to\nthe best permutation, but where several are equally "
-           "good, to a mean of them: S({{0, 0}, {0, 0}} / "
+           "good, to a mean of them:\nS({{0, 0}, {0, 0}} / "
         << argtape_examples::number(tau) << ") is " << str(tied.value()) << ".\n";
     for (const SortingRun& run : runs) {
       if (run.rule != "gumbel-sinkhorn") continue;

@@ -327,9 +327,12 @@ std::ostream& operator<<(std::ostream& out, const Measure& m) {
 std::vector<Measure> measure_all(const std::vector<Method>& methods, const Cost& f,
                                  const Tensor& logits, const MeasureOptions& options) {
   std::vector<Measure> all;
-  for (const Method& method : methods)  // a rule takes the options' repeats and k
-    all.push_back(method.rule ? measure(*method.rule, f, logits, options)
-                              : measure(method, f, logits, options));
+  for (const Method& method : methods) {
+    const bool bare =
+        method.rule && method.k == 1 && method.samples == Method(*method.rule).samples;
+    all.push_back(bare ? measure(*method.rule, f, logits, options)
+                       : measure(method, f, logits, options));
+  }
   return all;
 }
 

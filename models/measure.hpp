@@ -71,7 +71,8 @@ Measure measure(const Method& method, const Cost& f, const Tensor& logits,
 Measure measure(const Rule& rule, const Cost& f, const Tensor& logits,
                 const MeasureOptions& options = {});
 
-/// Each of them on the same noise: measure_all({zero(), reinmax(), enumeration()}, f, logits).
+/// Each of them on the same noise: measure_all({zero(), reinmax(), enumeration()}, f, logits). A
+/// rule takes the options' repeats and k, unless it has its own: Method(score_function(), 4, 3).
 std::vector<Measure> measure_all(const std::vector<Method>& methods, const Cost& f,
                                  const Tensor& logits, const MeasureOptions& options = {});
 

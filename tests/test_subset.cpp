@@ -940,3 +940,19 @@ TEST_CASE("what subsets refuse, in words") {
     CHECK_THROWS_AS(backward(cost), NoPath);
   }
 }
+
+TEST_CASE(
+    "measure_all: each as measure() has it; a rule takes the options' k unless it has its own") {
+  const Tensor logits{0.5, 1.0, -0.5, 0.0}, prices{1.0, 2.0, -1.0, 0.5};
+  const Cost f = [&](Var z) { return square(sum(prices * z, -1)); };
+  MeasureOptions options;
+  options.draws = 400;
+  options.k = 2;
+  const std::vector<Measure> all =
+      measure_all({zero(), Method(score_function(), 4, 3), enumeration(2)}, f, logits, options);
+  REQUIRE(all.size() == 3);
+  CHECK(all[0].bias == measure(zero(), f, logits, options).bias);
+  CHECK(all[1].std == measure(Method(score_function(), 4, 3), f, logits, options).std);
+  CHECK(all[1].std != measure(score_function(), f, logits, options).std);
+  CHECK(all[2].bias < 1e-7);
+}
