@@ -727,10 +727,12 @@ TEST_CASE("labels: beside their marks, on none and on no other label, inside") {
   const std::vector<Box> marks = taken;
   for (std::size_t i = 0; i < names.size(); ++i) {
     CAPTURE(names[i]);
-    const Spot at = beside(names[i], marks[i], plot, taken);
-    CHECK(taken.back().left == at.x);
-    CHECK(std::abs(at.y - (marks[i].bottom + 5)) < 30);
+    const auto at = beside(names[i], marks[i], plot, taken);
+    REQUIRE(at);
+    CHECK(taken.back().left == at->x);
+    CHECK(std::abs(at->y - (marks[i].bottom + 5)) < 30);
   }
+  CHECK_FALSE(beside(std::string(120, 'x'), marks[0], plot, taken));
   REQUIRE(taken.size() == 40);
   for (std::size_t i = 20; i < taken.size(); ++i) {
     CHECK(taken[i].left >= 0);

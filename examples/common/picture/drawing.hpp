@@ -2,6 +2,7 @@
 // of.
 #pragma once
 
+#include <optional>
 #include <ostream>
 #include <string>
 #include <vector>
@@ -64,8 +65,10 @@ constexpr double line_height = 17;
 // How wide a text is drawn, by a guess.
 double pixel_width(const std::string& text);
 
-// Where a name begins beside its mark so that it covers nothing of what is `taken`, which it joins.
-Spot beside(const std::string& name, const Box& mark, const Box& plot, std::vector<Box>& taken);
+// Where a name begins beside its mark so that it covers nothing of what is `taken`, which it joins;
+// nothing where there is no room.
+std::optional<Spot> beside(const std::string& name, const Box& mark, const Box& plot,
+                           std::vector<Box>& taken);
 
 // Heights, from the highest down, moved so that no two are nearer than a line.
 void spread_out(std::vector<double>& heights, double top);
