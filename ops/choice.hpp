@@ -26,8 +26,8 @@ Var argmin(...) = delete;  // argmin(x, straight_through()): say what passes bac
 Var sample(Var logits, const Rule& rule, Rng& rng, int axis = -1);
 
 /// The same with the noise given, so that several rules see the same draw. `noise` has the logits'
-/// shape. If it wants a gradient, it gets the logits' where the rule differentiates l + g
-/// (Rule::differentiates_noise), none behind zero(), and is refused behind any other rule.
+/// shape, and is finite. If it wants a gradient, it gets the logits' where the rule differentiates
+/// l + g (Rule::differentiates_noise), none behind zero(), and is refused behind any other rule.
 Var sample(Var logits, const Rule& rule, Var noise, int axis = -1);
 Var sample(...) = delete;  // sample(x, gumbel_softmax(), rng): say what passes back, and draw
 

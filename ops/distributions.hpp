@@ -1,6 +1,7 @@
 // Distributions as small values, in the words of torch.distributions. Each is what its parameters
 // say, on their tape; sample(), log_prob(), entropy() and kl() record ops. Discrete ones take the
-// rule that stands behind their draw (ops/rules/rule.hpp).
+// rule that stands behind their draw (ops/rules/rule.hpp). Two of them, or one and x, broadcast;
+// what does not fit throws std::invalid_argument, and so do other numbers of categories.
 #pragma once
 
 #include <vector>
@@ -39,6 +40,7 @@ class Categorical {
  private:
   friend class Bernoulli;
   Categorical(const char* op, Var logits, Var log_p = {});
+  Var log_p() const;
   Var logits_, log_p_;  // empty: those of the logits
 };
 
@@ -55,10 +57,11 @@ class Bernoulli {
   /// x log p + (1 - x) log(1 - p).
   Var log_prob(Var x) const;
   Var entropy() const { return pair_.entropy(); }
-  Var kl(const Bernoulli& p) const { return pair_.kl(p.pair_); }
+  Var kl(const Bernoulli& p) const;
 
  private:
   explicit Bernoulli(const Categorical& pair) : pair_(pair) {}
+  Shape shape() const;
   Categorical pair_;  // 0 or 1
 };
 

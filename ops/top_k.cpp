@@ -16,6 +16,7 @@
 #include "ops/reduce.hpp"
 #include "ops/rules/decision.hpp"
 #include "ops/rules/straight_through.hpp"
+#include "ops/softmax.hpp"
 
 ARGTAPE_PUBLIC_BEGIN
 namespace {
@@ -43,9 +44,19 @@ Places largest_places(const std::string& op, const Tensor& logits, const Tensor*
       y = row;
       std::iota(order.begin(), order.end(), std::size_t{0});
       const auto kth = order.begin() + static_cast<std::ptrdiff_t>(k);
-      std::partial_sort(order.begin(), kth, order.end(), [x](std::size_t a, std::size_t b) {
-        return x[a] > x[b] || (x[a] == x[b] && a < b);
-      });
+      for (auto next = order.begin(); next != kth;) {
+        std::partial_sort(next, kth, order.end(), [x](std::size_t a, std::size_t b) {
+          return x[a] > x[b] || (x[a] == x[b] && a < b);
+        });
+        // So far below what was taken that the noise has lost its digits, they are compared again.
+        next = std::find_if(next + 1, kth, [&](std::size_t i) { return row.loses_noise(x[i]); });
+        if (next == kth) break;
+        const auto logit = [&](std::size_t i) { return row.x.x[i]; };
+        Scalar most = kMinusInf;
+        std::for_each(next, order.end(), [&](std::size_t i) { most = std::max(most, logit(i)); });
+        std::for_each(next, order.end(),
+                      [&](std::size_t i) { sum.data()[i] = logit(i) - most + row.noise.x[i]; });
+      }
       std::copy(order.begin(), kth, found.begin() + static_cast<std::ptrdiff_t>(r * k));
     }
   });
@@ -129,9 +140,6 @@ Places places_of(Var subset, std::size_t& k) {
   return places;
 }
 
-// log(e^a + e^b); b is one number a row.
-Var log_add(Var a, Var b) { return logsumexp(stack({a, broadcast(b, a.shape())}), 0); }
-
 }  // namespace
 
 // With weights w = e^l, R their sum outside of the set, and A a part of it that is left: the
@@ -148,29 +156,35 @@ Var top_k_log_prob(Var logits, Var subset) {
           ", or an order and plackett_luce_log_prob()");
   const Shape rows = rows_shape(logits.shape());
   if (k == 0) return logits.tape->constant(zeros(rows));
-  const Var x = without_offset(logits), chosen = take_along_axis(x, places);
-  Var left = logsumexp(where(subset, kMinusInf, x), -1, keep_axes);  // with A, as bits, left
-  for (std::size_t i = 0; i < k; ++i)
-    left = concatenate({left, log_add(left, slice(chosen, i, i + 1, -1))}, -1);
+  const std::size_t all_parts = std::size_t{1} << k;
+  Tensor left = zeros({all_parts - 1, k + 1});  // of R and the w_i, with A, as bits, left
+  for (std::size_t part = 1; part < all_parts; ++part)
+    for (std::size_t i = 0; i <= k; ++i) left(part - 1, i) = i == 0 || part >> (i - 1) & 1;
+  // Beside what is outside: whatever lies far above it is drawn before, in whatever order.
+  const Var outside = where(subset, kMinusInf, logits),
+            x = without_offset(logits, &outside.value()), chosen = take_along_axis(x, places),
+            all = concatenate({logsumexp(where(subset, kMinusInf, x), -1, keep_axes), chosen}, -1),
+            next = log_softmax(where(x.tape->constant(left), expand_dims(all, -2), kMinusInf));
+  const Var log_p = reshape(next, with_axis(rows, rows.size(), left.size()));
   Var h = x.tape->constant(zeros(with_axis(rows, rows.size(), 1)));
-  Places place_of(std::size_t{1} << k, 0);  // of a part among those of its size
+  Places place_of(all_parts, 0);  // of a part among those of its size
   for (std::size_t size = 1; size <= k; ++size) {
-    Places parts, first, before;
+    Places first, before;
+    std::size_t parts = 0;
     for (std::size_t part = 0; part < place_of.size(); ++part) {
       Places members;
       for (std::size_t i = 0; i < k; ++i)
         if (part >> i & 1) members.push_back(i);
       if (members.size() != size) continue;
-      place_of[part] = parts.size();
-      parts.push_back(part);
+      place_of[part] = parts++;
       for (std::size_t i : members) {
-        first.push_back(i);
+        first.push_back((part - 1) * (k + 1) + 1 + i);
         before.push_back(place_of[part ^ std::size_t{1} << i]);
       }
     }
-    const Var each = take(chosen, first, -1) + take(h, before, -1);
-    Shape table = with_axis(with_axis(rows, rows.size(), parts.size()), rows.size() + 1, size);
-    h = (size == 1 ? each : logsumexp(reshape(each, table), -1)) - take(left, parts, -1);
+    const Var each = take(log_p, first, -1) + take(h, before, -1);
+    const Shape table = with_axis(with_axis(rows, rows.size(), parts), rows.size() + 1, size);
+    h = size == 1 ? each : logsumexp(reshape(each, table), -1);
   }
   return unless_forbidden(chosen, squeeze(h, -1));
 }
@@ -193,9 +207,10 @@ Var plackett_luce_log_prob(Var logits, const std::vector<std::size_t>& order) {
     require(row[order[i]] == 0, op, ": place ", order[i], " twice in row ", i / k,
             "; need each once");
   }
-  const Var x = without_offset(logits), chosen = take_along_axis(x, order),
-            left = where(logits.tape->constant(std::move(taken)), kMinusInf, expand_dims(x, -2));
-  return unless_forbidden(chosen, sum(chosen - logsumexp(left, -1), -1));
+  const Var left =
+                where(logits.tape->constant(std::move(taken)), kMinusInf, expand_dims(logits, -2)),
+            log_p = squeeze(take_along_axis(log_softmax(left), order), -1);
+  return unless_forbidden(take_along_axis(logits, order), sum(log_p, -1));
 }
 
 ARGTAPE_END

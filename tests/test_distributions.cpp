@@ -234,7 +234,8 @@ TEST_CASE("Bernoulli from near 0 to near 1: every digit, at first and second ord
         const Real one = p * (plus(-m) - plus(-l)), zero = q * (plus(m) - plus(l)),
                    size = std::abs(one) + (q > 0 ? std::abs(zero) : 0);
         CHECK(std::abs(kl.item() - (one + (q > 0 ? zero : 0))) <= 1e-13 * size);
-        close_to(differentiate(kl, x)[0].item(), (l - m) * p * q);
+        const Real slope = differentiate(kl, x)[0].item(), terms = 1 + std::abs(l) + std::abs(m);
+        CHECK(std::abs(slope - (l - m) * p * q) <= 1e-14 * terms * p * q + 1e-320);
         close_to(differentiate(kl, y)[0].item(), r - p);
       }
     }
@@ -293,6 +294,28 @@ TEST_CASE("categorical entropy and divergence of nearly sure choices, against pl
       {Rng(8).normal({3, 5}), Rng(9).normal({5})}));
 }
 
+TEST_CASE("categorical log-probability and divergence of a choice that rounds to sure") {
+  for (double l : {15.0, 20.0, 40.0, 300.0}) {
+    CAPTURE(l);
+    Tape tape;
+    const Var x = tape.parameter(Tensor{0, l, 0});
+    const Real rest = 2 * std::exp(-static_cast<Real>(l)), p = 1 / (1 + rest), q = rest / 2 * p;
+    const Categorical c(x);
+    for (const Var& y : {c.log_prob({1}), c.log_prob(tape.constant(Tensor{0, 1, 0}))}) {
+      near(y.item(), -std::log1p(rest));
+      const Tensor g = differentiate(y, x)[0].value();
+      near(g(0), -q), near(g(1), 2 * q), near(g(2), -q);
+    }
+    // dKL/dl_i = q_i (log q_i/p_i - KL), for p uniform but for its first.
+    for (double m : {-3.0, 2.0}) {
+      const Var g = differentiate(c.kl(Categorical(tape.constant(Tensor{m, 0, 0}))), x)[0];
+      const Real to_first = p * q * (-l - m) + q * q * -m, to_third = p * q * -l + q * q * m;
+      near(g.value()(0), to_first), near(g.value()(2), to_third);
+      near(g.value()(1), -to_first - to_third);
+    }
+  }
+}
+
 TEST_CASE("probabilities of 0 and 1: gradients that are finite arrive, at either order") {
   Tape tape;
   const auto both = [&](Var y, Var p, const Tensor& first, const Tensor& second) {
@@ -317,8 +340,9 @@ TEST_CASE("probabilities of 0 and 1: gradients that are finite arrive, at either
   const Categorical rows =
       Categorical::from_probabilities(tape.parameter(Tensor{{0.2, 0, 0.8}, {0.5, 0.25, 0.25}}));
   agree(rows.log_prob({2, 1}), Tensor{std::log(0.8), std::log(0.25)});
-  refuses([&] { rows.log_prob({2}); }, "reshape: x is (1, 3); cannot become (2, 3)");
-  refuses([&] { rows.log_prob({2, 3}); }, "one_hot: label 3 at 1; need less than 3");
+  refuses([&] { rows.log_prob({2}); },
+          "log_prob: labels are 1, logits are (2, 3); need one label for each row");
+  refuses([&] { rows.log_prob({2, 3}); }, "log_prob: label 3 in row 1; need less than 3");
 
   // log p and log(1 - p).
   for (double least : {0.0, 1e-30}) {
@@ -334,8 +358,9 @@ TEST_CASE("probabilities of 0 and 1: gradients that are finite arrive, at either
   const Var tiny = tape.parameter(Tensor{1e-20});
   CHECK(Bernoulli::from_probabilities(tiny).log_prob(tape.constant(Tensor{0})).item() == -1e-20);
   // Infinite slopes are left out.
-  const Var p = tape.parameter(Tensor{0, 1, 0.5});
-  agree(differentiate(Bernoulli::from_probabilities(p).entropy(), p)[0], zeros({3}));
+  const Var p = tape.parameter(Tensor{0, 1, 0.5}), half = tape.parameter(Tensor{0, 0.5, 0.5});
+  both(Bernoulli::from_probabilities(p).entropy(), p, zeros({3}), Tensor{0, 0, -4});
+  both(Categorical::from_probabilities(half).entropy(), half, zeros({3}), zeros({3}));
 }
 
 TEST_CASE("normal divergence: every way to broadcast, and scales far apart or nearly the same") {
@@ -372,9 +397,40 @@ TEST_CASE("normal divergence: every way to broadcast, and scales far apart or ne
       {Rng(1).normal({2}), Rng(2).normal({2, 1}), Rng(3).normal({}), Rng(4).normal({3, 1, 1})}));
 }
 
+TEST_CASE("two distributions, or one and x, broadcast both ways, but for the categories") {
+  Rng rng(11);
+  const Tensor l = rng.normal({2, 1}), x = rng.uniform({1, 4}), m = rng.normal({2, 1, 3}),
+               y = rng.uniform({4, 3});
+  Tape tape;
+  const auto c = [&](const Tensor& t) { return tape.constant(t); };
+  const auto at = [&](const Tensor& t, std::size_t i) { return take(c(t), {i}); };
+  const Var found[] = {Bernoulli(c(l)).log_prob(c(x)), Bernoulli(c(l)).kl(Bernoulli(c(x))),
+                       Categorical(c(m)).log_prob(c(y)), Categorical(c(m)).kl(Categorical(c(y)))};
+  for (std::size_t i = 0; i < 2; ++i) {
+    const Bernoulli b(at(l, i));
+    const Categorical d(at(m, i));
+    const Var row[] = {b.log_prob(c(x)), b.kl(Bernoulli(c(x))), d.log_prob(c(y)),
+                       d.kl(Categorical(c(y)))};
+    for (std::size_t k = 0; k < 4; ++k)
+      agree(take(found[k], {i}), reshaped(row[k].value(), {1, 4}));
+  }
+}
+
 TEST_CASE("what distributions refuse") {
   Tape tape;
   const auto c = [&](const Tensor& t) { return tape.constant(t); };
+  const Categorical three(c(Tensor{{0, 1, 2}, {2, 1, 0}}));
+  refuses([&] { three.kl(Categorical(c(Tensor{0.3}))); },
+          "kl: categories are (2, 3) and (1,); need (..., K), with the same K");
+  for (const Tensor& x : {zeros({2, 1}), zeros({1}), zeros({})})
+    refuses([&] { three.log_prob(c(x)); }, ("log_prob: categories are " + str(x.shape()) +
+                                            " and (2, 3); need (..., K), with the same K")
+                                               .c_str());
+  refuses(
+      [&] { Bernoulli(c(zeros({3}))).kl(Bernoulli(c(zeros({2})))); },
+      "kl: a is (3,), b is (2,); need equal lengths, or 1, on each axis, counted from the last");
+  refuses([&] { Bernoulli::from_probabilities(c(Tensor{1.0000001})); },
+          "Bernoulli: probabilities have 1.0000001000000001; need 0 to 1");
   refuses([&] { Categorical(c(full({}, 1))); },
           "Categorical: logits are (); need (..., K) with at least one category");
   refuses(

@@ -677,6 +677,37 @@ TEST_CASE("a common offset of 1e7, where floats are 1 apart: sorts, matchings an
                        "sinkhorn: tau is 1e+39; need 1e-20 to 1e+20", std::invalid_argument);
 }
 
+TEST_CASE(
+    "subsets of logits that lie far apart: the draw, its log-probabilities, their gradients") {
+  // What is left when the large ones are taken, of {0, 1, 2}: -log(1 + e + e^2) and J's first row.
+  const double z = 1 + std::exp(1.0) + std::exp(2.0), p[] = {1 / z, std::exp(1.0) / z};
+  for (const float big : {1e3f, 1e6f, 1e9f, 1e30f})
+    for (const float offset : {0.0f, -16.0f}) {
+      CAPTURE(big);
+      Tape tape;
+      const Var l = tape.parameter(Tensor{big, 0, 1, -big, 2, big / 2} + offset);
+      const Var set = top_k_log_prob(l, tape.constant(Tensor{1, 1, 0, 0, 0, 1})),
+                order = plackett_luce_log_prob(l, {0, 5, 1});
+      const Tensor expected{0, 1 - p[0], -p[1], 0, p[0] + p[1] - 1, 0};
+      for (const Var& y : {set, order}) {
+        CHECK(std::abs(y.item() + std::log(z)) < 1e-6);
+        const Var g = differentiate(y, l)[0];
+        CHECK(farthest(g.value(), expected) < 1e-6);
+        const double h = differentiate(element(g, 1), l)[0].value()(2);
+        CHECK(std::abs(h - p[0] * p[1]) < 1e-6);
+      }
+      Rng rng(1);
+      const std::size_t draws = 4000;
+      const Tensor drawn = sample_top_k(broadcast(l, {draws, 6}), 3, zero(), rng).value();
+      const Tensor mean = xt::mean(drawn, 0);
+      CHECK((mean(0) == 1 && mean(5) == 1 && mean(3) == 0));
+      for (std::size_t i : {1u, 2u}) {
+        const double q = p[i - 1];
+        CHECK(std::abs(mean(i) - q) < 4 * std::sqrt(q * (1 - q) / draws));
+      }
+    }
+}
+
 TEST_CASE("hard choices are exactly one-hot in float, whatever the logits") {
   Rng rng(3);
   Tape tape;

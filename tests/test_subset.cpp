@@ -892,6 +892,21 @@ TEST_CASE("what subsets refuse, in words") {
           "rule.at(step)");
   refuses([&] { sample_top_k(l, 2, zero(), at(zeros({4}))); },
           "sample_top_k: logits are (2, 4), noise is (4,); need the same shape");
+  for (const double v : {kNan, kInf, -kInf})
+    for (const Rule& rule : {zero(), gumbel_softmax(1)}) {
+      Tensor noise = zeros({2, 4});
+      noise(1, 2) = v;
+      const std::string rest = std::string(": noise has ") + (v != v ? "NaN" : "an infinity") +
+                               " in row 1; need numbers";
+      refuses([&] { sample_top_k(l, 2, rule, at(noise)); }, "sample_top_k" + rest);
+      refuses([&] { sample(transpose(l), rule, at(Tensor(xt::transpose(noise))), 0); },
+              "sample" + rest);
+    }
+  refuses(
+      [&] {
+        sample_matching(l, zero(), at(Tensor{{0, 0, 0, 0}, {0, kNan, 0, 0}}));
+      },
+      "sample_matching: noise has NaN in row 1; need numbers");
   refuses(
       [] { top_k_rule_named("darn"); },
       "top_k_rule_named: 'darn'; need one of zero, score-function, score-function+mean, "

@@ -24,15 +24,19 @@ inline Var is_possible(Var logits) { return logits > kMinusInf; }
 
 /// Each row of x less its largest: for what does not depend on a number added to a row, of which a
 /// large one would swallow, in float, the noise or the step that comes on top. So the gradient is
-/// that for x. -inf and +inf stay, and a finite number stays finite.
-inline Var without_offset(Var x) {
-  Tensor y = map_each_row(x.shape(), [rows = TensorRows(x.value())](ResultRow y) {
+/// that for x. -inf and +inf stay, and a finite number stays finite. With `of`, of the same shape,
+/// it is the largest of that row which is taken off, unless it is -inf.
+inline Var without_offset(Var x, const Tensor* of = nullptr) {
+  const TensorRows rows(x.value()), others(of ? *of : x.value());
+  Tensor y = map_each_row(x.shape(), [=](ResultRow y) {
     const NoisyRow row = rows.noisy(y);
     constexpr Scalar most = std::numeric_limits<Scalar>::max();
-    const Lane lowest(kMinusInf), largest(std::min(max_lanes(y.n, row), most));
+    const Scalar top = max_lanes(y.n, others.noisy(y));
+    const Lane high(most), lowest(kMinusInf),
+        largest(std::min(top > kMinusInf ? top : max_lanes(y.n, row), most));
     y = [&](std::size_t i) {
-      const Lane v = row(i);
-      return xsimd::select(v > lowest, xsimd::max(v - largest, Lane(-most)), v);
+      const Lane v = row(i), less = xsimd::min(xsimd::max(v - largest, -high), high);
+      return xsimd::select((v > lowest) & (v <= high), less, v);
     };
   });
   return x.tape->record("without_offset", {x}, std::move(y),

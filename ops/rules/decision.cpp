@@ -63,7 +63,14 @@ Var given_noise(const char* verb, Var logits, Var noise, int axis) {
   require(shape == logits.shape(), verb, ": logits are ", logits.shape(), ", noise is ", shape,
           "; need the same shape");
   const Axes order = axis_last(axis_of(verb, axis, shape), shape.size());
-  return order.empty() ? noise : transpose(noise, order);
+  const Var rows = order.empty() ? noise : transpose(noise, order);
+  const Tensor& g = rows.value();
+  if (!all_finite(g)) {
+    const auto at = std::find_if(g.begin(), g.end(), [](Scalar v) { return !std::isfinite(v); });
+    refuse(verb, ": noise has ", std::isnan(*at) ? "NaN" : "an infinity", " in row ",
+           static_cast<std::size_t>(at - g.begin()) / g.shape().back(), "; need numbers");
+  }
+  return rows;
 }
 
 Var record_decision(Op op, const Rule& rule, const Decision& decision, Var logits, Var noise,

@@ -32,7 +32,7 @@ Var along_categories(const char* verb, Var x, std::size_t k, int axis, F f) {
 }
 
 /// Noise that was given for logits, with the axis that is chosen along as its last one. Throws
-/// std::invalid_argument unless it has their shape.
+/// std::invalid_argument unless it has their shape and is finite.
 Var given_noise(const char* verb, Var logits, Var noise, int axis);
 
 /// Records such a node: `value` was decided for the logits, with the noise if it is not empty,

@@ -23,7 +23,7 @@ Var centred(const Draw& draw) {
   const Var x = without_offset(draw.logits);
   const Shape& shape = x.shape();
   const bool square = draw.decision->axes == 2 && shape.back() == shape[shape.size() - 2];
-  return square ? along_axis("centred", x, -2, without_offset) : x;
+  return square ? along_axis("centred", x, -2, [](Var y) { return without_offset(y); }) : x;
 }
 
 // x - lambda f', where x is what D is the best of.
