@@ -272,7 +272,7 @@ TEST_CASE("accuracy and the confusion matrix") {
   const std::vector<std::size_t> predicted = {0, 1, 1, 2, 0}, labels = {0, 1, 2, 2, 1};
   CHECK(accuracy(predicted, labels) == 0.6);
   CHECK(confusion_matrix(predicted, labels, 3) ==
-        std::vector<std::vector<std::size_t>>{{1, 0, 0}, {1, 1, 0}, {0, 1, 1}});
+        Tensor{{1, 0, 0}, {1, 1, 0}, {0, 1, 1}});
   refuses([&] { accuracy({1}, labels); },
           "accuracy: 1 predictions for 5 labels; need one for each, and at least one");
   refuses([&] { confusion_matrix(predicted, labels, 2); },

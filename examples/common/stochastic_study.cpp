@@ -232,7 +232,8 @@ Table StochasticStudy::Cells::table(const std::string& network) const {
 
 void StochasticStudy::Cells::print() const {
   std::cout << data << ", black and white, " << (all_trained() ? "" : "at most ") << steps
-            << " steps of " << plan.training.batch << "; hard samples; mean±deviation over seeds\n";
+            << " steps of " << plan.training.batch
+            << "; hard samples; with several seeds mean±deviation over them\n";
   for (const StudiedNetwork& network : plan.networks) {
     const Table all = table(network.name);
     if (all.rows().empty()) continue;
