@@ -55,7 +55,7 @@ img { display: block; width: 100%; height: auto; min-width: 36rem; max-width: 50
 
 std::string escaped(const std::string& text) {
   std::string all;
-  for (const char c : text) {
+  for (const char c : utf8(text)) {
     if (c == '&')
       all += "&amp;";
     else if (c == '<')

@@ -39,6 +39,8 @@ class Scale {
   double share(double value) const { return ((*this)(value)-low_) / (high_ - low_); }
   double low() const { return low_; }
   double high() const { return high_; }
+  // Logarithmic, as asked for, or as there are values that a linear axis cannot reach.
+  bool log() const { return log_; }
 
   // Round numbers, at least such a share of the axis apart.
   std::vector<double> tics(double apart) const;

@@ -139,11 +139,11 @@ void write_names(std::ostream& script, const Plot& plot, bool rings, std::vector
   }
 }
 
-void write_axis(std::ostream& script, char name, const Axis& axis, const Scale& scale, double apart,
+void write_axis(std::ostream& script, char name, const Scale& scale, double apart,
                 const std::vector<std::string>& categories) {
   script << "set " << name << "range [" << scale.low() << ':' << scale.high() << "]\n";
   std::vector<std::pair<std::string, double>> tics;
-  if (axis.log)
+  if (scale.log())
     for (const double value : scale.tics(apart)) tics.emplace_back(number(value, 6), scale(value));
   for (const std::string& name : categories) {
     std::string text;  // a tic's label is a printf format
@@ -244,8 +244,8 @@ void write_plot(std::ostream& script, const Picture& picture) {
          << plot.bottom / plot_height << "\nset tmargin at screen " << top / plot_height << '\n';
   script << "set xlabel " << gnuplot_string(picture.x.label) << "\nset label "
          << gnuplot_string(picture.y.label) << " at screen 0.02, graph 0.5 center rotate by 90\n";
-  write_axis(script, 'x', picture.x, plot.across, tics_across / plot.width, picture.categories);
-  write_axis(script, 'y', picture.y, plot.up, tics_up / plot.height, {});
+  write_axis(script, 'x', plot.across, tics_across / plot.width, picture.categories);
+  write_axis(script, 'y', plot.up, tics_up / plot.height, {});
   if (plot.bottom > unslanted) script << "set xtics rotate by 35 right\n";
   if (picture.rings) write_rings(script, plot, taken);
   write_names(script, plot, picture.rings, taken);
