@@ -1,6 +1,7 @@
 #include "models/data/source.hpp"
 
 #include <algorithm>
+#include <cctype>
 #include <cerrno>
 #include <charconv>
 #include <filesystem>
@@ -10,7 +11,15 @@
 
 ARGTAPE_PRIVATE_BEGIN
 
-void fail_data(const std::string& what) { refuse<std::runtime_error>("data: ", what); }
+std::string on_one_line(std::string words) {
+  for (char& c : words)
+    if (std::iscntrl(static_cast<unsigned char>(c))) c = '?';
+  return words;
+}
+
+void fail_data(const std::string& what) {
+  refuse<std::runtime_error>("data: ", on_one_line(what));
+}
 
 Source::Source(const std::string& path, const std::string& need, std::size_t longest_line)
     : path_(path), need_(need), longest_line_(longest_line) {
