@@ -1,7 +1,6 @@
 #include "models/data/source.hpp"
 
 #include <algorithm>
-#include <cctype>
 #include <cerrno>
 #include <charconv>
 #include <filesystem>
@@ -13,13 +12,11 @@ ARGTAPE_PRIVATE_BEGIN
 
 std::string on_one_line(std::string words) {
   for (char& c : words)
-    if (std::iscntrl(static_cast<unsigned char>(c))) c = '?';
+    if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) c = '?';
   return words;
 }
 
-void fail_data(const std::string& what) {
-  refuse<std::runtime_error>("data: ", on_one_line(what));
-}
+void fail_data(const std::string& what) { refuse<std::runtime_error>("data: ", on_one_line(what)); }
 
 Source::Source(const std::string& path, const std::string& need, std::size_t longest_line)
     : path_(path), need_(need), longest_line_(longest_line) {

@@ -126,7 +126,9 @@ std::string saved(const std::string& ending, const std::map<std::string, Tensor>
     archive.things(const_cast<std::map<std::string, Tensor>&>(arrays));
     return archive.bytes();
   }
-  const std::string path = (std::filesystem::temp_directory_path() / "argtape-fuzz.npz").string();
+  const std::string path = (std::filesystem::temp_directory_path() /
+                            ("argtape-fuzz-" + std::to_string(getpid()) + ".npz"))
+                               .string();
   save(path, arrays);
   std::ifstream file(path, std::ios::binary);
   std::string bytes{std::istreambuf_iterator<char>(file), {}};

@@ -5,7 +5,17 @@
 
 #include <cmath>
 
-#include "models/argtape.hpp"
+#include "engine/sweep.hpp"
+#include "ops/choice.hpp"
+#include "ops/conv.hpp"
+#include "ops/linalg.hpp"
+#include "ops/matching.hpp"
+#include "ops/pool.hpp"
+#include "ops/rules/names.hpp"
+#include "ops/select.hpp"
+#include "ops/sinkhorn.hpp"
+#include "ops/sort.hpp"
+#include "ops/top_k.hpp"
 #include "tests/menu.hpp"
 
 namespace {
