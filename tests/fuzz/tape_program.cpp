@@ -12,6 +12,7 @@
 #include "ops/matching.hpp"
 #include "ops/pool.hpp"
 #include "ops/rules/names.hpp"
+#include "ops/rules/straight_through.hpp"
 #include "ops/select.hpp"
 #include "ops/sinkhorn.hpp"
 #include "ops/sort.hpp"
