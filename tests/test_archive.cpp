@@ -374,6 +374,12 @@ TEST_CASE("names are UTF-8 in both formats") {
     CHECK(refusal(
               folder / "bad", [](Archive&) { FAIL("it was read"); }, "")
               .find("no text in UTF-8") != std::string::npos);
+    // A name may have a line's end; an error does not.
+    std::map<std::string, Tensor> two_lines = {{"a\n\x1b[1mb", zeros({1})}};
+    argtape::save(path, two_lines);
+    CHECK(refusal(
+              path, [](Archive&) {}, "")
+              .find("it has 'a??[1mb' too") != std::string::npos);
   }
 }
 

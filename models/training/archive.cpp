@@ -285,7 +285,7 @@ void load_archive(const std::string& path, const std::function<void(Archive&)>& 
     things(archive);
     archive.finish();
   } catch (const std::exception& error) {  // a length that no tensor has, too
-    refuse<std::runtime_error>("cannot load '", path, "': ", error.what());
+    refuse<std::runtime_error>("cannot load '", path, "': ", on_one_line(error.what()));
   }
 }
 
