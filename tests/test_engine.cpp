@@ -591,6 +591,41 @@ TEST_CASE("a zero gradient where the true one is not zero does not pass") {
   CHECK_FALSE(check_gradient([](const auto& v) { return cut(v[0]); }, {Tensor{1, 2, 3}}, {1, 1}));
 }
 
+TEST_CASE("the checker where a function and its gradient vanish: by what they are a step away") {
+  // x^2 y, x^2 x y and x^2 x^2 y at x = 0: rounding and the differences' error are all there is.
+  for (std::uint64_t seed = 1; seed <= 20; ++seed) {
+    CheckOptions options;
+    options.seed = seed;
+    for (int power : {2, 3, 4}) {
+      CAPTURE(power);
+      const auto flat = [power](const std::vector<Var>& v) {
+        Var y = v[1];
+        for (int i = 0; i < power; ++i) y = times(v[0], times(y, v[1]));
+        return y;
+      };
+      CHECK(check_gradient(flat, {Tensor{0, 0}, Tensor{0.7, -0.3}}, options));
+    }
+  }
+}
+
+TEST_CASE("the checker rejects 1 % beside an offset of 1e9, and nonsense at slopes of 1e160") {
+  const Tensor x = Rng(5).normal({10});
+  const auto offset = [](const std::vector<Var>& v) {
+    return add_same(squared(v[0], 1.01), v[0].tape->constant(full({10}, 1e9)));
+  };
+  CHECK_FALSE(check_gradient(offset, {x}, {1, 1}));
+  for (const double given : {1e160, -3e160, 1.001e160}) {
+    const auto steep = [given](const std::vector<Var>& v) {
+      const Tensor y = v[0].value() * 1e160;
+      return v[0].tape->record("steep", {v[0]}, y, [given](BackwardContext& ctx) {
+        const Var slope = ctx.out().tape->constant(full({10}, given));
+        ctx.give(0, times(ctx.gradient(), slope));
+      });
+    };
+    CHECK(check_gradient(steep, {x}, {1, 1}).ok == (given == 1e160));
+  }
+}
+
 TEST_CASE("the stop report tells cut, unconnected, zero and reached apart") {
   Tape tape;
   const Var w = tape.parameter(Tensor{2, 3}, "w"), v = tape.parameter(Tensor{1, 1}, "v"),
