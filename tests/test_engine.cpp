@@ -626,6 +626,23 @@ TEST_CASE("the checker rejects 1 % beside an offset of 1e9, and nonsense at slop
   }
 }
 
+TEST_CASE("a Var beyond the tape's end is refused wherever gradients are asked for") {
+  Tape tape;
+  const Var x = tape.parameter(Tensor{2, 3}), cost = times(x, x);
+  Var far = x;
+  for (const std::uint32_t index : {2u, 999u, 4000000000u}) {
+    far.index = index;
+    CHECK_THROWS_AS(backward(far), std::out_of_range);
+    CHECK_THROWS_AS(backward(cost, far), std::out_of_range);
+    CHECK_THROWS_AS(backward(cost, {}, far), std::out_of_range);
+    CHECK_THROWS_AS(differentiate(cost, far), std::out_of_range);
+    CHECK_THROWS_AS(dry_run(cost, far), std::out_of_range);
+    CHECK_THROWS_AS(stop_report(cost, far), std::out_of_range);
+    CHECK_THROWS_AS(stop_report(far, x), std::out_of_range);
+  }
+  CHECK(backward(cost)[x] == Tensor{4, 6});
+}
+
 TEST_CASE("the stop report tells cut, unconnected, zero and reached apart") {
   Tape tape;
   const Var w = tape.parameter(Tensor{2, 3}, "w"), v = tape.parameter(Tensor{1, 1}, "v"),
