@@ -391,6 +391,35 @@ TEST_CASE("a step is refused for parameters on another tape than the costs, and 
   CHECK(q[0](0) == doctest::Approx(0.9));  // Adam's first step is its rate
 }
 
+TEST_CASE("after a refused step the right one is as good as the first") {
+  Tape tape;
+  const std::vector<Var> x = {tape.parameter(ones({2}))};
+  const Gradients gradients = backward(sum(square(x[0])));
+  const auto try_all = [&](auto&& optimiser) {
+    std::vector<Tensor> column = {ones({2, 1})}, two = {ones({2}), ones({2})}, right = {ones({2})};
+    CHECK_THROWS_AS(optimiser.step(column, x, gradients), std::invalid_argument);
+    CHECK_THROWS_AS(optimiser.step(two, x, gradients), std::invalid_argument);
+    CHECK_THROWS_AS(optimiser.step(right, x, Gradients()), std::invalid_argument);
+    optimiser.step(right, x, gradients);
+    CHECK(right[0](0) < 1);
+    CHECK(column[0] == ones({2, 1}));
+    CHECK(two[0] == ones({2}));
+  };
+  try_all(Sgd(0.1, 0.9)), try_all(Adam(0.1)), try_all(AdamW(0.1)), try_all(RmsProp(0.1));
+  // A rate that is refused binds it to no parameters either.
+  Sgd late([](std::size_t) {
+    static int asked = 0;
+    return asked++ == 1 ? -1.0 : 1.0;
+  });
+  std::vector<Tensor> right = {ones({2})};
+  CHECK_THROWS_AS(late.step(right, x, gradients), std::invalid_argument);
+  Tape other;
+  std::vector<Tensor> three = {ones({3})};
+  const std::vector<Var> y = {other.parameter(three[0])};
+  late.step(three, y, backward(sum(y[0])));
+  CHECK(three[0] == zeros({3}));
+}
+
 TEST_CASE("gradients of a tape that is gone are not those of the next at its address") {
   std::vector<Tensor> p = {Tensor{1}};
   Sgd sgd(1);
