@@ -643,6 +643,36 @@ TEST_CASE("a Var beyond the tape's end is refused wherever gradients are asked f
   CHECK(backward(cost)[x] == Tensor{4, 6});
 }
 
+TEST_CASE("gradients as large as double holds are clipped, and not multiplied beyond it") {
+  Tape tape;
+  const Var x = tape.parameter(zeros({2}));
+  const double most = std::numeric_limits<double>::max();
+  for (const double size : {1.0, 1e300, most / 1.7})
+    for (const double to : {1e-30, 0.5, 1e290}) {
+      Gradients g({x}, {Tensor{size, size}});
+      const double before = g.clip_norm(to);
+      CHECK(before == doctest::Approx(std::sqrt(2) * size));
+      CHECK(at(g[x], 0) == doctest::Approx(std::min(size, to / std::sqrt(2))).epsilon(1e-12));
+    }
+  Gradients largest({x}, {Tensor{-most, most}});
+  CHECK(std::isinf(largest.norm()));
+  CHECK(std::isinf(largest.clip_norm(3e-5)));
+  CHECK(at(largest[x], 0) == doctest::Approx(-3e-5 / std::sqrt(2)).epsilon(1e-12));
+  Gradients g({x}, {Tensor{1, 1e300}});
+  CHECK_THROWS_WITH_AS(g *= 1e10,
+                       "Gradients: *= 1e+10 takes the gradient of node 0 out of Scalar's range; "
+                       "need a smaller number",
+                       std::invalid_argument);
+  CHECK(g[x] == Tensor{1, 1e300});
+  for (const double bound : {std::numeric_limits<double>::infinity(), std::nan("")}) {
+    CHECK_THROWS_AS(g.clip_norm(bound), std::invalid_argument);
+    CHECK_THROWS_AS(g.clip_values(bound), std::invalid_argument);
+  }
+  Gradients infinite({x}, {Tensor{1, most * 2}});
+  infinite *= 2;  // what is not finite already may stay so
+  CHECK(at(infinite[x], 0) == 2);
+}
+
 TEST_CASE("the stop report tells cut, unconnected, zero and reached apart") {
   Tape tape;
   const Var w = tape.parameter(Tensor{2, 3}, "w"), v = tape.parameter(Tensor{1, 1}, "v"),

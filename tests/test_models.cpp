@@ -138,15 +138,19 @@ TEST_CASE("AdamW, RMSprop and clipping against PyTorch's numbers") {
           "clip_values: the gradient of node 0 is NaN; need finite numbers");
   refuses([&] { cut.clip_norm(0); },
           "clip_norm: the most is 0; need more than 0, and a number that Scalar can hold");
-  // What Scalar rounds to 0, or to a number of few digits.
-  for (double least : {1e-60, 1e-42})
+  // What Scalar rounds to 0, to a number of few digits, or to an infinity.
+  for (double bound : {1e-60, 1e-42, 1e39, 1e300})
     for (const auto clip : {+[](Gradients&g, double most) { g.clip_norm(most); },
                             +[](Gradients&g, double most) { g.clip_values(most); }}) {
       Gradients kept = whole;
-      CHECK_THROWS_WITH_AS(clip(kept, least), doctest::Contains("a number that Scalar can hold"),
+      CHECK_THROWS_WITH_AS(clip(kept, bound), doctest::Contains("a number that Scalar can hold"),
                            std::invalid_argument);
       CHECK(identical(kept[b], whole[b]));
     }
+  refuses([&] { whole *= 1e300; },
+          "Gradients: *= 1e+300 takes the gradient of node 0 out of Scalar's range; need a smaller "
+          "number");
+  CHECK(identical(whole[b], Tensor{6, 0.25}));
   refuses([&] { Gradients({a}, {zeros({2})}); },
           "Gradients: gradient 0 is (2,), its Var (3,); need the same shape");
   refuses(
