@@ -113,7 +113,7 @@ void Gradients::clip_values(double most) {
 }
 
 std::ostream& operator<<(std::ostream& out, const Gradients& gradients) {
-  for (const auto& e : gradients.entries()) out << e.name.c_str() << ' ' << e.gradient << '\n';
+  for (const auto& e : gradients.entries()) out << e.name << ' ' << e.gradient << '\n';
   return out;
 }
 

@@ -7,6 +7,7 @@
 #include <functional>
 #include <limits>
 #include <memory>
+#include <sstream>
 #include <thread>
 
 #include "engine/broadcast.hpp"
@@ -671,6 +672,18 @@ TEST_CASE("gradients as large as double holds are clipped, and not multiplied be
   Gradients infinite({x}, {Tensor{1, most * 2}});
   infinite *= 2;  // what is not finite already may stay so
   CHECK(at(infinite[x], 0) == 2);
+}
+
+TEST_CASE("an empty parameter's report, and what a report is made of, are printed in words") {
+  Tape tape;
+  const Var x = tape.parameter(zeros({0}), "x"), w = tape.parameter(Tensor{2, 3}, "w");
+  CHECK(str(stop_report(times(x, x), x)) == "x: a gradient arrives, as empty as the parameter.\n");
+  std::ostringstream out;
+  for (const Stop reason :
+       {Stop::reached, Stop::zero, Stop::not_finite, Stop::cut, Stop::unconnected, Stop::refused})
+    out << reason << ", ";
+  out << Worst::nan << ", " << tape.node(w.index).op.name;
+  CHECK(out.str() == "reached, zero, not finite, cut, unconnected, refused, NaN, w");
 }
 
 TEST_CASE("the stop report tells cut, unconnected, zero and reached apart") {
