@@ -204,6 +204,7 @@ enum class Worst { finite, infinite, nan };
 Worst worst_of(const Tensor& t);
 /// "finite", "infinite", "NaN".
 const char* str(Worst worst);
+std::ostream& operator<<(std::ostream& out, Worst worst);
 
 /// True if all elements agree bit for bit and the shapes do too.
 bool identical(const Tensor& a, const Tensor& b);
