@@ -18,7 +18,7 @@ namespace argtape_examples {
 // bars that reach below it, and values far beyond the others leave those apart.
 struct Axis {
   std::string label;
-  bool log = false;
+  bool log = false;  // values beyond 1e300 always have one
   double origin = 0;
   double unit = 0;  // 0: half of what is least, but for the origin
 };
