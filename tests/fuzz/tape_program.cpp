@@ -353,20 +353,22 @@ const Step kSteps[] = {
        return differentiate(cost, m.leaf())[0];
      }}};
 
-Tensor jittered(const Tensor& t, double by, Numbers& numbers) {
-  Tensor factor = uninitialised(t.shape());
-  for (Scalar& v : factor)
-    v = static_cast<Scalar>(1 + by * (static_cast<double>(numbers.word() % 2001) / 1000 - 1));
-  return factor;
+Tensor jitter_of(const Tensor& t, double by, Numbers& numbers) {
+  Tensor to = uninitialised(t.shape());
+  for (std::size_t i = 0; i < t.size(); ++i)
+    to.data()[i] =
+        static_cast<Scalar>(by * (static_cast<double>(numbers.word() % 2001) / 1000 - 1)) *
+        std::max(std::abs(t.data()[i]), Scalar(1));
+  return to;
 }
 
 // Runs the program's steps; gives the costs.
 Vars run(Machine& m, Swept& to, double jitter, Numbers draw) {
   m.numbers.state = m.byte();
   const auto keep = [&](Var v) {
-    bool whole = true;
-    for (Scalar x : v.value()) whole = whole && x == std::round(x);
-    if (jitter > 0 && !whole) v = v * m.tape.constant(jittered(v.value(), jitter, draw));
+    // A choice is exact in either library.
+    if (jitter > 0 && m.tape.node(v.index).op.flow == Flow::exact)
+      v = v + m.tape.constant(jitter_of(v.value(), jitter, draw));
     m.pool.push_back(v);
   };
   for (std::size_t n = 1 + m.below(3); m.leaves.size() < n;) {
