@@ -1,5 +1,6 @@
 #include "engine/gradcheck.hpp"
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 
@@ -18,21 +19,39 @@ double dot(const std::vector<Tensor>& a, const std::vector<Tensor>& b) {
   return total;
 }
 
-// What rounding makes of <u, y>: of every number on the way its last digit, times its gradient.
-double rounding_of(const std::vector<Var>& y, const std::vector<Var>& u) {
+// Roots of sums of squares: rounding errors have either sign.
+struct Sizes {
+  double gradient = 0;
+  double terms = 0;  // each number on the way times its gradient
+};
+
+// The sizes of <u, y>. What is not finite is left out, as -inf is where nothing arrives.
+Sizes sizes_of(const std::vector<Var>& y, const std::vector<Var>& u) {
   std::vector<Var> way;
   for (std::size_t i = 0; i < y[0].tape->size(); ++i)
     if (y[0].tape->node(i).wants_gradient) way.push_back(y[0].tape->var(i));
   const Gradients gradients = backward(y, way, u);
-  double total = 0;
-  for (std::size_t i = 0; i < y.size(); ++i) total += norm(y[i].value()) * norm(u[i].value());
-  for (const Var& v : way)
-    for (std::size_t k = 0; k < v.value().size(); ++k) {
-      const double part = std::abs(static_cast<double>(gradients[v].data()[k]) *
-                                   static_cast<double>(v.value().data()[k]));
-      if (std::isfinite(part)) total += part;  // nothing of -inf where nothing arrives
-    }
-  return total * static_cast<double>(std::numeric_limits<Scalar>::epsilon());
+  Sizes sizes;
+  const auto add = [](double& size, double part) {
+    if (std::isfinite(part)) size = std::hypot(size, part);
+  };
+  const auto add_terms = [&](const Tensor& value, const Tensor& gradient) {
+    for (std::size_t k = 0; k < value.size(); ++k)
+      add(sizes.terms,
+          static_cast<double>(value.data()[k]) * static_cast<double>(gradient.data()[k]));
+  };
+  for (std::size_t i = 0; i < y.size(); ++i) add_terms(y[i].value(), u[i].value());
+  for (const Var& v : way) {
+    add_terms(v.value(), gradients[v]);
+    if (v.tape->node(v.index).parameter) add(sizes.gradient, norm(gradients[v]));
+  }
+  return sizes;
+}
+
+std::vector<Var> constants(Tape& tape, const std::vector<Tensor>& values) {
+  std::vector<Var> vars;
+  for (const Tensor& value : values) vars.push_back(tape.constant(value));
+  return vars;
 }
 
 std::vector<Tensor> values_of(const std::vector<Var>& vars) {
@@ -97,23 +116,34 @@ class Checker {
     return x;
   }
 
+  // Along a normal direction the slope is about the gradient's norm. Differences are off by
+  // rounding, and by what the halvings leave of an error of fourth order. At the point itself all
+  // may vanish, so a step away counts too.
+  double scale_of(const Sizes& here, const Sizes& away) const {
+    const double rounding = 8 * static_cast<double>(std::numeric_limits<Scalar>::epsilon()) *
+                            std::max(here.terms, away.terms) / options_.step;
+    const double truncation = std::ldexp(2 * away.gradient, -4 * kHalvings);
+    return here.gradient + (rounding + truncation) / options_.tolerance +
+           std::numeric_limits<double>::min();
+  }
+
   void compare(int order, const Outputs& outputs, const std::vector<Tensor>& cotangents) {
     const std::vector<Tensor> direction = normal();
-    const auto along = [&](double t) {
+    const auto values = [&](double t) {
       Tape tape;
-      return dot(values_of(outputs(place(tape, t, direction))), cotangents);
+      return values_of(outputs(place(tape, t, direction)));
     };
+    // Number by number: what all have in common is gone before anything is summed.
     const auto difference = [&](double s) {
-      return (8 * (along(s) - along(-s)) - (along(2 * s) - along(-2 * s))) / (12 * s);
+      std::vector<Tensor> change = values(s);
+      const std::vector<Tensor> back = values(-s), far = values(2 * s), far_back = values(-2 * s);
+      for (std::size_t i = 0; i < change.size(); ++i)
+        change[i] = (change[i] - back[i]) - (far[i] - far_back[i]) / Scalar{8};
+      return dot(change, cotangents) / (1.5 * s);
     };
-    Tape tape;
+    Tape tape, moved;
     const Placed x = place(tape);
-    const std::vector<Var> y = outputs(x);
-    // Along a normal direction the slope is about the gradient's norm; where that vanishes, what
-    // rounding makes of a difference is the measure.
-    std::vector<Var> weights;
-    for (const Tensor& u : cotangents) weights.push_back(tape.constant(u));
-    const double rounding = 8 * rounding_of(y, weights) / (options_.step * options_.tolerance);
+    const std::vector<Var> y = outputs(x), weights = constants(tape, cotangents);
     const Gradients numbers = backward(y, {}, weights);
     std::vector<Tensor> g;
     for (const Var& v : x.active) g.push_back(numbers[v]);
@@ -122,8 +152,10 @@ class Checker {
         {"recorded", dot(values_of(differentiate(y, x.active, weights)), direction)}};
 
     const double first = difference(options_.step);
-    const double scale = std::sqrt(dot(g, g)) + rounding + options_.tolerance * std::abs(first) +
-                         std::numeric_limits<double>::min();
+    const double scale =
+        scale_of(sizes_of(y, weights), sizes_of(outputs(place(moved, options_.step, direction)),
+                                                constants(moved, cotangents))) +
+        options_.tolerance * std::abs(first);
     for (const auto& [kind, slope] : found) {
       double expected = first, error = std::abs(slope - first) / scale, s = options_.step;
       for (int k = 0; k < kHalvings && error > options_.tolerance; ++k) {

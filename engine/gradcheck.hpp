@@ -31,7 +31,7 @@ struct CheckOptions {
 
 struct CheckResult {
   bool ok = true;
-  double error = 0;    ///< the largest seen, relative to the gradient's norm
+  double error = 0;    ///< the largest seen, relative to the gradient's norm and to rounding
   std::string report;  ///< what failed: order, which inputs were active, expected and found
   explicit operator bool() const { return ok; }
 };
@@ -43,8 +43,11 @@ std::ostream& operator<<(std::ostream& out, const CheckResult& result);  // "rig
 /// gradient in numbers and for the recorded one, and then for the gradient of <w, gradient>. Four
 /// evaluations a difference whatever the sizes; a derivative off by 0.05 % is rejected in double.
 /// Where a kink is nearer than the step, the step is halved until the sides agree, up to six times;
-/// if they never do, the report says whether the differences agree among themselves. Throws
-/// std::invalid_argument for an order other than 1 and 2.
+/// if they never do, the report says whether the differences agree among themselves. What rounding
+/// makes of a difference is allowed for: of each number on the way a few last digits times its
+/// gradient, as a root of the sum of squares; and where the gradient vanishes at the point, a
+/// ten-millionth of what it is a step away. Throws std::invalid_argument for an order other than 1
+/// and 2.
 CheckResult check_gradient(const Function& f, const std::vector<Tensor>& points,
                            CheckOptions options = {});
 

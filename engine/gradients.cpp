@@ -42,8 +42,16 @@ bool Gradients::reached(Var v) const { return entry(v).reached; }
 
 Gradients& Gradients::operator*=(double factor) {
   require(std::isfinite(factor), "Gradients: *= ", factor, "; need a finite number");
+  const auto times = [factor](Scalar x) {
+    return static_cast<Scalar>(static_cast<double>(x) * factor);
+  };
+  for (const Entry& e : entries_)
+    for (Scalar x : e.gradient)
+      require(std::isfinite(times(x)) || !std::isfinite(x), "Gradients: *= ", factor,
+              " takes the gradient of node ", e.index,
+              " out of Scalar's range; need a smaller number");
   for (Entry& e : entries_)
-    for (Scalar& x : e.gradient) x = static_cast<Scalar>(static_cast<double>(x) * factor);
+    for (Scalar& x : e.gradient) x = times(x);
   return *this;
 }
 
@@ -74,8 +82,9 @@ double Gradients::norm() const {
 }
 
 void Gradients::check_clip(const char* op, double most) const {
-  require(most >= static_cast<double>(std::numeric_limits<Scalar>::min()), op, ": the most is ",
-          most, "; need more than 0, and a number that Scalar can hold");
+  using Limits = std::numeric_limits<Scalar>;
+  require(most >= static_cast<double>(Limits::min()) && most <= static_cast<double>(Limits::max()),
+          op, ": the most is ", most, "; need more than 0, and a number that Scalar can hold");
   for (const Entry& e : entries_)
     if (const Worst worst = worst_of(e.gradient); worst != Worst::finite)
       refuse(op, ": the gradient of node ", e.index, " is ", str(worst), "; need finite numbers");
@@ -84,7 +93,15 @@ void Gradients::check_clip(const char* op, double most) const {
 double Gradients::clip_norm(double most) {
   check_clip("clip_norm", most);
   const double before = norm();
-  if (before > most) *this *= most / before;
+  if (!(before > most)) return before;
+  // Of numbers that are finite; the norm itself may not be.
+  double size = before;
+  if (std::isinf(size)) {
+    *this *= 0x1p-512;
+    size = norm();
+  }
+  for (Entry& e : entries_)  // in this order, since most / size may vanish
+    for (Scalar& x : e.gradient) x = static_cast<Scalar>(static_cast<double>(x) / size * most);
   return before;
 }
 
@@ -96,7 +113,7 @@ void Gradients::clip_values(double most) {
 }
 
 std::ostream& operator<<(std::ostream& out, const Gradients& gradients) {
-  for (const auto& e : gradients.entries()) out << e.name.c_str() << ' ' << e.gradient << '\n';
+  for (const auto& e : gradients.entries()) out << e.name << ' ' << e.gradient << '\n';
   return out;
 }
 

@@ -26,6 +26,8 @@ class Gradients {
   /// Whether a gradient arrived at all; stop_report() (engine/report.hpp) says why not.
   bool reached(Var v) const;
 
+  /// Throws std::invalid_argument if the factor, or a product of a finite number, is not finite;
+  /// they stay as they are then.
   Gradients& operator*=(double factor);
   /// Adds those of another sweep, parameter by parameter in the order of their tapes, so that a
   /// batch may come in pieces, each with a tape of its own: `g += sum; sum = std::move(g)` leaves

@@ -83,6 +83,8 @@ class Look {
     if (norm != 0)
       return says(Stop::reached, "a gradient arrives, of norm " + str(norm, 3) + rest + anomaly_,
                   anomalous_, norm);
+    if (p.value().size() == 0)
+      return says(Stop::zero, "a gradient arrives, as empty as the parameter" + rest + anomaly_);
     std::string words = "a gradient arrives, but it is zero";
     if (!ways.zeros.empty())
       words += ": at " + list(ways.zeros) +
@@ -159,6 +161,12 @@ class Look {
 };
 
 }  // namespace
+
+std::ostream& operator<<(std::ostream& out, Stop reason) {
+  static constexpr const char* kWords[] = {"reached", "zero",        "not finite",
+                                           "cut",     "unconnected", "refused"};
+  return out << kWords[static_cast<int>(reason)];
+}
 
 std::vector<StopLine> stop_report(Var cost, Inputs parameters) {
   const Look look(cost);

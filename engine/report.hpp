@@ -10,12 +10,13 @@ ARGTAPE_PUBLIC_BEGIN
 
 enum class Stop {
   reached,      ///< a gradient arrives and is not zero
-  zero,         ///< one arrives, but every number in it is zero
+  zero,         ///< one arrives, but every number in it is zero, if there is any
   not_finite,   ///< one arrives with NaN or an infinity in it
   cut,          ///< a node on the way passes nothing back
   unconnected,  ///< the cost was not computed from it
   refused,      ///< the sweep itself is an error
 };
+std::ostream& operator<<(std::ostream& out, Stop reason);  // "reached", "not finite"
 
 struct StopLine {
   Var parameter;

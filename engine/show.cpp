@@ -30,7 +30,7 @@ std::string to_text(const Tape& tape) {
   std::ostringstream out;
   for (std::size_t i = 0; i < tape.size(); ++i) {
     const Node& n = tape.node(i);
-    out << '#' << i << ' ' << n.op.name.c_str() << ' ' << shown_shape(n);
+    out << '#' << i << ' ' << n.op.name << ' ' << shown_shape(n);
     for (std::size_t k = 0; k < n.inputs.size(); ++k) out << (k ? ", #" : " <- #") << n.inputs[k];
     if (n.parameter) out << "  (parameter)";
     if (n.op.flow == Flow::surrogate) out << "  ~ passes back a surrogate";

@@ -152,8 +152,8 @@ class Sweep {
     }
     for (const Var& v : keep) {
       if (v.tape != &tape_) refuse(name, ": a Var asked for stands on another tape than the costs");
-      if (!tape_.nodes_[v.index].wants_gradient)
-        refuse(name, ": ", tape_.nodes_[v.index].op.name, " (node ", v.index,
+      if (const Node& n = tape_.node(v.index); !n.wants_gradient)
+        refuse(name, ": ", n.op.name, " (node ", v.index,
                ") depends on no parameter; make it one with tape.parameter() to get its gradient");
     }
   }

@@ -39,6 +39,8 @@ Name::Name(const std::string& words) {
   text_ = kept.insert(words).first->c_str();
 }
 
+std::ostream& operator<<(std::ostream& out, Name name) { return out << name.text_; }
+
 static std::atomic<std::uint64_t> tapes_made{0};
 Tape::Tape() : serial_(++tapes_made) {}
 

@@ -108,6 +108,7 @@ class Name {
   constexpr const char* c_str() const { return text_; }
   friend std::string operator+(Name name, const std::string& words) { return name.text_ + words; }
   friend bool operator==(Name a, std::string_view b) { return a.text_ == b; }
+  friend std::ostream& operator<<(std::ostream& out, Name name);
 
  private:
   const char* text_;

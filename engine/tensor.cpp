@@ -168,6 +168,8 @@ const char* str(Worst worst) {
   return worst == Worst::nan ? "NaN" : worst == Worst::infinite ? "infinite" : "finite";
 }
 
+std::ostream& operator<<(std::ostream& out, Worst worst) { return out << str(worst); }
+
 bool identical(const Tensor& a, const Tensor& b) {
   return a.shape() == b.shape() &&
          (a.size() == 0 || std::memcmp(a.data(), b.data(), a.size() * sizeof(Scalar)) == 0);

@@ -108,7 +108,8 @@ class Tensor : public xt::xstrided_container<Tensor>, public xt::xcontainer_sema
   }
   Tensor(const Var&) = delete;  // a Var's numbers are x.value()
   template <class T, class A>
-  Tensor(const std::vector<T, A>&) = delete;  // under a shape: tensor({v.size()}, v)
+  Tensor(const std::vector<T, A>&) =
+      delete;  // under a shape: tensor({v.size()}, v), which can be printed, too
 
  private:
   friend class xt::xcontainer<Tensor>;
@@ -177,6 +178,10 @@ Tensor full(const Shape& shape, double value);
 
 /// `values` in row-major order under `shape`. Throws std::invalid_argument if their number differs.
 Tensor tensor(const Shape& shape, const std::vector<double>& values);
+template <class T, class = std::enable_if_t<std::is_arithmetic_v<T>>>
+Tensor tensor(const Shape& shape, const std::vector<T>& values) {
+  return tensor(shape, std::vector<double>(values.begin(), values.end()));
+}
 
 /// `t` under another shape of the same size.
 Tensor reshaped(Tensor t, const Shape& shape);
@@ -199,6 +204,7 @@ enum class Worst { finite, infinite, nan };
 Worst worst_of(const Tensor& t);
 /// "finite", "infinite", "NaN".
 const char* str(Worst worst);
+std::ostream& operator<<(std::ostream& out, Worst worst);
 
 /// True if all elements agree bit for bit and the shapes do too.
 bool identical(const Tensor& a, const Tensor& b);

@@ -90,7 +90,7 @@ int main(int argc, char** argv) {
     std::cout
         << "logits          " << str(logits) << "\nexact gradient  " << str(exact) << "\n"
         << cost << " cost, " << options.draws
-        << " draws; errors are relative to the exact gradient's norm, +- one standard error\n\n";
+        << " draws; errors are relative to the exact gradient's norm, ± one standard error\n\n";
     Table table({"rule", "bias", "std", "mse", "cosine", "evaluations", "backwards", "us a draw"});
     auto& json = program.json;
     json["categories"] = categories;

@@ -97,10 +97,11 @@ int main(int argc, char** argv) {
                   << (run.moved ? "" : " (every weight is what it was, bit for bit)") << ":\n"
                   << run.stop_report;
       if (run.rule == "straight-through-identity")
-        std::cout << "\nstraight-through-identity trains on |choice - label|^2 / 2, the same loss "
-                     "on every choice: the gradient of\n"
-                     "1 - choice[label] is the same whatever was chosen, and passed on as it is it "
-                     "teaches nothing.\n";
+        std::cout
+            << "\nstraight-through-identity trains on |choice - label|^2 / 2, the same loss "
+               "on every choice: passed on as it is, the\n"
+               "gradient of 1 - choice[label] itself is the same whatever was chosen, and would "
+               "teach nothing.\n";
       if (run.rule == "zero" || run.never_predicted.empty()) continue;
       std::string classes;
       for (std::size_t c : run.never_predicted) classes += " " + std::to_string(c);

@@ -503,7 +503,7 @@ int main(int argc, char** argv) {
     std::cout
         << "Errors of one estimate, relative to the exact gradient's norm (mse: its square), "
         << options.draws
-        << " draws.\nWithout +- a bias is summed over all choices, not drawn; a drawn one within a "
+        << " draws.\nWithout ± a bias is summed over all choices, not drawn; a drawn one within a "
            "few errors of 0 is none.\n\"mse at 100\" is that of the mean of as many estimates as "
            "100 evaluations of f (column f) and backward\npasses (f') buy; each rule is shown at "
            "the "

@@ -440,7 +440,7 @@ void show_training(Program& program, const TrainingSettings& settings) {
             << data.train.size() << " to train on, " << data.test.size() << " to test with), "
             << Autoencoder::choices << " choices among " << Autoencoder::categories << ",\n   "
             << settings.steps << " steps, " << settings.seeds
-            << " seeds; the bound in nats a digit, +- the standard error over seeds; less is "
+            << " seeds; the bound in nats a digit, ± the standard error over seeds; less is "
                "better\n\n";
   Table table({"rule", "temperature", "test, one-hot codes", "test, codes as trained on"});
   Json json = Json::array();

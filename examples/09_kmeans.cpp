@@ -518,7 +518,7 @@ Picture plane_picture(const Plane& plane) {
   const Segment line = {at(plane.line.at.front()), at(plane.line.at.back())};
   Picture picture = cells_picture("16 points, 3 centres", places(plane.points),
                                   places(plane.centres), {line.from, line.to});
-  add_segments(picture, "the line of kmeans_line", {line});
+  add_segments(picture, "the line in the next picture", {line});
   add_points(picture, "Newton's step ends here", {at(plane.newton)}, 2.4);
   return picture;
 }

@@ -283,7 +283,7 @@ void Study::show_costs() {
   const std::vector<std::size_t> candidates = program.quick
                                                   ? std::vector<std::size_t>{2, 8}
                                                   : std::vector<std::size_t>{2, 3, 4, 5, 6, 7, 8};
-  Table costs({"method", "operations", "ms a pair", "MiB kept", "MiB at most"});
+  Table costs({"method", "operations", "MiB kept", "MiB at most", "ms a pair"});
   Picture time("A pair of search steps: time", "operations for each edge", "ms");
   Picture memory("A pair of search steps: memory", "operations for each edge", "MiB");
   program.json["cost"] = nlohmann::ordered_json::array();
@@ -309,7 +309,7 @@ void Study::show_costs() {
       ms.push_back(c.milliseconds);
       kept[m].push_back(mib(c.kept_bytes));
       peak[m].push_back(mib(c.peak_bytes));
-      costs.row({m, candidates[i], ms.back(), kept[m].back(), peak[m].back()});
+      costs.row({m, candidates[i], kept[m].back(), peak[m].back(), ms.back()});
       program.json["cost"].push_back({{"method", m},
                                       {"candidates", candidates[i]},
                                       {"ms_per_step", c.milliseconds},

@@ -274,7 +274,7 @@ void show_accuracies(Program& program, const Rows& rows, bool mnist) {
   }
   program.print(table, "semi_supervised");
   std::cout << "\nThe bound is one of log p(x) on test digits, with the class summed out for every "
-               "method; greater is better.\n± is the standard error over seeds."
+               "method; greater is better.\n±, with several seeds, is the standard error over them."
             << (mnist ? " Published (arXiv 1611.01144, table 2) are convolutional networks with\n"
                         "100 labels among 50,000 digits.\n\n"
                       : "\n\n");

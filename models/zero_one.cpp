@@ -142,9 +142,7 @@ ZeroOneRun train_zero_one(const Split& data, const std::string& method,
   run.train_accuracy = accuracy(predictions(network, data.train.images), data.train.labels);
   run.confusion = confusion_matrix(predicted, data.test.labels, data.test.classes);
   for (std::size_t c = 0; c < data.test.classes; ++c)
-    if (std::all_of(run.confusion.begin(), run.confusion.end(),
-                    [c](const std::vector<std::size_t>& row) { return row[c] == 0; }))
-      run.never_predicted.push_back(c);
+    if (std::count(predicted.begin(), predicted.end(), c) == 0) run.never_predicted.push_back(c);
   for (std::size_t i = 0; i < start.size(); ++i)
     run.moved = run.moved || !identical(start[i], network.parameters[i]);
   return run;

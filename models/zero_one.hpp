@@ -33,10 +33,10 @@ struct ZeroOneRun {
   std::vector<double> by_epoch;  ///< test accuracy after each
   std::size_t steps = 0;
   double seconds = 0;
-  std::vector<std::vector<std::size_t>> confusion;  ///< of the test digits, confusion_matrix()
-  std::vector<std::size_t> never_predicted;         ///< classes that no test digit was given
-  bool moved = false;                               ///< whether any weight changed in any bit
-  std::string stop_report;                          ///< of the first step
+  Tensor confusion;                          ///< of the test digits, confusion_matrix()
+  std::vector<std::size_t> never_predicted;  ///< classes that no test digit was given
+  bool moved = false;                        ///< whether any weight changed in any bit
+  std::string stop_report;                   ///< of the first step
 };
 
 /// The methods that train_zero_one() compares: the first nine of rule_names(), and the references

@@ -99,14 +99,21 @@ Var sample(Var logits, const Rule& rule, Var noise, int axis) {
                           [&](Var l) { return choose("sample", l, rule, g); });
 }
 
-std::vector<std::size_t> indices_of(Var choice) {
+std::vector<std::size_t> indices_of(Var choice, std::size_t k) {
   const Shape& shape = choice.shape();
-  const std::size_t k = shape.empty() ? 0 : shape.back();
-  require(k > 0, "indices_of: the choice is ", shape, "; need (..., K) with at least one category");
-  std::vector<std::size_t> indices(choice.value().size() / k);
-  for (std::size_t r = 0; r < indices.size(); ++r) {
-    indices[r] = one_hot_place(choice.value().data() + r * k, k);
-    require(indices[r] < k, "indices_of: row ", r, " of the choice is not one-hot");
+  const std::size_t n = shape.empty() ? 0 : shape.back();
+  require(n > 0, "indices_of: the choice is ", shape, "; need (..., K) with at least one category");
+  std::vector<std::size_t> indices;
+  const Scalar* x = choice.value().data();
+  for (std::size_t r = 0; r < choice.value().size() / n; ++r, x += n) {
+    bool hard = true;
+    for (std::size_t i = 0; i < n; ++i) {
+      if (x[i] == 1) indices.push_back(i);
+      hard = hard && (x[i] == 0 || x[i] == 1);
+    }
+    require(hard && indices.size() == (r + 1) * k, "indices_of: row ", r, " of the choice is not ",
+            k == 1 ? "one-hot; of a subset of k: indices_of(subset, k)"
+                   : std::to_string(k) + " ones among zeros");
   }
   return indices;
 }

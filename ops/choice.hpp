@@ -32,8 +32,9 @@ Var sample(Var logits, const Rule& rule, Var noise, int axis = -1);
 Var sample(...) = delete;  // sample(x, gumbel_softmax(), rng): say what passes back, and draw
 
 /// The index of the 1 in each row of a hard choice (..., K): a choice as labels, for take() or a
-/// table. Throws std::invalid_argument for a row that is not one-hot.
-std::vector<std::size_t> indices_of(Var choice);
+/// table. Of a subset (ops/top_k.hpp) the k indices of each row, rising. Throws
+/// std::invalid_argument for a row that is not hard, or has another number of ones.
+std::vector<std::size_t> indices_of(Var choice, std::size_t k = 1);
 
 /// The noise that a sample along the last axis was drawn with, or a subset (ops/top_k.hpp), or a
 /// matching (ops/matching.hpp). Throws std::invalid_argument for any other Var.

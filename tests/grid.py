@@ -274,9 +274,32 @@ def hand_made():
     manifest, result = os.path.join(folder, "grid.json"), os.path.join(folder, "net,st,1.json")
     with kept(manifest), kept(result):
         edit(result, '"loss":', '"loss": [], "was":')
-        refused(1, "'%s': loss is []; need a number; remove it, and --resume computes it anew" % result, "--run", folder, "--table")
+        refused(1, "'%s' is not as this version writes it: loss is []; need a number; remove it, and --resume computes it anew" % result, "--run", folder, "--table")
         edit(manifest, '"net/st/1"', "7")
-        refused(1, "'%s': cells[2] is 7; need a text; name another folder" % manifest, "--run", folder, "--table")
+        refused(1, "'%s' is not as this version writes it: cells[2] is 7; need a text; name another folder" % manifest, "--run", folder, "--table")
+
+
+def no_files():
+    """What is no regular file has no text to wait for; a lock may say anything."""
+    folder = os.path.join(place, "undisturbed")
+    for name in ["grid.json", "net,st,1.json"]:
+        file = os.path.join(folder, name)
+        with kept(file):
+            for make, remove in [(os.mkfifo, os.remove), (os.mkdir, os.rmdir)]:
+                os.remove(file)
+                make(file)
+                refused(1, "cannot read '%s': it is no regular file; " % file, "--run", folder, "--table")
+                remove(file)
+                open(file, "w").close()
+    lock = os.path.join(folder, "net,st,1.lock")
+    with kept(file):
+        os.remove(file)
+        for says, shown in [("99999", "100%, stopped"), ("-3", "3 of 4 cells are done\n\n")]:
+            with open(lock, "w") as f:
+                f.write(says)
+            out = run("--run", folder, "--table")[1]
+            check(shown in out, "a lock that says %s: %r" % (says, out))
+        os.remove(lock)
 
 
 @contextlib.contextmanager
@@ -320,8 +343,16 @@ def saved(truth):
     check(run(*GRID[:4], "--steps", "2", "--save", numpy)[0] == 0 and os.path.getsize(numpy) > 1000, "--save, for NumPy")
     refused(2, "has the cell net/gumbel/1 without what it trained, from a call without --save", *GRID, "--run", os.path.join(place, "undisturbed"), "--resume", "--save", again)
     forever = ["--steps", "1000000000"]  # it is refused before
-    refused(2, "--save: save: 'x.bin' is the name; need one that ends in .safetensors or .npz", *forever, "--save", "x.bin")
+    refused(2, "--save: 'x.bin' ends in neither .safetensors nor .npz; need a name that does", *forever, "--save", "x.bin")
     refused(2, "none/x.npz': No such file or directory", *forever, "--save", os.path.join(place, "none", "x.npz"))
+    both, taken = os.path.join(place, "both.safetensors"), os.path.join(place, "taken")
+    refused(2, "--save: '%s' is --json's too; name another" % both, *forever, "--save", both, "--json", both)
+    os.mkdir(taken)
+    for name in ["grid.json", "net,st,1.json"]:
+        refused(2, "%s' is --json's too; name another" % name, *forever, "--run", taken, "--json", os.path.join(taken, name))
+    refused(2, "File name too long", *forever, "--save", os.path.join(place, "x" * 240 + ".safetensors"))
+    os.mkdir(both + ".tmp")
+    refused(2, "--save: cannot write '%s', through '%s.tmp': Is a directory" % (both, both), *forever, "--save", both)
     os.chmod(again, 0o444)
     refused(2, "again.safetensors': Permission denied", *forever, "--save", again)
     refused(2, "empty", *forever, "--save", "")
@@ -378,6 +409,7 @@ with tempfile.TemporaryDirectory() as place:
     joined_and_watched(truth)
     wrong_folders()
     hand_made()
+    no_files()
     saved(truth)
     damaged(truth)
     full_disk(truth)

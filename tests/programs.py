@@ -130,7 +130,8 @@ def manners():
         refused(2, "", program, "--no-such-flag")
         refused(2, "", program, "--seed", "one")
         refused(2, "", program, "--threads", "0")
-        refused(2, "no/such/folder", program, "--quick", "--json", "no/such/folder/run.json")
+        for place in ["no/such/folder", "/dev/no/such"]:
+            refused(2, place, program, "--quick", "--json", place + "/run.json")
     check(all({"--json", "--out"} <= set(text_flags(p)) for p in programs) and "--rule" in text_flags("07_sort_numbers"), "--help names the kind of a flag")
     where_output_fails("01_chain_rule")
     where_output_fails("02_argmax_gradients", "--quick")

@@ -237,11 +237,11 @@ TEST_CASE("another state's file is refused, by the name of what differs") {
   CHECK_THROWS_WITH_AS(argtape::save(small, [&](Archive& a) { a("n", many), a("n", depth); }),
                        "save: two things are called 'n'; need a name for each",
                        std::invalid_argument);
-  CHECK_THROWS_WITH_AS(
-      argtape::save(folder / "x.bin", e),
-      ("save: '" + (folder / "x.bin") + "' is the name; need one that ends in .safetensors or .npz")
-          .c_str(),
-      std::invalid_argument);
+  CHECK_THROWS_WITH_AS(argtape::save(folder / "x.bin", e),
+                       ("save: '" + (folder / "x.bin") +
+                        "' ends in neither .safetensors nor .npz; need a name that does")
+                           .c_str(),
+                       std::invalid_argument);
   CHECK_THROWS_WITH_AS(argtape::save(folder / "x.npz", e, "test"),
                        ("save: '" + (folder / "x.npz") +
                         "' is to be of the kind 'test'; need a .safetensors file for that")
@@ -325,6 +325,15 @@ TEST_CASE("a link stays, a file keeps its mode, and what is protected or no file
   refused(folder / "sub/new/file", ": Not a directory");
   fs::create_symlink("turn", folder / "turn");
   refused(folder / "turn", ": Too many levels of symbolic links");
+  // Its text goes there first.
+  fs::create_directory(folder / "taken.tmp");
+  refused(folder / "taken", ", through '" + (folder / "taken.tmp") + "': Is a directory");
+  for (const std::size_t length : {252, 255}) {
+    const std::string name = folder / std::string(length, 'x');
+    refused(name, ", through '" + name + ".tmp': File name too long");
+  }
+  require_writable(folder / std::string(251, 'x'));
+  write_durably(folder / std::string(251, 'x'), "x");
   // What a killed writer left, whatever it is, is no obstacle.
   fs::permissions(file, static_cast<fs::perms>(0600));
   REQUIRE(::mkfifo((file + ".tmp").c_str(), 0644) == 0);
@@ -332,8 +341,8 @@ TEST_CASE("a link stays, a file keeps its mode, and what is protected or no file
   CHECK(contents(file) == "after all");
   CHECK(mode() == 0600);
   CHECK_FALSE(fs::exists(file + ".tmp"));
-  CHECK_THROWS_WITH_AS(require_savable(folder / "x.bin"), doctest::Contains("need one that ends"),
-                       std::invalid_argument);
+  CHECK_THROWS_WITH_AS(require_savable(folder / "x.bin"),
+                       doctest::Contains("need a name that does"), std::invalid_argument);
   CHECK_THROWS_AS(require_savable(folder / "none/x.npz"), std::system_error);
 }
 
@@ -365,6 +374,12 @@ TEST_CASE("names are UTF-8 in both formats") {
     CHECK(refusal(
               folder / "bad", [](Archive&) { FAIL("it was read"); }, "")
               .find("no text in UTF-8") != std::string::npos);
+    // A name may have a line's end; an error does not.
+    std::map<std::string, Tensor> two_lines = {{"a\n\x1b[1mb", zeros({1})}};
+    argtape::save(path, two_lines);
+    CHECK(refusal(
+              path, [](Archive&) {}, "")
+              .find("it has 'a??[1mb' too") != std::string::npos);
   }
 }
 
@@ -549,7 +564,7 @@ TEST_CASE("files of others: every kind of number, converted exactly or refused")
   refused(entry("F8_E4M3", 1, "x"),
           "'x' is of the type F8_E4M3; need F16, BF16, F32, F64, integers or BOOL");
   refused(entry("F32", 1, "123"), "it is damaged: the place of 'x' does not fit its shape");
-  refused(entry("F32", 1, "1234") + "5", "it is torn: 71 bytes of 70");
+  refused(entry("F32", 1, "1234") + "5", "it is torn: 5 bytes of 4 behind its header");
   refused(foreign("{]", ""), "it is damaged: its header has no \" at byte 1");
   refused(foreign("{\"x\":1}", ""), "it is damaged: its header has no { at byte 5");
   refused(foreign("{\"x\"", ""), "it is damaged: its header has no : at byte 4");
@@ -570,9 +585,25 @@ TEST_CASE("files of others: every kind of number, converted exactly or refused")
             "??"
             "', no text in UTF-8");
   refused(foreign("{" + twice + "," + other + "}", "1"),
-          "it is damaged: two arrays stand at one place");
+          "it is damaged: its arrays do not stand one behind the other");
   refused(foreign("{" + twice + "," + later + "}", "123"),
           "it is damaged: its arrays do not stand one behind the other");
+  const auto one = [](const std::string& fields) {
+    return foreign("{\"x\":{" + fields + "}}", "1");
+  };
+  for (const char* two : {R"("dtype":"U8","data_offsets":[0,1])",
+                          R"("shape":[],"data_offsets":[0,1])", R"("dtype":"U8","shape":[])"})
+    refused(one(two), "it is damaged: 'x' lacks one of dtype, shape and data_offsets");
+  refused(one(R"("dtype":"U8","shape":[01],"data_offsets":[0,1])"),
+          "it is damaged: its header has no whole number where one is needed");
+  const std::string nothing = R"("y":{"dtype":"U8","shape":[0],"data_offsets":)";
+  refused(
+      foreign("{" + nothing + "[18446744073709551615,18446744073709551615]}," + twice + "}", "1"),
+      "it is torn: 1 bytes of 18446744073709551615 behind its header");
+  refused(
+      foreign("{" + nothing + "[1,1]}," + R"("x":{"dtype":"U8","shape":[2],"data_offsets":[0,2]}})",
+              "12"),
+      "it is damaged: its arrays do not stand one behind the other");
   refused(std::string("PK\3\4 and so on"), "it is torn: the end of a zip archive is missing");
 
   // Escapes in a name, beyond the first 65536 characters too.

@@ -519,6 +519,7 @@ TEST_CASE("data: labels that are numbers, of a file's own kind") {
   };
   refused(csv(kIris, "sort"),
           "bad.csv has the columns length,width,kind; need a column 'sort' for the labels, and");
+  refused(csv("a\r\x1b[1mb,c\n1,2\n", "y"), "bad.csv has the columns a??[1mb,c; need");
   refused(csv("1,2\n3,4\n", "kind"), "bad.csv has no header; need a column 'kind' for the labels");
   refused(csv("1,2\n3,4\n", 2), "bad.csv, line 1 has 2 columns; need column 2 for the labels");
   refused(csv("1\n3\n", -1), "line 1 has 1 column; need column -1 for the labels, and others");

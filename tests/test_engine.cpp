@@ -7,6 +7,7 @@
 #include <functional>
 #include <limits>
 #include <memory>
+#include <sstream>
 #include <thread>
 
 #include "engine/broadcast.hpp"
@@ -589,6 +590,100 @@ TEST_CASE("a zero gradient where the true one is not zero does not pass") {
   };
   CHECK_FALSE(check_gradient(silent, {Tensor{1, 2, 3}}, {1, 1}));
   CHECK_FALSE(check_gradient([](const auto& v) { return cut(v[0]); }, {Tensor{1, 2, 3}}, {1, 1}));
+}
+
+TEST_CASE("the checker where a function and its gradient vanish: by what they are a step away") {
+  // x^2 y, x^2 x y and x^2 x^2 y at x = 0: rounding and the differences' error are all there is.
+  for (std::uint64_t seed = 1; seed <= 20; ++seed) {
+    CheckOptions options;
+    options.seed = seed;
+    for (int power : {2, 3, 4}) {
+      CAPTURE(power);
+      const auto flat = [power](const std::vector<Var>& v) {
+        Var y = v[1];
+        for (int i = 0; i < power; ++i) y = times(v[0], times(y, v[1]));
+        return y;
+      };
+      CHECK(check_gradient(flat, {Tensor{0, 0}, Tensor{0.7, -0.3}}, options));
+    }
+  }
+}
+
+TEST_CASE("the checker rejects 1 % beside an offset of 1e9, and nonsense at slopes of 1e160") {
+  const Tensor x = Rng(5).normal({10});
+  const auto offset = [](const std::vector<Var>& v) {
+    return add_same(squared(v[0], 1.01), v[0].tape->constant(full({10}, 1e9)));
+  };
+  CHECK_FALSE(check_gradient(offset, {x}, {1, 1}));
+  for (const double given : {1e160, -3e160, 1.001e160}) {
+    const auto steep = [given](const std::vector<Var>& v) {
+      const Tensor y = v[0].value() * 1e160;
+      return v[0].tape->record("steep", {v[0]}, y, [given](BackwardContext& ctx) {
+        const Var slope = ctx.out().tape->constant(full({10}, given));
+        ctx.give(0, times(ctx.gradient(), slope));
+      });
+    };
+    CHECK(check_gradient(steep, {x}, {1, 1}).ok == (given == 1e160));
+  }
+}
+
+TEST_CASE("a Var beyond the tape's end is refused wherever gradients are asked for") {
+  Tape tape;
+  const Var x = tape.parameter(Tensor{2, 3}), cost = times(x, x);
+  Var far = x;
+  for (const std::uint32_t index : {2u, 999u, 4000000000u}) {
+    far.index = index;
+    CHECK_THROWS_AS(backward(far), std::out_of_range);
+    CHECK_THROWS_AS(backward(cost, far), std::out_of_range);
+    CHECK_THROWS_AS(backward(cost, {}, far), std::out_of_range);
+    CHECK_THROWS_AS(differentiate(cost, far), std::out_of_range);
+    CHECK_THROWS_AS(dry_run(cost, far), std::out_of_range);
+    CHECK_THROWS_AS(stop_report(cost, far), std::out_of_range);
+    CHECK_THROWS_AS(stop_report(far, x), std::out_of_range);
+  }
+  CHECK(backward(cost)[x] == Tensor{4, 6});
+}
+
+TEST_CASE("gradients as large as double holds are clipped, and not multiplied beyond it") {
+  Tape tape;
+  const Var x = tape.parameter(zeros({2}));
+  const double most = std::numeric_limits<double>::max();
+  for (const double size : {1.0, 1e300, most / 1.7})
+    for (const double to : {1e-30, 0.5, 1e290}) {
+      Gradients g({x}, {Tensor{size, size}});
+      const double before = g.clip_norm(to);
+      CHECK(before == doctest::Approx(std::sqrt(2) * size));
+      CHECK(at(g[x], 0) == doctest::Approx(std::min(size, to / std::sqrt(2))).epsilon(1e-12));
+    }
+  Gradients largest({x}, {Tensor{-most, most}});
+  CHECK(std::isinf(largest.norm()));
+  CHECK(std::isinf(largest.clip_norm(3e-5)));
+  CHECK(at(largest[x], 0) == doctest::Approx(-3e-5 / std::sqrt(2)).epsilon(1e-12));
+  Gradients g({x}, {Tensor{1, 1e300}});
+  CHECK_THROWS_WITH_AS(g *= 1e10,
+                       "Gradients: *= 1e+10 takes the gradient of node 0 out of Scalar's range; "
+                       "need a smaller number",
+                       std::invalid_argument);
+  CHECK(g[x] == Tensor{1, 1e300});
+  for (const double bound : {std::numeric_limits<double>::infinity(), std::nan("")}) {
+    CHECK_THROWS_AS(g.clip_norm(bound), std::invalid_argument);
+    CHECK_THROWS_AS(g.clip_values(bound), std::invalid_argument);
+  }
+  Gradients infinite({x}, {Tensor{1, most * 2}});
+  infinite *= 2;  // what is not finite already may stay so
+  CHECK(at(infinite[x], 0) == 2);
+}
+
+TEST_CASE("an empty parameter's report, and what a report is made of, are printed in words") {
+  Tape tape;
+  const Var x = tape.parameter(zeros({0}), "x"), w = tape.parameter(Tensor{2, 3}, "w");
+  CHECK(str(stop_report(times(x, x), x)) == "x: a gradient arrives, as empty as the parameter.\n");
+  std::ostringstream out;
+  for (const Stop reason :
+       {Stop::reached, Stop::zero, Stop::not_finite, Stop::cut, Stop::unconnected, Stop::refused})
+    out << reason << ", ";
+  out << Worst::nan << ", " << tape.node(w.index).op.name;
+  CHECK(out.str() == "reached, zero, not finite, cut, unconnected, refused, NaN, w");
 }
 
 TEST_CASE("the stop report tells cut, unconnected, zero and reached apart") {

@@ -13,25 +13,15 @@
 #include "engine/random.hpp"
 #include "engine/sweep.hpp"
 #include "ops/choice.hpp"
-#include "ops/formula.hpp"
-#include "ops/gumbel_softmax_density.hpp"
-#include "ops/layer_norm.hpp"
-#include "ops/loss.hpp"
-#include "ops/reduce.hpp"
 #include "ops/rules/names.hpp"
-#include "ops/shape.hpp"
-#include "ops/soft_sort.hpp"
-#include "ops/softmax.hpp"
+#include "tests/menu.hpp"
 
-using namespace argtape;
-using Vars = std::vector<Var>;
 using Tensors = std::vector<Tensor>;
-using Function = std::function<Var(const Vars&)>;
 
 namespace {
 
 using Limits = std::numeric_limits<Scalar>;
-constexpr Scalar kEps = Limits::epsilon(), kInf = Limits::infinity(), kNan = Limits::quiet_NaN();
+constexpr Scalar kEps = Limits::epsilon(), kInf = Limits::infinity();
 
 std::uint64_t setting(const char* name, std::uint64_t otherwise) {
   const char* text = std::getenv(name);
@@ -157,74 +147,6 @@ struct Offset {
 
 // ---- Number by number.
 
-struct Word {
-  const char* name;
-  std::size_t inputs;
-  Function plain, fused;
-  double (*exact)(double) = nullptr;
-};
-#define ONE(name, ...)           \
-  name, 1,                       \
-      [](const Vars& v) {        \
-        const Var x = v[0];      \
-        return Var(__VA_ARGS__); \
-      },                         \
-      [](const Vars& v) { return elementwise([](auto x) { return __VA_ARGS__; }, v[0]); }
-#define TWO(name, ...)                                                                \
-  {                                                                                   \
-    name, 2,                                                                          \
-        [](const Vars& v) {                                                           \
-          const Var x = v[0], z = v[1];                                               \
-          return Var(__VA_ARGS__);                                                    \
-        },                                                                            \
-        [](const Vars& v) {                                                           \
-          return elementwise([](auto x, auto z) { return __VA_ARGS__; }, v[0], v[1]); \
-        }                                                                             \
-  }
-
-const Word kOps[] = {
-    {ONE("exp", exp(x)), [](double x) { return std::exp(x); }},
-    {ONE("log", log(x)), [](double x) { return std::log(x); }},
-    {ONE("tanh", tanh(x)), [](double x) { return std::tanh(x); }},
-    {ONE("sigmoid", sigmoid(x)), [](double x) { return 1 / (1 + std::exp(-x)); }},
-    {ONE("relu", relu(x)), [](double x) { return x < 0 ? 0 : x; }},
-    {ONE("softplus", softplus(x)),
-     [](double x) { return std::max(x, 0.0) + std::log1p(std::exp(-std::abs(x))); }},
-    {ONE("sqrt", sqrt(x)), [](double x) { return std::sqrt(x); }},
-    {ONE("sin", sin(x)), [](double x) { return std::sin(x); }},
-    {ONE("cos", cos(x)), [](double x) { return std::cos(x); }},
-    {ONE("erf", erf(x)), [](double x) { return std::erf(x); }},
-    {ONE("log1p", log1p(x)), [](double x) { return std::log1p(x); }},
-    {ONE("expm1", expm1(x)), [](double x) { return std::expm1(x); }},
-    {ONE("gelu", gelu(x)),
-     [](double x) {
-       const long double v = std::max(x, -40.0);
-       return static_cast<double>(v / 2 * std::erfc(-v * std::sqrt(0.5L)));
-     }},
-    {ONE("silu", silu(x)), [](double x) { return x < -800 ? 0 : x / (1 + std::exp(-x)); }},
-    {ONE("elu", elu(x, 0.7)), [](double x) { return x > 0 ? x : Scalar(0.7) * std::expm1(x); }},
-    {ONE("leaky_relu", leaky_relu(x)), [](double x) { return x > 0 ? x : Scalar(0.01) * x; }},
-    {ONE("square", square(x)), [](double x) { return x * x; }},
-    {ONE("abs", abs(x)), [](double x) { return std::abs(x); }},
-    {ONE("negative", -x), [](double x) { return -x; }},
-    {ONE("clip", clip(x, -1, 0.5)), [](double x) { return x < -1    ? -1
-                                                          : x > 0.5 ? 0.5
-                                                                    : x; }},
-    {ONE("pow 3", pow(x, 3)), [](double x) { return std::pow(x, 3); }},
-    {ONE("2 pow", pow(2, x)), [](double x) { return std::pow(2, x); }},
-    {ONE("stop_gradient", stop_gradient(x)), [](double x) { return x; }},
-    TWO("add", x + z),
-    TWO("subtract", x - z),
-    TWO("multiply", x* z),
-    TWO("divide", x / z),
-    TWO("pow", pow(x, z)),
-    TWO("maximum", maximum(x, z)),
-    TWO("minimum", minimum(x, z)),
-    TWO("greater", x > z),
-    TWO("less", x < z),
-    TWO("equal", equal(x, z)),
-    TWO("where", where(x, z, 1))};
-
 // Numbers of both signs; among them ties, zeros, ends of the range, infinities and NaN.
 Tensor numbers(Rng& rng, std::size_t n) {
   Tensor t = rng.uniform({n}, -3, 3);
@@ -329,72 +251,7 @@ TEST_CASE("a number's result depends on no other number, and is the true one") {
 
 namespace {
 
-// ---- Row by row: functions of (rows, K), along an axis, and of others of that shape.
-
-struct RowOp {
-  const char* name;
-  std::size_t inputs;
-  std::function<Var(const Vars&, int axis)> f;
-  bool by_axis = true;  // may go along another axis
-  double offset = 0;  // what is added to the value for a common offset of 1; NaN: it depends on it
-  bool permutes = true;  // a result for each category moves with it
-};
-const RowOp kRowOps[] = {
-    {"sum", 1, [](const Vars& v, int a) { return sum(v[0], a); }, true, kNan},
-    {"mean", 1, [](const Vars& v, int a) { return mean(v[0], a); }, true, 1},
-    {"max", 1, [](const Vars& v, int a) { return max(v[0], a); }, true, 1, false},
-    {"min", 1, [](const Vars& v, int a) { return min(v[0], a); }, true, 1, false},
-    {"variance", 1, [](const Vars& v, int a) { return variance(v[0], a); }},
-    {"logsumexp", 1, [](const Vars& v, int a) { return logsumexp(v[0], a); }, true, 1},
-    {"softmax", 1, [](const Vars& v, int a) { return softmax(v[0], a); }},
-    {"log_softmax", 1, [](const Vars& v, int a) { return log_softmax(v[0], a); }},
-    {"norm", 1, [](const Vars& v, int a) { return norm(v[0], a); }, true, kNan},
-    {"prod", 1, [](const Vars& v, int a) { return prod(v[0], a); }, true, kNan},
-    {"cumsum", 1, [](const Vars& v, int a) { return cumsum(v[0], a); }, true, kNan, false},
-    {"flip", 1, [](const Vars& v, int a) { return flip(v[0], a); }, true, 1, false},
-    {"softmax_jacobian", 2,
-     [](const Vars& v, int) { return softmax_jacobian(softmax(v[0]), v[1], 0.5); }, false, kNan},
-    {"relaxed_jacobian", 2, [](const Vars& v, int) { return relaxed_jacobian(v[0], v[1], 0.5); },
-     false, kNan},
-    {"relaxed_jacobian of one", 1,
-     [](const Vars& v, int) { return relaxed_jacobian(v[0], softmax(stop_gradient(v[0])), 0.7); },
-     false},
-    {"gumbel_softmax_log_prob", 1,
-     [](const Vars& v, int) {
-       return gumbel_softmax_log_prob(softmax(stop_gradient(v[0])), v[0], 0.7);
-     },
-     false},
-    {"exp_concrete_log_prob", 1,
-     [](const Vars& v, int) {
-       return exp_concrete_log_prob(log_softmax(stop_gradient(v[0])), v[0], 0.7);
-     },
-     false},
-    {"log_softmax_vjp", 2,
-     [](const Vars& v, int) { return log_softmax_vjp(log_softmax(v[0]), v[1]); }, false, kNan},
-    {"kl_gaussian", 2, [](const Vars& v, int) { return kl_gaussian(v[0], v[1] * 0.5); }, false,
-     kNan},
-    {"cross_entropy", 1,
-     [](const Vars& v, int) {
-       return cross_entropy(v[0], std::vector<std::size_t>(v[0].shape()[0], 0));
-     },
-     false, 0, false},
-    {"cross_entropy soft", 1,
-     [](const Vars& v, int) { return cross_entropy(v[0], softmax(stop_gradient(v[0]) * 0.5)); },
-     false},
-    {"kl_categorical", 1, [](const Vars& v, int) { return kl_categorical(v[0], v[0] * 0.5); },
-     false},
-    {"kl_categorical_uniform", 1, [](const Vars& v, int) { return kl_categorical_uniform(v[0]); },
-     false},
-    {"bce_with_logits", 2, [](const Vars& v, int) { return bce_with_logits(v[0], v[1]); }, false,
-     kNan},
-    {"squared_error", 2, [](const Vars& v, int) { return squared_error(v[0], v[1]); }, false},
-    {"layer_norm", 1,
-     [](const Vars& v, int) {
-       return layer_norm(v[0], v[0].tape->constant(2.0), v[0].tape->constant(1.0));
-     },
-     false},
-    {"neural_sort", 1, [](const Vars& v, int) { return sum(neural_sort(v[0], 1), -1); }, false},
-    {"soft_sort", 1, [](const Vars& v, int) { return sum(soft_sort(v[0], 1), -1); }, false}};
+// ---- Row by row.
 
 Tensors rows_for(Rng& rng, std::size_t rows, std::size_t k, std::size_t inputs) {
   Tensors points;

@@ -138,15 +138,19 @@ TEST_CASE("AdamW, RMSprop and clipping against PyTorch's numbers") {
           "clip_values: the gradient of node 0 is NaN; need finite numbers");
   refuses([&] { cut.clip_norm(0); },
           "clip_norm: the most is 0; need more than 0, and a number that Scalar can hold");
-  // What Scalar rounds to 0, or to a number of few digits.
-  for (double least : {1e-60, 1e-42})
+  // What Scalar rounds to 0, to a number of few digits, or to an infinity.
+  for (double bound : {1e-60, 1e-42, 1e39, 1e300})
     for (const auto clip : {+[](Gradients&g, double most) { g.clip_norm(most); },
                             +[](Gradients&g, double most) { g.clip_values(most); }}) {
       Gradients kept = whole;
-      CHECK_THROWS_WITH_AS(clip(kept, least), doctest::Contains("a number that Scalar can hold"),
+      CHECK_THROWS_WITH_AS(clip(kept, bound), doctest::Contains("a number that Scalar can hold"),
                            std::invalid_argument);
       CHECK(identical(kept[b], whole[b]));
     }
+  refuses([&] { whole *= 1e300; },
+          "Gradients: *= 1e+300 takes the gradient of node 0 out of Scalar's range; need a smaller "
+          "number");
+  CHECK(identical(whole[b], Tensor{6, 0.25}));
   refuses([&] { Gradients({a}, {zeros({2})}); },
           "Gradients: gradient 0 is (2,), its Var (3,); need the same shape");
   refuses(
@@ -272,7 +276,7 @@ TEST_CASE("accuracy and the confusion matrix") {
   const std::vector<std::size_t> predicted = {0, 1, 1, 2, 0}, labels = {0, 1, 2, 2, 1};
   CHECK(accuracy(predicted, labels) == 0.6);
   CHECK(confusion_matrix(predicted, labels, 3) ==
-        std::vector<std::vector<std::size_t>>{{1, 0, 0}, {1, 1, 0}, {0, 1, 1}});
+        Tensor{{1, 0, 0}, {1, 1, 0}, {0, 1, 1}});
   refuses([&] { accuracy({1}, labels); },
           "accuracy: 1 predictions for 5 labels; need one for each, and at least one");
   refuses([&] { confusion_matrix(predicted, labels, 2); },
@@ -389,6 +393,35 @@ TEST_CASE("a step is refused for parameters on another tape than the costs, and 
   const std::vector<Var> once_more = another.borrow_parameters(q);
   adam.step(q, once_more, sum(once_more[0]));
   CHECK(q[0](0) == doctest::Approx(0.9));  // Adam's first step is its rate
+}
+
+TEST_CASE("after a refused step the right one is as good as the first") {
+  Tape tape;
+  const std::vector<Var> x = {tape.parameter(ones({2}))};
+  const Gradients gradients = backward(sum(square(x[0])));
+  const auto try_all = [&](auto&& optimiser) {
+    std::vector<Tensor> column = {ones({2, 1})}, two = {ones({2}), ones({2})}, right = {ones({2})};
+    CHECK_THROWS_AS(optimiser.step(column, x, gradients), std::invalid_argument);
+    CHECK_THROWS_AS(optimiser.step(two, x, gradients), std::invalid_argument);
+    CHECK_THROWS_AS(optimiser.step(right, x, Gradients()), std::invalid_argument);
+    optimiser.step(right, x, gradients);
+    CHECK(right[0](0) < 1);
+    CHECK(column[0] == ones({2, 1}));
+    CHECK(two[0] == ones({2}));
+  };
+  try_all(Sgd(0.1, 0.9)), try_all(Adam(0.1)), try_all(AdamW(0.1)), try_all(RmsProp(0.1));
+  // A rate that is refused binds it to no parameters either.
+  Sgd late([](std::size_t) {
+    static int asked = 0;
+    return asked++ == 1 ? -1.0 : 1.0;
+  });
+  std::vector<Tensor> right = {ones({2})};
+  CHECK_THROWS_AS(late.step(right, x, gradients), std::invalid_argument);
+  Tape other;
+  std::vector<Tensor> three = {ones({3})};
+  const std::vector<Var> y = {other.parameter(three[0])};
+  late.step(three, y, backward(sum(y[0])));
+  CHECK(three[0] == zeros({3}));
 }
 
 TEST_CASE("gradients of a tape that is gone are not those of the next at its address") {

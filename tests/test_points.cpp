@@ -232,6 +232,7 @@ TEST_CASE("points: what is wrong with a NumPy file is said") {
   refused(numpy_header("{'descr': '<f8', 'fortran_order': False, 'shape': (2, -2)}"), damaged);
   refused(numpy_header("{'descr': '<f8', 'fortran_order': False, 'shape': (2, two)}"), damaged);
   of_type("<c16", " holds the type '<c16'");
+  of_type("", " holds the type ''");
   refused(numpy<double>("|O", "(1, 1)", {1}),
           " holds Python objects, the type '|O'; need float16, float32, float64, integers or bool, "
           "such as np.unique(x, return_inverse=True)[1] makes of texts");

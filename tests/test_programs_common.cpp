@@ -496,6 +496,14 @@ TEST_CASE("write_file: replaces whole files, writes through links and devices") 
                        std::runtime_error);
   CHECK(folder.files() == 2);
   if (fs::exists("/dev/full")) CHECK_THROWS_AS(write_file("/dev/full", "x"), std::runtime_error);
+  CHECK_THROWS_WITH_AS(require_writable_file("/dev/none/file"), doctest::Contains("No such file"),
+                       std::runtime_error);
+  const fs::path memory = "/dev/shm/argtape test " + std::to_string(::getpid());
+  if (fs::exists("/dev/shm") && ::access("/dev/shm", W_OK) == 0) {
+    for (const char* text : {"old and longer", "new"}) write_file(memory, text);
+    CHECK(contents(memory) == "new");
+    fs::remove(memory);
+  }
 }
 
 TEST_CASE("picture: the CSV of each kind, with or without gnuplot") {
@@ -591,9 +599,54 @@ TEST_CASE("picture: a gnuplot that fails leaves the CSV and says why") {
   const SearchPath broken((folder / "bin").string());
   Capture err(STDERR_FILENO);
   const std::string hint = draw(Picture("t").line("a", {1}, {1}), folder.path(), "curve");
-  CHECK(hint.find("gnuplot failed (no such terminal)") == 0);
+  CHECK(hint == "gnuplot failed (no such terminal)");
+  std::ofstream(folder / "bin/gnuplot") << "#!/bin/sh\nexit 1\n";
+  CHECK(draw(Picture("t").line("a", {1}, {1}), folder.path(), "curve") ==
+        "gnuplot failed (it gave no reason)");
+  // It may not take for ever, where the system can tell.
+  fs::rename(folder / "bin/gnuplot", folder / "bin/timeout");
+  std::ofstream(folder / "bin/timeout") << "#!/bin/sh\necho \"$1 $2\" >&2\nexit 124\n";
+  CHECK(draw(Picture("t").line("a", {1}, {1}), folder.path(), "curve") ==
+        "gnuplot failed (60 gnuplot)");
   CHECK(fs::exists(folder / "curve.csv"));
   CHECK_FALSE(fs::exists(folder / "curve.svg"));
+}
+
+TEST_CASE("what is no UTF-8 is replaced on the page and in pictures") {
+  CHECK(utf8("a\xff\xc3\xa4\xc3") == "a\ufffd\u00e4\ufffd");
+  CHECK(gnuplot_string("a\xff") == "\"a\ufffd\"");
+  Folder folder;
+  Program program("09_test", "a test");
+  std::string text;
+  program.option("--text", text, "some text");
+  CHECK(run(program, {"--out", folder.path().string(), "--text", "b\xff<"}, [] {}).status == 0);
+  CHECK(contents(folder / "report.html").find("b\ufffd&lt;") != std::string::npos);
+}
+
+TEST_CASE("program: two outputs are not one file, and what cannot be written is told before") {
+  Folder folder;
+  fs::create_directory(folder / "out");
+  fs::create_directory_symlink(folder / "out", folder / "link");
+  const std::string out = (folder / "out").string();
+  const auto refused = [&](const std::vector<std::string>& flags, const std::string& words) {
+    Program program("09_test", "a test");
+    const Outcome outcome = run(program, flags, [&] {
+      program.writes("--save", (folder / "out/a.npz").string());
+      FAIL("it ran");
+    });
+    CHECK(outcome.status == 2);
+    CHECK_MESSAGE(outcome.err.find(words) != std::string::npos, outcome.err);
+  };
+  for (const char* name : {"report.html", "rules.csv", "rules.svg"}) {
+    const std::string file = (folder / "link" / name).string();
+    refused({"--out", out, "--json", file}, "--json: '" + file + "' is --out's too; name another");
+  }
+  refused({"--json", (folder / "link/a.npz").string()}, "a.npz' is --json's too; name another");
+  refused({"--json", "/dev/none/file"}, "No such file or directory; name another file");
+  refused({"--json", (folder / std::string(252, 'x')).string()}, "File name too long");
+  fs::create_directory(folder / "out/report.html");
+  refused({"--out", out},
+          "--out: cannot write '" + out + "/report.html': Is a directory; name another folder");
 }
 
 TEST_CASE("picture: gnuplot draws every kind") {
@@ -613,6 +666,7 @@ TEST_CASE("picture: gnuplot draws every kind") {
   pictures.push_back(Picture("no marks").line("a", {1, 2}, {1, 2}).line("b", {1, 2}, {2, 1}));
   pictures.back().series[0].size = 0;
   pictures.push_back(Picture("nothing finite").line("a", {1, 2}, {not_a_number, infinity}));
+  pictures.push_back(Picture("far").points("a", {-1.7e308, 1.7e308}, {-1.7e308, 1.7e308}));
   pictures.push_back(Picture("bars").bars("a", {1, -2}, {0.5, 0.5}).bars("b", {not_a_number, 0}));
   pictures.back().categories = {"a%g 50%",
                                 "a very long name of a category 'quoted' " + std::string(100, 'x')};
@@ -727,10 +781,12 @@ TEST_CASE("labels: beside their marks, on none and on no other label, inside") {
   const std::vector<Box> marks = taken;
   for (std::size_t i = 0; i < names.size(); ++i) {
     CAPTURE(names[i]);
-    const Spot at = beside(names[i], marks[i], plot, taken);
-    CHECK(taken.back().left == at.x);
-    CHECK(std::abs(at.y - (marks[i].bottom + 5)) < 30);
+    const auto at = beside(names[i], marks[i], plot, taken);
+    REQUIRE(at);
+    CHECK(taken.back().left == at->x);
+    CHECK(std::abs(at->y - (marks[i].bottom + 5)) < 30);
   }
+  CHECK_FALSE(beside(std::string(120, 'x'), marks[0], plot, taken));
   REQUIRE(taken.size() == 40);
   for (std::size_t i = 20; i < taken.size(); ++i) {
     CHECK(taken[i].left >= 0);

@@ -971,3 +971,19 @@ TEST_CASE(
   CHECK(all[1].std != measure(score_function(), f, logits, options).std);
   CHECK(all[2].bias < 1e-7);
 }
+
+TEST_CASE("indices_of: the places of a subset, row by row, rising") {
+  Tape tape;
+  const Var chosen = top_k(tape.parameter(Tensor{{3, 1, 2, 0}, {-1, 5, 4, 9}}), 2, zero());
+  CHECK(indices_of(chosen, 2) == std::vector<std::size_t>{0, 2, 1, 3});
+  refuses(
+      [&] { indices_of(chosen); },
+      "indices_of: row 0 of the choice is not one-hot; of a subset of k: indices_of(subset, k)");
+  refuses([&] { indices_of(chosen, 3); },
+          "indices_of: row 0 of the choice is not 3 ones among zeros");
+  refuses(
+      [&] {
+        indices_of(tape.constant(Tensor{0.5, 1.0, 1.0}), 2);
+      },
+      "indices_of: row 0 of the choice is not 2 ones among zeros");
+}

@@ -1,11 +1,14 @@
 #include "examples/common/files.hpp"
 
+#include <unistd.h>
+
 #include <algorithm>
 #include <array>
 #include <cerrno>
 #include <charconv>
 #include <cmath>
 #include <fstream>
+#include <nlohmann/json.hpp>
 #include <system_error>
 
 #include "models/training/write_durably.hpp"
@@ -16,12 +19,18 @@ namespace fs = std::filesystem;
 
 namespace {
 
-// What has a reader, and no old text to be replaced. /dev/stdout may lead to a file.
+// What has a reader, and no old text to be replaced. A standard stream may lead to a file, in which
+// what was printed stays.
 bool is_stream(const fs::path& path) {
   std::error_code ignored;
   const fs::file_type type = fs::status(path, ignored).type();
   return type == fs::file_type::fifo || type == fs::file_type::character ||
-         path.string().rfind("/dev/", 0) == 0;
+         fs::equivalent(path, "/dev/stdout", ignored) ||
+         fs::equivalent(path, "/dev/stderr", ignored);
+}
+
+[[noreturn]] void fail(const fs::path& path) {
+  throw std::system_error(errno, std::generic_category(), "cannot write '" + path.string() + "'");
 }
 
 }  // namespace
@@ -60,6 +69,11 @@ std::string csv_field(const std::string& text) {
   return result + '"';
 }
 
+std::string utf8(const std::string& text) {
+  using Json = nlohmann::json;
+  return Json::parse(Json(text).dump(-1, ' ', false, Json::error_handler_t::replace));
+}
+
 std::size_t text_width(const std::string& text) {
   return static_cast<std::size_t>(std::count_if(text.begin(), text.end(), [](char c) {
     return (static_cast<unsigned char>(c) & 0xc0u) != 0x80u;
@@ -70,12 +84,12 @@ void write_file(const fs::path& path, const std::string& text) {
   if (!is_stream(path)) return argtape::write_durably(path, text);
   errno = 0;
   std::ofstream file(path, std::ios::binary | std::ios::app);
-  if (!(file << text << std::flush))
-    throw std::system_error(errno, std::generic_category(), "cannot write '" + path.string() + "'");
+  if (!(file << text << std::flush)) fail(path);
 }
 
 void require_writable_file(const fs::path& path) {
-  if (!is_stream(path)) argtape::require_writable(path);
+  if (!is_stream(path)) return argtape::require_writable(path);
+  if (::access(path.c_str(), W_OK) != 0) fail(path);
 }
 
 }  // namespace argtape_examples

@@ -26,6 +26,9 @@ void write_file(const std::filesystem::path& path, const std::string& text);
 // Throws what write_file() would, as far as one can know without writing.
 void require_writable_file(const std::filesystem::path& path);
 
+// What is no UTF-8 in it replaced by U+FFFD.
+std::string utf8(const std::string& text);
+
 // Characters as the reader counts them: code points, not bytes.
 std::size_t text_width(const std::string& text);
 

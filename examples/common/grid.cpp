@@ -133,11 +133,23 @@ void Grid::State::check_flags(const Ranks& ranks) const {
     throw WrongCall("--jobs is for one machine alone; under mpirun start more ranks");
   if (ranks.size() > 1 && run.empty())
     throw WrongCall("under mpirun --run DIR is needed, a folder that all ranks see");
-  if (!save.empty()) try {
-      argtape::require_savable(save);
-    } catch (const std::exception& e) {
-      throw WrongCall(std::string("--save: ") + e.what());
-    }
+  if (!run.empty()) {
+    const RunFolder folder(run);
+    program.writes("--run", folder.manifest_file());
+    for (const auto& [cell, make] : cells)
+      for (const std::string& file :
+           {folder.result_file(cell), folder.checkpoint(cell), folder.network(cell)})
+        program.writes("--run", file);
+  }
+  if (save.empty()) return;
+  try {
+    argtape::require_savable(save);
+  } catch (const std::system_error& e) {
+    throw WrongCall(std::string("--save: ") + e.what());
+  } catch (const std::invalid_argument& e) {
+    throw WrongCall(std::string("--") + e.what());  // the flag is called as the function
+  }
+  program.writes("--save", save);
 }
 
 Json Grid::State::manifest(const Json& settings) const {

@@ -189,8 +189,6 @@ std::string to_text(const Picture& picture) {
 std::string to_svg(const Picture& picture, std::string& problem) {
   check(picture);
   std::string svg = run_gnuplot(script_for(picture), problem);
-  if (!problem.empty())
-    problem += ": for pictures install gnuplot-nox with apt, or gnuplot from conda-forge";
   // Images that are enlarged stay sharp.
   const std::string tag = "<image ", style = "style='image-rendering:pixelated' ";
   for (std::size_t at = 0; (at = svg.find(tag, at)) != std::string::npos;)

@@ -18,7 +18,7 @@ namespace argtape_examples {
 // bars that reach below it, and values far beyond the others leave those apart.
 struct Axis {
   std::string label;
-  bool log = false;
+  bool log = false;  // values beyond 1e300 always have one
   double origin = 0;
   double unit = 0;  // 0: half of what is least, but for the origin
 };
@@ -76,7 +76,7 @@ struct Picture {
   Series& add(Series::Kind kind, std::string name, std::vector<double> x, std::vector<double> y);
 };
 
-// "" where gnuplot cannot draw it; then `problem` is one line that says what to install.
+// "" where gnuplot cannot draw it; then `problem` is one line that says why, or what to install.
 std::string to_svg(const Picture& picture, std::string& problem);
 
 // The numbers as a table, its first rows if there are many.

@@ -12,6 +12,7 @@
 #include <cstdio>
 #include <fstream>
 #include <functional>
+#include <map>
 #include <new>
 #include <nlohmann/json.hpp>
 #include <optional>
@@ -26,6 +27,7 @@ namespace fs = std::filesystem;
 
 namespace {
 
+constexpr char kPage[] = "report.html";
 constexpr auto fixed = std::chars_format::fixed, scientific = std::chars_format::scientific;
 
 int decimal_exponent(double value, int digits) {
@@ -122,7 +124,7 @@ void require_writable_folder(const fs::path& folder, const std::string& flag) {
   if (!fs::is_directory(folder)) {
     throw WrongCall(flag + ": there is no folder '" + folder.string() + "'; create it first");
   }
-  if (::access(folder.c_str(), W_OK) != 0) {
+  if (::access(folder.c_str(), W_OK | X_OK) != 0) {
     throw WrongCall(flag + ": cannot write in '" + folder.string() + "'; choose another folder");
   }
 }
@@ -304,7 +306,7 @@ struct Program::State {
   State(const std::string& program, const std::string& description)
       : app(description, program), name(program) {}
 
-  void check_paths(const Program& program) const;
+  void check_paths(Program& program);
   void claim(const std::string& shown);
   int complain(int status, const std::string& message) const;
   int printed() const;
@@ -318,15 +320,18 @@ struct Program::State {
   std::string json_file;
   std::string failure;  // told at the end
   std::set<std::string> names_shown;
-  std::vector<std::string> sizes;  // the flags that take a whole number
+  std::map<fs::path, std::string> written;  // by which flag
+  std::vector<std::string> sizes;           // the flags that take a whole number
 };
 
-void Program::State::check_paths(const Program& program) const {
-  if (!json_file.empty()) try {
-      require_writable_file(json_file);
+void Program::State::check_paths(Program& program) {
+  const auto check = [](const std::string& flag, const fs::path& file, const char* kind) {
+    try {
+      require_writable_file(file);
     } catch (const std::system_error& e) {
-      throw WrongCall(std::string("--json: ") + e.what() + "; name another file");
+      throw WrongCall(flag + ": " + e.what() + "; name another " + kind);
     }
+  };
   if (!program.data.empty() && !fs::is_directory(program.data)) {
     throw WrongCall("--data: there is no folder '" + program.data +
                     "'; give the one with MNIST's IDX files");
@@ -339,6 +344,11 @@ void Program::State::check_paths(const Program& program) const {
                       "); choose another folder");
     }
     require_writable_folder(program.out, "--out");
+    check("--out", fs::path(program.out) / kPage, "folder");
+  }
+  if (!json_file.empty()) {
+    check("--json", json_file, "file");
+    program.writes("--json", json_file);
   }
 }
 
@@ -471,6 +481,21 @@ void Program::takes_digits() {
       ->group("Every program's options");
 }
 
+void Program::writes(const std::string& flag, const std::string& file) {
+  std::error_code no_name;  // a pipe's
+  const auto place = [&](const fs::path& path) {
+    return fs::weakly_canonical(fs::absolute(path), no_name);
+  };
+  const fs::path path = place(file), ending = path.extension();
+  if (no_name) return;
+  const auto [there, is_new] = state_->written.emplace(path, flag);
+  const bool shown = ending == ".html" || ending == ".csv" || ending == ".svg" || ending == ".dot";
+  const bool of_out = shown && !out.empty() && path.parent_path() == place(out);
+  if (is_new && !of_out) return;
+  throw WrongCall(flag + ": '" + file + "' is " + (of_out ? "--out" : there->second) +
+                  "'s too; name another");
+}
+
 void Program::footer(const std::string& text) { state_->app.footer(text); }
 
 bool Program::given(const std::string& flag) const { return state_->app.count(flag) > 0; }
@@ -492,7 +517,7 @@ int Program::run(int argc, const char* const* argv, const std::function<void()>&
     body();
     if (state_->report)
       write_file(
-          fs::path(out) / "report.html",
+          fs::path(out) / kPage,
           state_->report->html(state_->name, state_->app.get_description(), state_->asked()));
     if (!state_->json_file.empty()) {
       std::cout.flush();  // the file may be /dev/stdout

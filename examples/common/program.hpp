@@ -156,6 +156,8 @@ class Program {
 
   // Below the flags in --help: what the JSON has.
   void footer(const std::string& text);
+  // Throws WrongCall where what this flag writes is a file that another one writes, or --out.
+  void writes(const std::string& flag, const std::string& file);
   // Whether the call has this flag.
   bool given(const std::string& flag) const;
 

@@ -22,10 +22,13 @@ constexpr const char* kHead = R"(<!doctype html>
 <style>
 :root { --ink: #1d2329; --soft: #46505a; --line: #c9d0d6; --paper: #ffffff; --shade: #f3f5f7; --link: #0b4f9e }
 @media (prefers-color-scheme: dark) {
+  /* White paper is dark paper with the hues kept. */
+  img { filter: invert(.92) hue-rotate(180deg) }
   :root { --ink: #e9edf0; --soft: #b9c2ca; --line: #3d464e; --paper: #14181c; --shade: #1d2328; --link: #9cc8ff }
 }
-body { margin: 0 auto; padding: 1.5rem 1rem 4rem; max-width: 60rem; color: var(--ink); background: var(--paper);
+body { margin: 0 auto; padding: 1.5rem 1rem 4rem; max-width: 76rem; color: var(--ink); background: var(--paper);
        font: 1rem/1.55 system-ui, sans-serif; overflow-wrap: break-word }
+p, ul { max-width: 60rem }
 h1 { font-size: 1.6rem; line-height: 1.25; margin: 0 0 .25rem }
 h2 { font-size: 1.15rem; margin: 2.2rem 0 .5rem }
 a { color: var(--link) }
@@ -52,7 +55,7 @@ img { display: block; width: 100%; height: auto; min-width: 36rem; max-width: 50
 
 std::string escaped(const std::string& text) {
   std::string all;
-  for (const char c : text) {
+  for (const char c : utf8(text)) {
     if (c == '&')
       all += "&amp;";
     else if (c == '<')
@@ -122,12 +125,18 @@ bool in_columns(const std::vector<std::string>& lines) {
   return false;
 }
 
+// Whether a line was ended where the next one's first word would have had a place.
+bool broken_on_purpose(const std::string& line, const std::string& next) {
+  return text_width(line) + text_width(next.substr(0, next.find(' '))) < 90;
+}
+
 // One block of lines without an empty one between them.
 std::string block_html(const std::vector<std::string>& lines) {
   std::string html;
   if (in_columns(lines)) return wide("printed", "<pre>" + escaped(joined(lines, "\n")) + "</pre>");
   bool list = false;
-  for (const std::string& line : lines) {
+  for (std::size_t i = 0; i < lines.size(); ++i) {
+    const std::string& line = lines[i];
     if (line.compare(0, 2, "- ") == 0) {
       html += (list           ? "</li>\n<li>"
                : html.empty() ? "<ul>\n<li>"
@@ -135,7 +144,10 @@ std::string block_html(const std::vector<std::string>& lines) {
               escaped(line.substr(2));
       list = true;
     } else {
-      html += (html.empty() ? "<p>" : "\n") + escaped(line);
+      html += (i == 0                                           ? "<p>"
+               : !list && broken_on_purpose(lines[i - 1], line) ? "<br>\n"
+                                                                : "\n") +
+              escaped(line);
     }
   }
   return html + (list ? "</li>\n</ul>\n" : "</p>\n");

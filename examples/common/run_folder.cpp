@@ -23,12 +23,12 @@ using Json = RunFolder::Json;
 
 namespace {
 
-constexpr char kManifest[] = "grid.json";
 constexpr double kWhole = 10000;  // in a lock, so that no locale has a say
 // What every run's manifest has.
 const Json kForm = {{"program", ""}, {"cells", {""}}};
 
 std::optional<std::string> contents(const std::string& path) {
+  if (!fs::is_regular_file(path)) return std::nullopt;  // a pipe's end may never come
   std::ifstream file(path, std::ios::binary);
   if (!file) return std::nullopt;
   return std::string{std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
@@ -37,12 +37,15 @@ std::optional<std::string> contents(const std::string& path) {
 Json read_json(const std::string& path, const Json& form, const std::string& advice) {
   const std::optional<std::string> text = contents(path);
   if (!text)
-    throw std::runtime_error("cannot read '" + path +
-                             "': " + std::generic_category().message(errno));
+    throw std::runtime_error("cannot read '" + path + "': " +
+                             (fs::is_regular_file(path) ? std::generic_category().message(errno)
+                                                        : "it is no regular file; " + advice));
   Json json = Json::parse(*text, nullptr, false);
   if (json.is_discarded()) throw std::runtime_error("'" + path + "' is damaged; " + advice);
   const std::string words = unlike(json, form);
-  if (!words.empty()) throw std::runtime_error("'" + path + "': " + words + "; " + advice);
+  if (!words.empty())
+    throw std::runtime_error("'" + path + "' is not as this version writes it: " + words + "; " +
+                             advice);
   return json;
 }
 
@@ -81,7 +84,7 @@ bool RunFolder::there(const std::string& cell, const char* ending) const {
 
 void RunFolder::start(const Json& manifest) const {
   const std::string name = "--run: '" + path_.string() + "' ";
-  if (fs::exists(path_ / kManifest)) {
+  if (fs::exists(manifest_file())) {
     const Json old = this->manifest(kForm);
     std::size_t finished = 0;
     for (const std::string cell : old.at("cells")) finished += done(cell);
@@ -97,7 +100,7 @@ void RunFolder::start(const Json& manifest) const {
   for (const fs::directory_entry& entry : fs::directory_iterator(path_))
     if (entry.path().extension() != ".tmp")
       throw WrongCall(name + "is not empty and holds no run; name an empty folder, or a new one");
-  write_json((path_ / kManifest).string(), manifest);
+  write_json(manifest_file(), manifest);
 }
 
 void RunFolder::resume(const Json& manifest) const {
@@ -109,10 +112,9 @@ void RunFolder::resume(const Json& manifest) const {
 }
 
 Json RunFolder::manifest(const Json& form) const {
-  const std::string at = (path_ / kManifest).string();
-  if (!fs::exists(at))
+  if (!fs::exists(manifest_file()))
     throw WrongCall("--run: '" + path_.string() + "' holds no run; need the folder of one");
-  return read_json(at, form, "name another folder");
+  return read_json(manifest_file(), form, "name another folder");
 }
 
 void RunFolder::require_same(const Json& manifest) const {
@@ -124,11 +126,11 @@ void RunFolder::require_same(const Json& manifest) const {
 }
 
 Json RunFolder::result(const std::string& cell, const Json& form) const {
-  return read_json(file(cell, ".json"), form, "remove it, and --resume computes it anew");
+  return read_json(result_file(cell), form, "remove it, and --resume computes it anew");
 }
 
 void RunFolder::finish(const std::string& cell, const Json& result) const {
-  write_json(file(cell, ".json"), result);
+  write_json(result_file(cell), result);
   tidy(cell);
 }
 
@@ -150,7 +152,8 @@ void RunFolder::fail(const std::string& cell, const std::string& reason) const {
 
 double RunFolder::progress(const std::string& cell) const {
   if (done(cell)) return 1;
-  return std::atoi(contents(file(cell, ".lock")).value_or("0").c_str()) / kWhole;
+  const int said = std::atoi(contents(file(cell, ".lock")).value_or("0").c_str());
+  return std::clamp(said / kWhole, 0.0, 1.0);
 }
 
 bool RunFolder::at_work(const std::string& cell) const {

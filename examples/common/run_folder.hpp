@@ -32,11 +32,13 @@ class RunFolder {
   // What the folder has, if it is like `form` (examples/common/json_form.hpp).
   Json manifest(const Json& form) const;
 
+  std::string manifest_file() const { return (path_ / "grid.json").string(); }
   std::string checkpoint(const std::string& cell) const { return file(cell, ".safetensors"); }
   bool has_checkpoint(const std::string& cell) const { return there(cell, ".safetensors"); }
   std::string network(const std::string& cell) const { return file(cell, kNetwork); }
   bool has_network(const std::string& cell) const { return there(cell, kNetwork); }
 
+  std::string result_file(const std::string& cell) const { return file(cell, ".json"); }
   bool done(const std::string& cell) const { return there(cell, ".json"); }
   Json result(const std::string& cell, const Json& form) const;
   // Writes it, and tidies up. Throws std::system_error if it cannot be written.

@@ -232,7 +232,8 @@ Table StochasticStudy::Cells::table(const std::string& network) const {
 
 void StochasticStudy::Cells::print() const {
   std::cout << data << ", black and white, " << (all_trained() ? "" : "at most ") << steps
-            << " steps of " << plan.training.batch << "; hard samples; mean±deviation over seeds\n";
+            << " steps of " << plan.training.batch
+            << "; hard samples; with several seeds mean±deviation over them\n";
   for (const StudiedNetwork& network : plan.networks) {
     const Table all = table(network.name);
     if (all.rows().empty()) continue;
@@ -422,9 +423,11 @@ std::vector<std::string> StochasticStudy::add_cells(const StudyPlan& plan, const
       settings.tau = tau;
       settings.seed = seed;
       const bool pictures = suffix.empty() && seed == program_.seed;
-      grid_.add(network.name + "/" + rule + suffix + "/" + std::to_string(seed), [=, &plan, &data] {
-        return std::make_unique<StochasticCell>(program_, plan, data, network, settings, pictures);
-      });
+      grid_.add(network.name + "/" + rule + suffix + "/" + std::to_string(seed),
+                [this, network, settings, pictures, &plan, &data] {
+                  return std::make_unique<StochasticCell>(program_, plan, data, network, settings,
+                                                          pictures);
+                });
     }
   };
   const Temperature annealed = exponential_decay(1, plan.tau_rate, plan.tau_floor, plan.tau_every);

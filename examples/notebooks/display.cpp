@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdlib>
+#include <iomanip>
+#include <locale>
 #include <numeric>
 #include <sstream>
 #include <utility>
@@ -49,6 +51,15 @@ Bundle bundle_of(const argtape_examples::Table& table, const std::string& captio
 Bundle lines(const std::string& text) { return {text, "<pre>" + escaped(text) + "</pre>", ""}; }
 
 Cell cell(double x) { return Cell(str(x, 4)); }
+
+// As in the programs' tables.
+Cell listed(double x, int decimals) {
+  if (decimals < 0 || std::isnan(x)) return Cell(x);
+  std::ostringstream text;
+  text.imbue(std::locale::classic());
+  text << std::fixed << std::setprecision(decimals) << x;
+  return Cell(text.str());
+}
 
 // The first ones of n and the last; `n` itself stands for what is left out between them.
 std::vector<std::size_t> some_of(std::size_t n, std::size_t most) {
@@ -127,8 +138,8 @@ Row::Row(std::string name, Var numbers) : Row(std::move(name), numbers.value()) 
 Row::Row(std::string name, double number)
     : Row(std::move(name), Tensor(static_cast<Scalar>(number))) {}
 
-Table::Table(std::vector<Row> rows, std::vector<std::string> headers)
-    : rows(std::move(rows)), headers(std::move(headers)) {}
+Table::Table(std::vector<Row> rows, std::vector<std::string> headers, int decimals)
+    : rows(std::move(rows)), headers(std::move(headers)), decimals(decimals) {}
 
 Picture images(const Tensor& pixels, const std::vector<std::string>& captions,
                const std::string& title) {
@@ -277,7 +288,7 @@ Bundle bundle(const Table& table) {
       const auto at = [i](const Tensor& t) { return static_cast<double>(t.data()[i]); };
       cells.push_back(i >= row.numbers.size() ? Cell("")
                       : i < row.errors.size() ? with_bar(at(row.numbers), at(row.errors))
-                                              : cell(at(row.numbers)));
+                                              : listed(at(row.numbers), table.decimals));
     }
     shown.row(std::move(cells));
   }

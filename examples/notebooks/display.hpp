@@ -29,12 +29,13 @@ struct Row {
   argtape::Tensor numbers, errors;
 };
 
-/// Rows under headers, of which the first is over the names:
-/// xcpp::display(notebook::Table({{"x", x}, {"dy/dx", slope}}));
+/// Rows under headers, of which the first is over the names, as the programs print them ("-" is no
+/// number): xcpp::display(notebook::Table({{"x", x}, {"dy/dx", slope}}));
 struct Table {
-  explicit Table(std::vector<Row> rows, std::vector<std::string> headers = {});
+  explicit Table(std::vector<Row> rows, std::vector<std::string> headers = {}, int decimals = -1);
   std::vector<Row> rows;
   std::vector<std::string> headers;
+  int decimals;  ///< after the point; less than 0: four digits in all
 };
 
 /// A grey image (h, w), or several (n, h, w), light where numbers are small.

@@ -86,7 +86,8 @@ NumpyHeader parse_header(const std::string& label, const std::string& text) {
   const std::string name =
       type[0] == '\'' && quote != std::string::npos ? type.substr(1, quote - 1) : type.substr(0, 1);
   const auto known = std::find_if(kElements.begin(), kElements.end(), [&](const ElementName& e) {
-    return e.element.kind != Element::brain && name.substr(1) == descr_of(e.element);
+    return e.element.kind != Element::brain && !name.empty() &&
+           name.substr(1) == descr_of(e.element);
   });
   if (known == kElements.end() || std::string("<>=|").find(name[0]) == std::string::npos ||
       (name[0] == '|' && known->element.size > 1))

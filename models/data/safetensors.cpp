@@ -62,9 +62,10 @@ class Json {
     do {
       blanks();
       std::uint64_t number = 0;
-      const auto [stop, error] =
-          std::from_chars(text_.data() + at_, text_.data() + text_.size(), number);
-      if (error != std::errc()) damaged("its header has no whole number where one is needed");
+      const char* begin = text_.data() + at_;
+      const auto [stop, error] = std::from_chars(begin, text_.data() + text_.size(), number);
+      if (error != std::errc() || (*begin == '0' && stop > begin + 1))
+        damaged("its header has no whole number where one is needed");
       at_ = static_cast<std::size_t>(stop - text_.data());
       out.push_back(number);
     } while (skip(','));
@@ -178,12 +179,16 @@ void check_own(std::string& file, const Metadata& metadata) {
   if (checksum_of(file) != sum->second) damaged("its checksum is wrong");
 }
 
+using Range = std::pair<std::uint64_t, std::uint64_t>;
+
 // One array's entry, its numbers as they stand in the file from `data` on.
-Array read_entry(Json& json, const std::string& name, std::size_t data, std::uint64_t& end) {
+Array read_entry(Json& json, const std::string& name, std::size_t data, Range& place) {
   Array array{name, kByte, {}, 0};
+  std::size_t fields = 0;
   std::string type;
   std::vector<std::uint64_t> shape, range;
   json.object([&](const std::string& field) {
+    ++fields;
     if (field == "dtype")
       type = json.string();
     else if (field == "shape")
@@ -193,6 +198,7 @@ Array read_entry(Json& json, const std::string& name, std::size_t data, std::uin
     else
       damaged("'" + name + "' has the unknown field '" + field + "'");
   });
+  if (fields != 3) damaged("'" + name + "' lacks one of dtype, shape and data_offsets");
   const auto known = std::find_if(kElements.begin(), kElements.end(),
                                   [&](const ElementName& e) { return type == e.safetensors; });
   require<std::runtime_error>(known != kElements.end(), "'", name, "' is of the type ", type,
@@ -203,7 +209,7 @@ Array read_entry(Json& json, const std::string& name, std::size_t data, std::uin
     damaged("the place of '" + name + "' does not fit its shape");
   array.shape = Shape(shape.begin(), shape.end());
   array.begin = data + range[0];
-  end = range[1];
+  place = {range[0], range[1]};
   return array;
 }
 
@@ -221,24 +227,21 @@ Arrays read_safetensors(std::string file, Metadata& metadata) {
   const std::string header = file.substr(kLengthSize, length);
   Json json(header);
   Arrays arrays;
-  std::map<std::uint64_t, std::uint64_t> ranges;  // of which none may overlap, nor leave a gap
-  std::uint64_t used = 0;
+  std::vector<Range> places;  // of which none may overlap, nor leave a gap
   json.object([&](const std::string& name) {
     if (name == "__metadata__")
       return json.object([&](const std::string& key) { metadata[key] = json.string(); });
-    std::uint64_t end = 0;
-    arrays.list.push_back(read_entry(json, name, data, end));
-    const Array& array = arrays.list.back();
-    if (array.size() > 0 && !ranges.emplace(array.begin - data, end).second)
-      damaged("two arrays stand at one place");
+    arrays.list.push_back(read_entry(json, name, data, places.emplace_back()));
   });
   json.end();
+  std::sort(places.begin(), places.end());
   std::uint64_t whole = 0;
-  for (const auto& [begin, end] : ranges) whole = std::max(whole, end);
-  require<std::runtime_error>(file.size() == data + whole, "it is torn: ", file.size(),
-                              " bytes of ", data + whole);
+  for (const auto& [begin, end] : places) whole = std::max(whole, end);
+  require<std::runtime_error>(file.size() - data == whole, "it is torn: ", file.size() - data,
+                              " bytes of ", std::to_string(whole), " behind its header");
   check_own(file, metadata);
-  for (const auto& [begin, end] : ranges) {
+  std::uint64_t used = 0;
+  for (const auto& [begin, end] : places) {
     if (begin != used) damaged("its arrays do not stand one behind the other");
     used = end;
   }

@@ -10,7 +10,13 @@
 
 ARGTAPE_PRIVATE_BEGIN
 
-void fail_data(const std::string& what) { refuse<std::runtime_error>("data: ", what); }
+std::string on_one_line(std::string words) {
+  for (char& c : words)
+    if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) c = '?';
+  return words;
+}
+
+void fail_data(const std::string& what) { refuse<std::runtime_error>("data: ", on_one_line(what)); }
 
 Source::Source(const std::string& path, const std::string& need, std::size_t longest_line)
     : path_(path), need_(need), longest_line_(longest_line) {

@@ -12,7 +12,9 @@
 
 ARGTAPE_PRIVATE_BEGIN
 
-/// Throws std::runtime_error, "data: " and what it is given.
+/// Words that may hold a file's own, without what would end a line or drive a terminal.
+std::string on_one_line(std::string words);
+/// Throws std::runtime_error, "data: " and what it is given, on one line.
 [[noreturn]] void fail_data(const std::string& what);
 
 /// A file, plain or gzipped, as a stream of bytes. `need` says in errors what it should have been.

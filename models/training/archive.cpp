@@ -38,7 +38,7 @@ std::string format_of(const std::string& path) {
   const std::size_t dot = path.rfind('.');
   const std::string ending = dot == std::string::npos ? "" : path.substr(dot);
   require(ending == ".safetensors" || ending == ".npz", "save: '", path,
-          "' is the name; need one that ends in .safetensors or .npz");
+          "' ends in neither .safetensors nor .npz; need a name that does");
   return ending;
 }
 
@@ -285,7 +285,7 @@ void load_archive(const std::string& path, const std::function<void(Archive&)>& 
     things(archive);
     archive.finish();
   } catch (const std::exception& error) {  // a length that no tensor has, too
-    refuse<std::runtime_error>("cannot load '", path, "': ", error.what());
+    refuse<std::runtime_error>("cannot load '", path, "': ", on_one_line(error.what()));
   }
 }
 

@@ -20,16 +20,15 @@ double accuracy(const std::vector<std::size_t>& predicted, const std::vector<std
   return static_cast<double>(right) / static_cast<double>(labels.size());
 }
 
-std::vector<std::vector<std::size_t>> confusion_matrix(const std::vector<std::size_t>& predicted,
-                                                       const std::vector<std::size_t>& labels,
-                                                       std::size_t classes) {
+Tensor confusion_matrix(const std::vector<std::size_t>& predicted,
+                        const std::vector<std::size_t>& labels, std::size_t classes) {
   check("confusion_matrix", predicted, labels);
-  std::vector<std::vector<std::size_t>> counts(classes, std::vector<std::size_t>(classes));
+  Tensor counts = zeros({classes, classes});
   for (std::size_t i = 0; i < labels.size(); ++i) {
     require(labels[i] < classes && predicted[i] < classes, "confusion_matrix: example ", i,
             " has label ", labels[i], " and was predicted as ", predicted[i], "; need less than ",
             classes);
-    ++counts[labels[i]][predicted[i]];
+    ++counts(labels[i], predicted[i]);
   }
   return counts;
 }

@@ -4,7 +4,7 @@
 #include <cstddef>
 #include <vector>
 
-#include "../../engine/scalar.hpp"
+#include "../../engine/tensor.hpp"
 
 ARGTAPE_PUBLIC_BEGIN
 
@@ -13,10 +13,9 @@ ARGTAPE_PUBLIC_BEGIN
 /// both, and at least one.
 double accuracy(const std::vector<std::size_t>& predicted, const std::vector<std::size_t>& labels);
 
-/// How many examples of class i were predicted as class j: [i][j]. Throws as accuracy() does, and
-/// for an index that is not below `classes`.
-std::vector<std::vector<std::size_t>> confusion_matrix(const std::vector<std::size_t>& predicted,
-                                                       const std::vector<std::size_t>& labels,
-                                                       std::size_t classes);
+/// How many examples of class i were predicted as class j: (classes, classes). Throws as accuracy()
+/// does, and for an index that is not below `classes`.
+Tensor confusion_matrix(const std::vector<std::size_t>& predicted,
+                        const std::vector<std::size_t>& labels, std::size_t classes);
 
 ARGTAPE_END

@@ -94,16 +94,17 @@ void prepare(const char* op, const std::vector<Tensor>& parameters, const std::v
   if (n != on_tape.size())
     refuse(op, ": ", n, " parameters, ", on_tape.size(),
            " of them on the tape; need as many of each");
-  if (state.empty())
-    for (const Tensor& p : parameters) state.push_back(zeros(p.shape()));
-  if (state.size() != n)
-    refuse(op, ": ", n, " parameters, ", state.size(),
+  const std::vector<Tensor>& before = state.empty() ? parameters : state;
+  if (before.size() != n)
+    refuse(op, ": ", n, " parameters, ", before.size(),
            " in the steps before; need the same ones in each step");
   for (std::size_t i = 0; i < n; ++i)
-    if (parameters[i].shape() != on_tape[i].shape() || parameters[i].shape() != state[i].shape())
+    if (parameters[i].shape() != on_tape[i].shape() || parameters[i].shape() != before[i].shape())
       refuse(op, ": parameter ", i, " is ", parameters[i].shape(), ", on the tape ",
-             on_tape[i].shape(), ", in the steps before ", state[i].shape(),
+             on_tape[i].shape(), ", in the steps before ", before[i].shape(),
              "; need the same shape");
+  if (state.empty())
+    for (const Tensor& p : parameters) state.push_back(zeros(p.shape()));
 }
 
 // A parameter on the tape, and where it belongs.
@@ -139,10 +140,10 @@ void Optimiser::begin(const std::vector<Tensor>& parameters, const std::vector<V
     require(on_tape[i - 1].index < on_tape[i].index, name_,
             ": parameters on the tape out of order; need them in the order in which they were put "
             "there");
-  for (auto& [what, tensors] : kept_) prepare(name_, parameters, on_tape, tensors);
-  steps_of_.resize(parameters.size());
   if (schedule_.scheduled()) rate = schedule_.at(steps_);
   require_setting(name_, "rate", rate, 0);
+  for (auto& [what, tensors] : kept_) prepare(name_, parameters, on_tape, tensors);
+  steps_of_.resize(parameters.size());
 }
 
 void Optimiser::step(std::vector<Tensor>& parameters, const std::vector<Var>& on_tape,

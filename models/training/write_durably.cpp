@@ -53,6 +53,7 @@ struct Target {
   std::optional<mode_t> mode;  // of the one that is there
 
   std::string folder() const { return file.has_parent_path() ? file.parent_path() : "."; }
+  std::string next() const { return file.string() + ".tmp"; }
 };
 
 Target target_of(const std::string& path) {
@@ -70,6 +71,12 @@ Target target_of(const std::string& path) {
   std::error_code none;  // stat() has found the end of the links
   while (std::filesystem::is_symlink(target.file, none))
     target.file = target.file.parent_path() / std::filesystem::read_symlink(target.file, none);
+  const std::string through = ", through '" + target.next() + "'";
+  if (::lstat(target.next().c_str(), &now) == 0) {
+    if (S_ISDIR(now.st_mode)) fail(path, EISDIR, through);
+  } else if (errno != ENOENT) {
+    fail(path, errno, through);
+  }
   return target;
 }
 
@@ -81,7 +88,7 @@ void require_writable(const std::string& path) {
 
 void write_durably(const std::string& path, const std::string& bytes) {
   const Target target = target_of(path);
-  const std::string next = target.file.string() + ".tmp";
+  const std::string next = target.next();
   const auto must = [&](bool done) {
     if (done) return;
     const int reason = errno;

@@ -33,6 +33,9 @@ Scale::Scale(const Axis& axis, const std::vector<double>& values, bool starts)
   std::vector<double> finite;
   std::copy_if(values.begin(), values.end(), std::back_inserter(finite),
                [](double value) { return std::isfinite(value); });
+  // A length that no number holds.
+  const auto too_far = [](double value) { return std::abs(value) > 1e300; };
+  log_ = log_ || std::any_of(finite.begin(), finite.end(), too_far);
   if (unit_ <= 0) {
     constexpr double reach = 1e30;  // many times the unit
     double closest = 0, farthest = 0;

@@ -2,6 +2,7 @@
 // of.
 #pragma once
 
+#include <optional>
 #include <ostream>
 #include <string>
 #include <vector>
@@ -38,6 +39,8 @@ class Scale {
   double share(double value) const { return ((*this)(value)-low_) / (high_ - low_); }
   double low() const { return low_; }
   double high() const { return high_; }
+  // Logarithmic, as asked for, or as there are values that a linear axis cannot reach.
+  bool log() const { return log_; }
 
   // Round numbers, at least such a share of the axis apart.
   std::vector<double> tics(double apart) const;
@@ -64,8 +67,10 @@ constexpr double line_height = 17;
 // How wide a text is drawn, by a guess.
 double pixel_width(const std::string& text);
 
-// Where a name begins beside its mark so that it covers nothing of what is `taken`, which it joins.
-Spot beside(const std::string& name, const Box& mark, const Box& plot, std::vector<Box>& taken);
+// Where a name begins beside its mark so that it covers nothing of what is `taken`, which it joins;
+// nothing where there is no room.
+std::optional<Spot> beside(const std::string& name, const Box& mark, const Box& plot,
+                           std::vector<Box>& taken);
 
 // Heights, from the highest down, moved so that no two are nearer than a line.
 void spread_out(std::vector<double>& heights, double top);

@@ -37,7 +37,7 @@ std::string rest_of(std::FILE* file) {
 // with a quote, and its escapes swallow a digit that follows. Tic labels are printf formats.
 std::string gnuplot_string(const std::string& text) {
   std::string result = "\"";
-  for (const char c : text) {
+  for (const char c : utf8(text)) {
     const auto code = static_cast<unsigned char>(c);
     if (code < 0x20 || code == 0x7f) {
       result += ' ';
@@ -59,7 +59,8 @@ std::string shortened(std::string text, std::size_t width) {
   return text + "…";
 }
 
-// No text of the picture's and no file's name reaches the shell.
+// No text of the picture's and no file's name reaches the shell. One that waits for something is
+// stopped, where the system can.
 std::string run_gnuplot(const std::string& script, std::string& problem) {
   const File input(std::tmpfile(), &std::fclose), errors(std::tmpfile(), &std::fclose);
   if (!input || !errors || std::fputs(script.c_str(), input.get()) < 0 ||
@@ -70,7 +71,9 @@ std::string run_gnuplot(const std::string& script, std::string& problem) {
   const auto name = [](const File& file) {
     return "/dev/fd/" + std::to_string(fileno(file.get()));
   };
-  std::FILE* output = popen(("gnuplot -d " + name(input) + " 2>" + name(errors)).c_str(), "r");
+  const std::string limit = "t=; command -v timeout >/dev/null && t='timeout 60'; $t ";
+  std::FILE* output =
+      popen((limit + "gnuplot -d " + name(input) + " 2>" + name(errors)).c_str(), "r");
   if (output == nullptr) throw std::runtime_error("no process can be started for gnuplot");
   std::string drawn = rest_of(output);
   const int status = pclose(output);
@@ -80,9 +83,12 @@ std::string run_gnuplot(const std::string& script, std::string& problem) {
   reason.erase(reason.find_last_not_of(" \t\n") + 1);
   reason.erase(0, reason.rfind('\n') + 1);
   constexpr int command_not_found = 127;
-  problem = WIFEXITED(status) && WEXITSTATUS(status) == command_not_found
-                ? "gnuplot was not found"
-                : "gnuplot failed (" + reason + ")";
+  if (WIFEXITED(status) && WEXITSTATUS(status) == command_not_found)
+    problem =
+        "gnuplot was not found: for pictures install gnuplot-nox with apt, or gnuplot from "
+        "conda-forge";
+  else
+    problem = "gnuplot failed (" + (reason.empty() ? "it gave no reason" : reason) + ")";
   return "";
 }
 

@@ -10,7 +10,8 @@ double pixel_width(const std::string& text) {
   return 4 + 8 * static_cast<double>(text_width(text));
 }
 
-Spot beside(const std::string& name, const Box& mark, const Box& plot, std::vector<Box>& taken) {
+std::optional<Spot> beside(const std::string& name, const Box& mark, const Box& plot,
+                           std::vector<Box>& taken) {
   constexpr double gap = 5;
   const double width = pixel_width(name), middle = (mark.bottom + mark.top) / 2;
   Box box{};
@@ -27,9 +28,9 @@ Spot beside(const std::string& name, const Box& mark, const Box& plot, std::vect
           box.top > plot.top || std::any_of(taken.begin(), taken.end(), meets))
         continue;
       taken.push_back(box);
-      return {x, y};
+      return Spot{x, y};
     }
-  return {mark.right + gap, middle};
+  return std::nullopt;
 }
 
 void spread_out(std::vector<double>& heights, double top) {

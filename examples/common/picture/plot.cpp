@@ -91,16 +91,18 @@ void write_text(std::ostream& script, const Plot& plot, const std::string& text,
          << style << '\n';
 }
 
-// In a column, ordered as the lines end; those that stand alone where they cover the least.
+// In a column, the lines ordered as they end below all others; those that stand alone beside their
+// marks, where there is room.
 void write_names(std::ostream& script, const Plot& plot, bool rings, std::vector<Box>& taken) {
   std::multimap<double, std::size_t> column;  // from the top down
-  std::vector<std::pair<std::string, Box>> alone;
+  std::vector<std::pair<std::size_t, Box>> alone;
   for (std::size_t i = 0; i < plot.series.size(); ++i) {
     const Series& one = plot.series[i];
     double height = NAN;
     for (std::size_t k = 0; k < one.x.size(); ++k) {
       if (!std::isfinite(one.x[k]) || !std::isfinite(one.y[k])) continue;
-      height = plot.bar > 0 ? plot.height : plot.up.share(one.y[k]) * plot.height;
+      const bool ends = plot.bar == 0 && one.kind == Kind::line && one.size > 0;
+      height = ends ? plot.up.share(one.y[k]) * plot.height : plot.height;
       // A band may lie under a name.
       const bool points = one.kind == Kind::points;
       const double reach = points ? 6 * one.size : 3;
@@ -110,33 +112,38 @@ void write_names(std::ostream& script, const Plot& plot, bool rings, std::vector
     }
     if (one.name.empty() || std::isnan(height)) continue;
     if (stands_alone(one))
-      alone.emplace_back(one.name, taken.back());
+      alone.emplace_back(i, taken.back());
     else
       column.emplace(-height, i);
   }
   const Box inside = {0, plot.width + (column.empty() ? 20 : 0), 0, plot.height};
   const char* style = rings ? "left boxed" : "left";
-  for (const auto& [name, mark] : alone)
-    write_text(script, plot, name, beside(name, mark, inside, taken), style);
+  for (const auto& [i, mark] : alone) {
+    const std::string& name = plot.series[i].name;
+    if (const auto spot = beside(name, mark, inside, taken))
+      write_text(script, plot, name, *spot, style);
+    else
+      column.emplace(-plot.height, i);
+  }
   std::vector<double> heights;
   for (const auto& [down, i] : column) heights.push_back(-down);
   spread_out(heights, plot.height);
   auto height = heights.begin();
   for (const auto& [down, i] : column) {
     const Look look(i);
-    // Where there are no marks, the name has the colour.
-    const std::string without = "tc" + look.colour.substr(3) + " point ps 0";
-    write_text(script, plot, plot.series[i].name, {plot.width + 14, *height++},
-               "left offset 0.9,-0.3 " + (plot.series[i].size > 0 ? "point" : without) +
-                   (plot.bar > 0 ? " pt 5" : look.mark) + look.colour);
+    const bool marked = plot.series[i].size > 0;
+    write_text(
+        script, plot, (marked ? "" : "— ") + plot.series[i].name, {plot.width + 14, *height++},
+        marked ? "left offset 0.9,-0.3 point" + (plot.bar > 0 ? " pt 5" : look.mark) + look.colour
+               : "left offset -0.5,-0.2 tc" + look.colour.substr(3));
   }
 }
 
-void write_axis(std::ostream& script, char name, const Axis& axis, const Scale& scale, double apart,
+void write_axis(std::ostream& script, char name, const Scale& scale, double apart,
                 const std::vector<std::string>& categories) {
   script << "set " << name << "range [" << scale.low() << ':' << scale.high() << "]\n";
   std::vector<std::pair<std::string, double>> tics;
-  if (axis.log)
+  if (scale.log())
     for (const double value : scale.tics(apart)) tics.emplace_back(number(value, 6), scale(value));
   for (const std::string& name : categories) {
     std::string text;  // a tic's label is a printf format
@@ -237,8 +244,8 @@ void write_plot(std::ostream& script, const Picture& picture) {
          << plot.bottom / plot_height << "\nset tmargin at screen " << top / plot_height << '\n';
   script << "set xlabel " << gnuplot_string(picture.x.label) << "\nset label "
          << gnuplot_string(picture.y.label) << " at screen 0.02, graph 0.5 center rotate by 90\n";
-  write_axis(script, 'x', picture.x, plot.across, tics_across / plot.width, picture.categories);
-  write_axis(script, 'y', picture.y, plot.up, tics_up / plot.height, {});
+  write_axis(script, 'x', plot.across, tics_across / plot.width, picture.categories);
+  write_axis(script, 'y', plot.up, tics_up / plot.height, {});
   if (plot.bottom > unslanted) script << "set xtics rotate by 35 right\n";
   if (picture.rings) write_rings(script, plot, taken);
   write_names(script, plot, picture.rings, taken);

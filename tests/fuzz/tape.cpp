@@ -1,0 +1,119 @@
+// Random programs on the tape give the same numbers in every way of sweeping, and in float nearly
+// those of double.
+#include <algorithm>
+#include <cmath>
+
+#include "tests/fuzz/tape_program.hpp"
+#include "tests/fuzz/target.hpp"
+
+namespace {
+
+using Numbers = std::vector<std::vector<double>>;
+constexpr double kJitter = 0x1p-19;  // 16 units of float's last place
+// A tie may be broken alike a few times: what differs is looked at more closely.
+constexpr int kDraws = 3, kCloser = 64;
+
+bool same_shapes(const Numbers& p, const Numbers& q) {
+  return std::equal(p.begin(), p.end(), q.begin(), q.end(),
+                    [](const auto& a, const auto& b) { return a.size() == b.size(); });
+}
+
+// How far p and q are apart, number by number; `most` is where both end.
+Numbers apart(const Numbers& p, const Numbers& q, std::size_t most) {
+  Numbers to;
+  for (std::size_t i = 0; i < std::min({p.size(), q.size(), most}); ++i) {
+    to.emplace_back();
+    for (std::size_t k = 0; k < p[i].size(); ++k) to[i].push_back(std::abs(p[i][k] - q[i][k]));
+  }
+  return to;
+}
+
+double largest_of(const std::vector<double>& numbers) {
+  double largest = 0;
+  for (double x : numbers) largest = std::max(largest, std::abs(x));
+  return largest;
+}
+
+// What double's results move by when all values on the way do; empty if they cannot be compared.
+Numbers moved(const std::string& program, Way way, const Swept& plain, int draws) {
+  Numbers all = apart(plain.numbers, plain.numbers, plain.numbers.size());
+  for (int draw = 1; draw <= draws; ++draw) {
+    const Swept other = swept_in_double(program, way, kJitter, draw);
+    if (!other.comparable || other.refused != plain.refused || other.steps != plain.steps ||
+        !same_shapes(other.numbers, plain.numbers))
+      return {};
+    const Numbers by = apart(other.numbers, plain.numbers, all.size());
+    for (std::size_t i = 0; i < all.size(); ++i)
+      for (std::size_t k = 0; k < all[i].size(); ++k) all[i][k] = std::max(all[i][k], by[i][k]);
+  }
+  return all;
+}
+
+// A value, or a gradient, moves by as much as its like: where one number of it does, all may.
+std::string differ(const std::string& what, const Swept& p, const Swept& q, const Numbers& moves,
+                   double rounding) {
+  const Numbers by = apart(p.numbers, q.numbers, moves.size());
+  for (std::size_t i = 0; i < by.size(); ++i) {
+    const double bound = 64 * largest_of(moves[i]) + rounding * (1 + largest_of(q.numbers[i]));
+    for (std::size_t k = 0; k < by[i].size(); ++k)
+      if (!(by[i][k] <= bound))
+        return what + ": number " + std::to_string(k) + " of " + std::to_string(i) + " is " +
+               std::to_string(p.numbers[i][k]) + " and " + std::to_string(q.numbers[i][k]) +
+               ", bound " + std::to_string(bound) + "; " + q.steps;
+  }
+  return "";
+}
+
+struct Library {
+  const char* name;
+  Swept (*swept)(const std::string&, Way, double, int);
+};
+constexpr Way kWays[] = {Way::backward, Way::recorded, Way::released};
+
+// In the order of kWays; `wrong` says what is wrong in a library alone.
+std::vector<Swept> swept(const Library& library, const std::string& program, std::string& wrong) {
+  std::vector<Swept> all;
+  for (Way way : kWays) {
+    all.push_back(library.swept(program, way, 0, 0));
+    const Swept& now = all.back();
+    const std::string where = std::string("; in ") + library.name + ", " + now.steps;
+    if (!now.fault.empty()) wrong = now.fault + where;
+    // Second order may be refused where the first is not.
+    if (way == Way::released && now.refused.empty() != all[0].refused.empty())
+      wrong = "one way refuses, '" + now.refused + all[0].refused + "', another does not" + where;
+  }
+  return all;
+}
+
+// Double in its ways, and float beside it.
+std::string differ(const std::string& program, const std::vector<Swept>& exact,
+                   const std::vector<Swept>& single, int draws) {
+  const Swept& first = exact[0];
+  const Numbers moves = moved(program, Way::backward, first, draws);
+  if (moves.empty()) return "";
+  std::string wrong = differ("recorded and not", exact[1], first, moves, 1e-9);
+  if (wrong.empty()) wrong = differ("released and not", exact[2], first, moves, 1e-9);
+  for (const Swept& now : single) {
+    if (!wrong.empty() || !now.comparable) return wrong;
+    if (now.steps != first.steps) return "float does " + now.steps + "and double " + first.steps;
+    wrong = differ("float and double", now, first, moves, 1e-4);
+  }
+  if (!wrong.empty() || !exact[1].comparable || !exact[1].refused.empty()) return wrong;
+  return differ("second order in float and double", single[1], exact[1],
+                moved(program, Way::recorded, exact[1], draws), 1e-3);
+}
+
+std::string fault(const std::string& program) {
+  std::string wrong;
+  const std::vector<Swept> exact = swept({"double", swept_in_double}, program, wrong),
+                           single = swept({"float", swept_in_float}, program, wrong);
+  if (!wrong.empty() || !exact[0].comparable || !exact[0].refused.empty()) return wrong;
+  wrong = differ(program, exact, single, kDraws);
+  return wrong.empty() ? "" : differ(program, exact, single, kCloser);
+}
+
+}  // namespace
+
+Target tape_target() {
+  return {"tape", [] { return std::vector<std::string>{}; }, fault};
+}
