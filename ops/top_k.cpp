@@ -13,6 +13,7 @@
 #include "ops/kernels/logits.hpp"
 #include "ops/kernels/row_kernels.hpp"
 #include "ops/kernels/rows.hpp"
+#include "ops/loss.hpp"
 #include "ops/reduce.hpp"
 #include "ops/rules/decision.hpp"
 #include "ops/rules/straight_through.hpp"
@@ -208,9 +209,8 @@ Var plackett_luce_log_prob(Var logits, const std::vector<std::size_t>& order) {
             "; need each once");
   }
   const Var left =
-                where(logits.tape->constant(std::move(taken)), kMinusInf, expand_dims(logits, -2)),
-            log_p = squeeze(take_along_axis(log_softmax(left), order), -1);
-  return unless_forbidden(take_along_axis(logits, order), sum(log_p, -1));
+      where(logits.tape->constant(std::move(taken)), kMinusInf, expand_dims(logits, -2));
+  return unless_forbidden(take_along_axis(logits, order), -sum(cross_entropy(left, order), -1));
 }
 
 ARGTAPE_END
