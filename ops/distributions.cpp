@@ -69,7 +69,8 @@ Var Categorical::sample(const Rule& rule, Rng& rng) const {
 
 Var Categorical::log_p() const { return log_p_.tape ? log_p_ : log_probabilities(logits_); }
 
-Var Categorical::log_prob(Var x) const {
+Var Categorical::log_prob(const Operand& at) const {
+  const Var x = together("log_prob", logits_, at)[1];
   return expected_log("log_prob", broadcast(x, categories("log_prob", x, logits_)), log_p());
 }
 
@@ -118,7 +119,8 @@ Var Bernoulli::sample(const Rule& rule, Rng& rng) const {
   return squeeze(slice(pair_.sample(rule, rng), 1, 2, -1), -1);
 }
 
-Var Bernoulli::log_prob(Var x) const {
+Var Bernoulli::log_prob(const Operand& at) const {
+  const Var x = together("log_prob", pair_.logits(), at)[1];
   broadcast_shape("log_prob", x.shape(), shape());
   return pair_.log_prob(stack({1 - x, x}, -1));
 }
@@ -137,12 +139,15 @@ Var RelaxedCategorical::sample(Rng& rng) const {
   return argtape::sample(logits_, gumbel_softmax(tau_), rng);
 }
 
-Var RelaxedCategorical::log_prob(Var y) const { return gumbel_softmax_log_prob(y, logits_, tau_); }
+Var RelaxedCategorical::log_prob(const Operand& y) const {
+  return gumbel_softmax_log_prob(together("log_prob", logits_, y)[1], logits_, tau_);
+}
 
-Normal::Normal(Var mean, Var std) : mean_(mean), std_(std) {
-  tape_of("Normal", {mean, std});
-  shape_ = broadcast_shape("Normal", mean.shape(), std.shape());
-  for (Scalar x : std.value())
+Normal::Normal(const Operand& mean, const Operand& std) {
+  const auto both = together("Normal", mean, std);
+  mean_ = both[0], std_ = both[1];
+  shape_ = broadcast_shape("Normal", mean_.shape(), std_.shape());
+  for (Scalar x : std_.value())
     require(x > 0 && std::isfinite(x), "Normal: std has ", static_cast<double>(x),
             "; need finite numbers above 0");
 }
@@ -153,7 +158,8 @@ Var Normal::sample(Rng& rng) const {
 
 static const double kLogRootTwoPi = std::log(8 * std::atan(1.0)) / 2;
 
-Var Normal::log_prob(Var x) const {
+Var Normal::log_prob(const Operand& at) const {
+  const Var x = together("log_prob", mean_, at)[1];
   broadcast_shape("log_prob", x.shape(), shape_);
   return -0.5 * square((x - mean_) / std_) - log(std_) - kLogRootTwoPi;
 }

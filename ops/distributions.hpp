@@ -1,6 +1,7 @@
 // Distributions as small values, in the words of torch.distributions. Each is what its parameters
 // say, on their tape; sample(), log_prob(), entropy() and kl() record ops. Discrete ones take the
-// rule that stands behind their draw (ops/rules/rule.hpp). Two of them, or one and x, broadcast;
+// rule that stands behind their draw (ops/rules/rule.hpp). A number or a tensor beside a Var is a
+// constant. Two of them, or one and x, broadcast;
 // what does not fit throws std::invalid_argument, and so do other numbers of categories.
 #pragma once
 
@@ -8,6 +9,7 @@
 
 #include "../engine/random.hpp"
 #include "../engine/tape.hpp"
+#include "operand.hpp"
 #include "rules/rule.hpp"
 
 ARGTAPE_PUBLIC_BEGIN
@@ -27,7 +29,7 @@ class Categorical {
 
   Var sample(const Rule& rule, Rng& rng) const;
   /// sum_k x_k log p_k for one-hot or relaxed x (..., K), or log p_k for a label of each row.
-  Var log_prob(Var x) const;
+  Var log_prob(const Operand& x) const;
   Var log_prob(const std::vector<std::size_t>& labels) const;
   Var log_prob(std::initializer_list<std::size_t> labels) const {
     return log_prob(std::vector<std::size_t>(labels));
@@ -55,7 +57,7 @@ class Bernoulli {
 
   Var sample(const Rule& rule, Rng& rng) const;
   /// x log p + (1 - x) log(1 - p).
-  Var log_prob(Var x) const;
+  Var log_prob(const Operand& x) const;
   Var entropy() const { return pair_.entropy(); }
   Var kl(const Bernoulli& p) const;
 
@@ -76,7 +78,7 @@ class RelaxedCategorical {
   Var sample(Rng& rng) const;
   /// gumbel_softmax_log_prob() of ops/gumbel_softmax_density.hpp, where there is one for log y too:
   /// at a low temperature samples round to the corners, where y has none.
-  Var log_prob(Var y) const;
+  Var log_prob(const Operand& y) const;
 
  private:
   Var logits_;
@@ -87,11 +89,11 @@ class RelaxedCategorical {
 class Normal {
  public:
   /// Throws std::invalid_argument for a standard deviation that is not above 0 and finite.
-  Normal(Var mean, Var std);
+  Normal(const Operand& mean, const Operand& std);
 
   /// mean + std * noise, differentiable in both (torch: rsample).
   Var sample(Rng& rng) const;
-  Var log_prob(Var x) const;
+  Var log_prob(const Operand& x) const;
   Var entropy() const;
   Var kl(const Normal& p) const;
 

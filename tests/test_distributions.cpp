@@ -468,3 +468,19 @@ TEST_CASE("what distributions refuse") {
   refuses([&] { Normal(c(Tensor{0}), c(Tensor{0})); },
           "Normal: std has 0; need finite numbers above 0");
 }
+
+TEST_CASE("distributions: a number or a tensor beside a Var is a constant") {
+  Tape tape;
+  const Var m = tape.parameter(Tensor{0.5, -1.0});
+  const Var same =
+      Normal(m, tape.constant(Tensor{1.0, 1.0})).log_prob(tape.constant(Tensor{0.25, 0.25}));
+  CHECK(Normal(m, 1.0).log_prob(0.25).value() == same.value());
+  CHECK(Normal(m, Tensor{1.0, 1.0}).log_prob(Tensor{0.25, 0.25}).value() == same.value());
+  CHECK(Normal(0.0, exp(m)).entropy().shape() == Shape{2});
+  CHECK(Bernoulli(m).log_prob(Tensor{1.0, 0.0}).value() ==
+        Bernoulli(m).log_prob(tape.constant(Tensor{1.0, 0.0})).value());
+  CHECK(Categorical(m).log_prob(Tensor{0.0, 1.0}).value() == Categorical(m).log_prob({1}).value());
+  CHECK_THROWS_WITH_AS(Categorical(m).log_prob(1.0), doctest::Contains("log_prob: "),
+                       std::invalid_argument);
+  CHECK_THROWS_WITH_AS(Normal(0.0, 1.0), doctest::Contains("Normal: "), std::invalid_argument);
+}
