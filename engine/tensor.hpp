@@ -108,8 +108,7 @@ class Tensor : public xt::xstrided_container<Tensor>, public xt::xcontainer_sema
   }
   Tensor(const Var&) = delete;  // a Var's numbers are x.value()
   template <class T, class A>
-  Tensor(const std::vector<T, A>&) =
-      delete;  // under a shape: tensor({v.size()}, v), which can be printed, too
+  Tensor(const std::vector<T, A>&) = delete;  // a shape first, also to print: tensor({v.size()}, v)
 
  private:
   friend class xt::xcontainer<Tensor>;

@@ -384,8 +384,9 @@ TEST_CASE("normal divergence: every way to broadcast, and scales far apart or ne
       near(found(i, j), kl(j ? -2 : 1, i ? 2 : 0.5, 0, 1));
       near(back(i, j), kl(0, 1, j ? -2 : 1, i ? 2 : 0.5));
     }
-  for (const auto& [s, t] : std::vector<std::pair<double, double>>{
+  for (const auto& pair : std::vector<std::pair<double, double>>{
            {1, 1 + 1e-7}, {1e-150, 1e-150 * (1 + 1e-5)}, {1e-200, 1e200}, {1e150, 1}, {3, 2}}) {
+    const double s = pair.first, t = pair.second;
     CAPTURE(s);
     near(Normal(c(Tensor{0}), c(Tensor{s})).kl(Normal(c(Tensor{0}), c(Tensor{t}))).item(),
          kl(0, s, 0, t), 1e-7);
