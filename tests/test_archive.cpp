@@ -328,7 +328,7 @@ TEST_CASE("a link stays, a file keeps its mode, and what is protected or no file
   // Its text goes there first.
   fs::create_directory(folder / "taken.tmp");
   refused(folder / "taken", ", through '" + (folder / "taken.tmp") + "': Is a directory");
-  for (const std::size_t length : {252, 255}) {
+  for (const std::size_t length : {std::size_t{252}, std::size_t{255}}) {
     const std::string name = folder / std::string(length, 'x');
     refused(name, ", through '" + name + ".tmp': File name too long");
   }
