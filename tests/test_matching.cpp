@@ -728,3 +728,14 @@ TEST_CASE("the residual of any matrices") {
   CHECK(residual(Tensor{{0.5, 0.5}, {0.75, 0.25}}) == 0.25);
   refuses([] { residual(zeros({3})); }, "residual: matrices are (3,); need (..., n, m)");
 }
+
+TEST_CASE("matching: a number or a row is no matrix, behind a soft rule either") {
+  Tape tape;
+  for (const Shape& shape : {Shape{}, Shape{3}}) {
+    const Var x = tape.parameter(zeros(shape));
+    for (const std::string& name : matching_rule_names())
+      CHECK_THROWS_AS(sample_matching(x, matching_rule_named(name), x), std::invalid_argument);
+    CHECK_THROWS_WITH_AS(matching(x, gumbel_sinkhorn(1)),
+                         doctest::Contains("a column for each row"), std::invalid_argument);
+  }
+}
