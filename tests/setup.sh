@@ -10,6 +10,9 @@ root=$(CDPATH='' cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." && pwd -P)
 read -r -a compiler <<<"${CXX:-c++}"
 # Where there is ccache, meson uses it; it keeps what includes a precompiled header only if told so.
 export CCACHE_SLOPPINESS=${CCACHE_SLOPPINESS:-pch_defines,time_macros}
+# Of a header whose comments alone have changed it would give the old precompiled one, which g++
+# takes for another file than the new header.
+export CCACHE_COMMENTS=1
 
 # Kind, Debian's name, conda-forge's name, and how to tell that it is there: a command, a header, a
 # library, or a flag to link with; alternatives after a comma. `pictures` and `more` are optional.
