@@ -8,11 +8,9 @@
 root=$(CDPATH='' cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." && pwd -P)
 # CXX may carry arguments ("ccache g++"), as it may for meson.
 read -r -a compiler <<<"${CXX:-c++}"
-# Where there is ccache, meson uses it; it keeps what includes a precompiled header only if told so.
-export CCACHE_SLOPPINESS=${CCACHE_SLOPPINESS:-pch_defines,time_macros}
-# Of a header whose comments alone have changed it would give the old precompiled one, which g++
-# takes for another file than the new header.
-export CCACHE_COMMENTS=1
+# Where there is ccache, meson uses it. Told to be sloppy with precompiled headers, it has been seen to
+# give an old one, which g++ takes for another file than the header: so it keeps none.
+export CCACHE_SLOPPINESS=time_macros
 
 # Kind, Debian's name, conda-forge's name, and how to tell that it is there: a command, a header, a
 # library, or a flag to link with; alternatives after a comma. `pictures` and `more` are optional.
