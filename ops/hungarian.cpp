@@ -125,13 +125,18 @@ void add_noise(const Scalar* noise, double sign, std::size_t n, std::size_t m, d
 
 }  // namespace
 
-std::vector<std::size_t> best_columns(const std::string& op, const char* what,
-                                      const Tensor& weights, Best best, const Tensor* noise) {
-  const Shape& shape = weights.shape();
+void require_assignable(const std::string& op, const char* what, const Shape& shape) {
   const std::size_t r = shape.size();
   if (r < 2 || shape[r - 2] == 0 || shape[r - 2] > shape[r - 1])
     refuse(op, ": the ", what, "s are ", shape,
            "; need (..., n, m) with 1 <= n <= m, a column for each row");
+}
+
+std::vector<std::size_t> best_columns(const std::string& op, const char* what,
+                                      const Tensor& weights, Best best, const Tensor* noise) {
+  const Shape& shape = weights.shape();
+  const std::size_t r = shape.size();
+  require_assignable(op, what, shape);
   const std::size_t n = shape[r - 2], m = shape[r - 1], count = weights.size() / (n * m);
   const double sign = best == Best::largest ? -1 : 1;
   const char *forbidden = "-inf", *endless = "+inf";

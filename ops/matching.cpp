@@ -34,8 +34,7 @@ const Decision kMatching = {AppliesTo::matching, 2,
 Var match(const char* verb, Var logits, const Rule& rule, Var noise) {
   const bool drawn = noise.tape != nullptr;
   Op op = op_with(verb, rule, AppliesTo::matching, drawn);
-  require(logits.shape().size() >= 2, op.name, ": the logits are ", logits.shape(),
-          "; need (..., n, m) with 1 <= n <= m, a column for each row");
+  require_assignable(op.name, "logit", logits.shape());
   Tensor value;
   if (rule.soft_tau == 0) value = solved(op.name, logits.value(), drawn ? &noise.value() : nullptr);
   return record_decision(std::move(op), rule, kMatching, logits, noise, std::move(value));

@@ -6,15 +6,9 @@
 import argparse, contextlib, json, os, random, shutil, signal, struct, subprocess, sys, tempfile, time, zlib
 
 from hand_made import judged
+from tally import check, verdict
 
-counts = {"passed": 0, "failed": 0}
 GRID = ["--rules", "gumbel,st", "--seeds", "2", "--steps", "2000"]
-
-
-def check(holds, what):
-    counts["passed" if holds else "failed"] += 1
-    if not holds:
-        print("FAIL  " + what)
 
 
 def command(*flags):
@@ -415,5 +409,4 @@ with tempfile.TemporaryDirectory() as place:
     full_disk(truth)
     failing_cells()
     seconds()
-print("%(passed)d passed, %(failed)d failed" % counts)
-sys.exit(1 if counts["failed"] else 0)
+sys.exit(verdict())

@@ -6,6 +6,8 @@ errors for a mix of the two scalar types.
 """
 import argparse, glob, json, os, re, shlex, shutil, subprocess, sys, tempfile, time
 
+from tally import check, verdict
+
 PROGRAM = """
 #include <iostream>
 #include <argtape/argtape.hpp>
@@ -36,13 +38,6 @@ foreach(name argtape argtape-double)
   target_link_libraries(user-${name} argtape::${name})
 endforeach()
 """
-counts = {"passed": 0, "failed": 0}
-
-
-def check(holds, what):
-    counts["passed" if holds else "failed"] += 1
-    if not holds:
-        print("FAIL  " + what)
 
 
 def run(*command, **more):
@@ -196,8 +191,7 @@ def main():
         check(status == 0, "as a subproject, build: " + out[-2000:])
         status, out = run(os.path.join(build, "user"))
         check(out == "4 {2, 4}\n", "as a subproject, run: " + out)
-    print("%(passed)d passed, %(failed)d failed" % counts)
-    sys.exit(1 if counts["failed"] else 0)
+    sys.exit(verdict())
 
 
 if __name__ == "__main__":

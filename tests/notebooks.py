@@ -20,6 +20,7 @@ import tempfile
 import threading
 
 from pypi import python_with
+from tally import check, verdict
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 FOLDER = os.path.join(ROOT, "examples", "notebooks")
@@ -29,19 +30,6 @@ KERNELS = {"clang-repl": None, "cling-9": "cppyy==2.4.2", "cling-13": "cppyy==3.
 SKIPPED = 77  # meson's status for a test that could not run
 TIME_LIMIT = 300  # seconds for a notebook
 CPU_FIRST, CPU_OTHER = 2.0, 1.0  # seconds for a cell, in cling on clang 9
-
-passed = failed = 0
-
-
-def check(ok, what):
-    """Counts one check; `what` says what should hold, and is printed if it does not."""
-    global passed, failed
-    if ok:
-        passed += 1
-    else:
-        failed += 1
-        print("FAILED " + what)
-    return ok
 
 
 # ---- The form of a notebook -------------------------------------------------------------------
@@ -418,8 +406,7 @@ def main():
 
     if skipped:
         print("the cells were not run")
-    print("%d passed, %d failed" % (passed, failed))
-    return 1 if failed else SKIPPED if skipped else 0
+    return verdict() or (SKIPPED if skipped else 0)
 
 
 if __name__ == "__main__":

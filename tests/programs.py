@@ -6,6 +6,7 @@
 import argparse, array, csv, gzip, json, os, re, resource, stat, struct, subprocess, sys, tempfile
 
 from hand_made import judged
+from tally import check, verdict
 
 RULES = ["zero", "exact", "score-function", "score-function+mean", "score-function+leave-one-out", "straight-through",
          "straight-through-identity", "gumbel-softmax", "st-gumbel-softmax", "reinmax"]
@@ -13,13 +14,6 @@ PATHWISE = RULES[5:]
 SORTING = ["zero", "score-function", "score-function+mean", "score-function+leave-one-out", "straight-through-identity",
            "straight-through-sinkhorn", "gumbel-sinkhorn", "st-gumbel-sinkhorn", "perturbed", "blackbox", "i-mle", "neural-sort",
            "soft-sort"]
-counts = {"passed": 0, "failed": 0}
-
-
-def check(holds, what):
-    counts["passed" if holds else "failed"] += 1
-    if not holds:
-        print("FAIL  " + what)
 
 
 def run(program, *flags):
@@ -945,5 +939,4 @@ temperature_files()
 kmeans_files()
 architecture_search_files()
 stochastic_network_files()
-print("%(passed)d passed, %(failed)d failed" % counts)
-sys.exit(1 if counts["failed"] else 0)
+sys.exit(verdict())

@@ -7,6 +7,7 @@ columns is wider than the window, and axe-core finds neither contrast nor labels
 import argparse, glob, os, re, shutil, subprocess, sys, tempfile
 
 from pypi import python_with
+from tally import check, verdict
 
 SKIPPED = 77  # meson's status for a test that could not run
 BROWSERS = ["chromium", "chromium-browser", "google-chrome"]
@@ -23,18 +24,6 @@ SHORT = {  # less than --quick
 PROBE = """async () => ({
   page: document.documentElement.scrollWidth, ground: getComputedStyle(document.body).backgroundColor,
   faults: (await axe.run()).violations.map(v => v.id + ': ' + v.nodes.slice(0, 3).map(n => n.html.slice(0, 120)).join(' | '))})"""
-
-passed = failed = 0
-
-
-def check(ok, what):
-    global passed, failed
-    if ok:
-        passed += 1
-    else:
-        failed += 1
-        print("FAILED " + what)
-    return ok
 
 
 def look_at(name, file, browser, axe):
@@ -91,8 +80,7 @@ def main():
             if check(run.returncode == 0, name + ": " + run.stderr):
                 look_at(name, os.path.join(out, "report.html"), browser, axe)
         browser.close()
-    print("%d passed, %d failed" % (passed, failed))
-    return 1 if failed else 0
+    return verdict()
 
 
 if __name__ == "__main__":

@@ -6,16 +6,10 @@
 import argparse, os, subprocess, sys, tempfile
 
 from pypi import python_with
+from tally import check, verdict
 
 PACKAGES = ["safetensors==0.8.0", "numpy"]
 SKIPPED = 77  # meson's status for a test that could not run
-counts = {"passed": 0, "failed": 0}
-
-
-def check(holds, what):
-    counts["passed" if holds else "failed"] += 1
-    if not holds:
-        print("FAIL  " + what)
 
 
 def run(*arguments):
@@ -102,8 +96,7 @@ def main():
         with open(at("bad.npz"), "wb") as f:
             f.write(whole[:-30])
         check("it is torn" in run("read", at("bad.npz"))[1], "a torn .npz file is refused")
-    print("%(passed)d passed, %(failed)d failed" % counts)
-    sys.exit(1 if counts["failed"] else 0)
+    sys.exit(verdict())
 
 
 if __name__ == "__main__":

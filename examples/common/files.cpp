@@ -92,4 +92,21 @@ void require_writable_file(const fs::path& path) {
   if (::access(path.c_str(), W_OK) != 0) fail(path);
 }
 
+std::string html_text(const std::string& text) {
+  std::string all;
+  for (const char c : utf8(text)) {
+    if (c == '&')
+      all += "&amp;";
+    else if (c == '<')
+      all += "&lt;";
+    else if (c == '>')
+      all += "&gt;";
+    else if (c == '"')
+      all += "&quot;";
+    else
+      all += c;
+  }
+  return all;
+}
+
 }  // namespace argtape_examples

@@ -32,4 +32,7 @@ std::string utf8(const std::string& text);
 // Characters as the reader counts them: code points, not bytes.
 std::size_t text_width(const std::string& text);
 
+// The text as HTML has it, between tags or quotes, in UTF-8.
+std::string html_text(const std::string& text);
+
 }  // namespace argtape_examples

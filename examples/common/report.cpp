@@ -53,23 +53,6 @@ img { display: block; width: 100%; height: auto; min-width: 36rem; max-width: 50
 <p class="about">$description</p>
 )";
 
-std::string escaped(const std::string& text) {
-  std::string all;
-  for (const char c : utf8(text)) {
-    if (c == '&')
-      all += "&amp;";
-    else if (c == '<')
-      all += "&lt;";
-    else if (c == '>')
-      all += "&gt;";
-    else if (c == '"')
-      all += "&quot;";
-    else
-      all += c;
-  }
-  return all;
-}
-
 std::string replaced(std::string text, const std::string& word, const std::string& by) {
   for (std::size_t at = 0; (at = text.find(word, at)) != std::string::npos; at += by.size())
     text.replace(at, word.size(), by);
@@ -92,7 +75,7 @@ std::string in_address(const std::string& text) {
 
 // What is wider than the page is scrolled, by keys too.
 std::string wide(const std::string& label, const std::string& inner) {
-  return "<div class=\"wide\" role=\"group\" tabindex=\"0\" aria-label=\"" + escaped(label) +
+  return "<div class=\"wide\" role=\"group\" tabindex=\"0\" aria-label=\"" + html_text(label) +
          "\">" + inner + "</div>\n";
 }
 
@@ -100,13 +83,13 @@ std::string table_html(const Table& table, const std::string& caption, const cha
   std::string html =
       std::string("<table") + kind + "><caption>" + caption + "</caption><thead><tr>";
   for (const std::string& header : table.headers())
-    html += "<th scope=\"col\">" + escaped(header) + "</th>";
+    html += "<th scope=\"col\">" + html_text(header) + "</th>";
   html += "</tr></thead><tbody>\n";
   for (const auto& row : table.rows()) {
     html += "<tr>";
     for (const Cell& cell : row) {
       const bool first = &cell == &row.front();
-      html += (first ? "<th scope=\"row\">" : "<td>") + escaped(cell.text()) +
+      html += (first ? "<th scope=\"row\">" : "<td>") + html_text(cell.text()) +
               (first ? "</th>" : "</td>");
     }
     html += "</tr>\n";
@@ -133,7 +116,8 @@ bool broken_on_purpose(const std::string& line, const std::string& next) {
 // One block of lines without an empty one between them.
 std::string block_html(const std::vector<std::string>& lines) {
   std::string html;
-  if (in_columns(lines)) return wide("printed", "<pre>" + escaped(joined(lines, "\n")) + "</pre>");
+  if (in_columns(lines))
+    return wide("printed", "<pre>" + html_text(joined(lines, "\n")) + "</pre>");
   bool list = false;
   for (std::size_t i = 0; i < lines.size(); ++i) {
     const std::string& line = lines[i];
@@ -141,13 +125,13 @@ std::string block_html(const std::vector<std::string>& lines) {
       html += (list           ? "</li>\n<li>"
                : html.empty() ? "<ul>\n<li>"
                               : "</p>\n<ul>\n<li>") +
-              escaped(line.substr(2));
+              html_text(line.substr(2));
       list = true;
     } else {
       html += (i == 0                                           ? "<p>"
                : !list && broken_on_purpose(lines[i - 1], line) ? "<br>\n"
                                                                 : "\n") +
-              escaped(line);
+              html_text(line);
     }
   }
   return html + (list ? "</li>\n</ul>\n" : "</p>\n");
@@ -196,7 +180,7 @@ void Report::show(const Table& table, const std::string& name) {
   end_text();
   table.print(out_);
   printed_.text.clear();
-  const std::string file = escaped(name) + ".csv";
+  const std::string file = html_text(name) + ".csv";
   const std::string link = name.empty() ? "" : "<a href=\"" + file + "\">" + file + "</a>";
   body_ += wide(name.empty() ? "table" : name, table_html(table, link));
 }
@@ -204,9 +188,9 @@ void Report::show(const Table& table, const std::string& name) {
 void Report::show_picture(const std::string& title, const std::string& svg,
                           const std::string& why) {
   end_text();
-  const std::string words = escaped(title);
+  const std::string words = html_text(title);
   if (svg.empty()) {
-    body_ += "<p>" + words + ": " + escaped(why) + "</p>\n";
+    body_ += "<p>" + words + ": " + html_text(why) + "</p>\n";
     return;
   }
   // As an image each picture keeps its names to itself: gnuplot gives all of them the same.
@@ -216,12 +200,13 @@ void Report::show_picture(const std::string& title, const std::string& svg,
            "</figure>\n";
 }
 
-void Report::explain(const std::string& words) { words_ += "<p>" + escaped(words) + "</p>\n"; }
+void Report::explain(const std::string& words) { words_ += "<p>" + html_text(words) + "</p>\n"; }
 
 std::string Report::html(const std::string& name, const std::string& description,
                          const Table& asked) {
   end_text();
-  return replaced(replaced(kHead, "$title", escaped(name)), "$description", escaped(description)) +
+  return replaced(replaced(kHead, "$title", html_text(name)), "$description",
+                  html_text(description)) +
          "<details><summary>What was asked</summary>\n" +
          wide("flags", table_html(asked, "", " class=\"words\"")) + "</details>\n" + body_ +
          (words_.empty() ? "" : "<h2>What it means</h2>\n" + words_) +

@@ -10,25 +10,20 @@
 #include <utility>
 
 #include "engine/require.hpp"
+#include "examples/common/files.hpp"
 #include "examples/common/program.hpp"
 
 using namespace argtape;
 using argtape_examples::Cell;
+using argtape_examples::html_text;
 
 namespace notebook {
 namespace {
 
-std::string escaped(const std::string& text) {
-  std::string safe;
-  for (char c : text)
-    safe += c == '<' ? "&lt;" : c == '>' ? "&gt;" : c == '&' ? "&amp;" : std::string(1, c);
-  return safe;
-}
-
 // A cell of a table: sentences begin at the left and are broken, numbers are not.
 std::string html_cell(const char* tag, const std::string& text) {
   const char* const style = text.size() > 30 ? "text-align:left" : "white-space:nowrap";
-  return std::string("<") + tag + " style=\"" + style + "\">" + escaped(text) + "</" + tag + ">";
+  return std::string("<") + tag + " style=\"" + style + "\">" + html_text(text) + "</" + tag + ">";
 }
 
 // Under a caption, which may be empty.
@@ -36,7 +31,7 @@ Bundle bundle_of(const argtape_examples::Table& table, const std::string& captio
   std::ostringstream text;
   if (!caption.empty()) text << caption << '\n';
   table.print(text);
-  std::string html = caption.empty() ? "" : "<div>" + escaped(caption) + "</div>";
+  std::string html = caption.empty() ? "" : "<div>" + html_text(caption) + "</div>";
   html += "<table><thead><tr>";
   for (const std::string& header : table.headers()) html += html_cell("th", header);
   html += "</tr></thead><tbody>";
@@ -48,7 +43,7 @@ Bundle bundle_of(const argtape_examples::Table& table, const std::string& captio
   return {text.str(), html + "</tbody></table>", ""};
 }
 
-Bundle lines(const std::string& text) { return {text, "<pre>" + escaped(text) + "</pre>", ""}; }
+Bundle lines(const std::string& text) { return {text, "<pre>" + html_text(text) + "</pre>", ""}; }
 
 Cell cell(double x) { return Cell(str(x, 4)); }
 
@@ -182,7 +177,7 @@ Bundle bundle(const Progress& progress) {
   if (!progress.words_.empty()) words += ", " + progress.words_;
   return {words,
           "<progress max=\"" + std::to_string(progress.total_) + "\" value=\"" +
-              std::to_string(progress.done_) + "\"></progress> " + escaped(words),
+              std::to_string(progress.done_) + "\"></progress> " + html_text(words),
           ""};
 }
 

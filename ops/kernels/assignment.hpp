@@ -8,6 +8,10 @@
 
 ARGTAPE_PRIVATE_BEGIN
 
+/// Throws std::invalid_argument, in the name of `op`, unless each row can have a column of its own.
+[[gnu::visibility("hidden")]] void require_assignable(const std::string& op, const char* what,
+                                                      const Shape& shape);
+
 /// hungarian(), which throws in the name of `op`, calling a number `what`; of the weights and noise
 /// of the same shape, if there is some, added in double: float would lose it beside large weights.
 [[gnu::visibility("hidden")]] std::vector<std::size_t> best_columns(const std::string& op,
