@@ -48,6 +48,7 @@ def fault(status, said, words, most_lines):
 
 
 def main():
+    """Errors, the compiler's too, say what you gave and what is needed, at the call: the compiler's."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--cxx", default="g++")
     parser.add_argument("--standard", default="17")

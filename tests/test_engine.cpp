@@ -535,7 +535,8 @@ TEST_CASE("sum_to and broadcast_to against plain loops, and as each other's deri
                        "broadcast_to: (2,) does not broadcast to (2, 3)", std::invalid_argument);
 }
 
-TEST_CASE("the checker accepts a right derivative and rejects one that is off by 0.05 %") {
+TEST_CASE(
+    "in double the checker rejects a derivative that is 0.05 % off, and accepts the right one") {
   Rng rng(5);
   for (std::uint64_t seed = 1; seed <= 50; ++seed) {
     CheckOptions options;
@@ -686,7 +687,9 @@ TEST_CASE("an empty parameter's report, and what a report is made of, are printe
   CHECK(out.str() == "reached, zero, not finite, cut, unconnected, refused, NaN, w");
 }
 
-TEST_CASE("the stop report tells cut, unconnected, zero and reached apart") {
+TEST_CASE(
+    "a gradient that stops does so because somebody said so, and stop_report names the node: cut "
+    "by a rule, never connected, merely zero") {
   Tape tape;
   const Var w = tape.parameter(Tensor{2, 3}, "w"), v = tape.parameter(Tensor{1, 1}, "v"),
             u = tape.parameter(Tensor{1, 1}, "u"), c = tape.constant(Tensor{1, 1}, "c"),
@@ -981,7 +984,8 @@ TEST_CASE("gradients passed on in another shape are checked like any others") {
 }
 
 TEST_CASE(
-    "not finite: the first node that makes a NaN or an infinity is named, forward or backward") {
+    "the first node that makes a NaN or an infinity is named, forward or backward, and "
+    "tape.detect_anomaly refuses it on the spot") {
   const auto op = [](Name name, Var x, double value, double slope) {
     return x.tape->record(name, {x}, full(x.shape(), value), [slope](BackwardContext& ctx) {
       ctx.give(0, ctx.out().tape->constant(full(ctx.in(0).shape(), slope)));

@@ -275,8 +275,7 @@ TEST_CASE("several groups in one last sweep move as each does alone") {
 TEST_CASE("accuracy and the confusion matrix") {
   const std::vector<std::size_t> predicted = {0, 1, 1, 2, 0}, labels = {0, 1, 2, 2, 1};
   CHECK(accuracy(predicted, labels) == 0.6);
-  CHECK(confusion_matrix(predicted, labels, 3) ==
-        Tensor{{1, 0, 0}, {1, 1, 0}, {0, 1, 1}});
+  CHECK(confusion_matrix(predicted, labels, 3) == Tensor{{1, 0, 0}, {1, 1, 0}, {0, 1, 1}});
   refuses([&] { accuracy({1}, labels); },
           "accuracy: 1 predictions for 5 labels; need one for each, and at least one");
   refuses([&] { confusion_matrix(predicted, labels, 2); },
@@ -317,7 +316,7 @@ TEST_CASE("the range of Scalar: Adam goes on after a gradient of any finite size
   CHECK_THROWS_WITH_AS(Sgd(1e39), doctest::Contains(too_small), std::invalid_argument);
 }
 
-TEST_CASE("not finite: an optimiser refuses such a gradient, and keeps nothing of it") {
+TEST_CASE("what learns takes in no such number: an optimiser, of gradients that are not finite") {
   constexpr Scalar inf = std::numeric_limits<Scalar>::infinity();
   const auto try_all = [&](auto make, const std::string& name) {
     for (Scalar bad : {std::nanf(""), inf, -inf})
@@ -593,7 +592,8 @@ TEST_CASE("zero_one: every learning rule learns the digits (seeded, the small da
               .c_str());
 }
 
-TEST_CASE("a training step in its steady state asks the system for no memory") {
+TEST_CASE(
+    "a training step in its steady state asks the system for no memory for tensors and nodes") {
   using Loss = std::function<Var(const std::vector<Var>&, Tape&, Rng&)>;
   struct Model {
     const char* name;
@@ -708,7 +708,7 @@ TEST_CASE("a step from the costs is the step from the gradients, in less memory"
       std::invalid_argument);
 }
 
-TEST_CASE("the same seed gives the same run, for any number of threads") {
+TEST_CASE("all else is the same bit for bit too, but the last digits of matrix products") {
   // Bit for bit, but for matrix products, which BLAS rounds as it likes.
   const auto train = [](int n) {
     set_threads(n);

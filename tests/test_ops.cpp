@@ -308,7 +308,9 @@ void refuses(F f, const char* message) {
 
 }  // namespace
 
-TEST_CASE("gradients of every op, at first and second order, for every mix of active inputs") {
+TEST_CASE(
+    "every gradient is checked at first and second order, over axes of length 1 and 0, "
+    "broadcasting, diamonds, and every mix of active inputs") {
   for (const Row& row : rows()) {
     CAPTURE(row.name);
     Rng rng(11);
@@ -1316,7 +1318,8 @@ TEST_CASE("each op refuses shapes, axes and numbers that do not fit, in its own 
       [&] {
         conv2d(x, tape.constant(zeros({1, 2, 5, 5})));
       },
-      "conv2d: x is (1, 2, 4, 4) with padding (0, 0), the window is (5, 5); need a window of at least "
+      "conv2d: x is (1, 2, 4, 4) with padding (0, 0), the window is (5, 5); need a window of at "
+      "least "
       "one pixel that fits in");
   refuses(
       [&] {
@@ -1326,13 +1329,22 @@ TEST_CASE("each op refuses shapes, axes and numbers that do not fit, in its own 
   refuses([&] { conv_transpose2d(x, w); },
           "conv_transpose2d: x is (1, 2, 4, 4), w is (1, 3, 3, 3); need (N, O, H, W) and (O, C, h, "
           "w)");
-  refuses([&] { conv_transpose2d(x, tape.constant(zeros({2, 1, 3, 3})), 0); },
-          "conv_transpose2d: stride is 0; need a number of pixels, at least 1");
-  refuses([&] { conv_transpose2d(x, tape.constant(zeros({2, 1, 0, 3}))); },
-          "conv_transpose2d: an axis of 4 pixels, the kernel's of 0; need at least one of each");
-  refuses([&] { conv_transpose2d(x, tape.constant(zeros({2, 1, 3, 3})), 1, 3); },
-          "conv_transpose2d: an axis of 4 pixels comes out 6 long, with padding 3 at either end; "
-          "need less padding");
+  refuses(
+      [&] {
+        conv_transpose2d(x, tape.constant(zeros({2, 1, 3, 3})), 0);
+      },
+      "conv_transpose2d: stride is 0; need a number of pixels, at least 1");
+  refuses(
+      [&] {
+        conv_transpose2d(x, tape.constant(zeros({2, 1, 0, 3})));
+      },
+      "conv_transpose2d: an axis of 4 pixels, the kernel's of 0; need at least one of each");
+  refuses(
+      [&] {
+        conv_transpose2d(x, tape.constant(zeros({2, 1, 3, 3})), 1, 3);
+      },
+      "conv_transpose2d: an axis of 4 pixels comes out 6 long, with padding 3 at either end; "
+      "need less padding");
   refuses([&] { max_pool2d(m, 2); }, "max_pool2d: x is (2, 3); need (N, C, H, W)");
   refuses([&] { avg_pool2d(x, 2, 1, 2); },
           "avg_pool2d: padding is 2, the window 2; need less padding than window");

@@ -69,7 +69,7 @@ TEST_CASE("a seed and a position give the stream back; other seeds give others")
   CHECK(std::equal(few.begin(), few.end(), many.begin()));
 }
 
-TEST_CASE("the thread count changes no number") {
+TEST_CASE("the same seed draws the same numbers, whatever the thread count") {
   const auto draw = [](int n) {
     set_threads(n);
     Rng rng(7);
@@ -86,7 +86,7 @@ TEST_CASE("streams of one seed differ") {
   CHECK_FALSE(identical(Rng(7).uniform({100}), Rng(7, 0, 1).uniform({100})));
 }
 
-TEST_CASE("uniforms lie in the open interval and are uniform") {
+TEST_CASE("noise is drawn in the open interval, and uniforms are uniform") {
   const Tensor u = Rng(1).uniform({kMany});
   CHECK(*std::min_element(u.begin(), u.end()) > 0);
   CHECK(*std::max_element(u.begin(), u.end()) < 1);

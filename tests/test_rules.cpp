@@ -624,7 +624,9 @@ TEST_CASE("baselines lower the variance where costs are far from zero") {
   CHECK(measure(score_function(leave_one_out()), far, l).std < plain / 4);
 }
 
-TEST_CASE("per-example costs: B examples are B problems, not one") {
+TEST_CASE(
+    "costs stay per example: B examples are B problems, also for the score function; nothing "
+    "averages behind your back") {
   const std::size_t batch = 64, rounds = 4000;
   const Tensor l = Rng(8).normal({batch, kCategories});
   const Cost f = quadratic(2);
@@ -739,7 +741,7 @@ TEST_CASE(
   }
 }
 
-TEST_CASE("argmax and argmin along any axis against plain loops; ties go to the first") {
+TEST_CASE("argmax and argmin along any axis against plain loops; ties go to the first index") {
   Rng rng(13);
   const std::size_t n[3] = {3, 4, 5};
   Tensor x = rng.normal({n[0], n[1], n[2]});
@@ -969,7 +971,7 @@ TEST_CASE("the recorded score function is a function of the cost's parameters") 
   for (std::size_t k = 0; k < 3; ++k) CHECK(slope(k) == doctest::Approx(z.value()(k) * along));
 }
 
-TEST_CASE("temperatures: numbers and schedules") {
+TEST_CASE("temperatures are numbers and schedules; a temperature of 0 is an error") {
   const Schedule decay = exponential_decay(1, 0.01, 0.5, 10), line = linear_decay(2, 1, 4);
   CHECK(decay(0) == 1);
   CHECK(decay(9) == 1);
@@ -1025,7 +1027,9 @@ TEST_CASE("temperatures: numbers and schedules") {
   refuses([] { linear_decay(1, 0.5, 0); }, "linear_decay: steps is 0; need at least 1");
 }
 
-TEST_CASE("choices refuse what they cannot choose from, at the call") {
+TEST_CASE(
+    "+inf, and rows of nothing but -inf, are errors for every choice, as are other things at the "
+    "call") {
   Tape tape;
   Rng rng(1);
   const Var bad = tape.parameter(Tensor{{1, 2}, {1, kNan}}), none = tape.parameter(zeros({2, 0})),
@@ -1122,7 +1126,9 @@ TEST_CASE("forbidden categories: no rule passes anything to them, or NaN, at eit
   }
 }
 
-TEST_CASE("costs that are not finite: NaN is refused by its row, what is impossible adds nothing") {
+TEST_CASE(
+    "NaN among logits, scores or costs is an error that names the row; -inf forbids a category, "
+    "which adds nothing to any expectation, whatever it costs") {
   Tape tape;
   const Var l = tape.parameter(Tensor{{0, -kInf, 1}, {2, -kInf, 0.5}});
   for (double never : {kInf, -kInf, kNan, 7.0}) {
@@ -1150,7 +1156,7 @@ TEST_CASE("costs that are not finite: NaN is refused by its row, what is impossi
       "sample[score-function]: costs have NaN in row 1; need numbers");
 }
 
-TEST_CASE("a running mean learns nothing from a cost that is not finite") {
+TEST_CASE("what learns takes in no such number: a running mean, of costs that are not finite") {
   const Baseline baseline = running_mean(0.5);
   baseline.learn(Tensor{4, 6});
   for (double odd : {kInf, -kInf, kNan}) baseline.learn(Tensor{1, odd});
