@@ -37,7 +37,7 @@ class NvilBaseline {
   void archive(Archive& a);
 
  private:
-  void make_network(std::size_t inputs);
+  std::unique_ptr<Mlp> first_network(std::size_t inputs) const;
   NvilSettings settings_;
   double mean_ = 0, variance_ = 0;
   bool started_ = false;
