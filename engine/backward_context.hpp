@@ -1,6 +1,7 @@
 // What an op's backward sees when the sweep reaches its node, and where it puts what goes back.
 #pragma once
 
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -52,6 +53,8 @@ class BackwardContext {
   /// Whether the sweep leaves no trace (dry_run() of engine/sweep.hpp): what learns from costs must
   /// not learn now.
   bool dry_run() const;
+  /// What the memory holds now it holds again if the sweep throws: before anything learns.
+  void remember(const std::shared_ptr<std::vector<double>>& memory);
   Name op() const { return node_->op.name; }
   Counts& counts() const { return tape_->counts; }
 

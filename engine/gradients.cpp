@@ -5,6 +5,7 @@
 #include <limits>
 #include <ostream>
 
+#include "engine/broadcast.hpp"
 #include "engine/require.hpp"
 
 ARGTAPE_PUBLIC_BEGIN
@@ -70,7 +71,7 @@ Gradients& Gradients::operator+=(const Gradients& other) {
   }
   for (std::size_t i = 0; i < entries_.size(); ++i) {
     entries_[i].reached |= other.entries_[i].reached;
-    entries_[i].gradient += other.entries_[i].gradient;
+    add_to(entries_[i].gradient, other.entries_[i].gradient);
   }
   return *this;
 }

@@ -107,7 +107,11 @@ class Look {
     }
   };
   void find_anomaly(Var cost) {
-    const bool before = std::exchange(tape_.detect_anomaly, true);
+    struct Detecting {
+      Tape& tape;
+      const bool before = std::exchange(tape.detect_anomaly, true);
+      ~Detecting() { tape.detect_anomaly = before; }
+    } detecting{tape_};
     try {
       for (std::uint32_t i = 0; i <= cost_; ++i)
         if (feeds_[i]) tape_.check_finite(i);
@@ -116,7 +120,6 @@ class Look {
       anomaly_ = std::string(" ") + e.what() + ".";
       anomalous_ = {e.node};
     }
-    tape_.detect_anomaly = before;
   }
 
   Ways ways_from(std::uint32_t p) const {

@@ -28,6 +28,7 @@ std::string shown_shape(const Node& n) { return n.value ? str(n.value->shape()) 
 
 std::string to_text(const Tape& tape) {
   std::ostringstream out;
+  out.exceptions(std::ios::badbit);  // not a text cut short where memory ends
   for (std::size_t i = 0; i < tape.size(); ++i) {
     const Node& n = tape.node(i);
     out << '#' << i << ' ' << n.op.name << ' ' << shown_shape(n);
@@ -44,6 +45,7 @@ std::ostream& operator<<(std::ostream& out, const Tape& tape) { return out << to
 
 std::string to_dot(const Tape& tape) {
   std::ostringstream out;
+  out.exceptions(std::ios::badbit);
   out << "digraph tape {\n  node [fontname=\"Helvetica\", shape=ellipse];\n";
   for (std::size_t i = 0; i < tape.size(); ++i) {
     const Node& n = tape.node(i);

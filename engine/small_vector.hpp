@@ -50,18 +50,16 @@ class SmallVector {
   /// Of xt::svector, the shape of xtensor's other arrays and of its expressions.
   template <template <class, std::size_t, class, bool> class List, std::size_t n, class A, bool b>
   SmallVector(const List<T, n, A, b>& list) : SmallVector(list.begin(), list.end()) {}
-  SmallVector(const SmallVector& other) { copy(other); }
-  SmallVector(SmallVector&& other) noexcept { steal(other); }
-  SmallVector& operator=(const SmallVector& other) {
-    if (this == &other) return *this;
-    if (size_ > N && size_ == other.size_) {
-      std::copy(other.begin(), other.end(), heap_);
+  SmallVector(const SmallVector& other) {
+    if (other.size_ <= N) {
+      steal_bytes(other);
     } else {
-      release();
-      copy(other);
+      take(other.size_);
+      std::copy_n(other.heap_, size_, heap_);
     }
-    return *this;
   }
+  SmallVector(SmallVector&& other) noexcept { steal(other); }
+  SmallVector& operator=(const SmallVector& other) { return *this = SmallVector(other); }
   SmallVector& operator=(SmallVector&& other) noexcept {
     if (this == &other) return *this;
     release();
@@ -139,14 +137,6 @@ class SmallVector {
   void take(std::size_t n) {
     if (n > N) heap_ = CachingAllocator<T>().allocate(n);
     size_ = n;
-  }
-  void copy(const SmallVector& other) {
-    if (other.size_ > N) {
-      take(other.size_);
-      std::copy(other.begin(), other.end(), heap_);
-    } else {
-      steal_bytes(other);
-    }
   }
   void steal(SmallVector& other) noexcept {
     steal_bytes(other);

@@ -72,8 +72,10 @@ class Sweep {
   ~Sweep() {
     tape_.temporary_ = was_temporary_;
     --tape_.sweeps_;
-    if (result_ == Result::nothing_but_numbers) tape_.counts = counts_;
+    if (result_ == Result::nothing_but_numbers || !done_) tape_.counts = counts_;
     if (!recorded_ || !done_) tape_.truncate(mark_);
+    for (auto m = remembered_.rbegin(); !done_ && m != remembered_.rend(); ++m)
+      m->first->swap(m->second);
   }
   Sweep(const Sweep&) = delete;
   Sweep& operator=(const Sweep&) = delete;
@@ -98,7 +100,7 @@ class Sweep {
       if (needed(i) && (store_.has(i) || (n.wants_costs && sets_.feeds_any(i)))) visit(i, n, ctx);
       if (release) release->passed(i);
     }
-    done_ = true;
+    done_ = take != nullptr;
   }
 
   Gradients gradients() {
@@ -113,6 +115,7 @@ class Sweep {
       g.entries_.push_back({k, reached, reached ? std::move(store_.whole(k)) : zeros(shape_of(k)),
                             tape_.nodes_[k].op.name});
     }
+    done_ = true;
     return g;
   }
 
@@ -122,6 +125,7 @@ class Sweep {
       found.push_back(v.index < count_ && store_.has(v.index)
                           ? store_.var(v.index)
                           : tape_.constant(zeros(v.shape()), "zero"));
+    done_ = true;
     return found;
   }
 
@@ -276,7 +280,9 @@ class Sweep {
   CostSets sets_;
   GradientStore store_;
   std::vector<Given> given_;  // by the backward that is running
-  bool done_ = false;
+  // What rules remember, and what it was before.
+  std::vector<std::pair<std::shared_ptr<std::vector<double>>, std::vector<double>>> remembered_;
+  bool done_ = false;  // and the result is there; if not, nothing has been
 };
 
 void BackwardContext::refuse_input(std::size_t i) const {
@@ -309,6 +315,10 @@ void BackwardContext::give(std::size_t i, Var gradient) {
 
 void BackwardContext::pass(std::size_t i) {
   if (wants(i)) sweep_->give(*this, i, Var{}, broadcasts_to(in(i).shape(), out().shape()));
+}
+
+void BackwardContext::remember(const std::shared_ptr<std::vector<double>>& memory) {
+  sweep_->remembered_.emplace_back(memory, *memory);
 }
 
 std::vector<DownstreamCost> BackwardContext::downstream_costs() const {

@@ -24,7 +24,8 @@ class NoPath : public std::invalid_argument {
 /// everybody's cost. `weights`, one for each cost and of its shape, make it the gradient of
 /// sum(weight * cost) instead. Throws std::invalid_argument for costs on two
 /// tapes, and NoPath, which is one, for a pathwise choice with no differentiable path to a cost.
-/// The tape is left as it was; it may be swept again.
+/// The tape is left as it was; it may be swept again. So it is if anything throws, a backward of
+/// the user's too: nothing is counted then, and what rules remember (Rule::memory) is what it was.
 Gradients backward(Inputs costs, Inputs also = {}, Inputs weights = {});
 
 /// The same for a tape's last sweep, in the least memory: take(parameter, gradient) is called for
@@ -32,7 +33,7 @@ Gradients backward(Inputs costs, Inputs also = {}, Inputs weights = {});
 /// parameter itself, which nobody will read again; what the sweep has passed is given back, values
 /// included, but for those of the costs and the parameters. After it, other values may not be read
 /// (std::logic_error), nor the tape be swept. Throws std::logic_error inside a backward.
-/// If it throws, some parameters have been handed over and others not.
+/// If it throws, or `take` does, some parameters have been handed over and others not.
 using TakeGradient = std::function<void(Var parameter, Tensor& gradient)>;
 void backward_and_release(Inputs costs, const TakeGradient& take);
 

@@ -92,9 +92,14 @@ Var Tape::leaf(Value&& value, Name name, bool parameter) {
   const std::size_t index = nodes_.size();
   Node& n = nodes_.emplace_back(Op(name), std::forward<Value>(value));
   n.parameter = n.wants_gradient = parameter;
-  if (n.value != &n.own && !temporary_)
-    borrowed_.emplace_back(static_cast<std::uint32_t>(index), stamp_of(*n.value));
-  if (parameter) parameters_.push_back(static_cast<std::uint32_t>(index));
+  try {
+    if (n.value != &n.own && !temporary_)
+      borrowed_.emplace_back(static_cast<std::uint32_t>(index), stamp_of(*n.value));
+    if (parameter) parameters_.push_back(static_cast<std::uint32_t>(index));
+  } catch (...) {
+    truncate(index);
+    throw;
+  }
   return at(index);
 }
 

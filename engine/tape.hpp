@@ -137,11 +137,14 @@ struct Counts {
 };
 
 struct Node {
-  Node(const Op& op, Tensor&& value) : op(op), value(&own), own(std::move(value)) {}
-  Node(const Op& op, const Tensor* value) : op(op), value(value) {}
+  Node(const Op& op, Tensor&& value, std::size_t inputs = 0)
+      : op(op), inputs(inputs), value(&own), own(std::move(value)) {}
+  Node(const Op& op, const Tensor* value, std::size_t inputs = 0)
+      : op(op), inputs(inputs), value(value) {}
   /// The value as make() returns it, which stands here from the beginning.
   template <class Make, class = std::invoke_result_t<const Make&>>
-  Node(const Op& op, const Make& make) : op(op), value(&own), own(make()) {}
+  Node(const Op& op, const Make& make, std::size_t inputs)
+      : op(op), inputs(inputs), value(&own), own(make()) {}
   Node(const Node&) = delete;
   Node& operator=(const Node&) = delete;
   Op op;
@@ -209,7 +212,8 @@ class Tape {
   }
 
   /// Appends a node: what an op does once it has computed its value. Throws std::invalid_argument
-  /// if an input is not on this tape. `backward` is dropped at once where no input wants anything.
+  /// if an input is not on this tape, and std::bad_alloc: as with leaves, there is no node then.
+  /// `backward` is dropped at once where no input wants anything.
   Var record(Op op, Inputs inputs, Tensor value, Backward backward);
   /// The same for an op whose value is input i's, which is not copied.
   Var record_same(Op op, Inputs inputs, std::size_t i, Backward backward);

@@ -38,6 +38,10 @@ Scalar* Tensor::fill_from(const Literal& list, std::size_t axis, Scalar* to) {
 }
 
 void Tensor::resize(const Shape& shape, bool force) {
+  if (shape.size() > kAxesInside && !force) {  // lists so long want memory too: all of it, or none
+    *this = Tensor(shape);
+    return;
+  }
   storage_.resize(size_of(shape));
   xt::xstrided_container<Tensor>::resize(shape, force);
 }

@@ -23,8 +23,9 @@ ARGTAPE_PUBLIC_BEGIN
 /// So many numbers stand in a tensor itself, and move with it; more stand in a block of their own.
 constexpr std::size_t kNumbersInside = 64 / sizeof(Scalar);
 
-/// The length of each axis; {} is the shape of a single number.
-using Shape = SmallVector<std::size_t>;
+/// The length of each axis; {} is the shape of a single number. So many stand in the shape itself.
+constexpr std::size_t kAxesInside = 4;
+using Shape = SmallVector<std::size_t, kAxesInside>;
 
 class Tensor;
 struct Var;
@@ -86,6 +87,11 @@ class Tensor : public xt::xstrided_container<Tensor>, public xt::xcontainer_sema
   /// The number 0, of shape ().
   Tensor() : storage_(1, 0) {}
   Tensor(Scalar number) : storage_(1, number) {}
+  Tensor(const Tensor&) = default;
+  Tensor(Tensor&&) = default;
+  Tensor& operator=(Tensor&&) = default;
+  /// If it throws, as the others may too, the tensor is as it was.
+  Tensor& operator=(const Tensor& other) { return *this = Tensor(other); }
   /// Throws std::invalid_argument for lists that differ in length or depth.
   Tensor(std::initializer_list<Literal> list);
   explicit Tensor(const Shape& shape) { resize(shape, true); }  // not set

@@ -83,7 +83,8 @@ class ArchitectureSearch {
   ArchitectureSearch(const Dataset& train, const SearchSettings& settings);
 
   /// One step of the weights alone; one pair of steps. Both give the loss of the weights' half, and
-  /// throw std::runtime_error when it, or a gradient, is no longer a number.
+  /// throw std::runtime_error when it, or a gradient, is no longer a number. After anything that
+  /// they throw the search is no good: it begins anew.
   double warm_up();
   double step();
 

@@ -40,9 +40,11 @@ void ControlVariate::prepare(std::size_t inputs) {
   if (settings_.hidden == 0 || parameters.size() > 3) return;
   Rng rng(settings_.seed);
   const Initialiser start = glorot_uniform();
-  parameters.push_back(start.weights(inputs, settings_.hidden, rng));
-  parameters.push_back(start.bias(inputs, settings_.hidden, rng));
-  parameters.push_back(zeros({settings_.hidden, 1}));
+  std::vector<Tensor> all = parameters;  // all of the network, or nothing
+  all.push_back(start.weights(inputs, settings_.hidden, rng));
+  all.push_back(start.bias(inputs, settings_.hidden, rng));
+  all.push_back(zeros({settings_.hidden, 1}));
+  parameters = std::move(all);
 }
 
 // c at a point, and its gradient there, recorded.

@@ -186,7 +186,6 @@ std::size_t kmeans_relocate_empty(const Tensor& points, Tensor& centres, KMeansA
     const auto m = static_cast<std::size_t>(hole - now.size.begin());
     const Scalar* there =
         points.data() + static_cast<std::size_t>(farthest - now.distance.begin()) * d;
-    std::copy_n(there, d, centres.data() + m * d);
     const std::vector<double> c = as_double(there, d);
     each_point(points, [&](std::size_t i, const double* x) {
       const double distance = squared_distance(x, c.data(), d);
@@ -195,6 +194,7 @@ std::size_t kmeans_relocate_empty(const Tensor& points, Tensor& centres, KMeansA
       now.nearest[i] = m;
     });
     count(now, now.size.size());
+    std::copy_n(there, d, centres.data() + m * d);
   }
 }
 

@@ -71,9 +71,10 @@ void LayerEstimator::archive(Archive& a) {
 }
 
 void LayerEstimator::learn() {
-  for (Layer& layer : layers_)
-    if (layer.method.learn && layer.estimate.tape) layer.method.learn(layer.estimate, layer.logits);
-  for (Layer& layer : layers_) layer.estimate = layer.logits = {};
+  for (Layer& layer : layers_) {
+    const Var estimate = std::exchange(layer.estimate, {});  // whose tape may go
+    if (layer.method.learn && estimate.tape) layer.method.learn(estimate, layer.logits);
+  }
 }
 
 ARGTAPE_END

@@ -43,11 +43,13 @@ double NvilBaseline::scale() const {
   return settings_.normalise ? std::max(1.0, std::sqrt(variance_)) : 1;
 }
 
-void NvilBaseline::make_network(std::size_t inputs) {
+std::unique_ptr<Mlp> NvilBaseline::first_network(std::size_t inputs) const {
+  if (inputs == 0 || settings_.hidden == 0) return nullptr;
   Rng rng(settings_.seed);
-  network_ = std::make_unique<Mlp>(std::vector<std::size_t>{inputs, settings_.hidden, 1}, rng);
-  network_->parameters[2].fill(0);  // so that it starts as nothing
-  network_->parameters[3].fill(0);
+  auto network = std::make_unique<Mlp>(std::vector<std::size_t>{inputs, settings_.hidden, 1}, rng);
+  network->parameters[2].fill(0);  // so that it starts as nothing
+  network->parameters[3].fill(0);
+  return network;
 }
 
 void NvilBaseline::archive(Archive& a) {
@@ -56,8 +58,11 @@ void NvilBaseline::archive(Archive& a) {
   a("started", started_);
   std::size_t inputs = network_ ? network_->parameters[0].shape()[0] : 0;
   a("inputs", inputs);
-  if (inputs == 0) return;
-  if (!network_) make_network(inputs);
+  if (a.loading()) {
+    network_ = first_network(inputs);
+    adam_ = Adam(settings_.rate);
+  }
+  if (!network_) return;
   a("weights", network_->parameters);
   a("adam", adam_);
 }
@@ -65,20 +70,22 @@ void NvilBaseline::archive(Archive& a) {
 void NvilBaseline::learn(const Tensor& rows, const Tensor& costs) {
   const std::size_t n = costs.size();
   if (n == 0 || worst_of(costs) != Worst::finite) return;
-  if (!network_ && settings_.hidden > 0) make_network(rows.shape()[1]);
+  std::unique_ptr<Mlp> first = network_ ? nullptr : first_network(rows.shape()[1]);
+  Mlp* const network = first ? first.get() : network_.get();
   std::vector<double> left(n);
   for (std::size_t i = 0; i < n; ++i) left[i] = static_cast<double>(costs.data()[i]);
-  if (network_) {
+  if (network) {
     Tape tape;
-    const std::vector<Var> weights = tape.borrow_parameters(network_->parameters);
-    const Var guess = (*network_)(weights, tape.borrow_constant(rows));
+    const std::vector<Var> weights = tape.borrow_parameters(network->parameters);
+    const Var guess = (*network)(weights, tape.borrow_constant(rows));
     for (std::size_t i = 0; i < n; ++i) left[i] -= static_cast<double>(guess.value().data()[i]);
     const Var target = tape.constant(reshaped(costs, {n, 1}));
     const Gradients gradients = backward(square(target - guess - mean_) / static_cast<double>(n));
     for (const Var& w : weights)  // costs near the end of the range have squares beyond it
       if (worst_of(gradients[w]) != Worst::finite) return;
-    adam_.step(network_->parameters, weights, gradients);
+    adam_.step(network->parameters, weights, gradients);
   }
+  if (first) network_ = std::move(first);  // from here on nothing fails
   double mean = 0, variance = 0;
   for (double x : left) mean += x / static_cast<double>(n);
   for (double x : left) variance += (x - mean) * (x - mean) / static_cast<double>(n);

@@ -39,7 +39,7 @@ class NvilBaseline {
 
  private:
   friend Method nvil(std::shared_ptr<NvilBaseline>);
-  void make_network(std::size_t inputs);
+  std::unique_ptr<Mlp> first_network(std::size_t inputs) const;
   NvilSettings settings_;
   double mean_ = 0, variance_ = 0;
   bool started_ = false;

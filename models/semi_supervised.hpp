@@ -104,7 +104,8 @@ class SemiSupervisedTraining {
   /// Throws std::invalid_argument for settings that do not fit.
   SemiSupervisedTraining(const Dataset& digits, const SemiSupervisedSettings& settings);
 
-  /// The next step of Adam. Throws std::runtime_error when J is no longer a number.
+  /// The next step of Adam. Throws std::runtime_error when J is no longer a number. After anything
+  /// that it throws the state is no good: it is loaded from an archive of before.
   void step();
   std::size_t steps_done() const { return step_; }
   const SemiSupervised& network() const { return network_; }

@@ -49,7 +49,8 @@ class StochasticTraining {
   /// Whether the next step() looks at the bound, for the curve, instead of training.
   bool mark_due() const;
   /// One step of training, or the next place of the curve. Throws what the rule throws, and what
-  /// Adam does where training diverges.
+  /// Adam does where training diverges. After anything that it throws the state is no good: it is
+  /// loaded from an archive of before.
   void step();
   /// The next step's costs, recorded; nothing is changed but the noise's place.
   std::vector<Var> costs(Tape& tape, std::vector<Var>& on_tape);

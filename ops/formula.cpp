@@ -4,6 +4,7 @@
 #include <memory>
 #include <numeric>
 #include <stdexcept>
+#include <utility>
 
 #include "engine/broadcast.hpp"
 #include "engine/require.hpp"
@@ -233,35 +234,38 @@ struct Sum {
   Program program;
   Shape shape;
   Scalar factor;
-  std::vector<std::pair<std::size_t, Tensor>> slopes;  // by input; gone when a sweep took them
+  using Slopes = std::vector<std::pair<std::size_t, Tensor>>;  // by input
+  Slopes slopes;                                               // gone when a sweep took them
 
   double run(const Inputs& x) {
+    Slopes found;
     Machine machine(program, x);
     machine.differentiate({&factor, nullptr}, true);
-    slopes.reserve(x.size());  // a few numbers stand in the tensor itself, which must not move
+    found.reserve(x.size());  // a few numbers stand in the tensor itself, which must not move
     for (std::size_t i = 0; i < x.size(); ++i) {
       if (!machine.reaches(i)) continue;
-      slopes.emplace_back(i, uninitialised(shape));
-      machine.put_gradient(i, {slopes.back().second.data()});
+      found.emplace_back(i, uninitialised(shape));
+      machine.put_gradient(i, {found.back().second.data()});
     }
     std::vector<double> sums((size_of(shape) + kGrain - 1) / kGrain, 0.0);
     machine.run(shape, sums.data());
-    for (auto& [i, slope] : slopes)
+    for (auto& [i, slope] : found)
       if (x[i].shape() != shape) slope = sum_to(slope, x[i].shape());
+    slopes = std::move(found);
     return std::accumulate(sums.begin(), sums.end(), 0.0);
   }
   void backward(BackwardContext& ctx) {
     if (recorded(ctx)) return give_vars(ctx, program, shape, static_cast<double>(factor));
     if (slopes.empty()) run(inputs_of(ctx));
+    Slopes taken = std::exchange(slopes, {});  // also if the sweep throws
     const Scalar g = *ctx.gradient().value().data();
-    for (auto& [i, slope] : slopes) {
+    for (auto& [i, slope] : taken) {
       if (g != 1)
         map_lanes(
             slope.size(), slope.data(), false, [g](Lane x) { return times(Lane(g), x); },
             slope.data());
       ctx.give(i, ctx.out().tape->constant(std::move(slope), "gradient"));
     }
-    slopes.clear();
   }
 };
 

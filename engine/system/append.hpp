@@ -26,8 +26,7 @@ Var Tape::append(const Op& op, const Inputs& inputs, Value&& value, Backward&& b
     costs |= in.wants_costs;
     if (in.first_use == 0 && !temporary_) in.first_use = static_cast<std::uint32_t>(index);
   }
-  Node& n = nodes_.emplace_back(op, std::forward<Value>(value));
-  n.inputs.resize(inputs.size());
+  Node& n = nodes_.emplace_back(op, std::forward<Value>(value), inputs.size());
   for (std::size_t i = 0; i < inputs.size(); ++i) n.inputs[i] = inputs[i].index;
   const bool useful = gradient && n.op.flow != Flow::cut;
   n.wants_gradient = useful && !n.op.needs_costs;

@@ -77,7 +77,6 @@ thread_local bool closed = false;
 Cache* open_cache() noexcept {
   // It holds no more than a pointer itself: there is little room for what is found without a call.
   struct Owner {
-    Owner() { cache = new (std::nothrow) Cache; }
     ~Owner() {
       delete std::exchange(cache, nullptr);
       closed = true;
@@ -85,7 +84,7 @@ Cache* open_cache() noexcept {
   };
   if (closed) return nullptr;
   static thread_local Owner owner;
-  return cache;
+  return cache = new (std::nothrow) Cache;
 }
 
 }  // namespace

@@ -6,8 +6,9 @@
 #include <condition_variable>
 #include <exception>
 #include <mutex>
-#include <system_error>
+#include <new>
 #include <thread>
+#include <utility>
 #include <vector>
 
 namespace argtape {
@@ -32,15 +33,14 @@ class Pool {
     try {
       while (workers_.size() + 1 < count)
         workers_.emplace_back(&Pool::serve, this, workers_.size());
-    } catch (const std::system_error&) {
-      // The machine has no more threads to give: those there are do the work.
+    } catch (const std::exception&) {
+      // There are no more threads, or no memory for one: those there are do the work.
     }
     n_ = n;
     grain_ = std::max(grain, n / (8 * count) / grain * grain);
     count_ = count;
     work_ = work;
     context_ = context;
-    failure_ = nullptr;
     next_ = 0;
     helpers_ = count - 1;
     ++job_;
@@ -51,7 +51,7 @@ class Pool {
     take_pieces();
     helpers_ = 0;
     while (inside_ > 0) pause();
-    if (failure_) std::rethrow_exception(failure_);
+    if (failure_) std::rethrow_exception(std::exchange(failure_, nullptr));
     return true;
   }
 
@@ -126,7 +126,8 @@ void run_pieces(std::size_t n, std::size_t grain, void (*work)(void*, std::size_
                 void* context) {
   // Never destroyed: work may be done after main(), and a process that was forked has no workers to
   // wait for.
-  static Pool& pool = *new Pool;
+  alignas(Pool) static unsigned char room[sizeof(Pool)];
+  static Pool& pool = *new (room) Pool;
   if (Pool::in_piece || !pool.run(n, grain, work, context)) work(context, 0, n);
 }
 

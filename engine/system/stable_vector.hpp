@@ -31,8 +31,9 @@ class StableVector {
   template <class... A>
   T& emplace_back(A&&... arguments) {
     if (size_ == chunks_.size() * kChunk) {
-      chunks_.push_back(nullptr);  // first, so that a failure leaves no chunk without an owner
-      chunks_.back() = take_chunk(chunks_.size() - 1);
+      // First, so that a failure leaves neither a chunk without an owner nor a place without one.
+      if (chunks_.size() == chunks_.capacity()) chunks_.reserve(2 * chunks_.size() + 1);
+      chunks_.push_back(take_chunk(chunks_.size()));
     }
     T* place = &chunks_[size_ / kChunk][size_ % kChunk];
     new (place) T(std::forward<A>(arguments)...);

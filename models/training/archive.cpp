@@ -10,6 +10,7 @@
 #include <fstream>
 #include <iterator>
 #include <limits>
+#include <new>
 #include <stdexcept>
 #include <system_error>
 #include <utility>
@@ -284,6 +285,8 @@ void load_archive(const std::string& path, const std::function<void(Archive&)>& 
                                  kind);
     things(archive);
     archive.finish();
+  } catch (const std::bad_alloc&) {
+    throw;
   } catch (const std::exception& error) {  // a length that no tensor has, too
     refuse<std::runtime_error>("cannot load '", path, "': ", on_one_line(error.what()));
   }

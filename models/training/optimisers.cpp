@@ -86,9 +86,9 @@ struct AdamRates {
   return fine;
 }
 
-// One zero tensor for each parameter, at the first step; the same parameters later.
-void prepare(const char* op, const std::vector<Tensor>& parameters, const std::vector<Var>& on_tape,
-             std::vector<Tensor>& state) {
+// That they are the parameters of the steps before.
+void check(const char* op, const std::vector<Tensor>& parameters, const std::vector<Var>& on_tape,
+           const std::vector<Tensor>& state) {
   const std::size_t n = parameters.size();
   // Called in each step: no words before they are needed.
   if (n != on_tape.size())
@@ -103,8 +103,6 @@ void prepare(const char* op, const std::vector<Tensor>& parameters, const std::v
       refuse(op, ": parameter ", i, " is ", parameters[i].shape(), ", on the tape ",
              on_tape[i].shape(), ", in the steps before ", before[i].shape(),
              "; need the same shape");
-  if (state.empty())
-    for (const Tensor& p : parameters) state.push_back(zeros(p.shape()));
 }
 
 // A parameter on the tape, and where it belongs.
@@ -142,8 +140,18 @@ void Optimiser::begin(const std::vector<Tensor>& parameters, const std::vector<V
             "there");
   if (schedule_.scheduled()) rate = schedule_.at(steps_);
   require_setting(name_, "rate", rate, 0);
-  for (auto& [what, tensors] : kept_) prepare(name_, parameters, on_tape, tensors);
+  bool first = steps_of_.size() != parameters.size();
+  for (const auto& [what, tensors] : kept_) {
+    check(name_, parameters, on_tape, tensors);
+    first |= tensors.empty();
+  }
+  if (!first) return;
+  auto kept = kept_;  // all of them, or none
+  for (auto& [what, tensors] : kept)
+    for (std::size_t i = tensors.size(); i < parameters.size(); ++i)
+      tensors.push_back(zeros(parameters[i].shape()));
   steps_of_.resize(parameters.size());
+  kept_ = std::move(kept);
 }
 
 void Optimiser::step(std::vector<Tensor>& parameters, const std::vector<Var>& on_tape,
@@ -192,7 +200,10 @@ void Optimiser::archive(Archive& a) {
   a("rate", rate);
   a("step", steps_);
   a("steps", steps_of_);
-  for (auto& [what, tensors] : kept_) a(what, tensors);
+  for (auto& [what, tensors] : kept_) {
+    if (a.loading()) tensors.clear();  // there are none before the first step
+    a(what, tensors);
+  }
 }
 
 Sgd::Sgd(Rate rate, double momentum) : Optimiser("Sgd", rate, {"velocity"}), momentum_(momentum) {

@@ -5,7 +5,8 @@
 // A gradient that is not finite, or so long that the step leaves Scalar's range, is refused with
 // std::invalid_argument, which names the parameter and the place. The numbers concerned, and what
 // is kept about them, stay as they were; others may have moved already, and the next step is as
-// good as if there had been no error. A large gradient that is finite does no lasting harm.
+// good as if there had been no error. A large gradient that is finite does no lasting harm. Where
+// memory ends (std::bad_alloc), a step from gradients has changed nothing.
 #pragma once
 
 #include <string>
@@ -32,7 +33,8 @@ class Optimiser {
             const Gradients& gradients);
   /// The same from the costs: the tape's last sweep, backward_and_release(), which changes each
   /// parameter as soon as its gradient is complete. It takes the least memory. If the sweep throws,
-  /// some parameters may have been changed already.
+  /// some parameters may have been changed already, each with what is kept about it, and the step
+  /// is not counted: who may have to make it again keeps an archive, or steps from gradients.
   void step(std::vector<Tensor>& parameters, const std::vector<Var>& on_tape, Inputs costs);
   void step(...) = delete;  // step(parameters, on_tape, gradients), or (parameters, on_tape, costs)
   /// Its name, the rate, the steps done and what is kept about the parameters; what another

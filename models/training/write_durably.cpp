@@ -88,7 +88,7 @@ void require_writable(const std::string& path) {
 
 void write_durably(const std::string& path, const std::string& bytes) {
   const Target target = target_of(path);
-  const std::string next = target.next();
+  const std::string next = target.next(), folder = target.folder();  // from here on no memory
   const auto must = [&](bool done) {
     if (done) return;
     const int reason = errno;
@@ -106,7 +106,7 @@ void write_durably(const std::string& path, const std::string& bytes) {
   }
   must(std::rename(next.c_str(), target.file.c_str()) == 0);
   // The new name must be on the disk too. Some file systems cannot be asked; there is no remedy.
-  const Descriptor entry(target.folder(), O_RDONLY | O_DIRECTORY);
+  const Descriptor entry(folder, O_RDONLY | O_DIRECTORY);
   if (entry) entry.sync();
 }
 
