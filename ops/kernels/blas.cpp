@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <limits>
 #include <mutex>
+#include <new>
 #include <optional>
 #include <xtensor-blas/xblas.hpp>
 
@@ -45,6 +46,15 @@ class OneBlasThread {
   inline static int users = 0, found = 1;
 };
 
+// OpenBLAS maps a buffer for each thread that is in a product, and where there is no room for one,
+// under `ulimit -v` say, it asks for ever. Here that is an error, at a thread's first product.
+void require_buffer() {
+  constexpr std::size_t kBuffer = std::size_t{1} << 27;
+  thread_local bool had = !openblas_get_num_threads;
+  if (!had) ::operator delete(::operator new(kBuffer));
+  had = true;
+}
+
 // Rows and columns of the result are cut at multiples of what BLAS works on at a time.
 constexpr std::size_t kBlock = 8;
 
@@ -73,6 +83,7 @@ void gemm(bool ta, bool tb, std::size_t n, std::size_t m, std::size_t k, const S
   };
   // Rows i..j and columns u..v of the result.
   const auto part = [&](std::size_t i, std::size_t j, std::size_t u, std::size_t v) {
+    require_buffer();
     if (m == 1 && k > 0) return vector(ta, a, b, n, i, j);
     if (n == 1 && k > 0) return vector(!tb, b, a, m, u, v);
     cxxblas::gemm<xt::blas_index_t>(cxxblas::RowMajor, transposed(ta), transposed(tb), index(j - i),
