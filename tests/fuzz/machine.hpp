@@ -78,7 +78,9 @@ struct Machine {
   Var noise(Var x) { return tape.constant(numbers.tensor(x.shape(), 64)); }
   // A tensor of this shape, of which each number depends on a leaf.
   Var made(const Shape& shape) {
-    return tape.constant(numbers.tensor(shape, 4)) + tanh(sum(leaf()));
+    const Var x = leaf();
+    const auto size = static_cast<double>(std::max<std::size_t>(1, x.value().size()));
+    return tape.constant(numbers.tensor(shape, 4)) + tanh(sum(x) / size);
   }
   // A category's logits for each row of x, or for all.
   Var logits_for(Var x, std::size_t categories) {
