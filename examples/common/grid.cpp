@@ -31,7 +31,9 @@ class PassingFolder {
   PassingFolder() {
     std::string name = (fs::temp_directory_path() / "argtape-run-XXXXXX").string();
     if (::mkdtemp(name.data()) == nullptr)
-      throw std::system_error(errno, std::generic_category(), "cannot make '" + name + "'");
+      throw std::runtime_error("cannot make '" + name +
+                               "': " + std::generic_category().message(errno) +
+                               "; name a folder with --run, or another one for TMPDIR");
     path_ = name;
   }
   ~PassingFolder() {

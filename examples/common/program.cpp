@@ -509,6 +509,7 @@ int Program::run(int argc, const char* const* argv, const std::function<void()>&
     state_->check_paths(*this);
     // Without a file the run ends with its reader, as under `head`.
     if (!state_->json_file.empty() || !out.empty()) std::signal(SIGPIPE, SIG_IGN);
+    std::signal(SIGXFSZ, SIG_IGN);  // a file that may not grow is an error of the one who writes it
     // Not the number of threads: it must not change a figure, so the files can be compared.
     json["program"] = state_->name;
     json["seed"] = seed;
@@ -540,6 +541,8 @@ int Program::run(int argc, const char* const* argv, const std::function<void()>&
     return state_->out_of_memory();
   } catch (const std::length_error&) {  // more numbers than any memory holds
     return state_->out_of_memory();
+  } catch (const std::system_error& error) {  // a file's
+    return state_->complain(1, error.what() + std::string("; make room there, or name another"));
   } catch (const std::bad_function_call&) {
     return state_->complain(1, "a function that was to be called is missing; give the code one");
   } catch (const std::exception& error) {

@@ -15,6 +15,7 @@
 #include <cstdlib>
 #include <iostream>
 #include <iterator>
+#include <new>
 #include <optional>
 #include <set>
 #include <stdexcept>
@@ -151,6 +152,8 @@ bool visit(const Work& work, const Cells::value_type& cell, Display* display) {
     train(work, name, *make(), lock, display);
   } catch (const std::system_error&) {
     throw;
+  } catch (const std::bad_alloc&) {
+    work.folder.fail(name, "there is not enough memory; free some, or choose less");
   } catch (const std::exception& error) {
     work.folder.fail(name, error.what());
   }

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <limits>
 #include <mutex>
+#include <new>
 #include <optional>
 #include <xtensor-blas/xblas.hpp>
 
@@ -12,6 +13,8 @@
 // OpenBLAS has these beside the standard's functions; another BLAS goes by its own settings.
 extern "C" void openblas_set_num_threads(int) __attribute__((weak));
 extern "C" int openblas_get_num_threads() __attribute__((weak));
+extern "C" void* blas_memory_alloc(int) __attribute__((weak));
+extern "C" void blas_memory_free(void*) __attribute__((weak));
 
 ARGTAPE_PRIVATE_BEGIN
 namespace {
@@ -45,6 +48,18 @@ class OneBlasThread {
   inline static int users = 0, found = 1;
 };
 
+// OpenBLAS keeps a buffer for each thread that is in a product; where there is no room to map one,
+// under `ulimit -v` say, it tries for ever. So it gets its buffer at a thread's first product, and
+// no room is an error.
+void reserve_buffer() {
+  constexpr std::size_t kBuffer = std::size_t{1} << 27;
+  thread_local bool had = !blas_memory_alloc || !blas_memory_free;
+  if (had) return;
+  ::operator delete(::operator new(kBuffer));
+  blas_memory_free(blas_memory_alloc(0));
+  had = true;
+}
+
 // Rows and columns of the result are cut at multiples of what BLAS works on at a time.
 constexpr std::size_t kBlock = 8;
 
@@ -73,6 +88,7 @@ void gemm(bool ta, bool tb, std::size_t n, std::size_t m, std::size_t k, const S
   };
   // Rows i..j and columns u..v of the result.
   const auto part = [&](std::size_t i, std::size_t j, std::size_t u, std::size_t v) {
+    reserve_buffer();
     if (m == 1 && k > 0) return vector(ta, a, b, n, i, j);
     if (n == 1 && k > 0) return vector(!tb, b, a, m, u, v);
     cxxblas::gemm<xt::blas_index_t>(cxxblas::RowMajor, transposed(ta), transposed(tb), index(j - i),

@@ -1,16 +1,20 @@
 // The targets without a fuzzer's guidance: random inputs from a seed, so that any compiler will do.
 //
 //   fuzz [--seconds S | --inputs N] [--seed K] [--first I] [TARGET...]
+//   fuzz TARGET --reach N
 //   fuzz TARGET --file FILE
 //
+// With --reach it says how often N inputs reached what the target can reach, and fails where one
+// thing was not. A FILE may be a folder of files.
 // Every input follows from the seed and its number alone: what fails, or crashes, or takes more
-// than 20 seconds, is named by them, and comes again.
+// than 20 seconds of a processor, is named by them, and comes again.
 #include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <chrono>
 #include <cstdlib>
+#include <filesystem>
 #include <fstream>
 #include <iostream>
 #include <iterator>
@@ -26,6 +30,7 @@ struct Call {
   double seconds = 1;
   std::uint64_t inputs = ~std::uint64_t{0}, seed = 1, first = 0;
   std::string file;
+  bool reach = false;
 };
 
 std::string random_bytes(Rng& rng, std::size_t n) {
@@ -89,6 +94,17 @@ std::string fault_of(const Target& target, const std::string& bytes) {
   }
 }
 
+// Tells how often each thing was reached; 1 if one was not.
+int unreached(const Target& target) {
+  int status = 0;
+  for (const auto& [name, count] : target.reached()) {
+    std::cout << count << "\t" << name << "\n";
+    if (count == 0) status = 1;
+  }
+  if (status != 0) std::cerr << target.name << ": what is counted 0 was not reached" << std::endl;
+  return status;
+}
+
 // In a process of its own, which says by `done` how far it came. Its status is 1 if it found a
 // fault.
 int child(const Target& target, const Call& call, volatile std::uint64_t& done) {
@@ -97,13 +113,13 @@ int child(const Target& target, const Call& call, volatile std::uint64_t& done) 
   const std::vector<std::string> seeds = target.seeds();
   for (; done < call.inputs && (call.inputs != ~std::uint64_t{0} || Clock::now() < end);
        done = done + 1) {
-    alarm(20);
+    limit_time();
     const std::string wrong = fault_of(target, input(seeds, call.seed, call.first + done));
     if (wrong.empty()) continue;
     std::cerr << target.name << ": " << wrong << std::endl;
     return 1;
   }
-  return 0;
+  return call.reach ? unreached(target) : 0;
 }
 
 bool holds(const Target& target, const Call& call) {
@@ -116,10 +132,16 @@ bool holds(const Target& target, const Call& call) {
   waitpid(process, &status, 0);
   std::cout << target.name << ": " << done << " inputs" << std::endl;
   if (status == 0) return true;
+  if (call.reach && done == call.inputs) return false;
   std::cout << target.name << ": input " << call.first + done << " ends with status " << status
             << "\nagain: fuzz " << target.name << " --seed " << call.seed << " --first "
             << call.first + done << " --inputs 1" << std::endl;
   return false;
+}
+
+std::vector<std::filesystem::path> files_at(const std::string& place) {
+  if (!std::filesystem::is_directory(place)) return {place};
+  return {std::filesystem::directory_iterator(place), {}};
 }
 
 }  // namespace
@@ -134,7 +156,8 @@ int main(int argc, char** argv) {
       continue;
     }
     if (word == "--seconds") call.seconds = std::stod(value);
-    if (word == "--inputs") call.inputs = std::stoull(value);
+    if (word == "--inputs" || word == "--reach") call.inputs = std::stoull(value);
+    if (word == "--reach") call.reach = true;
     if (word == "--seed") call.seed = std::stoull(value);
     if (word == "--first") call.first = std::stoull(value);
     if (word == "--file") call.file = value;
@@ -150,10 +173,12 @@ int main(int argc, char** argv) {
       fine = holds(target, call) && fine;
       continue;
     }
-    std::ifstream file(call.file, std::ios::binary);
-    const std::string wrong = fault_of(target, {std::istreambuf_iterator<char>(file), {}});
-    std::cout << target.name << ": " << (wrong.empty() ? "holds" : wrong) << std::endl;
-    fine = fine && wrong.empty();
+    for (const std::filesystem::path& path : files_at(call.file)) {
+      std::ifstream file(path, std::ios::binary);
+      const std::string wrong = fault_of(target, {std::istreambuf_iterator<char>(file), {}});
+      if (!wrong.empty()) std::cout << path.string() << ": " << wrong << std::endl;
+      fine = fine && wrong.empty();
+    }
   }
   return fine ? 0 : 1;
 }

@@ -5,353 +5,14 @@
 
 #include <cmath>
 
-#include "engine/sweep.hpp"
-#include "ops/choice.hpp"
-#include "ops/conv.hpp"
-#include "ops/linalg.hpp"
-#include "ops/matching.hpp"
-#include "ops/pool.hpp"
-#include "ops/rules/names.hpp"
-#include "ops/rules/straight_through.hpp"
-#include "ops/select.hpp"
-#include "ops/sinkhorn.hpp"
-#include "ops/sort.hpp"
-#include "ops/top_k.hpp"
-#include "tests/menu.hpp"
+#include "engine/report.hpp"
+#include "engine/show.hpp"
+#include "tests/fuzz/steps.hpp"
 
 namespace {
 
 constexpr std::size_t kMostNumbers = 2048;  // of a value; larger ones are left out
-constexpr Scalar kLargest = 16;             // values beyond it are brought back by tanh
-
-// splitmix64 (G. Steele, D. Lea, C. Flood, 2014): the same in both libraries.
-struct Numbers {
-  std::uint64_t state;
-  std::uint64_t word() {
-    std::uint64_t z = state += 0x9e3779b97f4a7c15;
-    z = (z ^ (z >> 30U)) * 0xbf58476d1ce4e5b9;
-    z = (z ^ (z >> 27U)) * 0x94d049bb133111eb;
-    return z ^ (z >> 31U);
-  }
-  // Multiples of 1 / parts in [-2, 2].
-  Tensor tensor(const Shape& shape, std::uint64_t parts) {
-    Tensor t = uninitialised(shape);
-    for (Scalar& v : t)
-      v = static_cast<Scalar>(word() % (4 * parts + 1)) / static_cast<Scalar>(parts) - 2;
-    return t;
-  }
-};
-
-struct Machine {
-  explicit Machine(const std::string& program) : program(program) {}
-
-  const std::string& program;
-  std::size_t at = 0;
-  Tape tape;
-  Vars leaves, pool;
-  Numbers numbers{1};
-  Rng rng{1};
-  bool own_noise = false;
-
-  std::size_t byte() { return at < program.size() ? static_cast<unsigned char>(program[at++]) : 0; }
-  std::size_t below(std::size_t n) { return byte() % n; }
-  // Most lengths are small; every mistake is made now and then.
-  std::size_t length() { return below(4); }
-  bool rarely() { return below(16) == 15; }
-
-  Shape shape() {
-    Shape s(below(6));
-    for (std::size_t& n : s) n = below(8) == 0 ? 0 : 1 + below(3);
-    return s;
-  }
-  // Each as often as the other, but the last few more often: so that chains are made.
-  Var any() {
-    const std::size_t last = std::min<std::size_t>(pool.size(), 4);
-    return below(2) ? pool[pool.size() - 1 - below(last)] : pool[below(pool.size())];
-  }
-  Var leaf() { return leaves[below(leaves.size())]; }
-  // Any, or one of x's shape: in what follows it x itself is the last resort.
-  Var like(Var x) {
-    const std::size_t from = below(pool.size());
-    if (rarely()) return pool[from];
-    for (std::size_t i = 0; i < pool.size(); ++i)
-      if (const Var v = pool[(from + i) % pool.size()]; v.shape() == x.shape()) return v;
-    return x;
-  }
-  int axis(Var x) {
-    const auto rank = static_cast<int>(x.shape().size());
-    return static_cast<int>(below(2 * x.shape().size() + (rank == 0))) - rank +
-           (rarely() ? 2 * rank : 0);
-  }
-  std::size_t length_at(Var x, int axis) { return x.shape()[axis_of("fuzz", axis, x.shape())]; }
-  std::vector<std::size_t> indices(std::size_t count, std::size_t bound) {
-    std::vector<std::size_t> all(count);
-    for (std::size_t& i : all) i = below(bound + (rarely() ? 1 : 0) + (bound == 0));
-    return all;
-  }
-  double tau() { return rarely() ? 0 : 0.5 + 0.25 * static_cast<double>(below(8)); }
-  Var noise(Var x) { return tape.constant(numbers.tensor(x.shape(), 64)); }
-  // A tensor of this shape, of which each number depends on a leaf.
-  Var made(const Shape& shape) {
-    return tape.constant(numbers.tensor(shape, 4)) + tanh(sum(leaf()));
-  }
-  // A category's logits for each row of x, or for all.
-  Var logits_for(Var x, std::size_t categories) {
-    if (x.shape().empty() || below(4) == 0) return made({categories});
-    return made({x.shape()[0], categories});
-  }
-  // The last two axes as images, the rest as a batch.
-  Var images(Var x) {
-    const std::size_t rank = x.shape().size();
-    const std::size_t h = rank < 2 ? 1 : x.shape()[rank - 2],
-                      w = rank < 1 ? 1 : x.shape()[rank - 1];
-    return reshape(x, {h * w == 0 ? 0 : x.value().size() / (h * w), 1, h, w});
-  }
-  const std::string& rule_of(const std::vector<std::string>& names) {
-    const std::string& name = names[below(names.size())];
-    own_noise = own_noise || name == "gumbel-rao" || name == "perturbed" || name == "i-mle";
-    return name;
-  }
-  Rule rule() { return rule_named(rule_of(rule_names()), tau()); }
-  std::vector<BranchOf> branches() {
-    const Var w = any();
-    return {[](Var x) { return square(x); }, [](Var x) { return tanh(x); },
-            [w](Var x) { return x + w; }};
-  }
-};
-
-struct Step {
-  const char* name;
-  Var (*run)(Machine& m);
-};
-
-Vars inputs(Machine& m, std::size_t count) {
-  Vars x = {m.any()};
-  while (x.size() < count) x.push_back(m.below(2) ? m.any() : m.like(x[0]));
-  return x;
-}
-
-// Beside the menu's tables, each as often as its neighbours.
-const Step kSteps[] = {
-    {"number by number",
-     [](Machine& m) {
-       const Word& op = kOps[m.below(std::size(kOps))];
-       const Vars x = inputs(m, op.inputs);
-       return m.below(2) ? op.fused(x) : op.plain(x);
-     }},
-    {"number by number",
-     [](Machine& m) {
-       const Word& op = kOps[m.below(std::size(kOps))];
-       return op.plain(inputs(m, op.inputs));
-     }},
-    {"row by row",
-     [](Machine& m) {
-       const RowOp& op = kRowOps[m.below(std::size(kRowOps))];
-       const Vars x = inputs(m, op.inputs);
-       // The table's cross-entropies look for rows.
-       return x[0].shape().empty() ? sum(x[0]) : op.f(x, m.axis(x[0]));
-     }},
-    {"sum of axes",
-     [](Machine& m) {
-       const Var x = m.any();
-       Axes axes = {m.axis(x)};
-       if (m.below(2)) axes.push_back(m.axis(x));
-       return m.below(2) ? sum(x, axes) : logsumexp(x, axes, keep_axes);
-     }},
-    {"reshape",
-     [](Machine& m) {
-       const Var x = m.any();
-       return reshape(x, {-1, static_cast<int>(m.length())});
-     }},
-    {"transpose",
-     [](Machine& m) {
-       const Var x = m.any();
-       return m.below(2) ? transpose(x) : transpose(x, {m.axis(x), m.axis(x)});
-     }},
-    {"expand_dims",
-     [](Machine& m) {
-       const Var x = m.any();
-       return expand_dims(x, m.axis(x));
-     }},
-    {"squeeze",
-     [](Machine& m) {
-       const Var x = m.any();
-       return squeeze(x, m.axis(x));
-     }},
-    {"broadcast",
-     [](Machine& m) {
-       const Var x = m.any();
-       Shape to = {m.length()};
-       for (std::size_t n : x.shape()) to.push_back(n == 1 ? m.length() : n);
-       return broadcast(x, to);
-     }},
-    {"concatenate",
-     [](Machine& m) {
-       const Vars x = inputs(m, 2);
-       return concatenate(x, m.axis(x[0]));
-     }},
-    {"stack",
-     [](Machine& m) {
-       const Vars x = inputs(m, 1 + m.below(3));
-       return stack(x, m.axis(x[0]));
-     }},
-    {"slice",
-     [](Machine& m) {
-       const Var x = m.any();
-       const int axis = m.axis(x);
-       const std::size_t n = m.length_at(x, axis), begin = m.below(n + 1);
-       return slice(x, begin, begin + m.below(n - begin + 1) + (m.rarely() ? 1 : 0), axis,
-                    1 + m.below(2));
-     }},
-    {"element",
-     [](Machine& m) {
-       const Var x = m.any();
-       return x[static_cast<int>(m.below(5)) - 2];
-     }},
-    {"pad",
-     [](Machine& m) {
-       const Var x = m.any();
-       const std::size_t before = m.length(), after = m.length();
-       return pad(x, before, after, m.axis(x));
-     }},
-    {"take",
-     [](Machine& m) {
-       const Var x = m.any();
-       const int axis = m.axis(x);
-       return take(x, m.indices(m.length(), m.length_at(x, axis)), axis);
-     }},
-    {"gather",
-     [](Machine& m) {
-       const Var x = m.any();
-       const Shape to = {m.length(), m.length()};
-       return gather(x, m.indices(to[0] * to[1], x.value().size()), to);
-     }},
-    {"scatter",
-     [](Machine& m) {
-       const Var x = m.any();
-       const Shape to = {m.length(), m.length()};
-       return scatter(x, m.indices(x.value().size(), to[0] * to[1]), to);
-     }},
-    {"take_along_axis",
-     [](Machine& m) {
-       const Var x = m.any();
-       const int axis = m.axis(x);
-       const std::size_t n = m.length_at(x, axis), rows = n == 0 ? 1 : x.value().size() / n;
-       return take_along_axis(x, m.indices(rows * m.length(), n), axis);
-     }},
-    {"scatter_add",
-     [](Machine& m) {
-       const Var x = m.any();
-       const std::size_t n = m.length();
-       return scatter_add(x, m.indices(x.value().size(), n), n, m.axis(x));
-     }},
-    {"split",
-     [](Machine& m) {
-       const Var x = m.any();
-       const Vars parts = split(x, static_cast<int>(m.length()), m.axis(x));
-       return parts.at(m.below(parts.size() + (parts.empty() ? 1 : 0)));
-     }},
-    {"matmul",
-     [](Machine& m) {
-       const Var a = m.any();
-       const std::size_t k = a.shape().empty() ? 1 : a.shape().back();
-       switch (m.below(4)) {
-         case 0:
-           return matmul(a, m.any());
-         case 1:
-           return matmul(a, m.made({k, m.length()}));
-         case 2:
-           return matmul_transposed(a, m.like(a));
-         default:
-           return dense(a, m.made({k, 2}), m.made({2}));
-       }
-     }},
-    {"outer",
-     [](Machine& m) {
-       const Var a = reshape(m.any(), {-1});
-       return m.below(2) ? outer(a, m.below(2) ? m.any() : a) : dot(a, m.like(a));
-     }},
-    {"conv2d",
-     [](Machine& m) {
-       const Var x = m.images(m.any());
-       const Shape kernel = {1 + m.below(2), x.shape()[1], 1 + m.below(2), 1 + m.below(3)};
-       const Var w = m.made(kernel);
-       const Pixels stride(1 + m.below(2), 1 + m.length() % 3), padding(m.below(2), m.below(3));
-       switch (m.below(3)) {
-         case 0:
-           return conv2d(x, w, stride, padding);
-         case 1:
-           return conv2d(x, w, m.made({kernel[0]}), stride, padding);
-         default:
-           return conv_transpose2d(x, transpose(w, {1, 0, 2, 3}), stride, padding);
-       }
-     }},
-    {"pool",
-     [](Machine& m) {
-       const Var x = m.images(m.any());
-       const std::size_t window = 1 + m.below(2), stride = m.length(), padding = m.below(3);
-       return m.below(2) ? max_pool2d(x, window, stride, padding)
-                         : avg_pool2d(x, window, stride, padding);
-     }},
-    {"sort",
-     [](Machine& m) {
-       const Var x = m.any();
-       return sort(x, m.axis(x), m.below(2) ? Order::ascending : Order::descending);
-     }},
-    {"sinkhorn",
-     [](Machine& m) -> Var {
-       const Var a = m.any(), x = matmul_transposed(a, m.like(a));
-       const double tau = m.tau();
-       if (m.below(2)) return sinkhorn(x, tau, m.length());
-       return sinkhorn(x, tau, Converge{1e-5, 100});
-     }},
-    {"argmax",
-     [](Machine& m) {
-       const Var x = m.any();
-       return m.below(2) ? argmax(x, m.rule(), m.axis(x)) : argmin(x, m.rule(), m.axis(x));
-     }},
-    {"sample",
-     [](Machine& m) {
-       const Var x = m.any();
-       return sample(x, m.rule(), m.rarely() ? m.any() : m.noise(x), m.axis(x));
-     }},
-    {"top_k",
-     [](Machine& m) {
-       const Var x = m.any();
-       const Rule rule = top_k_rule_named(m.rule_of(top_k_rule_names()), m.tau());
-       const std::size_t k = m.length();
-       return m.below(2) ? top_k(x, k, rule, m.axis(x))
-                         : sample_top_k(x, k, rule, m.noise(x), m.axis(x));
-     }},
-    {"top_k_log_prob",
-     [](Machine& m) {
-       const Var x = m.any();
-       return top_k_log_prob(x, top_k(x, m.length(), zero()));
-     }},
-    {"matching",
-     [](Machine& m) {
-       const Var x = m.any();
-       const Rule rule = matching_rule_named(m.rule_of(matching_rule_names()), m.tau());
-       return m.below(2) ? matching(x, rule) : sample_matching(x, rule, m.noise(x));
-     }},
-    {"permute",
-     [](Machine& m) {
-       const Var p = m.any();
-       return m.below(2) ? permute(p, m.any()) : unpermute(p, m.any());
-     }},
-    {"select",
-     [](Machine& m) {
-       const Var x = m.any(), logits = m.logits_for(x, m.rarely() ? m.length() : 3);
-       const Var choice =
-           m.below(2) ? argmax(logits, m.rule()) : sample(logits, m.rule(), m.noise(logits));
-       const Unchosen others = m.below(2) ? Unchosen::nothing : Unchosen::as_scalars;
-       return m.below(2) ? select(choice, x, m.branches(), others)
-                         : mixture(m.below(2) ? choice : softmax(logits), x, m.branches());
-     }},
-    {"differentiate", [](Machine& m) {
-       const Var cost = m.any();
-       return differentiate(cost, m.leaf())[0];
-     }}};
+constexpr Scalar kLargest = 16;             // values beyond it are brought back
 
 Tensor jitter_of(const Tensor& t, double by, Numbers& numbers) {
   Tensor to = uninitialised(t.shape());
@@ -362,8 +23,14 @@ Tensor jitter_of(const Tensor& t, double by, Numbers& numbers) {
   return to;
 }
 
-// Runs the program's steps; gives the costs.
-Vars run(Machine& m, Swept& to, double jitter, Numbers draw) {
+// What is swept for: the gradient of the costs, weighed if there are weights, for the leaves and
+// perhaps one Var more.
+struct Sought {
+  Vars costs, weights, wrt;
+};
+
+// Runs the program's steps.
+Sought run(Machine& m, Swept& to, double jitter, Numbers draw) {
   m.numbers.state = m.byte();
   const auto keep = [&](Var v) {
     // A choice is exact in either library.
@@ -376,15 +43,22 @@ Vars run(Machine& m, Swept& to, double jitter, Numbers draw) {
     keep(m.leaves.back());
   }
   for (std::size_t n = 1 + m.below(24); n > 0 && m.at < m.program.size(); --n) {
-    const Step& step = kSteps[m.below(std::size(kSteps))];
+    m.said.clear();
+    const Step& step = m.one_of(kSteps);
     to.steps += std::string(step.name);
     try {
       Var y = step.run(m);
       to.steps += " " + str(y.shape());
+      to.reached.insert(to.reached.end(), m.said.begin(), m.said.end());
+      to.reached.push_back("rank " + std::to_string(y.shape().size()));
+      to.reached.push_back("size " + std::to_string(std::min<std::size_t>(2, y.value().size())));
       if (y.value().size() > kMostNumbers) continue;
-      bool small = true;
-      for (Scalar x : y.value()) small = small && std::abs(x) <= kLargest;
-      if (!small && !m.rarely()) y = tanh(y);
+      // By a power of two: where tanh is flat float has lost its slope, and double has not.
+      Scalar largest = 0;
+      for (Scalar x : y.value()) largest = std::max(largest, std::abs(x));
+      if (largest > kLargest && !m.rarely())
+        y = std::isfinite(largest) ? y * std::exp2(-std::ceil(std::log2(largest / kLargest)))
+                                   : tanh(y);
       to.comparable = to.comparable && worst_of(y.value()) == Worst::finite;
       keep(y);
     } catch (const std::invalid_argument& error) {
@@ -398,10 +72,18 @@ Vars run(Machine& m, Swept& to, double jitter, Numbers draw) {
     }
     to.steps += "; ";
   }
-  to.comparable = to.comparable && !m.own_noise;
-  Vars costs = {m.pool.back()};
-  if (m.below(4) == 0) costs.push_back(m.any());
-  return costs;
+  to.own_noise = m.own_noise;
+  Sought sought{{m.pool.back()}, {}, m.leaves};
+  if (m.below(4) == 0) sought.costs.push_back(m.any());
+  if (m.below(4) == 0)
+    for (Var cost : sought.costs)
+      sought.weights.push_back(m.tape.constant(m.numbers.tensor(cost.shape(), 4)));
+  if (m.below(4) == 0)
+    if (const Var v = m.any(); m.tape.node(v.index).wants_gradient) sought.wrt.push_back(v);
+  for (std::size_t i = 0; i < m.tape.size(); ++i)  // a rule behind its node
+    if (const std::string name = m.tape.node(i).op.name; name.back() == ']')
+      to.reached.push_back(name);
+  return sought;
 }
 
 void note(Swept& to, const Tensor& t) {
@@ -409,31 +91,49 @@ void note(Swept& to, const Tensor& t) {
   to.numbers.emplace_back(t.begin(), t.end());
 }
 
+// What the report says is what the sweep does.
+void check_report(const std::vector<StopLine>& report, const Gradients& g, Swept& to) {
+  for (const StopLine& line : report) {
+    const Tensor& found = g[line.parameter];
+    const bool zero = std::all_of(found.begin(), found.end(), [](Scalar x) { return x == 0; });
+    const Stop expected = worst_of(found) != Worst::finite ? Stop::not_finite
+                          : !zero                          ? Stop::reached
+                          : g.reached(line.parameter)      ? Stop::zero
+                          : line.reason == Stop::cut       ? Stop::cut
+                                                           : Stop::unconnected;
+    if (line.reason != expected || line.words.empty()) to.fault = "the report says " + line.words;
+  }
+}
+
 // backward() is the same each time, and leaves the tape as it was.
-void sweep_backward(Machine& m, const Vars& costs, Swept& to) {
+void sweep_backward(Machine& m, const Sought& sought, Swept& to) {
   const std::size_t size = m.tape.size();
-  const Gradients dry = dry_run(costs), again = dry_run(costs), g = backward(costs);
-  for (Var x : m.leaves) {
+  const Gradients dry = dry_run(sought.costs, sought.wrt),
+                  again = dry_run(sought.costs, sought.wrt), alone = dry_run(sought.costs);
+  if (sought.costs.size() == 1) check_report(stop_report(sought.costs[0], m.leaves), alone, to);
+  const Gradients g = backward(sought.costs, sought.wrt, sought.weights);
+  for (Var x : sought.wrt) {
     note(to, g[x]);
-    if (!identical(g[x], dry[x]) || !identical(dry[x], again[x]))
+    if (!identical(dry[x], again[x]) || (sought.weights.empty() && !identical(g[x], dry[x])))
       to.fault = "a sweep differs from the one before";
     if (g[x].shape() != x.shape()) to.fault = "a gradient of another shape";
   }
+  for (Var x : m.leaves)
+    if (!identical(alone[x], dry[x])) to.fault = "a sweep for more differs";
   if (m.tape.size() != size) to.fault = "backward() left nodes";
 }
 
-void sweep_recorded(Machine& m, const Vars& costs, Swept& to) {
-  const Vars slopes = differentiate(costs, m.leaves);
+void sweep_recorded(Machine&, const Sought& sought, Swept& to) {
+  const Vars slopes = differentiate(sought.costs, sought.wrt, sought.weights);
   for (Var g : slopes) note(to, g.value());
-  const Vars bends = differentiate(slopes, m.leaves);
-  const Gradients g = backward(slopes);
-  for (std::size_t i = 0; i < bends.size(); ++i) {
-    note(to, bends[i].value());
-    note(to, g[m.leaves[i]]);
-  }
+  const Gradients g = dry_run(slopes, sought.wrt);  // first: a baseline learns from the other
+  for (Var bend : differentiate(slopes, sought.wrt)) note(to, bend.value());
+  for (Var x : sought.wrt) note(to, g[x]);
 }
 
-void sweep_and_release(Machine& m, const Vars& costs, Swept& to) {
+void sweep_and_release(Machine& m, const Sought& sought, Swept& to) {
+  Vars costs = sought.costs;
+  for (std::size_t i = 0; i < sought.weights.size(); ++i) costs[i] = costs[i] * sought.weights[i];
   std::vector<Tensor> all;
   for (Var x : m.leaves) all.push_back(zeros(x.shape()));
   backward_and_release(costs, [&](Var x, Tensor& g) {
@@ -457,16 +157,16 @@ void check_usable(Machine& m, Swept& to) {
 Swept swept(const std::string& program, Way way, double jitter, int draw) {
   Swept to;
   Machine m(program);
-  const Vars costs = run(m, to, jitter, Numbers{static_cast<std::uint64_t>(draw)});
-  for (Var cost : costs) note(to, cost.value());
+  const Sought sought = run(m, to, jitter, Numbers{static_cast<std::uint64_t>(draw)});
+  for (Var cost : sought.costs) note(to, cost.value());
   const std::size_t size = m.tape.size();
   try {
-    if (way == Way::backward) sweep_backward(m, costs, to);
-    if (way == Way::recorded) sweep_recorded(m, costs, to);
-    if (way == Way::released) sweep_and_release(m, costs, to);
+    if (way == Way::backward) sweep_backward(m, sought, to);
+    if (way == Way::recorded) sweep_recorded(m, sought, to);
+    if (way == Way::released) sweep_and_release(m, sought, to);
   } catch (const std::invalid_argument& error) {
     to.refused = error.what();
-    if (way != Way::recorded && m.tape.size() != size)
+    if (way == Way::backward && m.tape.size() != size)
       to.fault = "a sweep that was refused left nodes";
   }
   if (way != Way::released) check_usable(m, to);
@@ -482,3 +182,26 @@ Swept swept_in_float(const std::string& program, Way way, double jitter, int dra
 #endif
   return swept(program, way, jitter, draw);
 }
+
+#ifdef ARGTAPE_DOUBLE
+std::vector<std::string> reachable() {
+  std::vector<std::string> all = {"size 0", "size 1", "size 2"};
+  for (int rank = 0; rank <= 5; ++rank) all.push_back("rank " + std::to_string(rank));
+  for (const Step& step : kSteps) all.emplace_back(step.name);
+  for (const Word& op : kOps) all.emplace_back(op.name);
+  for (const RowOp& op : kRowOps) all.emplace_back(op.name);
+  for (const Reduction& op : kReductions) all.emplace_back(op.name);
+  for (const Estimator& estimator : kEstimators) all.emplace_back(estimator.name);
+  for (const Distribution& of : kDistributions) all.emplace_back(of.name);
+  const auto behind = [&](const Rule& rule, const std::string& verb, const std::string& drawn) {
+    if (!rule.needs_draw) all.push_back(verb + "[" + rule.name + "]");
+    all.push_back(drawn + "[" + rule.name + "]");
+  };
+  for (const std::string& name : rule_names()) behind(rule_named(name), "argmax", "sample");
+  for (const std::string& name : top_k_rule_names())
+    behind(top_k_rule_named(name), "top_k", "sample_top_k");
+  for (const std::string& name : matching_rule_names())
+    behind(matching_rule_named(name), "matching", "sample_matching");
+  return all;
+}
+#endif

@@ -9,15 +9,20 @@ enum class Way { backward, recorded, released };
 
 /// What a program computed, in one way.
 struct Swept {
-  std::string refused;  ///< the sweep's error in words, "" if there was none
-  std::string fault;    ///< what must never be
-  std::string steps;    ///< the ops that were recorded, and what was refused
-  /// All of it is finite, and no noise was drawn by the libraries, each its own.
-  bool comparable = true;
-  std::vector<std::vector<double>> numbers;  ///< values, first gradients, second gradients
+  std::string refused;     ///< the sweep's error in words, "" if there was none
+  std::string fault;       ///< what must never be
+  std::string steps;       ///< the ops that were recorded, and what was refused
+  bool comparable = true;  ///< all of it is finite
+  bool own_noise = false;  ///< noise was drawn by the library itself: another one in the other
+  /// Values, first gradients, second gradients, and those again.
+  std::vector<std::vector<double>> numbers;
+  std::vector<std::string> reached;  ///< what of the menu was recorded, by name
 };
 
 /// Runs the program and sweeps it. With `jitter` every value but a choice is off by up to so much,
 /// from a generator of its own: how far the results move is how far rounding may move them.
 Swept swept_in_float(const std::string& program, Way way, double jitter = 0, int draw = 0);
 Swept swept_in_double(const std::string& program, Way way, double jitter = 0, int draw = 0);
+
+/// All that a program can reach.
+std::vector<std::string> reachable();

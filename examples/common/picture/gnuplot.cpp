@@ -66,7 +66,7 @@ std::string run_gnuplot(const std::string& script, std::string& problem) {
   if (!input || !errors || std::fputs(script.c_str(), input.get()) < 0 ||
       std::fflush(input.get()) != 0)
     throw std::runtime_error("no temporary file can be written for gnuplot: " +
-                             std::generic_category().message(errno));
+                             std::generic_category().message(errno) + "; make room for one");
   std::rewind(input.get());
   const auto name = [](const File& file) {
     return "/dev/fd/" + std::to_string(fileno(file.get()));
