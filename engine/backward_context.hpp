@@ -1,7 +1,7 @@
 // What an op's backward sees when the sweep reaches its node, and where it puts what goes back.
 #pragma once
 
-#include <memory>
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -50,11 +50,13 @@ class BackwardContext {
   /// The same costs one by one.
   std::vector<DownstreamCost> downstream_costs() const;
 
-  /// Whether the sweep leaves no trace (dry_run() of engine/sweep.hpp): what learns from costs must
-  /// not learn now.
+  /// Whether the sweep leaves no trace (dry_run() of engine/sweep.hpp).
   bool dry_run() const;
-  /// What the memory holds now it holds again if the sweep throws: before anything learns.
-  void remember(const std::shared_ptr<std::vector<double>>& memory);
+  /// What learns from costs learns here: when the sweep has come to its end. So a choice that
+  /// shares a baseline with a later one is judged by what was known before its own draw had a cost,
+  /// as it must be for the estimate to have no bias, and a sweep that throws, or a dry run, teaches
+  /// nothing.
+  void when_swept(std::function<void()> learn);
   Name op() const { return node_->op.name; }
   Counts& counts() const { return tape_->counts; }
 

@@ -74,8 +74,6 @@ class Sweep {
     --tape_.sweeps_;
     if (result_ == Result::nothing_but_numbers || !done_) tape_.counts = counts_;
     if (!recorded_ || !done_) tape_.truncate(mark_);
-    for (auto m = remembered_.rbegin(); !done_ && m != remembered_.rend(); ++m)
-      m->first->swap(m->second);
   }
   Sweep(const Sweep&) = delete;
   Sweep& operator=(const Sweep&) = delete;
@@ -100,7 +98,7 @@ class Sweep {
       if (needed(i) && (store_.has(i) || (n.wants_costs && sets_.feeds_any(i)))) visit(i, n, ctx);
       if (release) release->passed(i);
     }
-    done_ = take != nullptr;
+    if (take) finish();
   }
 
   Gradients gradients() {
@@ -115,7 +113,7 @@ class Sweep {
       g.entries_.push_back({k, reached, reached ? std::move(store_.whole(k)) : zeros(shape_of(k)),
                             tape_.nodes_[k].op.name});
     }
-    done_ = true;
+    finish();
     return g;
   }
 
@@ -125,7 +123,7 @@ class Sweep {
       found.push_back(v.index < count_ && store_.has(v.index)
                           ? store_.var(v.index)
                           : tape_.constant(zeros(v.shape()), "zero"));
-    done_ = true;
+    finish();
     return found;
   }
 
@@ -137,6 +135,11 @@ class Sweep {
     Var gradient;  // empty: the node's own, passed on
   };
 
+  void finish() {
+    if (result_ != Result::nothing_but_numbers)
+      for (const auto& learn : when_swept_) learn();
+    done_ = true;
+  }
   void check(const char* name, const Inputs& keep) const {
     // Within its last sweep a backward may still differentiate what it records.
     if (tape_.spent_ && !tape_.temporary_)
@@ -280,8 +283,7 @@ class Sweep {
   CostSets sets_;
   GradientStore store_;
   std::vector<Given> given_;  // by the backward that is running
-  // What rules remember, and what it was before.
-  std::vector<std::pair<std::shared_ptr<std::vector<double>>, std::vector<double>>> remembered_;
+  std::vector<std::function<void()>> when_swept_;
   bool done_ = false;  // and the result is there; if not, nothing has been
 };
 
@@ -317,8 +319,8 @@ void BackwardContext::pass(std::size_t i) {
   if (wants(i)) sweep_->give(*this, i, Var{}, broadcasts_to(in(i).shape(), out().shape()));
 }
 
-void BackwardContext::remember(const std::shared_ptr<std::vector<double>>& memory) {
-  sweep_->remembered_.emplace_back(memory, *memory);
+void BackwardContext::when_swept(std::function<void()> learn) {
+  sweep_->when_swept_.push_back(std::move(learn));
 }
 
 std::vector<DownstreamCost> BackwardContext::downstream_costs() const {

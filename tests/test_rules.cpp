@@ -715,6 +715,27 @@ TEST_CASE("decisions in a row: each is credited with the costs it feeds") {
     }
 }
 
+TEST_CASE("choices that share a running mean are judged by what it was before their sweep") {
+  // Else the second that a sweep comes to is judged by a mean that its own draw's cost is in.
+  const Rule rule = score_function(running_mean(0.5));
+  rule.memory->assign(1, 3);
+  Tape tape;
+  const Var a = tape.parameter(Tensor{0.5, 1}), b = tape.parameter(Tensor{0.2, -1, 0});
+  Rng rng(3);
+  const Var za = sample(a, rule, rng), zb = sample(b, rule, rng);
+  const Gradients g = backward(sum(za) * tape.constant(5) + sum(zb) * tape.constant(6));
+  for (auto [x, z] : {std::pair{a, za}, std::pair{b, zb}}) {
+    const Tensor p = softmax(x).value();
+    for (std::size_t k = 0; k < p.size(); ++k)
+      CHECK(g[x](k) == doctest::Approx((11 - 3) * (z.value()(k) - p(k))));
+  }
+  CHECK(rule.memory->front() == 0.5 * (0.5 * 3 + 0.5 * 11) + 0.5 * 11);
+  // A sweep that throws has taught nothing.
+  const Var bad = tape.record("bad", {a}, a.value(), [](BackwardContext&) { throw 1; });
+  CHECK_THROWS_AS(backward(sum(sample(bad, rule, rng))), int);
+  CHECK(rule.memory->front() == 9);
+}
+
 TEST_CASE(
     "sample has the softmax's frequencies (chi-square), and every rule makes the same choice on "
     "the same noise") {

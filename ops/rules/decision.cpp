@@ -98,7 +98,6 @@ Var record_decision(Op op, const Rule& rule, const Decision& decision, Var logit
         if (kept->needs == Needs::gradient)
           ctx.counts().backwards += size_of(rows_of(draw, draw.value));
         if (relaxed) return ctx.pass(0);
-        if (kept->memory && !ctx.dry_run()) ctx.remember(kept->memory);
         const Var gradient = kept->backward(draw, ctx);
         ctx.give(0, gradient);
         if (drawn) ctx.give(1, gradient);  // or else it was refused

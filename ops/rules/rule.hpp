@@ -76,7 +76,7 @@ struct Rule {
   /// made when the draw has no value yet.
   std::function<Var(const Draw& draw)> relaxation;
   /// What it keeps from sweep to sweep, such as a baseline's mean, for a checkpoint; else empty. It
-  /// is looked at while no thread sweeps, and a sweep that throws puts it back.
+  /// is looked at while no thread sweeps, and changed by BackwardContext::when_swept alone.
   std::shared_ptr<std::vector<double>> memory;
   /// For a scheduled temperature: the rule at a step.
   std::function<Rule(std::size_t step)> scheduled;

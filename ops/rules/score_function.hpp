@@ -13,8 +13,8 @@ ARGTAPE_PUBLIC_BEGIN
 
 /// What a score function subtracts from the costs. `value` gets the costs, one for each choice, and
 /// returns as many numbers; it must not depend on the same choice's own cost, or the estimate is
-/// biased. `learn`, if there is one, is told of the costs after that, once in each sweep. Both are
-/// called by whatever thread sweeps.
+/// biased. `learn`, if there is one, is told of the costs when the sweep is done: nothing, if it
+/// throws. Both are called by whatever thread sweeps.
 struct Baseline {
   std::string name;
   std::function<Tensor(const Tensor& costs)> value;
