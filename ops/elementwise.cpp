@@ -117,7 +117,7 @@ constexpr auto kSquare = row(
     "square", [](Lane x) { return x * x; }, slope<0>([](auto g, auto x) { return g * (x + x); }));
 constexpr auto kPow = row(
     "pow", [](Lane a, Lane b) { return pow(a, b); },
-    slope<0, 1>([](auto g, auto a, auto b) { return g * b * pow(base(a, b), b - 1); }),
+    slope<0, 1>([](auto g, auto a, auto b) { return g * (b * pow(base(a, b), b - 1)); }),
     slope<0, 1, kValue>(
         [](auto g, auto a, auto b, auto y) { return g * y * log(argument(a, b)); }));
 constexpr auto kAbs = row(
@@ -125,10 +125,8 @@ constexpr auto kAbs = row(
     slope<0>([](auto g, auto x) { return if_positive(x, g, 0) - if_positive(-x, g, 0); }));
 constexpr auto kClip = row(
     "clip", [](Lane x, Lane low, Lane high) { return clip(x, low, high); },
-    slope<0, 1, 2>([](auto g, auto x, auto low, auto high) {
-      return if_positive(low - x, 0, if_positive(x - high, 0, g));
-    }),
-    kNothing, kNothing);
+    slope<0, kValue>([](auto g, auto x, auto y) { return where(equal(x, y), g, 0); }), kNothing,
+    kNothing);
 
 // What the first of the two gets of the gradient.
 template <int sign>

@@ -30,6 +30,7 @@ needed   libcli11-dev        cli11          header:CLI/CLI.hpp
 needed   nlohmann-json3-dev  nlohmann_json  header:nlohmann/json.hpp
 needed   doctest-dev         doctest        header:doctest/doctest.h
 needed   libmpfr-dev         mpfr           header:mpfr.h
+needed   librapidcheck-dev   rapidcheck     header:rapidcheck.h
 pictures gnuplot-nox         gnuplot        command:gnuplot
 pictures graphviz            graphviz       command:dot
 clang    clang               clangxx        command:clang++
