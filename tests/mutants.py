@@ -1,13 +1,13 @@
 #!/usr/bin/env python3
 """Which small errors in engine/ and ops/ the tests would notice.
 
-  tests/mutants.py [--count 400] [--seed 1] [--folder build-mutants] [--survivors] [--models] [--show]
+  tests/mutants.py [--count 400] [--seed 1] [--folder build-mutants] [--survivors] [--show] [PROGRAM...]
 
 Chooses so many places where the source could be wrong by one small step (mutations.py), compiles a copy of the library in which an
-environment variable says which of them is, and for each runs the test cases that reach it, the quickest first, until one fails, crashes
-or takes ten times as long as it should. --survivors takes over the tests as they stand now and tries again what was not noticed, with
---models by the slower tests of models/ too; --show prints what the last run found. What no test can notice is listed, with the reason,
-in equivalent_mutants.txt, and does not count.
+environment variable says which of them is, and for each runs the test cases that reach it until one fails, crashes or takes ten times
+as long as it should: quick ones before long ones, and programs whose cases reach little else first. --survivors takes over the tests as
+they stand now and tries again what was not noticed, perhaps by other programs; --show prints what the last run found. What no test can
+notice is listed, with the reason, in equivalent_mutants.txt, and does not count.
 """
 import argparse, collections, json, os, random, re, resource, shlex, shutil, subprocess, sys
 
@@ -15,10 +15,10 @@ import mutations
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(HERE)
-# In double, those over engine/ and ops/, and those over models/.
+# In double, and not of models/, which take long: semi_supervised, stochastic_networks, kmeans-double, estimators.
 PROGRAMS = ["menu", "formula", "select", "distributions", "first_contact", "gumbel_softmax_density", "metamorphic-double", "ops", "sinkhorn",
             "matching", "engine", "rules", "subset", "simd-double"]
-OF_MODELS = ["semi_supervised", "stochastic_networks", "kmeans-double", "estimators"]
+QUICK = 0.05  # seconds
 MEMORY = 8 << 30
 MUTANT_HPP = """#pragma once
 #include <cstdio>
@@ -135,18 +135,17 @@ class Campaign:
         self.save()
 
     def drop_faulty(self, said):
-        """Leaves out the mutants in lines that do not compile; how many."""
-        lines = set(re.findall(r"((?:engine|ops)/[\w/]+\.[ch]pp):(\d+):(?:\d+:)? +(?:error|required from|  required)", said))
-        gone = 0
-        for exact in (True, False):
-            for m in self.mutants.values():
-                if not m.get("gone") and any(m["file"] == f and (m["line"] == int(n) if exact else m["line"] <= int(n) <= m["last"])
-                                             for f, n in lines):
-                    m["gone"] = "does not compile"
-                    gone += 1
+        """Leaves out the mutants in the lines that an error is in, or is told of in what is compiled from them; how many."""
+        place = r"((?:engine|ops)/[\w/]+\.[ch]pp):(\d+):(?:\d+:)?"
+        for kind, least in ((" (?:error:|sorry)", True), (" (?:error:|sorry)", False), (" +required from", True), ("", False)):
+            faulty = set(re.findall(place + kind, said))
+            gone = [m for m in self.mutants.values() if not m.get("gone") and any(
+                m["file"] == file and m["line"] <= int(line) <= (m["line"] if least else m["last"]) for file, line in faulty)]
+            for m in gone:
+                m["gone"] = "does not compile"
             if gone:
-                return gone
-        return gone
+                return len(gone)
+        return 0
 
     def compile(self, targets):
         while True:
@@ -160,24 +159,26 @@ class Campaign:
             print("%d mutants that do not compile are left out" % gone, flush=True)
             self.write_sources()
 
-    def run(self, program, name, seconds, **env):
-        """Whether the test case passes, and the seconds it took of a processor."""
+    def run(self, program, names, seconds, **env):
+        """Whether the test cases pass, and the seconds they took of a processor."""
         def limit():
             resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
             resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
             resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds))
-        before = os.times()
+        def used():
+            children = resource.getrusage(resource.RUSAGE_CHILDREN)
+            return children.ru_utime + children.ru_stime
+        before = used()
         try:
-            status = subprocess.run([os.path.join(self.build, "test_" + program), "-tc=" + re.sub(r'[,\\"*]', "?", name), "-aa=1"],
+            status = subprocess.run([os.path.join(self.build, "test_" + program), "-aa=1", "-tc=" + ",".join(re.sub(r'[,\\"*]', "?", name) for name in names)],
                                     stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=self.folder, timeout=30 * seconds,
                                     preexec_fn=limit, env=dict(os.environ, **env)).returncode
         except subprocess.TimeoutExpired:  # it waits for what does not come
             status = 1
-        after = os.times()
-        return status == 0, after.children_user + after.children_system - before.children_user - before.children_system
+        return status == 0, used() - before
 
     def look_around(self, programs):
-        """For each mutant the test cases that reach it, the quickest first, as (seconds, program, name)."""
+        """For each mutant the programs that reach it, in the order to try them, and their cases, as (seconds, name)."""
         record = os.path.join(self.folder, "reached")
         for program in programs:
             binary = os.path.join(self.build, "test_" + program)
@@ -188,32 +189,36 @@ class Campaign:
             for name in [line for line in said.split("\n") if line and not line.startswith(("[doctest]", "====="))]:
                 if os.path.exists(record):
                     os.remove(record)
-                passes, seconds = self.run(program, name, 600, ARGTAPE_REACHED=record)
+                passes, seconds = self.run(program, [name], 600, ARGTAPE_REACHED=record)
                 if not passes:
                     sys.exit("without a mutant, test_%s fails: %s" % (program, name))
                 reached = sorted({int(n) for n in read(record).split()}) if os.path.exists(record) else []
                 self.cases[program]["cases"].append([seconds, name, reached])
             self.save()
-        self.reach = collections.defaultdict(list)
+        self.reach, least = collections.defaultdict(dict), {}
         for program in programs:
             for seconds, name, reached in self.cases[program]["cases"]:
                 for number in reached:
-                    self.reach[number].append((seconds, program, name))
-        for cases in self.reach.values():
-            cases.sort()
+                    self.reach[number].setdefault(program, []).append((seconds, name))
+                    least[number, program] = min(least.get((number, program), len(reached)), len(reached))
+        for number, by_program in self.reach.items():
+            self.reach[number] = dict(sorted(by_program.items(), key=lambda p: least[number, p[0]]))
 
     def hunt(self, numbers):
-        for done, number in enumerate(numbers):
-            verdict = "not reached"
-            for seconds, program, name in self.reach[number]:
-                if not self.run(program, name, int(10 * seconds) + 2, ARGTAPE_MUTANT=str(number))[0]:
-                    verdict = "killed by %s: %s" % (program, name)
-                    break
-                verdict = "survives"
-            self.found[number] = verdict
-            self.save()
-            if not verdict.startswith("killed"):
-                print("%d/%d %s" % (done + 1, len(numbers), self.words(number)), flush=True)
+        """Quick test cases for all of them, then the others for those that are left."""
+        for quick in (True, False):
+            numbers = [n for n in numbers if not self.found.get(n, "").startswith("killed")]
+            for done, number in enumerate(numbers):
+                self.found[number] = "survives" if self.reach[number] else "not reached"
+                for program, cases in self.reach[number].items():
+                    cases = [case for case in cases if (case[0] < QUICK) == quick]
+                    limit = int(10 * sum(seconds for seconds, _ in cases)) + 2
+                    if cases and not self.run(program, [name for _, name in cases], limit, ARGTAPE_MUTANT=str(number))[0]:
+                        self.found[number] = "killed by " + program
+                        break
+                self.save()
+                if not self.found[number].startswith("killed"):
+                    print("%s %d/%d %s" % ("quick" if quick else "all", done + 1, len(numbers), self.words(number)), flush=True)
 
     def words(self, number):
         m = self.mutants[number]
@@ -245,8 +250,8 @@ def main():
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--folder", default=os.path.join(ROOT, "build-mutants"))
     parser.add_argument("--survivors", action="store_true")
-    parser.add_argument("--models", action="store_true")
     parser.add_argument("--show", action="store_true")
+    parser.add_argument("programs", metavar="PROGRAM", nargs="*", default=PROGRAMS)
     given = parser.parse_args()
     campaign = Campaign(os.path.abspath(given.folder))
     if not given.show:
@@ -261,9 +266,8 @@ def main():
                             "-Dcpp_args=-w -Werror=vla -Werror=narrowing"], check=True, stdout=subprocess.DEVNULL)
             campaign.choose(given.count, given.seed)
             campaign.write_sources()
-        programs = PROGRAMS + (OF_MODELS if given.models else [])
-        campaign.compile(["test_" + p for p in programs])
-        campaign.look_around(programs)
+        campaign.compile(["test_" + p for p in given.programs])
+        campaign.look_around(given.programs)
         there = [n for n, m in campaign.mutants.items() if not m.get("gone")][:campaign.count]
         campaign.hunt([n for n in there if not campaign.found.get(n, "").startswith("killed")])
     campaign.load()

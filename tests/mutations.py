@@ -173,7 +173,8 @@ def calls(s):
     for m in re.finditer(r"(?<=[\w)\]])\[", s.mask):
         end = s.match.get(m.start())
         inside = s.code[m.end():end] if end else ""
-        if inside and not inside.isspace():
+        declared = re.search(r"(\w+)[*&]* \w+(\[[^\n]*\])*$", s.mask[max(0, m.start() - 60):m.start()])  # an array, of that length
+        if inside and not inside.isspace() and not (declared and declared.group(1) not in ("return", "else", "case")):
             yield m.end(), end, "(%s) + 1" % inside
 
 

@@ -433,6 +433,42 @@ TEST_CASE("Vars of two tapes, and empty ones, are refused by name") {
   CHECK_THROWS_WITH_AS(backward(a, {}, one.constant(Tensor{1, 2})),
                        "backward: weight 0 is (2,), its cost is (1,); need the same shape",
                        std::invalid_argument);
+  CHECK_THROWS_WITH_AS(backward(a, {}, Var{}),
+                       "backward: input 0 is an empty Var; need a value on a tape",
+                       std::invalid_argument);
+  CHECK_THROWS_WITH_AS(backward(a, {}, b),
+                       "backward: weight 0 stands on another tape than the costs",
+                       std::invalid_argument);
+}
+
+TEST_CASE(
+    "a short list stands in the object itself, a long one outside, and both keep what they have") {
+  using List = SmallVector<std::size_t, 4>;
+  for (std::size_t n = 0; n <= 9; ++n)
+    for (std::size_t m = 0; m <= 9; ++m) {
+      CAPTURE(n);
+      CAPTURE(m);
+      List list(n, 7), moved(m, 1), copied(m, 1);
+      const auto inside = [](const List& l) {
+        return l.data() >= static_cast<const void*>(&l) &&
+               l.data() < static_cast<const void*>(&l + 1);
+      };
+      for (std::size_t i = 0; i < n; ++i) list[i] = i + 1;
+      const List before = list;
+      list.resize(m);
+      CHECK(list.size() == m);
+      CHECK(inside(list) == (m <= 4));
+      for (std::size_t i = 0; i < m; ++i) CHECK(list[i] == (i < n ? i + 1 : 0));
+      copied = before;
+      CHECK(copied == before);
+      moved = std::move(copied);
+      CHECK(moved == before);
+      CHECK(copied.empty());
+      CHECK(inside(moved) == (n <= 4));
+      const List& same = moved;
+      moved = same;
+      CHECK(moved == before);
+    }
 }
 
 TEST_CASE("leaves keep their tensors, unless they are borrowed") {
@@ -590,6 +626,26 @@ TEST_CASE("a zero gradient where the true one is not zero does not pass") {
   };
   CHECK_FALSE(check_gradient(silent, {Tensor{1, 2, 3}}, {1, 1}));
   CHECK_FALSE(check_gradient([](const auto& v) { return cut(v[0]); }, {Tensor{1, 2, 3}}, {1, 1}));
+}
+
+TEST_CASE("the checker looks at more than four points all together, and at each alone") {
+  for (const bool together : {true, false}) {
+    // Wrong where both points want a gradient, or just where one alone does.
+    const auto sometimes = [together](const std::vector<Var>& v) {
+      const Var y =
+          v[0].tape->record("sometimes", {v[0], v[4]}, product(v[0].value(), v[4].value()),
+                            [together](BackwardContext& ctx) {
+                              const bool wrong = (ctx.wants(0) && ctx.wants(1)) == together;
+                              for (std::size_t i : {0, 1}) {
+                                const Var to = times(ctx.gradient(), ctx.in(1 - i));
+                                ctx.give(i, wrong ? add_same(to, to) : to);
+                              }
+                            });
+      return add_same(y, add_same(v[1], add_same(v[2], v[3])));
+    };
+    const std::vector<Tensor> points(5, Tensor{1, 2});
+    CHECK_FALSE(check_gradient(sometimes, points, {1, 1}));
+  }
 }
 
 TEST_CASE("the checker where a function and its gradient vanish: by what they are a step away") {

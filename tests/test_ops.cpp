@@ -1185,6 +1185,33 @@ TEST_CASE("matrix products and moves against plain loops") {
   CHECK(one_hot({2, 0}, 3) == Tensor{{0, 0, 1}, {1, 0, 0}});
 }
 
+TEST_CASE("matrix products cut among threads against plain loops: along rows, columns, a vector") {
+  Rng rng(21);
+  for (const Shape& s : {Shape{70, 33, 41}, {33, 70, 41}, {70, 1, 1001}, {1, 70, 1001}}) {
+    CAPTURE(str(s));
+    const std::size_t n = s[0], m = s[1], k = s[2];
+    const Tensor a = rng.normal({n, k}), b = rng.normal({k, m}), g = rng.normal({n, m});
+    Tensor y = zeros({n, m}), to_a = zeros({n, k}), to_b = zeros({k, m});
+    for (std::size_t i = 0; i < n; ++i)
+      for (std::size_t j = 0; j < m; ++j)
+        for (std::size_t l = 0; l < k; ++l) {
+          y(i, j) += a(i, l) * b(l, j);
+          to_a(i, l) += g(i, j) * b(l, j);
+          to_b(l, j) += g(i, j) * a(i, l);
+        }
+    for (int threads : {1, 2, 3}) {
+      set_threads(threads);
+      Tape tape;
+      const Var p = tape.parameter(a), q = tape.parameter(b), product = matmul(p, q);
+      const Gradients gradients = backward(product, {}, tape.constant(g));
+      set_threads(1);
+      check_close(product.value(), y);
+      check_close(gradients[p], to_a);
+      check_close(gradients[q], to_b);
+    }
+  }
+}
+
 TEST_CASE("squared distances and their gradients against plain loops, whoever is far away") {
   Rng rng(21);
   const std::vector<std::size_t> rows{1, 2, 3, 4, 5, 9}, centres{1, 3, 4, 5, 8, 11},
@@ -1316,7 +1343,15 @@ TEST_CASE("each op refuses shapes, axes and numbers that do not fit, in its own 
       [&] {
         conv2d(x, tape.constant(zeros({1, 2, 5, 5})));
       },
-      "conv2d: x is (1, 2, 4, 4) with padding (0, 0), the window is (5, 5); need a window of at least "
+      "conv2d: x is (1, 2, 4, 4) with padding (0, 0), the window is (5, 5); need a window of at "
+      "least "
+      "one pixel that fits in");
+  refuses(
+      [&] {
+        conv2d(x, tape.constant(zeros({1, 2, 3, 0})));
+      },
+      "conv2d: x is (1, 2, 4, 4) with padding (0, 0), the window is (3, 0); need a window of at "
+      "least "
       "one pixel that fits in");
   refuses(
       [&] {
@@ -1326,13 +1361,22 @@ TEST_CASE("each op refuses shapes, axes and numbers that do not fit, in its own 
   refuses([&] { conv_transpose2d(x, w); },
           "conv_transpose2d: x is (1, 2, 4, 4), w is (1, 3, 3, 3); need (N, O, H, W) and (O, C, h, "
           "w)");
-  refuses([&] { conv_transpose2d(x, tape.constant(zeros({2, 1, 3, 3})), 0); },
-          "conv_transpose2d: stride is 0; need a number of pixels, at least 1");
-  refuses([&] { conv_transpose2d(x, tape.constant(zeros({2, 1, 0, 3}))); },
-          "conv_transpose2d: an axis of 4 pixels, the kernel's of 0; need at least one of each");
-  refuses([&] { conv_transpose2d(x, tape.constant(zeros({2, 1, 3, 3})), 1, 3); },
-          "conv_transpose2d: an axis of 4 pixels comes out 6 long, with padding 3 at either end; "
-          "need less padding");
+  refuses(
+      [&] {
+        conv_transpose2d(x, tape.constant(zeros({2, 1, 3, 3})), 0);
+      },
+      "conv_transpose2d: stride is 0; need a number of pixels, at least 1");
+  refuses(
+      [&] {
+        conv_transpose2d(x, tape.constant(zeros({2, 1, 0, 3})));
+      },
+      "conv_transpose2d: an axis of 4 pixels, the kernel's of 0; need at least one of each");
+  refuses(
+      [&] {
+        conv_transpose2d(x, tape.constant(zeros({2, 1, 3, 3})), 1, 3);
+      },
+      "conv_transpose2d: an axis of 4 pixels comes out 6 long, with padding 3 at either end; "
+      "need less padding");
   refuses([&] { max_pool2d(m, 2); }, "max_pool2d: x is (2, 3); need (N, C, H, W)");
   refuses([&] { avg_pool2d(x, 2, 1, 2); },
           "avg_pool2d: padding is 2, the window 2; need less padding than window");
