@@ -103,7 +103,7 @@ class Campaign:
                     for begin, end, instead in mutations.mutants_of(text, compiled_lines(os.path.join(ROOT, name), flags))[1]:
                         line = text.count("\n", 0, begin) + 1
                         everywhere.append({"file": name, "line": line, "begin": begin, "end": end, "last": text.count("\n", 0, end) + 1,
-                                           "was": " ".join(text[begin:end].split()), "is": instead})
+                                           "on": text.split("\n")[line - 1].strip(), "was": " ".join(text[begin:end].split()), "is": instead})
         print("%d places where the source could be wrong" % len(everywhere))
         chosen = random.Random(seed).sample(everywhere, min(len(everywhere), count * 3 // 2))
         self.mutants = dict(enumerate(chosen))
@@ -229,9 +229,10 @@ class Campaign:
         known = {}
         for line in read(HERE, "equivalent_mutants.txt").split("\n"):
             if line and not line.startswith("#"):
-                file, was, now, why = line.split(" | ")
-                known[file, was, now] = why
-        return {n: known[key] for n, m in self.mutants.items() for key in [(m["file"], m["was"], m["is"] or "")] if key in known}
+                *mutant, why = line.split(" | ")
+                known[tuple(mutant)] = why
+        keys = {n: (m["file"], m["on"], m["was"], m["is"] or "") for n, m in self.mutants.items()}
+        return {n: known[key] for n, key in keys.items() if key in known}
 
     def tell(self):
         equivalent = self.equivalent()
@@ -239,9 +240,9 @@ class Campaign:
         killed = [n for n in tried if self.found[n].startswith("killed")]
         for n in sorted(set(tried) - set(killed), key=lambda n: (self.mutants[n]["file"], self.mutants[n]["line"])):
             print(self.words(n))
-        print("%d of %d mutants killed (%.1f %%), %d equivalent, %d of the others reached by no test" % (
-            len(killed), len(tried), 100 * len(killed) / max(1, len(tried)), len(self.found) - len(tried),
-            sum(self.found[n] == "not reached" for n in tried)))
+        print("%d of %d mutants killed (%.1f %%), %d reached by no test; beside them %d equivalent ones" % (
+            len(killed), len(tried), 100 * len(killed) / max(1, len(tried)), sum(self.found[n] == "not reached" for n in tried),
+            len(equivalent)))
 
 
 def main():
@@ -263,12 +264,13 @@ def main():
             campaign.copy("engine", "ops", "models", "tests", "examples", "meson.build", "meson_options.txt")
             shutil.rmtree(campaign.build, ignore_errors=True)
             subprocess.run(["meson", "setup", campaign.build, campaign.tree, "-Dbuildtype=plain", "-Doptimization=1", "-Dexamples=false",
-                            "-Dcpp_args=-w -Werror=vla -Werror=narrowing"], check=True, stdout=subprocess.DEVNULL)
+                            "-Dwarning_level=0", "-Dcpp_args=-Werror=vla -Werror=narrowing"], check=True, stdout=subprocess.DEVNULL)
             campaign.choose(given.count, given.seed)
             campaign.write_sources()
         campaign.compile(["test_" + p for p in given.programs])
         campaign.look_around(given.programs)
-        there = [n for n, m in campaign.mutants.items() if not m.get("gone")][:campaign.count]
+        equivalent = campaign.equivalent()
+        there = [n for n, m in campaign.mutants.items() if not m.get("gone") and n not in equivalent][:campaign.count]
         campaign.hunt([n for n in there if not campaign.found.get(n, "").startswith("killed")])
     campaign.load()
     campaign.tell()

@@ -444,6 +444,14 @@ TEST_CASE("ties and kinks follow the stated rules") {
   CHECK(backward(max(ties, 1))[ties] == Tensor{{0, 1, 0}, {1, 0, 0}});
   CHECK(backward(min(ties, 1))[ties] == Tensor{{1, 0, 0}, {1, 0, 0}});
   CHECK(backward(clip(ties, 2, 3))[ties] == Tensor{{0, 1, 1}, {1, 1, 1}});
+  // 0 to the 0, 1 and 2, in numbers and in Vars.
+  const Var a = tape.parameter(zeros({3})), b = tape.parameter(Tensor{0, 1, 2}), power = pow(a, b);
+  const Gradients p = backward(power);
+  const std::vector<Var> recorded = differentiate(power, {a, b});
+  CHECK(p[a] == Tensor{0, 1, 0});
+  CHECK(p[b] == Tensor{-kInf, 0, 0});
+  CHECK(recorded[0].value() == p[a]);
+  CHECK(recorded[1].value() == p[b]);
 }
 
 TEST_CASE("reductions against plain loops") {
@@ -1221,7 +1229,7 @@ TEST_CASE("squared distances and their gradients against plain loops, whoever is
       for (std::size_t d : lengths) {
         const Tensor x = 1e6 + rng.uniform({n, d}), c = 1e6 + rng.uniform({k, d});
         Tensor g = rng.normal({n, k}), y = zeros({n, k}), dx = zeros({n, d}), dc = zeros({k, d});
-        for (std::size_t i = 0; i < n; i += 2) g(i, i % k) = 0;  // what is skipped
+        for (std::size_t i = 0; i < n; ++i) g(i, i % k) = i % 2 ? 1 : 0;  // which is skipped
         for (std::size_t i = 0; i < n; ++i)
           for (std::size_t j = 0; j < k; ++j)
             for (std::size_t t = 0; t < d; ++t) {
@@ -1319,6 +1327,13 @@ TEST_CASE("each op refuses shapes, axes and numbers that do not fit, in its own 
       "matmul_transposed: a is (2,), b is (3,); need equal lengths, or 1, on each axis, counted "
       "from the last");
   refuses([&] { outer(m, v); }, "outer: a is (2, 3), b is (3,); need (n,) and (m,)");
+  const std::size_t many = std::size_t{1} << 32;
+  for (const Shape& s : {Shape{many, 0, 0}, {0, many, 0}, {0, 0, many}}) {
+    const std::string what = "matmul: " + str(Shape{s[0], s[1]}) + " times " +
+                             str(Shape{s[1], s[2]}) + "; need lengths that BLAS can count";
+    const Var a = tape.constant(zeros({s[0], s[1]})), b = tape.constant(zeros({s[1], s[2]}));
+    CHECK_THROWS_WITH_AS(matmul(a, b), what.c_str(), std::length_error);
+  }
   refuses([&] { dot(m, m); }, "dot: a is (2, 3), b is (2, 3); need (n,) and (n,)");
   refuses([&] { softmax(n); }, "softmax: axis -1 of (); a single number has no axes");
   refuses([&] { softmax_jacobian(m, v); },
@@ -1380,6 +1395,8 @@ TEST_CASE("each op refuses shapes, axes and numbers that do not fit, in its own 
   refuses([&] { max_pool2d(m, 2); }, "max_pool2d: x is (2, 3); need (N, C, H, W)");
   refuses([&] { avg_pool2d(x, 2, 1, 2); },
           "avg_pool2d: padding is 2, the window 2; need less padding than window");
+  refuses([&] { where(m, tape.constant(zeros({2})), v); },
+          "where: operands are (2, 3), (2,) and (3,); need shapes that broadcast");
   Tape other;
   refuses(
       [&] {
