@@ -337,6 +337,11 @@ TEST_CASE("a formula is run once, on Vars without a value") {
   // An input itself, a number, one input twice, one ignored, a constant.
   CHECK(elementwise([](Var v) { return v; }, x).value() == x.value());
   CHECK(elementwise([](Var) { return 4.0; }, x).value() == Tensor{4, 4, 4});
+  // A formula in a formula is part of it, be it just a number.
+  const auto plus_four = [](Var v) { return v + elementwise([](Var) { return 4.0; }, v); };
+  CHECK(elementwise(plus_four, x).value() == Tensor{5, 6, 7});
+  CHECK(elementwise([&](Var v) { return v * elementwise(plus_four, v); }, x).value() ==
+        Tensor{5, 12, 21});
   CHECK(backward(elementwise([](Var a, Var b) { return a * b; }, x, x))[x] == Tensor{2, 4, 6});
   CHECK(elementwise([](Var a, Var) { return a; }, tape.constant(2.0), x).value() ==
         Tensor{2, 2, 2});

@@ -446,6 +446,14 @@ TEST_CASE("ties and kinks follow the stated rules") {
   CHECK(backward(max(ties, 1))[ties] == Tensor{{0, 1, 0}, {1, 0, 0}});
   CHECK(backward(min(ties, 1))[ties] == Tensor{{1, 0, 0}, {1, 0, 0}});
   CHECK(backward(clip(ties, 2, 3))[ties] == Tensor{{0, 1, 1}, {1, 1, 1}});
+  // 0 to the 0, 1 and 2, in numbers and in Vars.
+  const Var a = tape.parameter(zeros({3})), b = tape.parameter(Tensor{0, 1, 2}), power = pow(a, b);
+  const Gradients p = backward(power);
+  const std::vector<Var> recorded = differentiate(power, {a, b});
+  CHECK(p[a] == Tensor{0, 1, 0});
+  CHECK(p[b] == Tensor{-kInf, 0, 0});
+  CHECK(recorded[0].value() == p[a]);
+  CHECK(recorded[1].value() == p[b]);
 }
 
 TEST_CASE("reductions against plain loops") {
@@ -1187,6 +1195,33 @@ TEST_CASE("matrix products and moves against plain loops") {
   CHECK(one_hot({2, 0}, 3) == Tensor{{0, 0, 1}, {1, 0, 0}});
 }
 
+TEST_CASE("matrix products cut among threads against plain loops: along rows, columns, a vector") {
+  Rng rng(21);
+  for (const Shape& s : {Shape{70, 33, 41}, {33, 70, 41}, {70, 1, 1001}, {1, 70, 1001}}) {
+    CAPTURE(str(s));
+    const std::size_t n = s[0], m = s[1], k = s[2];
+    const Tensor a = rng.normal({n, k}), b = rng.normal({k, m}), g = rng.normal({n, m});
+    Tensor y = zeros({n, m}), to_a = zeros({n, k}), to_b = zeros({k, m});
+    for (std::size_t i = 0; i < n; ++i)
+      for (std::size_t j = 0; j < m; ++j)
+        for (std::size_t l = 0; l < k; ++l) {
+          y(i, j) += a(i, l) * b(l, j);
+          to_a(i, l) += g(i, j) * b(l, j);
+          to_b(l, j) += g(i, j) * a(i, l);
+        }
+    for (int threads : {1, 2, 3}) {
+      set_threads(threads);
+      Tape tape;
+      const Var p = tape.parameter(a), q = tape.parameter(b), product = matmul(p, q);
+      const Gradients gradients = backward(product, {}, tape.constant(g));
+      set_threads(1);
+      check_close(product.value(), y);
+      check_close(gradients[p], to_a);
+      check_close(gradients[q], to_b);
+    }
+  }
+}
+
 TEST_CASE("squared distances and their gradients against plain loops, whoever is far away") {
   Rng rng(21);
   const std::vector<std::size_t> rows{1, 2, 3, 4, 5, 9}, centres{1, 3, 4, 5, 8, 11},
@@ -1196,7 +1231,7 @@ TEST_CASE("squared distances and their gradients against plain loops, whoever is
       for (std::size_t d : lengths) {
         const Tensor x = 1e6 + rng.uniform({n, d}), c = 1e6 + rng.uniform({k, d});
         Tensor g = rng.normal({n, k}), y = zeros({n, k}), dx = zeros({n, d}), dc = zeros({k, d});
-        for (std::size_t i = 0; i < n; i += 2) g(i, i % k) = 0;  // what is skipped
+        for (std::size_t i = 0; i < n; ++i) g(i, i % k) = i % 2 ? 1 : 0;  // which is skipped
         for (std::size_t i = 0; i < n; ++i)
           for (std::size_t j = 0; j < k; ++j)
             for (std::size_t t = 0; t < d; ++t) {
@@ -1294,6 +1329,13 @@ TEST_CASE("each op refuses shapes, axes and numbers that do not fit, in its own 
       "matmul_transposed: a is (2,), b is (3,); need equal lengths, or 1, on each axis, counted "
       "from the last");
   refuses([&] { outer(m, v); }, "outer: a is (2, 3), b is (3,); need (n,) and (m,)");
+  const std::size_t many = std::size_t{1} << 32;
+  for (const Shape& s : {Shape{many, 0, 0}, {0, many, 0}, {0, 0, many}}) {
+    const std::string what = "matmul: " + str(Shape{s[0], s[1]}) + " times " +
+                             str(Shape{s[1], s[2]}) + "; need lengths that BLAS can count";
+    const Var a = tape.constant(zeros({s[0], s[1]})), b = tape.constant(zeros({s[1], s[2]}));
+    CHECK_THROWS_WITH_AS(matmul(a, b), what.c_str(), std::length_error);
+  }
   refuses([&] { dot(m, m); }, "dot: a is (2, 3), b is (2, 3); need (n,) and (n,)");
   refuses([&] { softmax(n); }, "softmax: axis -1 of (); a single number has no axes");
   refuses([&] { softmax_jacobian(m, v); },
@@ -1323,6 +1365,13 @@ TEST_CASE("each op refuses shapes, axes and numbers that do not fit, in its own 
       "one pixel that fits in");
   refuses(
       [&] {
+        conv2d(x, tape.constant(zeros({1, 2, 3, 0})));
+      },
+      "conv2d: x is (1, 2, 4, 4) with padding (0, 0), the window is (3, 0); need a window of at "
+      "least "
+      "one pixel that fits in");
+  refuses(
+      [&] {
         conv2d(x, tape.constant(zeros({1, 2, 3, 3})), 0);
       },
       "conv2d: stride is 0; need a number of pixels, at least 1");
@@ -1348,6 +1397,8 @@ TEST_CASE("each op refuses shapes, axes and numbers that do not fit, in its own 
   refuses([&] { max_pool2d(m, 2); }, "max_pool2d: x is (2, 3); need (N, C, H, W)");
   refuses([&] { avg_pool2d(x, 2, 1, 2); },
           "avg_pool2d: padding is 2, the window 2; need less padding than window");
+  refuses([&] { where(m, tape.constant(zeros({2})), v); },
+          "where: operands are (2, 3), (2,) and (3,); need shapes that broadcast");
   Tape other;
   refuses(
       [&] {

@@ -342,6 +342,30 @@ TEST_CASE("draws without replacement: frequencies by chi-square against enumerat
     }
 }
 
+TEST_CASE("who comes second is drawn as among the rest, however far above the first stands") {
+  for (const double far : {0.0, 100.0, 1e6, 1e17}) {
+    CAPTURE(far);
+    const std::size_t draws = 20000;
+    const Tensor rest{0.5, -0.25, 1.0, 0.0};
+    Tensor logits = zeros({5});
+    std::copy(rest.begin(), rest.end(), logits.begin() + 1);
+    logits.data()[0] = far + 20;
+    Rng rng(18);
+    Tape tape;
+    const Var many = broadcast(tape.constant(logits), {draws, 5});
+    const Tensor z = sample_top_k(many, 2, zero(), rng).value(),
+                 p = softmax(tape.constant(rest)).value();
+    double chi = 0;
+    for (std::size_t i = 1; i < 5; ++i) {
+      double count = 0;
+      for (std::size_t d = 0; d < draws; ++d) count += z(d, i);
+      const double expected = static_cast<double>(draws) * p.data()[i - 1];
+      chi += (count - expected) * (count - expected) / expected;
+    }
+    CHECK(chi < 21.11);  // of 3 degrees of freedom: once in 10,000
+  }
+}
+
 TEST_CASE("log-probabilities of sets and orders, against sums over all orders") {
   Rng rng(4);
   for (double spread : {0.0, 1.0, 8.0})
