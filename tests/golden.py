@@ -1,0 +1,88 @@
+#!/usr/bin/env python3
+"""The same seed, the same figures: short runs of every program, in this build and in those that tests/golden/ is from.
+
+  tests/golden.py --build FOLDER [--write avx512|sse2]
+
+Any number of threads gives the same bits, but for runs with matrix products so large that threads share them. Of those,
+and between builds (another compiler, optimisation, width of vectors, BLAS), a figure is the same to BOUND: of itself, or
+of 1 where it is smaller. --write NAME keeps this build's figures there. All runs are a few steps long: a
+training amplifies what rounding began, until two builds differ as two seeds do.
+"""
+import argparse, json, os, subprocess, sys, tempfile
+
+from tally import check, verdict
+
+BOUND = 1e-4
+TIMES = {"seconds", "microseconds", "ms_per_step"}
+FOLDER = os.path.join(os.path.dirname(os.path.abspath(__file__)), "golden")
+# The programs, how they are run, and whether threads share none of the matrix products.
+RUNS = [
+    ("01_chain_rule", "", True),
+    ("02_argmax_gradients", "--draws 2000", True),
+    ("03_zero_one_loss", "--quick --epochs 1 --hidden 32 --batch 256", True),
+    ("04_your_own", "", True),
+    ("05_estimators", "--quick --problem subset --draws 500 --tuning 5", True),
+    ("06_temperature", "--quick --steps 15 --seeds 1 --draws 1000", False),
+    ("07_sort_numbers", "--n 5 --steps 2 --lists 20 --rule all", True),
+    ("08_jigsaw", "--grid 2 --steps 3 --batch 10", False),
+    ("09_kmeans", "--points 100 --dimensions 10 --clusters 5 --steps 20", True),
+    ("10_architecture_search", "--steps 2 --warm-up 1 --retrain 2 --cells 1 --draws 10 --batch 20 --channels 2", True),
+    ("11_structured_prediction", "--quick --steps 2 --test 4 --bound-test 1 --networks categorical", False),
+    ("12_categorical_vae", "--quick --steps 2 --test 4 --bound-test 1 --networks categorical", False),
+    ("13_semi_supervised", "--steps 3 --classes 5", False),
+]
+
+
+def figures(value, path=""):
+    """What a program's JSON holds, by its place there, but for times."""
+    if isinstance(value, (dict, list)):
+        for key, part in value.items() if isinstance(value, dict) else enumerate(value):
+            if key not in TIMES:
+                yield from figures(part, "%s/%s" % (path, key))
+    else:
+        yield path, value
+
+
+def run(program, flags, threads):
+    with tempfile.TemporaryDirectory() as folder:
+        file = os.path.join(folder, "run.json")
+        r = subprocess.run([os.path.join(o.build, program), *flags.split(), "--threads", str(threads), "--json", file],
+                           stdout=subprocess.PIPE, stderr=subprocess.STDOUT, universal_newlines=True)
+        if not check(r.returncode == 0, "%s %s: %s" % (program, flags, r.stdout)):
+            return {}
+        with open(file) as f:
+            return dict(figures(json.load(f)))
+
+
+def near(a, b):
+    numbers = all(isinstance(v, (int, float)) and not isinstance(v, bool) for v in (a, b))
+    return a == b or numbers and abs(a - b) <= BOUND * max(1, abs(a))
+
+
+def same(what, found, expected, alike):
+    check(found.keys() == expected.keys(), "%s: other figures: %s" % (what, sorted(found.keys() ^ expected.keys())[:5]))
+    for place in found.keys() & expected.keys():
+        check(alike(found[place], expected[place]), "%s: %s is %r, not %r" % (what, place, found[place], expected[place]))
+
+
+ap = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+ap.add_argument("--build", required=True)
+ap.add_argument("--write", choices=["avx512", "sse2"])
+o = ap.parse_args()
+found = {}
+for program, flags, exact in RUNS:
+    found[program] = run(program, flags, 1)
+    for threads in [2, 3]:
+        same("%s with %d threads" % (program, threads), run(program, flags, threads), found[program],
+             (lambda a, b: a == b) if exact else near)
+if o.write:
+    with open(os.path.join(FOLDER, o.write + ".json"), "w") as f:
+        json.dump(found, f, indent=0)
+        f.write("\n")
+for name in sorted(os.listdir(FOLDER)):
+    with open(os.path.join(FOLDER, name)) as f:
+        golden = json.load(f)
+    check(golden.keys() == found.keys(), "tests/golden/%s has other programs; write it anew" % name)
+    for program in golden.keys() & found.keys():
+        same("%s, against tests/golden/%s" % (program, name), found[program], golden[program], near)
+sys.exit(verdict())
