@@ -226,7 +226,7 @@ Cost own_cost() {
     Tensor target = uninitialised({z.shape().back()});
     for (std::size_t i = 0; i < target.size(); ++i)
       target.data()[i] = 0.3f * static_cast<Scalar>(i + 1);
-    return sum(square(z - z.tape->constant(std::move(target))), -1);
+    return sum(square(z - z.tape->constant(std::move(target))) + cube(z), -1);
   };
 }
 
@@ -718,6 +718,22 @@ TEST_CASE("gradients that cannot be added stay as they were") {
     for (std::size_t i = 0; i < 2; ++i)
       CHECK(identical(a.entries()[i].gradient, before.entries()[i].gradient));
   });
+}
+
+TEST_CASE("empty clusters are filled one by one, each as a whole or not at all") {
+  const Tensor points = Rng(1).normal({9, 2}), start{{0, 0}, {30, 0}, {0, 30}, {-30, 0}};
+  std::size_t some = 0;
+  each_allocation([&](long n) {
+    Tensor centres = start;
+    KMeansAssignment now = kmeans_assign(points, centres);
+    refused(n, [&] { kmeans_relocate_empty(points, centres, now); });
+    const KMeansAssignment right = kmeans_assign(points, centres);
+    CHECK(now.nearest == right.nearest);
+    CHECK(now.distance == right.distance);
+    CHECK(now.size == right.size);
+    some += now.empty() == 1 || now.empty() == 2;
+  });
+  CHECK(some > 0);
 }
 
 // ---- Whole trainings, measurements and files.
