@@ -93,6 +93,10 @@ def check_rules(name, cells):
         if not re.match(r"(?:namespace|template|extern)\b", top[0] if top else ""):
             starts = [i for i, l in enumerate(lines) if FUNCTION.match(l) or CLASS.match(l)]
             check(starts in ([], [0]), where + ": has one function or class at most, and it is first")
+            ends = [i for i, l in enumerate(lines) if l.startswith("}") or i == 0 and l.rstrip().endswith("}")]
+            first = ends and (FUNCTION.match("\n".join(lines)) or CLASS.match("\n".join(lines)))
+            check(not re.search(r"\[[&=]", "\n".join(lines[ends[0] + 1 if first else 0:])),
+                  where + ": a lambda outside a function has no [&] or [=], of which clang-repl dies")
         for line in top:
             function, variable = FUNCTION.match(line), VARIABLE.match(line)
             found = function or CLASS.match(line)

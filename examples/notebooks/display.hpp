@@ -46,7 +46,7 @@ Picture images(const argtape::Tensor& pixels, const std::vector<std::string>& ca
 /// How far a loop has come. Its line is shown with the first step, and changes in place, ten times
 /// a second at most:
 ///   notebook::Progress progress("training", 200);
-///   train([&] { progress.step(); });
+///   train([] { progress.step(); });
 class Progress {
  public:
   Progress(std::string label, std::size_t total);

@@ -69,6 +69,8 @@ inline argtape::Dataset digits() {
 
 template <class T>
 nlohmann::json json_of(const T& value) {
+  // A kernel sends what is shown at once, and text when it is flushed: the text before goes first.
+  std::cout << std::flush;
   const Bundle shown = bundle(value);
   nlohmann::json json;
   json["text/plain"] = shown.text;
