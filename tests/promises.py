@@ -24,7 +24,7 @@ def test_names(folder):
     names = []
     for file in glob.glob(folder + "/**/*.cpp", recursive=True):
         with open(file, encoding="utf-8") as f:
-            for case in re.findall(r'TEST_CASE\(\s*((?:"(?:[^"\\]|\\.)*"\s*)+)\)', f.read()):
+            for case in re.findall(r'TEST_CASE(?:_TEMPLATE)?\(\s*((?:"(?:[^"\\]|\\.)*"\s*)+)[,)]', f.read()):
                 names.append(words(ast.literal_eval("(%s)" % case)))
     for file in glob.glob(folder + "/**/*.py", recursive=True):
         with open(file, encoding="utf-8") as f:
