@@ -17,6 +17,11 @@ LayerEstimatorSettings estimator_settings(const StochasticTrainingSettings& sett
   return {settings.tau, settings.samples};
 }
 
+const StochasticNetwork& given(const std::unique_ptr<StochasticNetwork>& network) {
+  require(network != nullptr, "StochasticTraining: the network is null; need one");
+  return *network;
+}
+
 }  // namespace
 
 StochasticTraining::StochasticTraining(std::unique_ptr<StochasticNetwork> network,
@@ -25,7 +30,7 @@ StochasticTraining::StochasticTraining(std::unique_ptr<StochasticNetwork> networ
     : network_(std::move(network)),
       data_(data),
       settings_(settings),
-      estimate_(settings.rule, network_->layers(), estimator_settings(settings)),
+      estimate_(settings.rule, given(network_).layers(), estimator_settings(settings)),
       adam_(settings.rate),
       noise_(settings.seed, 0, kNoise) {
   require(settings.batch > 0 && settings.batch <= data.train.size(),

@@ -492,4 +492,6 @@ TEST_CASE("wrong calls are told") {
           "StochasticTraining: batch is 41 of 40 digits; need at least 1, and no more than there "
           "are");
   refuses([&] { with(10, 0); }, "StochasticTraining: decay is 0; need more than 0, and at most 1");
+  refuses([&] { StochasticTraining(nullptr, data, {}); },
+          "StochasticTraining: the network is null; need one");
 }
