@@ -33,9 +33,10 @@ struct Machine {
   std::size_t at = 0;
   Tape tape;
   Vars leaves, pool;
-  Numbers numbers{1};
+  Numbers numbers{1}, draw{0};
+  double jitter = 0;  // of `draw`: how far values are moved, beside 1 or their size
   Rng rng{1};
-  bool own_noise = false;
+  bool by_chance = false;         // see Swept
   std::vector<std::string> said;  // by name, what the running step is made of
 
   std::size_t byte() { return at < program.size() ? static_cast<unsigned char>(program[at++]) : 0; }
@@ -80,7 +81,17 @@ struct Machine {
   Var made(const Shape& shape) {
     const Var x = leaf();
     const auto size = static_cast<double>(std::max<std::size_t>(1, x.value().size()));
-    return tape.constant(numbers.tensor(shape, 4)) + tanh(sum(x) / size);
+    return moved(tape.constant(numbers.tensor(shape, 4)) + tanh(sum(x) / size));
+  }
+  // A choice is exact in either library.
+  Var moved(Var v) {
+    if (jitter == 0 || tape.node(v.index).op.flow != Flow::exact) return v;
+    Tensor by = v.value();
+    for (Scalar& x : by) {
+      const double unit = static_cast<double>(draw.word() % 2001) / 1000 - 1;
+      x = static_cast<Scalar>(jitter * unit) * std::max(std::abs(x), Scalar(1));
+    }
+    return v + tape.constant(std::move(by));
   }
   // A category's logits for each row of x, or for all.
   Var logits_for(Var x, std::size_t categories) {
@@ -101,16 +112,22 @@ struct Machine {
     said.emplace_back(one.name);
     return one;
   }
+  // Whether two rounded numbers are equal is chance.
+  const Word& word() {
+    const Word& op = one_of(kOps);
+    by_chance = by_chance || op.name == std::string("equal");
+    return op;
+  }
   const std::string& rule_of(const std::vector<std::string>& names) {
     const std::string& name = names[below(names.size())];
-    own_noise = own_noise || name == "gumbel-rao" || name == "perturbed" || name == "i-mle";
+    by_chance = by_chance || name == "gumbel-rao" || name == "perturbed" || name == "i-mle";
     said.push_back(name);
     return name;
   }
   Rule rule() { return rule_named(rule_of(rule_names()), tau()); }
   // Random numbers that the op draws itself.
   Rng& own_rng() {
-    own_noise = true;
+    by_chance = true;
     return rng;
   }
   // (n, d), whatever x is.

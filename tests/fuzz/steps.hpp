@@ -88,7 +88,8 @@ const Distribution kDistributions[] = {
      }},
     {"Bernoulli of probabilities",
      [](Machine& m, Var p, Var q) {
-       return said_of(m, Bernoulli::from_probabilities(sigmoid(p)), Bernoulli(q), sigmoid(q));
+       const Var within = 0.25 + 0.5 * sigmoid(p);  // float cannot say how near to 1 it is
+       return said_of(m, Bernoulli::from_probabilities(within), Bernoulli(q), sigmoid(q));
      }},
     {"RelaxedCategorical",
      [](Machine& m, Var p, Var q) {
@@ -116,13 +117,13 @@ Vars inputs(Machine& m, std::size_t count) {
 const Step kSteps[] = {
     {"number by number",
      [](Machine& m) {
-       const Word& op = m.one_of(kOps);
+       const Word& op = m.word();
        const Vars x = inputs(m, op.inputs);
        return m.below(2) ? op.fused(x) : op.plain(x);
      }},
     {"number by number",
      [](Machine& m) {
-       const Word& op = m.one_of(kOps);
+       const Word& op = m.word();
        return op.plain(inputs(m, op.inputs));
      }},
     {"row by row",
@@ -302,6 +303,7 @@ const Step kSteps[] = {
        const Var a = m.any(), x = matmul_transposed(a, m.like(a));
        const double tau = m.tau();
        if (m.below(2)) return sinkhorn(x, tau, m.length());
+       m.by_chance = true;  // how near it comes within the tolerance
        return sinkhorn(x, tau, Converge{1e-5, 100});
      }},
     {"argmax",

@@ -14,15 +14,6 @@ namespace {
 constexpr std::size_t kMostNumbers = 2048;  // of a value; larger ones are left out
 constexpr Scalar kLargest = 16;             // values beyond it are brought back
 
-Tensor jitter_of(const Tensor& t, double by, Numbers& numbers) {
-  Tensor to = uninitialised(t.shape());
-  for (std::size_t i = 0; i < t.size(); ++i)
-    to.data()[i] =
-        static_cast<Scalar>(by * (static_cast<double>(numbers.word() % 2001) / 1000 - 1)) *
-        std::max(std::abs(t.data()[i]), Scalar(1));
-  return to;
-}
-
 // What is swept for: the gradient of the costs, weighed if there are weights, for the leaves and
 // perhaps one Var more.
 struct Sought {
@@ -30,14 +21,9 @@ struct Sought {
 };
 
 // Runs the program's steps.
-Sought run(Machine& m, Swept& to, double jitter, Numbers draw) {
+Sought run(Machine& m, Swept& to) {
   m.numbers.state = m.byte();
-  const auto keep = [&](Var v) {
-    // A choice is exact in either library.
-    if (jitter > 0 && m.tape.node(v.index).op.flow == Flow::exact)
-      v = v + m.tape.constant(jitter_of(v.value(), jitter, draw));
-    m.pool.push_back(v);
-  };
+  const auto keep = [&](Var v) { m.pool.push_back(m.moved(v)); };
   for (std::size_t n = 1 + m.below(3); m.leaves.size() < n;) {
     m.leaves.push_back(m.tape.parameter(m.numbers.tensor(m.shape(), 4)));
     keep(m.leaves.back());
@@ -72,7 +58,7 @@ Sought run(Machine& m, Swept& to, double jitter, Numbers draw) {
     }
     to.steps += "; ";
   }
-  to.own_noise = m.own_noise;
+  to.by_chance = m.by_chance;
   Sought sought{{m.pool.back()}, {}, m.leaves};
   if (m.below(4) == 0) sought.costs.push_back(m.any());
   if (m.below(4) == 0)
@@ -157,7 +143,9 @@ void check_usable(Machine& m, Swept& to) {
 Swept swept(const std::string& program, Way way, double jitter, int draw) {
   Swept to;
   Machine m(program);
-  const Sought sought = run(m, to, jitter, Numbers{static_cast<std::uint64_t>(draw)});
+  m.jitter = jitter;
+  m.draw.state = static_cast<std::uint64_t>(draw);
+  const Sought sought = run(m, to);
   for (Var cost : sought.costs) note(to, cost.value());
   const std::size_t size = m.tape.size();
   try {

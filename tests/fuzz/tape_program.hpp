@@ -13,7 +13,9 @@ struct Swept {
   std::string fault;       ///< what must never be
   std::string steps;       ///< the ops that were recorded, and what was refused
   bool comparable = true;  ///< all of it is finite
-  bool own_noise = false;  ///< noise was drawn by the library itself: another one in the other
+  /// The other library's numbers are others: it draws noise of its own, or compares rounded
+  /// numbers.
+  bool by_chance = false;
   /// Values, first gradients, second gradients, and those again.
   std::vector<std::vector<double>> numbers;
   std::vector<std::string> reached;  ///< what of the menu was recorded, by name
