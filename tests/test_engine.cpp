@@ -798,9 +798,11 @@ TEST_CASE(
         "v: a gradient arrives, of norm 1.41. Another part of it was cut at cut (node " +
             std::to_string(open_too.index - 1) + "), which passes nothing back. By request.");
   CHECK(stop_report(times(cut(v), times(dead, nothing)), dead)[0].reason == Stop::zero);
-  // An op that forgets an input is named.
-  const Var forgetful = tape.record("forgetful", {v}, Tensor{1, 1}, [](BackwardContext&) {});
+  // An op that forgets an input is named, and none before it.
+  const Var forgetful =
+      tape.record("forgetful", {times(v, v)}, Tensor{1, 1}, [](BackwardContext&) {});
   CHECK(stop_report(forgetful, v)[0].words.find("cut at forgetful") != std::string::npos);
+  REQUIRE(stop_report(forgetful, v)[0].nodes.size() == 1);
   Tape other;
   CHECK_THROWS_WITH_AS(stop_report(cost, other.parameter(Tensor{1.0})),
                        "stop_report: a parameter stands on another tape than the cost",

@@ -169,6 +169,16 @@ TEST_CASE("derivatives of fused formulas, at first and second order") {
       {"an input ignored",
        [](const Vars& v) { return elementwise([](auto x, auto) { return x * x; }, v[0], v[1]); },
        {{3, 2}, {2}}},
+      {"a step passed on to, beside another use of it",
+       [](const Vars& v) {
+         return elementwise(
+             [](auto x) {
+               const auto y = exp(x);
+               return (y + x) * y;
+             },
+             v[0]);
+       },
+       {{11}}},
       {"below a sum",
        [](const Vars& v) {
          return sum(elementwise([](auto x, auto y) { return x * exp(y); }, v[0], v[1]), 1);

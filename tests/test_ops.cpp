@@ -396,6 +396,12 @@ TEST_CASE("NaN and infinity come through") {
   CHECK(value([](const Vars& v) { return relu(v[0]); }, {odd}).data()[1] == kInf);
   CHECK(value([](const Vars& v) { return relu(v[0]); }, {odd}).data()[2] == 0);
   CHECK(value([](const Vars& v) { return maximum(v[0], v[0]); }, {odd}).data()[1] == kInf);
+  for (const auto& f : {maximum, minimum}) {
+    Tape tape;
+    const Tensor y = f(tape.constant(Tensor{kNan, 1}), tape.constant(Tensor{1, kNan})).value();
+    CHECK(std::isnan(y.data()[0]));
+    CHECK(std::isnan(y.data()[1]));
+  }
 }
 
 TEST_CASE("stop_gradient passes the value on, and nothing back") {

@@ -1074,6 +1074,10 @@ TEST_CASE(
           "argmax: axis -1 of (); a single number has no axes");
   refuses([&] { argmax(l, score_function()); },
           "argmax[score-function]: a choice that is not drawn has no distribution; use sample()");
+  refuses([&] { argmax(l, gumbel_rao(1)); },
+          "argmax[gumbel-rao]: a choice that is not drawn has no distribution; use sample()");
+  refuses([&] { argmax(l, i_mle(1)); },
+          "argmax[i-mle]: a choice that is not drawn has no distribution; use sample()");
   refuses([&] { sample(l, zero(), tape.constant(zeros({3}))); },
           "sample: logits are (2, 3), noise is (3,); need the same shape");
   refuses(

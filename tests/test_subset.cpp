@@ -957,6 +957,9 @@ TEST_CASE("what subsets refuse, in words") {
       },
       "plackett_luce_log_prob: logits are (2, 4), places are 3; need the same number for each "
       "row, n at most");
+  refuses([&] { plackett_luce_log_prob(at(zeros({})), {}); },
+          "plackett_luce_log_prob: logits are (), places are 0; need the same number for each row, "
+          "n at most");
   refuses(
       [&] {
         plackett_luce_log_prob(l, {0, 1, 2, 4});

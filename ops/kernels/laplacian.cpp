@@ -64,17 +64,11 @@ void fit_marginals(std::size_t n, const Scalar* p, const Scalar* h, double less,
     }
   }
   solve_laplacian(n, links, kWeakest, beta);
-  double apart = 0;
   for (std::size_t i = 0; i < n; ++i) {
     for (std::size_t j = 0; j < n; ++j) alpha[i] += static_cast<double>(p[i * n + j]) * beta[j];
     alpha[i] /= diagonal[i];
-    apart += alpha[i] + beta[i];
   }
-  apart /= 2 * static_cast<double>(n);
-  for (std::size_t i = 0; i < n; ++i) {
-    alpha[i] -= apart;
-    beta[i] = apart - beta[i];
-  }
+  for (std::size_t j = 0; j < n; ++j) beta[j] = -beta[j];
 }
 
 ARGTAPE_END
