@@ -172,7 +172,7 @@ TEST_CASE("a softmax of millions sums to one, and its derivatives to zero") {
 TEST_CASE("sums of millions keep their digits, along every axis") {
   Tape tape;
   const Var x = tape.constant(full({4000000, 2}, 0.1)), y = tape.constant(full({2, 4000000}, 0.1));
-  for (const Var& m : {mean(x, 0), mean(y, 1), mean(x), mean(y)})
+  for (Var m : std::vector<Var>{mean(x, 0), mean(y, 1), mean(x), mean(y)})
     for (Scalar v : m.value()) CHECK(static_cast<double>(v) == doctest::Approx(0.1).epsilon(1e-5));
 }
 

@@ -35,6 +35,16 @@ inline Lane multiply_add(Lane x, Lane y, Lane z) {
 #endif
 }
 
+// The larger of a limit and x, and the smaller; NaN where x is. (Of a number and NaN xsimd gives
+// the second, from version 14 on the first.)
+#if XSIMD_VERSION_MAJOR < 14
+inline Lane at_least(Scalar limit, Lane x) { return xsimd::max(Lane(limit), x); }
+inline Lane at_most(Scalar limit, Lane x) { return xsimd::min(Lane(limit), x); }
+#else
+inline Lane at_least(Scalar limit, Lane x) { return xsimd::max(x, Lane(limit)); }
+inline Lane at_most(Scalar limit, Lane x) { return xsimd::min(x, Lane(limit)); }
+#endif
+
 // Coefficients from the highest power to the lowest.
 template <std::size_t n>
 [[gnu::always_inline]] inline Lane polynomial(Lane x, const Scalar (&c)[n]) {
@@ -178,17 +188,17 @@ Lane by_size(Lane x, F f) {
 
 /// e^x, to 1.2 ulp, of what is not above 0 or is NaN.
 [[gnu::always_inline]] inline Lane lane_exp_below(Lane x) {
-  // Clamped where the result is 0 anyway. Of NaN and a number, min and max give the second.
+  // Clamped where the result is 0 anyway.
   constexpr Scalar least = (lanes::Limits::min_exponent - lanes::Limits::digits - 2) * lanes::kLn2;
   Lane n, r;
-  const Lane p = lanes::reduced(xsimd::max(Lane(least), x), n, r);
+  const Lane p = lanes::reduced(lanes::at_least(least, x), n, r);
   return lanes::scaled(lanes::multiply_add(lanes::multiply_add(p, r, Lane(1)), r, Lane(1)), n);
 }
 
 /// e^x, to 1.2 ulp.
 [[gnu::always_inline]] inline Lane lane_exp(Lane x) {
   constexpr Scalar most = (lanes::Limits::max_exponent + 1) * lanes::kLn2;  // it is infinite there
-  return lane_exp_below(xsimd::min(Lane(most), x));
+  return lane_exp_below(lanes::at_most(most, x));
 }
 
 /// log x, to 1.6 ulp.
@@ -212,7 +222,7 @@ Lane by_size(Lane x, F f) {
 /// tanh x, to 2.7 ulp.
 [[gnu::always_inline]] inline Lane lane_tanh(Lane x) {
   // From t = e^2|x| - 1; beyond the limit 1 is nearest.
-  const Lane limit(sizeof(Scalar) == 4 ? 10 : 20), size = xsimd::min(limit, xsimd::abs(x));
+  const Lane size = lanes::at_most(sizeof(Scalar) == 4 ? 10 : 20, xsimd::abs(x));
   Lane n, r;
   const Lane p = lanes::reduced(size + size, n, r), power = lanes::power_of_two(n);
   const Lane t = lanes::multiply_add(power, lanes::multiply_add(r * r, p, r), power - Lane(1));
@@ -227,11 +237,17 @@ inline Lane lane_sigmoid(Lane x) {
 
 /// log(1 + e^x), to 2 ulp.
 inline Lane lane_softplus(Lane x) {
-  return xsimd::max(Lane(0), x) + lane_log1p_of_unit(lane_exp_below(-xsimd::abs(x)));
+  return lanes::at_least(0, x) + lane_log1p_of_unit(lane_exp_below(-xsimd::abs(x)));
 }
 
 /// The square root, the number nearest to it.
-inline Lane lane_sqrt(Lane x) { return xsimd::sqrt(x); }
+inline Lane lane_sqrt(Lane x) {
+#if defined(__aarch64__) && !defined(ARGTAPE_DOUBLE)
+  return vsqrtq_f32(x);  // xsimd's is an estimate, and NaN of infinity
+#else
+  return xsimd::sqrt(x);
+#endif
+}
 
 /// x^y, to 1 ulp; in double to 2 where it is above 1.79769e308.
 inline Lane lane_pow(Lane x, Lane y) {
@@ -267,7 +283,7 @@ inline Lane lane_normal_cdf(Lane x) {
   constexpr long double root = 0.707106781186547524400844L;
   constexpr Scalar high = sizeof(Scalar) == 4 ? 2896.0f / 4096 : 0.70710677f;
   constexpr int digits = lanes::kFraction / 2 + 1;
-  x = xsimd::min(Lane(40), xsimd::max(Lane(-40), x));
+  x = lanes::at_most(40, lanes::at_least(-40, x));
   const Lane t = x * Lane(Scalar(-root));
   const Lane half = lanes::from_bits(lanes::bits_of(x) >> digits << digits);
   const Lane rest = half * Lane(Scalar(root - high)) + (x - half) * Lane(Scalar(root)),
@@ -280,8 +296,8 @@ inline Lane lane_normal_cdf(Lane x) {
 
 /// x times the probability that a standard normal number is less, and x sigmoid(x), to 3.5 ulp; of
 /// 1024 times the smallest normal number where the result is smaller. 0 at -inf.
-inline Lane lane_gelu(Lane x) { return xsimd::max(Lane(-1000), x) * lane_normal_cdf(x); }
-inline Lane lane_silu(Lane x) { return xsimd::max(Lane(-1000), x) * lane_sigmoid(x); }
+inline Lane lane_gelu(Lane x) { return lanes::at_least(-1000, x) * lane_normal_cdf(x); }
+inline Lane lane_silu(Lane x) { return lanes::at_least(-1000, x) * lane_sigmoid(x); }
 
 /// -log(-log(1 - u)) for 0 < u < 1: the Gumbel number of a uniform one, fine where u is small and
 /// the result large. To 2 ulp, of 1 where the result is smaller.

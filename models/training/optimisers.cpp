@@ -169,7 +169,7 @@ void Optimiser::step(std::vector<Tensor>& parameters, const std::vector<Var>& on
 }
 
 void step_together(const std::vector<ParameterGroup>& groups, Inputs costs) {
-  const Tape& tape = tape_of("step", costs);
+  Tape& tape = tape_of("step", costs);
   for (auto group = groups.begin(); group != groups.end(); ++group) {
     const char* op = group->optimiser.name_;
     for (auto other = groups.begin(); other != group; ++other)
