@@ -111,6 +111,7 @@ std::array<std::uint32_t, 4> philox(std::array<std::uint32_t, 4> counter,
 // Numbers from what numbers(words, to) makes of the words of one group, a group at a time.
 template <class Numbers>
 Tensor Rng::draw(const Shape& shape, Numbers numbers) {
+  const OneThread::Hold hold(one_thread_, "rng");
   Tensor out = uninitialised(shape);
   // A number takes far more than a few instructions.
   parallel_for(out.size(), kGrain / 4, [&](std::size_t begin, std::size_t end) {
@@ -196,6 +197,7 @@ std::vector<std::size_t> Rng::categorical(const Tensor& logits) {
 }
 
 std::vector<std::size_t> Rng::permutation(std::size_t n) {
+  const OneThread::Hold hold(one_thread_, "rng");
   std::vector<std::size_t> order(n);
   std::iota(order.begin(), order.end(), std::size_t{0});
   std::uint32_t words[kGroup];
@@ -212,6 +214,7 @@ std::vector<std::size_t> Rng::permutation(std::size_t n) {
 
 std::size_t Rng::below(std::size_t n) {
   require(n > 0, "below: n is 0; need at least 1");
+  const OneThread::Hold hold(one_thread_, "rng");
   std::uint32_t words[kGroup];
   group_words(seed_, stream_, position_++, words);
   return stretched(words, n);

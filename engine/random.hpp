@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "system/one_thread.hpp"
 #include "tensor.hpp"
 
 ARGTAPE_PUBLIC_BEGIN
@@ -18,6 +19,8 @@ std::array<std::uint32_t, 4> philox(std::array<std::uint32_t, 4> counter,
 
 /// A stream of random numbers. Its whole state is the seed, the position and the number of the
 /// stream, for a checkpoint to keep; streams of the same seed and another number are independent.
+/// Threads that draw at once have an Rng each, Rng(seed, 0, number): one that two of them draw from
+/// refuses the second with std::logic_error.
 class Rng {
  public:
   Rng() = delete;  // its seed is given, so that a run can be repeated: Rng rng(1)
@@ -53,6 +56,7 @@ class Rng {
   Tensor draw(const Shape& shape, Numbers numbers);
 
   std::uint64_t seed_, position_, stream_;
+  OneThread one_thread_;
 };
 
 ARGTAPE_END

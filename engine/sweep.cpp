@@ -42,6 +42,7 @@ class Sweep {
   Sweep(const char* name, const Inputs& costs, const Inputs& keep, const Inputs& weights,
         Result result)
       : tape_(tape_of(name, costs)),
+        hold_(tape_.one_thread_, "tape"),
         result_(result),
         recorded_(result == Result::vars),
         was_temporary_(tape_.temporary_),
@@ -263,6 +264,7 @@ class Sweep {
   }
 
   Tape& tape_;
+  const OneThread::Hold hold_;
   const Result result_;
   const bool recorded_, was_temporary_;
   const Counts counts_;

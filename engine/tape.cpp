@@ -84,6 +84,7 @@ void Tape::check_borrowed(const char* op) const {
 
 template <class Value>
 Var Tape::leaf(Value&& value, Name name, bool parameter) {
+  const OneThread::Hold hold(one_thread_, "tape");
   if (parameter && temporary_)
     refuse<std::logic_error>(
         "parameter: a sweep is running on this tape; need a tape of its own for a gradient inside "

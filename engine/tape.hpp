@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "backward.hpp"
+#include "system/one_thread.hpp"
 #include "system/stable_vector.hpp"
 #include "tensor.hpp"
 
@@ -165,6 +166,10 @@ class NotFinite : public std::domain_error {
 
 /// Records operations. Neither copied nor moved, since Vars point at it; made anew for each
 /// training step, in a local scope. Parameters are plain tensors that live outside and outlive it.
+/// Threads that record at once have a tape each. One that is handed on may be recorded, swept and
+/// read by one thread after the other; one that records or sweeps while another is at it is refused
+/// with std::logic_error. (Not if both begin within the same few nanoseconds, nor if it only reads:
+/// then nothing is known of the outcome, and the thread sanitizer tells.)
 class Tape {
  public:
   Tape();
@@ -256,6 +261,7 @@ class Tape {
   }
 
   const std::uint64_t serial_;
+  OneThread one_thread_;
   StableVector<Node> nodes_;
   std::vector<std::uint32_t> parameters_;
   std::vector<std::pair<std::uint32_t, std::uint64_t>> borrowed_;  // with the stamp of its numbers

@@ -77,6 +77,7 @@ ControlVariate::Term ControlVariate::at(Name name, const Cost& f, Var z, const S
 }
 
 Var ControlVariate::estimate(Var logits, const Cost& f, Rng& rng) {
+  const OneThread::Hold hold(one_thread_, "rebar");
   const Name name = settings_.hidden > 0 ? Name("relax") : Name("rebar");
   Tape& tape = *logits.tape;
   // What z is differentiated for, even where nobody upstream wants it.
@@ -102,6 +103,7 @@ Var ControlVariate::estimate(Var logits, const Cost& f, Rng& rng) {
 }
 
 void ControlVariate::learn(Var estimate, Var logits) {
+  const OneThread::Hold hold(one_thread_, "rebar");
   if (!estimate.tape || estimate.tape->serial() != tape_)
     refuse("rebar: learn() got an estimate of another tape; need the last one that was made");
   const Var g = differentiate(estimate, logits)[0];

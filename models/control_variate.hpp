@@ -21,6 +21,8 @@ struct ControlVariateSettings {
 
 /// c(z) = eta f(softmax(z / tau)) + b + network(softmax(z)), a cost of the perturbed logits z = log
 /// p + g. Its parameters are log tau, eta, the constant b, which is a baseline, and the network's.
+/// It is for one thread at a time: a second one's estimate meanwhile is refused with
+/// std::logic_error.
 class ControlVariate {
  public:
   /// Throws std::invalid_argument unless tau and rate are more than 0, and for neither a relaxed
@@ -46,6 +48,7 @@ class ControlVariate {
   Adam adam_;
   std::vector<Var> on_tape_;  // the parameters, where the last estimate was made: on that tape
   std::uint64_t tape_ = 0;    // of this serial number
+  OneThread one_thread_;
 };
 
 /// (f(D) - c(z')) (D - p) + d c(z) / dl - d c(z') / dl, where D = argmax z and z' is z drawn again

@@ -92,6 +92,7 @@ Method nvil(std::shared_ptr<NvilBaseline> state) {
   Method method;
   method.name = "nvil";
   method.estimate = [state](Var logits, const Cost& f, Rng& rng) {
+    const OneThread::Hold hold(state->one_thread_, "nvil");
     const Var z = drawn_choice(logits, rng), cost = evaluate(z, f);
     Tensor baseline = state->value(rows_of(logits.value(), cost.value()));
     const Var signal =
@@ -100,6 +101,7 @@ Method nvil(std::shared_ptr<NvilBaseline> state) {
     return with_gradient("nvil", cost, logits, score_gradient(signal, z, softmax(logits)));
   };
   method.learn = [state](Var estimate, Var logits) {
+    const OneThread::Hold hold(state->one_thread_, "nvil");
     state->learn(rows_of(logits.value(), estimate.value()), estimate.value());
   };
   method.archive = [state](Archive& a) { a("nvil", *state); };

@@ -20,7 +20,8 @@ struct NvilSettings {
 };
 
 /// What NVIL has learned of the costs: a running mean and variance, and a network's guess from the
-/// example (through its logits, which are the function of the example that the choice sees).
+/// example (through its logits, which are the function of the example that the choice sees). It is
+/// for one thread at a time: a second one's estimate meanwhile is refused with std::logic_error.
 class NvilBaseline {
  public:
   /// Throws std::invalid_argument unless 0 <= decay < 1 and rate > 0.
@@ -37,10 +38,12 @@ class NvilBaseline {
   void archive(Archive& a);
 
  private:
+  friend Method nvil(std::shared_ptr<NvilBaseline>);
   void make_network(std::size_t inputs);
   NvilSettings settings_;
   double mean_ = 0, variance_ = 0;
   bool started_ = false;
+  OneThread one_thread_;
   std::unique_ptr<Mlp> network_;
   Adam adam_;
 };

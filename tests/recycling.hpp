@@ -1,14 +1,8 @@
-// Whether this build recycles memory: the address sanitizer wants none.
+// Whether this build recycles memory: what looks for uses after free wants none (meson.build).
 #pragma once
 
-#if defined(__SANITIZE_ADDRESS__)
+#ifdef ARGTAPE_NO_RECYCLING
 constexpr bool kRecycles = false;
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer)
-constexpr bool kRecycles = false;
-#else
-constexpr bool kRecycles = true;
-#endif
 #else
 constexpr bool kRecycles = true;
 #endif

@@ -843,6 +843,29 @@ TEST_CASE("parallel_for covers every place once, and the first failure is the on
   set_threads(1);
 }
 
+TEST_CASE("a tape that is recorded by two threads at once refuses the second") {
+  Tape tape;
+  const Var x = tape.parameter(Tensor{1, 2});
+  std::string words;
+  const auto value = [&] {  // computed where it will stand, when the node has begun
+    std::thread([&] {
+      try {
+        times(x, x);
+      } catch (const std::logic_error& e) {
+        words = e.what();
+      }
+    }).join();
+    return x.value();
+  };
+  const Var y =
+      SweepDoor::record(tape, Op("same"), x, value, [](BackwardContext& ctx) { ctx.pass(0); });
+  CHECK(
+      words ==
+      "tape: two threads use it at once; need one for each thread, or one thread after the other");
+  CHECK(tape.size() == 2);
+  CHECK(identical(backward(y)[x], Tensor{1, 1}));
+}
+
 TEST_CASE(
     "backward_and_release: the same gradients, each as soon as it is complete; then values are "
     "gone") {

@@ -11,6 +11,7 @@ ARGTAPE_PUBLIC_BEGIN
 
 template <class Value>
 Var Tape::append(const Op& op, const Inputs& inputs, Value&& value, Backward&& backward) {
+  const OneThread::Hold hold(one_thread_, "tape");
   if (formula_)
     refuse(formula_, ": the formula uses ", op.name, "; need functions of ops/elementwise.hpp");
   const std::size_t index = nodes_.size();

@@ -5,15 +5,10 @@
 #include <new>
 #include <utility>
 
-#ifndef __has_feature
-#define __has_feature(feature) 0
-#endif
-
 ARGTAPE_PUBLIC_BEGIN
 namespace {
 
-// Recycled memory would hide a use after free from the address sanitizer.
-#if defined(__SANITIZE_ADDRESS__) || __has_feature(address_sanitizer)
+#ifdef ARGTAPE_NO_RECYCLING
 constexpr bool kRecycle = false;
 #else
 constexpr bool kRecycle = true;

@@ -50,6 +50,9 @@ enum class Needs {
   costs,     ///< the costs themselves, black boxes included
 };
 
+/// A rule stands behind choices on any number of tapes, in any number of threads at once: its
+/// functions are called by whatever thread sweeps. The library's own have no state, but for a
+/// baseline's, which is made for that (score_function.hpp).
 struct Rule {
   std::string name;
   Needs needs = Needs::gradient;
@@ -73,6 +76,7 @@ struct Rule {
   /// made when the draw has no value yet.
   std::function<Var(const Draw& draw)> relaxation;
   /// What it keeps from sweep to sweep, such as a baseline's mean, for a checkpoint; else empty.
+  /// It is looked at while no thread sweeps.
   std::shared_ptr<std::vector<double>> memory;
   /// For a scheduled temperature: the rule at a step.
   std::function<Rule(std::size_t step)> scheduled;

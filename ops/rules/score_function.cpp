@@ -2,6 +2,7 @@
 
 #include <cmath>
 #include <memory>
+#include <mutex>
 #include <numeric>
 #include <utility>
 
@@ -17,18 +18,24 @@ ARGTAPE_PUBLIC_BEGIN
 
 Baseline running_mean(double decay) {
   require(decay >= 0 && decay < 1, "running_mean: decay is ", decay, "; need 0 <= decay < 1");
-  const auto mean = std::make_shared<std::vector<double>>();  // one number, or none yet
+  struct State {
+    std::mutex mutex;
+    std::vector<double> mean;  // one number, or none yet
+  };
+  const auto state = std::make_shared<State>();
   return {"mean",
-          [mean](const Tensor& costs) {
-            return full(costs.shape(), mean->empty() ? 0 : mean->front());
+          [state](const Tensor& costs) {
+            const std::lock_guard<std::mutex> lock(state->mutex);
+            return full(costs.shape(), state->mean.empty() ? 0 : state->mean.front());
           },
-          [decay, mean](const Tensor& costs) {
+          [decay, state](const Tensor& costs) {
             const double now = std::accumulate(costs.begin(), costs.end(), 0.0) /
                                static_cast<double>(costs.size());
-            if (std::isfinite(now))
-              *mean = {mean->empty() ? now : decay * mean->front() + (1 - decay) * now};
+            const std::lock_guard<std::mutex> lock(state->mutex);
+            if (auto& mean = state->mean; std::isfinite(now))
+              mean = {mean.empty() ? now : decay * mean.front() + (1 - decay) * now};
           },
-          false, mean};
+          false, std::shared_ptr<std::vector<double>>(state, &state->mean)};
 }
 
 Var mean_of_others(Var costs) {

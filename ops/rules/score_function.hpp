@@ -13,7 +13,8 @@ ARGTAPE_PUBLIC_BEGIN
 
 /// What a score function subtracts from the costs. `value` gets the costs, one for each choice, and
 /// returns as many numbers; it must not depend on the same choice's own cost, or the estimate is
-/// biased. `learn`, if there is one, is told of the costs after that, once in each sweep.
+/// biased. `learn`, if there is one, is told of the costs after that, once in each sweep. Both are
+/// called by whatever thread sweeps.
 struct Baseline {
   std::string name;
   std::function<Tensor(const Tensor& costs)> value;
@@ -23,8 +24,10 @@ struct Baseline {
 };
 
 /// The mean of earlier sweeps' costs, forgotten at the rate `decay`; 0 in the first sweep. It is a
-/// state: all copies of the baseline share it. A sweep whose mean cost is not finite teaches it
-/// nothing. Throws std::invalid_argument unless 0 <= decay < 1.
+/// state: all copies of the baseline share it, also from several threads at once, where each sweep
+/// takes the mean as the others have left it, so that a run's last digits depend on who came first.
+/// A sweep whose mean cost is not finite teaches it nothing. Throws std::invalid_argument unless
+/// 0 <= decay < 1.
 Baseline running_mean(double decay = 0.9);
 
 /// The mean cost of the other samples: logits must be (M, ...), the same logits M times along the
