@@ -33,6 +33,7 @@ needed   libmpfr-dev         mpfr           header:mpfr.h
 pictures gnuplot-nox         gnuplot        command:gnuplot
 pictures graphviz            graphviz       command:dot
 clang    clang               clangxx        command:clang++
+memcheck valgrind            valgrind       command:valgrind
 more     clang-tools-19      clang-tools    command:clang-repl-19,clang-repl
 more     chromium            chromium            command:chromium,chromium-browser,google-chrome
 more     cmake              cmake          command:cmake
@@ -115,7 +116,7 @@ need() {
   local -a needed=() optional=() wanted=() missing missing_conda
   for kind in "$@"; do
     case $kind in
-      needed | clang | sanitizers) needed+=("$kind") ;;
+      needed | clang | sanitizers | memcheck) needed+=("$kind") ;;
       *) optional+=("$kind") ;;
     esac
   done
