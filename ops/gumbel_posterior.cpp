@@ -3,6 +3,7 @@
 #include <cstring>
 
 #include "engine/require.hpp"
+#include "ops/choice.hpp"
 #include "ops/elementwise.hpp"
 #include "ops/reduce.hpp"
 #include "ops/softmax.hpp"
@@ -14,6 +15,7 @@ Var conditional_gumbels(Var logits, Var choice, Var noise) {
       !broadcasts_to(logits.shape(), noise.shape()))
     refuse("conditional_gumbels: logits are ", logits.shape(), ", the choice is ", choice.shape(),
            ", noise is ", noise.shape(), "; need (..., K) for all");
+  indices_of(choice);  // refuses what is not one-hot
   const Var winner = sum(choice * noise, -1, keep_axes), others = log_softmax(logits) + noise;
   return where(choice, winner, winner - softplus(winner - others));
 }

@@ -10,7 +10,8 @@ ARGTAPE_PUBLIC_BEGIN
 /// `choice`: made from fresh Gumbel `noise` h of the same shape (..., K), which may have axes in
 /// front that the others lack, as h_D at D, and -log(e^-(log p_i + h_i) + e^-h_D) at the others. It
 /// is differentiable in the logits. (Maddison, Tarlow, Minka, "A* sampling", 2014; Tucker et al.,
-/// arXiv 1703.07370.) Throws std::invalid_argument for shapes that do not fit.
+/// arXiv 1703.07370.) Throws std::invalid_argument for shapes that do not fit, and for a choice
+/// that is not one-hot.
 Var conditional_gumbels(Var logits, Var choice, Var noise);
 
 /// A stream of random numbers that depends on the seed and on each bit of `from`, and so is met

@@ -4,7 +4,7 @@ where memory, files or the disk are too small, or the folder may not be written.
 
   tests/endurance.py --build FOLDER --source FOLDER [--long]
 """
-import argparse, contextlib, csv, json, os, random, re, resource, shutil, struct, subprocess, sys, tempfile
+import argparse, contextlib, csv, json, os, random, re, resource, shutil, struct, subprocess, sys, tempfile, time
 
 from tally import check, verdict
 
@@ -38,23 +38,30 @@ def results(folder):
 
 
 def checkpoints(place):
-    """One after each step, as many as a day has minutes, and the process killed in between."""
+    """One after each step, as many as a day has minutes, and the process killed after some of them."""
     grid = [os.path.join(o.build, "some_grid"), "--rules", "st", "--steps", "1440" if o.long else "60"]
     plain, folder = os.path.join(place, "plain"), os.path.join(place, "kept")
+    checkpoint = os.path.join(folder, "net,st,1.safetensors")
     subprocess.run([*grid, "--run", plain], check=True, stdout=subprocess.DEVNULL)
-    dice, deaths = random.Random(1), 0
-    while True:
+    dice, deaths, running = random.Random(1), 0, True
+
+    def last():
+        return os.stat(checkpoint).st_mtime_ns if os.path.exists(checkpoint) else 0
+    while running:
+        before, wait = last(), dice.uniform(0, 0.1)
         more = ["--resume"] if os.path.exists(os.path.join(folder, "grid.json")) else []
-        p = subprocess.Popen([*grid, "--checkpoint", "0", "--run", folder, *more], stdout=subprocess.PIPE, stderr=subprocess.PIPE, universal_newlines=True)
-        try:
-            _, err = p.communicate(timeout=dice.uniform(0.1, 0.6))
-            break
-        except subprocess.TimeoutExpired:
-            p.kill()
-            p.communicate()
+        p = subprocess.Popen([*grid, "--checkpoint", "0", "--run", folder, *more], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, universal_newlines=True)
+        while p.poll() is None and last() == before:
+            time.sleep(0.001)
+        time.sleep(wait)
+        running = p.poll() is None
+        p.kill()
+        err = p.communicate()[1]
+        if running:
             deaths += 1
-            left = set(os.listdir(folder) if os.path.isdir(folder) else [])
-            check(left <= {"grid.json", "net,st,1.safetensors", "net,st,1.safetensors.tmp", "net,st,1.lock"}, "killed: there are %s" % sorted(left))
+            left = set(os.listdir(folder))
+            check(left <= {"grid.json", "net,st,1.safetensors", "net,st,1.safetensors.tmp", "net,st,1.lock", "net,st,1.json", "net,st,1.json.tmp"},
+                  "killed: there are %s" % sorted(left))
     check(p.returncode == 0 and results(folder) == results(plain), "killed %d times, the same to the bit: status %d, %s" % (deaths, p.returncode, err))
     print("%s checkpoints, killed %d times" % (grid[-1], deaths))
 

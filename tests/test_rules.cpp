@@ -330,6 +330,9 @@ TEST_CASE("conditional Gumbels: the choice wins, and with it forgotten they are 
       },
       "conditional_gumbels: logits are (200000, 3), the choice is (200000, 3), noise is (2, 3); "
       "need (..., K) for all");
+  refuses(
+      [&] { conditional_gumbels(logits, softmax(logits), noise_of(sample(logits, zero(), rng))); },
+      "indices_of: row 0 of the choice is not one-hot; of a subset of k: indices_of(subset, k)");
 }
 
 TEST_CASE(
