@@ -7,6 +7,7 @@
 
 #include "engine/random.hpp"
 #include "engine/sweep.hpp"
+#include "engine/threads.hpp"
 #include "ops/choice.hpp"
 #include "ops/rules/names.hpp"
 #include "tests/menu.hpp"
@@ -386,4 +387,32 @@ TEST_CASE("rules: the batch and the way of sweeping do not count") {
           gradient_of(name, row_of(c.logits, one, c.rows), row_of(c.noise, one, c.rows), c.target),
           row_of(all, one, c.rows), 64, 4);
     });
+}
+
+TEST_CASE("the number of threads does not count, bit for bit") {
+  Rng rng(1);
+  // Enough for several pieces; not as many rows, or numbers, as whole pieces have.
+  const auto same = [&](const std::string& subject, const Function& f, std::size_t inputs,
+                        const Shape& shape) {
+    Tensors points;
+    for (std::size_t i = 0; i < inputs; ++i) points.push_back(rng.normal(shape));
+    const auto with = [&](int threads) {
+      set_threads(threads);
+      const Tensors all = results(f, points, full({}, 0.7));
+      set_threads(1);
+      return all;
+    };
+    const Tensors alone = with(1);
+    for (int threads : {2, 3}) CHECK(differ(subject, with(threads), alone) == "");
+  };
+  for (const Word& op : kOps) {
+    same(op.name, op.plain, op.inputs, {40001});
+    same(std::string(op.name) + " in a formula", op.fused, op.inputs, {40001});
+  }
+  for (const RowOp& op : kRowOps) {
+    same(op.name, [&](const Vars& v) { return op.f(v, -1); }, op.inputs, {3001, 13});
+    if (op.by_axis)
+      same(std::string(op.name) + " along axis 0", [&](const Vars& v) { return op.f(v, 0); },
+           op.inputs, {13, 3001});
+  }
 }
