@@ -766,6 +766,17 @@ Make run(const std::function<Figures()>& f) {
 
 }  // namespace
 
+TEST_CASE("a split is standardised as a whole, or not at all") {
+  each_failure("standardise", [] {
+    const auto data = std::make_shared<Split>(Split{images(6, 3), images(5, 3), images(4, 3)});
+    return Subject{[=] { standardise(*data); },
+                   [=](Archive& a) {
+                     a("train", data->train.images), a("test", data->test.images);
+                     a("validation", data->validation.images);
+                   }};
+  });
+}
+
 TEST_CASE("a training of a model that throws is gone, and made again the same") {
   const Split small{images(6, 2), images(3, 2)};
   const Dataset larger = images(12, 4);
