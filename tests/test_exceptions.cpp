@@ -237,139 +237,139 @@ Tensor first_of_rows(const Tensor& z) {
   return first;
 }
 
-std::vector<Model> models() {
-  const auto numbers = [](const Vars& w, const Shape& shape) {
-    return w[0].tape->constant(Rng(4).normal(shape));
-  };
-  return {
-      model("0/1 loss", {{4, 6}, {6}, {6, 3}, {3}},
-            [=](const Vars& w, Rng& rng) {
-              const Var h = relu(dense(numbers(w, {5, 4}), w[0], w[1]));
-              return zero_one_loss(sample(dense(h, w[2], w[3]), reinmax(), rng), {0, 1, 2, 1, 0});
-            }),
-      model("a cost of the user's", {{5, 3}},
-            [](const Vars& w, Rng& rng) {
-              return evaluate(sample(w[0], score_function(), rng), own_cost());
-            }),
-      {"a mean of earlier costs",
-       {{5, 3}},
-       [] {
-         const Rule rule = score_function(running_mean());
-         return Loss{
-             [=](const Vars& w, Rng& rng) { return evaluate(sample(w[0], rule, rng), own_cost()); },
-             rule.memory};
-       }},
-      {"a baseline of the user's",
-       {{5, 3}, {5, 3}},
-       [] {
-         const Rule rule = score_function(own_baseline());
-         return Loss{[=](const Vars& w, Rng& rng) {
-                       return evaluate(sample(w[0], rule, rng), own_cost()) +
-                              evaluate(sample(w[1], rule, rng), own_cost());
-                     },
-                     rule.memory};
-       }},
-      model("a rule of the user's", {{5, 3}},
-            [](const Vars& w, Rng& rng) {
-              return evaluate(sample(w[0], own_rule(), rng), own_cost());
-            }),
-      model("a relaxation of the user's", {{2, 4}},
-            [](const Vars& w, Rng& rng) {
-              Rule rule;
-              rule.name = "own", rule.applies_to = AppliesTo::subset;
-              rule.relaxation = [](const Draw& draw) {
-                chance();
-                return relaxed_top_k(cube(draw.logits), draw.decision->k, 0.5);
-              };
-              return evaluate(sample_top_k(w[0], 2, rule, rng), own_cost());
-            }),
-      model("expectation", {{2, 3}},
-            [](const Vars& w, Rng&) { return expectation(w[0], own_cost()); }),
-      model("black box", {{2, 3}},
-            [](const Vars& w, Rng& rng) {
-              return black_box(
-                  [](const std::vector<Tensor>& z) {
-                    chance();
-                    return first_of_rows(z[0]);
-                  },
-                  {sample(w[0], score_function(), rng)});
-            }),
-      model("sorting", {{1, 4}, {4}},
-            [=](const Vars& w, Rng& rng) {
-              const Var x = numbers(w, {2, 4, 1});
-              const Var p =
-                  sample_matching(dense(x, w[0], w[1]), gumbel_sinkhorn(1, std::size_t{4}), rng);
-              return sum(squared_error(permute(p, x), flip(x, 1)), {-2, -1});
-            }),
-      model("select", {{3, 2}, {2, 2}},
-            [=](const Vars& w, Rng& rng) {
-              const auto branch = [w](Var x) {
-                chance();
-                return matmul(x, w[1]);
-              };
-              return sum(select(sample(w[0], st_gumbel_softmax(1), rng), numbers(w, {3, 2}),
-                                {branch, [](Var x) { return cube(x); }}, Unchosen::as_scalars),
-                         -1);
-            }),
-      model("mixture", {{2}, {3}},
-            [](const Vars& w, Rng&) {
-              const auto branch = [w] {
-                chance();
-                return tanh(w[1]);
-              };
-              return sum(mixture(softmax(w[0]), {branch, [w] { return w[1]; }}));
-            }),
-      model("k-means", {{2, 3}},
-            [=](const Vars& w, Rng&) {
-              return kmeans_loss(numbers(w, {6, 3}), w[0], zero());
-            }),
-      model("convolutions", {{2, 1, 3, 3}, {2}, {8}, {8}},
-            [=](const Vars& w, Rng&) {
-              const Var h = max_pool2d(relu(conv2d(numbers(w, {3, 1, 4, 4}), w[0], w[1], 1, 1)), 2);
-              return sum(layer_norm(reshape(h, {3, 8}), w[2], w[3]) * numbers(w, {3, 8}));
-            }),
-      model("formulas", {{2, 3}, {3}},
-            [](const Vars& w, Rng&) {
-              const auto formula = [](auto x, auto z) {
-                chance();
-                return x * tanh(z);
-              };
-              return sum_of(formula, w[0], w[1]) + mean_of(formula, w[0], w[1]) +
-                     sum(elementwise(formula, w[0], w[1]));
-            }),
-      model("many rows", {{2, 3}},
-            [](const Vars& w, Rng&) {
-              const Var x = w[0];
-              const Var rows = concatenate(
-                  {x, 2 * x, cube(x), soft_sort(x, 1)[0], logsumexp(x, 1, keep_axes) + x});
-              return sum(rows * softmax(rows), -1);
-            }),
-      model("distributions", {{4, 3}, {4, 2}, {4, 2}},
-            [=](const Vars& w, Rng& rng) {
-              const Categorical q(w[0]);
-              const Normal style(w[1], exp(w[2]));
-              const Var y = q.sample(straight_through(), rng), z = style.sample(rng);
-              return bce_with_logits(sum(y, -1) + sum(z, -1), numbers(w, {4})) + q.entropy() +
-                     sum(kl_gaussian(w[1], w[2]), -1);
-            }),
-      model("second order", {{2, 3}},
-            [](const Vars& w, Rng&) {
-              const Var slope = differentiate(sum(cube(w[0]) * sigmoid(w[0])), w[0])[0];
-              return sum(square(slope));
-            }),
-      model("six axes", {{1, 2, 1, 2, 1, 2}}, [](const Vars& w, Rng&) {
-        return sum(transpose(tanh(w[0]), {5, 4, 3, 2, 1, 0}) * w[0]);
-      })};
+Var numbers(const Vars& w, const Shape& shape) { return w[0].tape->constant(Rng(4).normal(shape)); }
+
+const std::vector<Model> kModels = {
+    model("0/1 loss", {{4, 6}, {6}, {6, 3}, {3}},
+          [](const Vars& w, Rng& rng) {
+            const Var h = relu(dense(numbers(w, {5, 4}), w[0], w[1]));
+            return zero_one_loss(sample(dense(h, w[2], w[3]), reinmax(), rng), {0, 1, 2, 1, 0});
+          }),
+    model("a cost of the user's", {{5, 3}},
+          [](const Vars& w, Rng& rng) {
+            return evaluate(sample(w[0], score_function(), rng), own_cost());
+          }),
+    {"a mean of earlier costs",
+     {{5, 3}},
+     [] {
+       const Rule rule = score_function(running_mean());
+       return Loss{
+           [=](const Vars& w, Rng& rng) { return evaluate(sample(w[0], rule, rng), own_cost()); },
+           rule.memory};
+     }},
+    {"a baseline of the user's",
+     {{5, 3}, {5, 3}},
+     [] {
+       const Rule rule = score_function(own_baseline());
+       return Loss{[=](const Vars& w, Rng& rng) {
+                     return evaluate(sample(w[0], rule, rng), own_cost()) +
+                            evaluate(sample(w[1], rule, rng), own_cost());
+                   },
+                   rule.memory};
+     }},
+    model("a rule of the user's", {{5, 3}},
+          [](const Vars& w, Rng& rng) {
+            return evaluate(sample(w[0], own_rule(), rng), own_cost());
+          }),
+    model("a relaxation of the user's", {{2, 4}},
+          [](const Vars& w, Rng& rng) {
+            Rule rule;
+            rule.name = "own", rule.applies_to = AppliesTo::subset;
+            rule.relaxation = [](const Draw& draw) {
+              chance();
+              return relaxed_top_k(cube(draw.logits), draw.decision->k, 0.5);
+            };
+            return evaluate(sample_top_k(w[0], 2, rule, rng), own_cost());
+          }),
+    model("expectation", {{2, 3}},
+          [](const Vars& w, Rng&) { return expectation(w[0], own_cost()); }),
+    model("black box", {{2, 3}},
+          [](const Vars& w, Rng& rng) {
+            return black_box(
+                [](const std::vector<Tensor>& z) {
+                  chance();
+                  return first_of_rows(z[0]);
+                },
+                {sample(w[0], score_function(), rng)});
+          }),
+    model("sorting", {{1, 4}, {4}},
+          [](const Vars& w, Rng& rng) {
+            const Var x = numbers(w, {2, 4, 1});
+            const Var p =
+                sample_matching(dense(x, w[0], w[1]), gumbel_sinkhorn(1, std::size_t{4}), rng);
+            return sum(squared_error(permute(p, x), flip(x, 1)), {-2, -1});
+          }),
+    model("select", {{3, 2}, {2, 2}},
+          [](const Vars& w, Rng& rng) {
+            const auto branch = [w](Var x) {
+              chance();
+              return matmul(x, w[1]);
+            };
+            return sum(select(sample(w[0], st_gumbel_softmax(1), rng), numbers(w, {3, 2}),
+                              {branch, [](Var x) { return cube(x); }}, Unchosen::as_scalars),
+                       -1);
+          }),
+    model("mixture", {{2}, {3}},
+          [](const Vars& w, Rng&) {
+            const auto branch = [w] {
+              chance();
+              return tanh(w[1]);
+            };
+            return sum(mixture(softmax(w[0]), {branch, [w] { return w[1]; }}));
+          }),
+    model("k-means", {{2, 3}},
+          [](const Vars& w, Rng&) {
+            return kmeans_loss(numbers(w, {6, 3}), w[0], zero());
+          }),
+    model("convolutions", {{2, 1, 3, 3}, {2}, {8}, {8}},
+          [](const Vars& w, Rng&) {
+            const Var h = max_pool2d(relu(conv2d(numbers(w, {3, 1, 4, 4}), w[0], w[1], 1, 1)), 2);
+            return sum(layer_norm(reshape(h, {3, 8}), w[2], w[3]) * numbers(w, {3, 8}));
+          }),
+    model("formulas", {{2, 3}, {3}},
+          [](const Vars& w, Rng&) {
+            const auto formula = [](auto x, auto z) {
+              chance();
+              return x * tanh(z);
+            };
+            return sum_of(formula, w[0], w[1]) + mean_of(formula, w[0], w[1]) +
+                   sum(elementwise(formula, w[0], w[1]));
+          }),
+    model("many rows", {{2, 3}},
+          [](const Vars& w, Rng&) {
+            const Var x = w[0];
+            const Var rows = concatenate(
+                {x, 2 * x, cube(x), soft_sort(x, 1)[0], logsumexp(x, 1, keep_axes) + x});
+            return sum(rows * softmax(rows), -1);
+          }),
+    model("distributions", {{4, 3}, {4, 2}, {4, 2}},
+          [](const Vars& w, Rng& rng) {
+            const Categorical q(w[0]);
+            const Normal style(w[1], exp(w[2]));
+            const Var y = q.sample(straight_through(), rng), z = style.sample(rng);
+            return bce_with_logits(sum(y, -1) + sum(z, -1), numbers(w, {4})) + q.entropy() +
+                   sum(kl_gaussian(w[1], w[2]), -1);
+          }),
+    model("second order", {{2, 3}},
+          [](const Vars& w, Rng&) {
+            const Var slope = differentiate(sum(cube(w[0]) * sigmoid(w[0])), w[0])[0];
+            return sum(square(slope));
+          }),
+    model("six axes", {{1, 2, 1, 2, 1, 2}}, [](const Vars& w, Rng&) {
+      return sum(transpose(tanh(w[0]), {5, 4, 3, 2, 1, 0}) * w[0]);
+    })};
+
+double rate(std::size_t step) {
+  chance();
+  return 0.01 / static_cast<double>(step + 1);
 }
 
 // Draws come from a copy, so that a step that throws has drawn nothing.
+template <class AnOptimiser = Adam>
 Subject training(const Model& m, bool from_costs) {
   struct State {
     std::vector<Tensor> parameters;
-    Adam adam{[](std::size_t step) {
-      chance();
-      return 0.01 / static_cast<double>(step + 1);
-    }};
+    AnOptimiser adam{rate};
     Rng rng{3};
     Loss loss;
   };
@@ -422,10 +422,39 @@ TEST_CASE("a failure in a thread of the library's arrives at the caller, who can
 }
 
 TEST_CASE("a step from gradients that throws has changed nothing; from costs it can be archived") {
-  for (const Model& m : models())
+  for (const Model& m : kModels)
     for (bool from_costs : {false, true})
       each_failure(m.name + std::string(from_costs ? ", from costs" : ""),
                    [&] { return training(m, from_costs); });
+}
+
+TEST_CASE("the same of every optimiser, and of several in one step") {
+  for (bool from_costs : {false, true}) {
+    const std::string how = from_costs ? " from costs" : " from gradients";
+    each_failure("Sgd" + how, [&] { return training<Sgd>(kModels[0], from_costs); });
+    each_failure("AdamW" + how, [&] { return training<AdamW>(kModels[0], from_costs); });
+    each_failure("RmsProp" + how, [&] { return training<RmsProp>(kModels[0], from_costs); });
+  }
+  each_failure("step_together", [] {
+    struct State {
+      std::vector<Tensor> first{Rng(1).normal({3, 40})}, second{Rng(2).normal({40, 2})};
+      Adam adam{rate};
+      Sgd sgd{rate, 0.9};
+    };
+    const auto s = std::make_shared<State>();
+    return Subject{[=] {
+                     Tape tape;
+                     const Vars a = tape.borrow_parameters(s->first),
+                                b = tape.borrow_parameters(s->second);
+                     const Var cost = sum(cube(matmul(tanh(a[0]), b[0])), 1);
+                     step_together({{s->adam, s->first, a}, {s->sgd, s->second, b}}, cost);
+                   },
+                   [=](Archive& a) {
+                     a("first", s->first), a("second", s->second);
+                     a("adam", s->adam), a("sgd", s->sgd);
+                   },
+                   After::archived};
+  });
 }
 
 // ---- Rules and methods, by their names.
@@ -596,7 +625,7 @@ TEST_CASE("a sweep that throws leaves the tape and its counts as they were, and 
 }
 
 TEST_CASE("if a step from costs throws, each parameter is whole: as before it, or as after") {
-  const Model m = models()[0];
+  const Model& m = kModels[0];
   const Make make = [&] {
     const Subject s = training(m, true);
     s.step();
@@ -766,6 +795,17 @@ Make run(const std::function<Figures()>& f) {
 
 }  // namespace
 
+TEST_CASE("a split is standardised as a whole, or not at all") {
+  each_failure("standardise", [] {
+    const auto data = std::make_shared<Split>(Split{images(6, 3), images(5, 3), images(4, 3)});
+    return Subject{[=] { standardise(*data); },
+                   [=](Archive& a) {
+                     a("train", data->train.images), a("test", data->test.images);
+                     a("validation", data->validation.images);
+                   }};
+  });
+}
+
 TEST_CASE("a training of a model that throws is gone, and made again the same") {
   const Split small{images(6, 2), images(3, 2)};
   const Dataset larger = images(12, 4);
@@ -792,7 +832,9 @@ TEST_CASE("a training of a model that throws is gone, and made again the same") 
                  const JigsawRun r = train_jigsaw({larger, images(2, 4)}, jigsaw, 2, chance);
                  return Figures{r.loss, {r.soft, r.hard}};
                }));
+}
 
+TEST_CASE("k-means that throws is gone, and made again the same") {
   const Tensor points = Rng(1).normal({12, 2}), start = Rng(2).normal({4, 2}) * 3;
   each_failure("kmeans_compare", run([&] {
                  const KMeansComparison r = kmeans_compare(points, start);
@@ -808,7 +850,10 @@ TEST_CASE("a training of a model that throws is gone, and made again the same") 
                  Rng rng(1);
                  return Figures{{}, {kmeans_start("k-means++", points, 3, rng, 2)}};
                }));
+}
 
+TEST_CASE("a search, or a cell's training, that throws is gone, and made again the same") {
+  const Dataset larger = images(12, 4);
   SearchSettings search;
   search.candidates = {"none", "conv3x3", "max3x3"};
   search.channels = 2, search.batch = 2, search.warm_up = 1, search.steps = 2;

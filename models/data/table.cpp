@@ -72,8 +72,12 @@ Standardiser standardise(Split& data) {
     by.deviation.data()[j] =
         furthest == 0 ? 1 : static_cast<Scalar>(std::sqrt(squares / static_cast<double>(n)));
   }
-  for (Dataset* part : {&data.train, &data.validation, &data.test})
-    if (part->size() > 0) part->images = by(part->images);
+  Dataset* const parts[] = {&data.train, &data.validation, &data.test};
+  Tensor images[3];  // of all parts, before any is changed
+  for (std::size_t i = 0; i < 3; ++i)
+    if (parts[i]->size() > 0) images[i] = by(parts[i]->images);
+  for (std::size_t i = 0; i < 3; ++i)
+    if (parts[i]->size() > 0) parts[i]->images = std::move(images[i]);
   return by;
 }
 

@@ -36,7 +36,7 @@ struct Standardiser {
 };
 
 /// That of the training rows alone, applied to all parts; a column that is constant there has
-/// deviation 1.
+/// deviation 1. If it throws, no part is changed.
 Standardiser standardise(Split& data);
 
 ARGTAPE_END
