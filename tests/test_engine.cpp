@@ -655,7 +655,7 @@ TEST_CASE("the checker looks at more than four points all together, and at each 
           v[0].tape->record("sometimes", {v[0], v[4]}, product(v[0].value(), v[4].value()),
                             [together](BackwardContext& ctx) {
                               const bool wrong = (ctx.wants(0) && ctx.wants(1)) == together;
-                              for (std::size_t i : {0, 1}) {
+                              for (std::size_t i = 0; i < 2; ++i) {
                                 const Var to = times(ctx.gradient(), ctx.in(1 - i));
                                 ctx.give(i, wrong ? add_same(to, to) : to);
                               }
