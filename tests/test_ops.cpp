@@ -7,6 +7,7 @@
 #include <cmath>
 #include <limits>
 
+#include "engine/broadcast.hpp"
 #include "engine/gradcheck.hpp"
 #include "engine/random.hpp"
 #include "engine/sweep.hpp"
@@ -396,9 +397,9 @@ TEST_CASE("NaN and infinity come through") {
   CHECK(value([](const Vars& v) { return relu(v[0]); }, {odd}).data()[1] == kInf);
   CHECK(value([](const Vars& v) { return relu(v[0]); }, {odd}).data()[2] == 0);
   CHECK(value([](const Vars& v) { return maximum(v[0], v[0]); }, {odd}).data()[1] == kInf);
-  for (const auto& f : {maximum, minimum}) {
-    Tape tape;
-    const Tensor y = f(tape.constant(Tensor{kNan, 1}), tape.constant(Tensor{1, kNan})).value();
+  for (const auto& f : std::vector<Function>{[](const Vars& v) { return maximum(v[0], v[1]); },
+                                             [](const Vars& v) { return minimum(v[0], v[1]); }}) {
+    const Tensor y = value(f, {Tensor{kNan, 1}, Tensor{1, kNan}});
     CHECK(std::isnan(y.data()[0]));
     CHECK(std::isnan(y.data()[1]));
   }
@@ -1228,6 +1229,27 @@ TEST_CASE("matrix products cut among threads against plain loops: along rows, co
   }
 }
 
+TEST_CASE("sums cut among threads against plain loops: along each axis, and of all") {
+  const std::size_t n = 3, m = 20000, k = 5;
+  const Tensor x = Rng(22).normal({n, m, k});
+  Tensor over_n = zeros({1, m, k}), over_m = zeros({n, 1, k}), over_k = zeros({n, m, 1}),
+         all = zeros({1, 1, 1});
+  for (std::size_t i = 0; i < n; ++i)
+    for (std::size_t j = 0; j < m; ++j)
+      for (std::size_t l = 0; l < k; ++l) {
+        over_n(0, j, l) += x(i, j, l);
+        over_m(i, 0, l) += x(i, j, l);
+        over_k(i, j, 0) += x(i, j, l);
+        all(0, 0, 0) += x(i, j, l);
+      }
+  for (int threads : {1, 2, 3}) {
+    set_threads(threads);
+    for (const Tensor* expected : {&over_n, &over_m, &over_k, &all})
+      CHECK(xt::amax(xt::abs(sum_to(x, expected->shape()) - *expected))() < 1e-9);
+  }
+  set_threads(1);
+}
+
 TEST_CASE("squared distances and their gradients against plain loops, whoever is far away") {
   Rng rng(21);
   const std::vector<std::size_t> rows{1, 2, 3, 4, 5, 9}, centres{1, 3, 4, 5, 8, 11},
@@ -1256,6 +1278,13 @@ TEST_CASE("squared distances and their gradients against plain loops, whoever is
         CHECK(xt::amax(xt::abs(recorded[0].value() - dx))() < 1e-12);
         CHECK(xt::amax(xt::abs(recorded[1].value() - dc))() < 1e-12);
       }
+  // Where nothing arrives nothing goes back, from whoever is infinitely far.
+  Tape tape;
+  const Var far = tape.parameter(Tensor{{kInf}, {1}}), near = tape.parameter(Tensor{{0}, {3}});
+  const Var weight = tape.constant(Tensor{{0, 0}, {1, 1}});
+  const Gradients there = backward(squared_distances(far, near), {}, weight);
+  CHECK(there[far] == Tensor{{0}, {-2}});
+  CHECK(there[near] == Tensor{{-2}, {4}});
   // The same bit for bit for any number of threads.
   const Tensor x = rng.uniform({2001, 40}), c = rng.uniform({21, 40}), g = rng.normal({2001, 21});
   Tensor first[3];

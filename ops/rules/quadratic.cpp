@@ -78,8 +78,7 @@ Var potentials(Var p, Var c) {
   });
   return p.tape->record("potentials", {p, c}, std::move(x), [](BackwardContext& ctx) {
     const Var p = ctx.in(0), x = ctx.out(), g = ctx.gradient();
-    // Only differences of x count, so the sum of g does not.
-    const Var u = potentials(p, g - mean(g, -1, keep_axes));
+    const Var u = potentials(p, g);  // g sums to 0, since only differences of x count
     ctx.give(1, u);
     if (!ctx.wants(0)) return;
     const auto down = [](Var v) { return expand_dims(v, -1); };
