@@ -25,7 +25,8 @@ nlohmann::json mime_bundle_repr(const T& value) {
 template <class T>
 void display(const T& value, const xeus::xguid& id = "", bool = false) {
   using ::xcpp::mime_bundle_repr;
-  std::cout << "\n@@shown " << id << " " << mime_bundle_repr(value).dump() << std::endl;
+  const std::string shown = mime_bundle_repr(value).dump();  // first, since it may throw
+  std::cout << "\n@@shown " << id << " " << shown << std::endl;
 }
 
 }  // namespace xcpp
