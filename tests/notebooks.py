@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""Runs the notebooks in examples/notebooks, and their solutions, and checks what they print and show.
+"""Runs the notebooks in examples/notebooks, their solutions, and tests/notebooks/displays.ipynb, and checks what they print and
+show.
 
 The cells run in clang-repl, the interpreter inside the xeus-cpp kernel, or in genuine cling, that inside xeus-cling, so no
 Jupyter is needed. What they give must be what is stored in the notebooks (--write stores it). A cell with the metadata
@@ -377,7 +378,7 @@ def main():
     arguments = parser.parse_args()
 
     files = []
-    for folder in (FOLDER, os.path.join(FOLDER, "solutions")):
+    for folder in (FOLDER, os.path.join(FOLDER, "solutions"), STAND_INS):
         if os.path.isdir(folder):
             files += [os.path.join(folder, f) for f in sorted(os.listdir(folder)) if f.endswith(".ipynb")]
     if arguments.notebook:
@@ -399,7 +400,8 @@ def main():
                      for cell in book["cells"] if cell["cell_type"] == "code"]
             check_json(name, book)
             check_rules(name, cells)
-            if not command or not check_run(name, cells, *run_cells(command, cling, cells, arguments.build, os.path.dirname(file))):
+            if not command or not check_run(name, cells, *run_cells(
+                    command, cling, cells, arguments.build, FOLDER if file.startswith(STAND_INS) else os.path.dirname(file))):
                 continue
             report_seconds(name, kernel, cells, arguments.seconds)
             check_outputs(name, book, cells, arguments)

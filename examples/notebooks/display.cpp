@@ -32,9 +32,12 @@ Bundle bundle_of(const argtape_examples::Table& table, const std::string& captio
   if (!caption.empty()) text << caption << '\n';
   table.print(text);
   std::string html = caption.empty() ? "" : "<div>" + html_text(caption) + "</div>";
-  html += "<table><thead><tr>";
-  for (const std::string& header : table.headers()) html += html_cell("th", header);
-  html += "</tr></thead><tbody>";
+  html += "<table>";
+  std::string names, headers;
+  for (const std::string& header : table.headers())
+    names += header, headers += html_cell("th", header);
+  if (!names.empty()) html += "<thead><tr>" + headers + "</tr></thead>";
+  html += "<tbody>";
   for (const auto& row : table.rows()) {
     html += "<tr>";
     for (const Cell& cell : row) html += html_cell(&cell == &row[0] ? "th" : "td", cell.text());
@@ -127,11 +130,13 @@ Tensor batch_of(const Tensor& pixels) {
 }  // namespace
 
 Row::Row(std::string name, Tensor numbers, Tensor errors)
-    : name(std::move(name)), numbers(std::move(numbers)), errors(std::move(errors)) {}
+    : name(std::move(name)), numbers(std::move(numbers)), errors(std::move(errors)) {
+  if (this->errors.size() != 0 && this->errors.size() != this->numbers.size())
+    refuse("Row: '", this->name, "' has ", this->numbers.size(), " numbers and ",
+           this->errors.size(), " errors; need as many");
+}
 Row::Row(std::string name, Tensor numbers) : Row(std::move(name), std::move(numbers), zeros({0})) {}
 Row::Row(std::string name, Var numbers) : Row(std::move(name), numbers.value()) {}
-Row::Row(std::string name, double number)
-    : Row(std::move(name), Tensor(static_cast<Scalar>(number))) {}
 
 Table::Table(std::vector<Row> rows, std::vector<std::string> headers, int decimals)
     : rows(std::move(rows)), headers(std::move(headers)), decimals(decimals) {}
@@ -188,7 +193,11 @@ Bundle bundle(const Tensor& tensor) {
 }
 
 Bundle bundle(const Var& var) {
-  if (!var.tape || !var.tape->node(var.index).value) return lines("a Var without a value");
+  if (!var.tape) return lines("an empty Var");
+  if (var.index >= var.tape->size())
+    return lines("a Var whose tape is gone");
+  if (!var.tape->node(var.index).value)
+    return lines("a Var whose value was given back by backward_and_release()");
   const Node& node = var.tape->node(var.index);
   Bundle b =
       bundle_of(numbers_of(*node.value), "#" + std::to_string(var.index) + " " +
@@ -200,7 +209,17 @@ Bundle bundle(const Var& var) {
   return b;
 }
 
+// More nodes than that take Graphviz minutes, and nobody reads them.
 Bundle bundle(const Tape& tape) {
+  constexpr std::size_t most_drawn = 300, most_lines = 100;
+  if (tape.size() == 0) return lines("an empty tape");
+  if (tape.size() > most_drawn) {
+    std::istringstream all(to_text(tape));
+    std::string text, line;
+    for (std::size_t i = 0; i < most_lines && std::getline(all, line); ++i) text += line + '\n';
+    return lines(text + "and " + std::to_string(tape.size() - most_lines) + " nodes more; up to " +
+                 std::to_string(most_drawn) + " are drawn\n");
+  }
   Bundle b = lines(to_text(tape));
   b.svg = to_svg(tape);
   if (!b.svg.empty()) b.html.clear();  // JupyterLab would prefer it
@@ -208,6 +227,7 @@ Bundle bundle(const Tape& tape) {
 }
 
 Bundle bundle(const Gradients& gradients) {
+  if (gradients.entries().empty()) return lines("gradients of nothing");
   std::vector<Row> rows;
   bool vectors = true;
   for (const auto& e : gradients.entries()) {
@@ -258,11 +278,13 @@ Bundle bundle(const CheckResult& result) {
 }
 
 Bundle bundle(const std::vector<StopLine>& report) {
+  if (report.empty()) return lines("a stop report on no parameters");
   const char* const reasons[] = {"reached", "zero", "not finite", "cut", "unconnected", "refused"};
   argtape_examples::Table table({"parameter", "", "in words"});
-  for (const StopLine& line : report)
+  for (const StopLine& line : report) {
     table.row({line.parameter.tape->node(line.parameter.index).op.name.c_str(),
                reasons[static_cast<int>(line.reason)], line.words});
+  }
   Bundle b = bundle_of(table);
   b.text = str(report);
   return b;

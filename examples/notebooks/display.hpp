@@ -5,6 +5,8 @@
 #include <chrono>
 #include <cstddef>
 #include <string>
+#include <type_traits>
+#include <utility>
 #include <vector>
 
 #include "../../models/argtape.hpp"
@@ -19,12 +21,16 @@ struct Bundle {
 
 using argtape_examples::Picture;
 
-/// A name, then numbers, of a Tensor, a Var or just one; with errors they read "0.51 ± 0.02".
+/// A name, then numbers, of a Tensor, a Var or one by one; with as many errors, in a second Tensor,
+/// they read "0.51 ± 0.02".
 struct Row {
   Row(std::string name, argtape::Tensor numbers);
   Row(std::string name, argtape::Tensor numbers, argtape::Tensor errors);
   Row(std::string name, argtape::Var numbers);
-  Row(std::string name, double number);
+  template <class... N, class = std::enable_if_t<(std::is_arithmetic_v<N> && ...)>>
+  Row(std::string name, double first, N... others)
+      : Row(std::move(name), argtape::Tensor{static_cast<argtape::Scalar>(first),
+                                             static_cast<argtape::Scalar>(others)...}) {}
   std::string name;
   argtape::Tensor numbers, errors;
 };

@@ -94,13 +94,14 @@ std::string run_gnuplot(const std::string& script, std::string& problem) {
 
 void write_head(std::ostream& script, const Picture& picture, double height) {
   constexpr double largest = 17, smallest = 10, fits_at_largest = 92;
+  constexpr std::size_t most = 150;
   const auto width = static_cast<double>(text_width(picture.title) + 1);
   script << "set terminal svg noenhanced size " << canvas_width << ',' << height
          << " font 'sans-serif,14' background 'white'\nset encoding utf8\n"
          << "set datafile separator ','\nunset key\nunset colorbox\nset label "
-         << gnuplot_string(picture.title) << " at screen 0.5, screen " << 1 - 20 / height
-         << " center font '," << std::clamp(largest * fits_at_largest / width, smallest, largest)
-         << "'\n";
+         << gnuplot_string(shortened(picture.title, most)) << " at screen 0.5, screen "
+         << 1 - 20 / height << " center font ',"
+         << std::clamp(largest * fits_at_largest / width, smallest, largest) << "'\n";
 }
 
 std::string script_for(const Picture& picture) {

@@ -242,8 +242,9 @@ void write_plot(std::ostream& script, const Picture& picture) {
          << "set lmargin at screen " << left / canvas_width << "\nset rmargin at screen "
          << (left + plot.width) / canvas_width << "\nset bmargin at screen "
          << plot.bottom / plot_height << "\nset tmargin at screen " << top / plot_height << '\n';
-  script << "set xlabel " << gnuplot_string(picture.x.label) << "\nset label "
-         << gnuplot_string(picture.y.label) << " at screen 0.02, graph 0.5 center rotate by 90\n";
+  script << "set xlabel " << gnuplot_string(shortened(picture.x.label, 100)) << "\nset label "
+         << gnuplot_string(shortened(picture.y.label, 66))
+         << " at screen 0.02, graph 0.5 center rotate by 90\n";
   write_axis(script, 'x', plot.across, tics_across / plot.width, picture.categories);
   write_axis(script, 'y', plot.up, tics_up / plot.height, {});
   if (plot.bottom > unslanted) script << "set xtics rotate by 35 right\n";

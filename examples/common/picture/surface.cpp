@@ -1,4 +1,5 @@
 // A surface over a rectangle, or over the triangle of three probabilities.
+#include <algorithm>
 #include <cmath>
 #include <vector>
 
@@ -11,7 +12,11 @@ void write_surface(std::ostream& script, const Picture& picture) {
   const Series& one = picture.series[0];
   const auto n = static_cast<std::size_t>(std::lround(std::sqrt(one.x.size())));
   const auto place = [&](std::size_t k) { return exact(one.x[k]) + ',' + exact(one.y[k]) + ','; };
+  double least = INFINITY;
+  for (const double z : one.z)
+    if (std::isfinite(z)) least = std::min(least, z);
   write_head(script, picture, plot_height);
+  script << "zero = " << (least < INFINITY ? least : 0) << '\n';
   script
       << "set border 895 lc rgb '#909090'\nset format z '%g'\nset grid lc rgb '#dddddd'\nset "
          "xyplane 0\n"
@@ -35,8 +40,11 @@ void write_surface(std::ostream& script, const Picture& picture) {
   script << "$data << EOD\n";
   for (std::size_t k = 0; k < one.x.size(); ++k)
     script << place(k) << one.z[k] << (k % n == n - 1 ? "\n\n" : "\n");
-  script << "EOD\nstats $data using 3 nooutput\nzero = STATS_min\nset zrange [zero:*]\nsplot "
-         << base << "$data with pm3d\n";
+  const bool anything = least < INFINITY;
+  script << "EOD\n"
+         << (anything ? "set zrange [zero:*]\n"
+                      : "set xrange [0:1]\nset yrange [0:1]\nset zrange [0:1]\n")
+         << "splot " << base << (anything ? "$data with pm3d\n" : "NaN\n");
 }
 
 }  // namespace argtape_examples

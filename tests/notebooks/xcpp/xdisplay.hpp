@@ -50,7 +50,7 @@ nlohmann::json mime_bundle_repr(const T& value) {
 template <class T>
 void display(const T& value, const xeus::xguid& id = "", bool = false) {
   using ::xcpp::mime_bundle_repr;
-  const std::string shown = mime_bundle_repr(value).dump();
+  const std::string shown = mime_bundle_repr(value).dump();  // first, since it may throw
   held.send("\n@@shown " + id + " " + shown + "\n");
 }
 
