@@ -68,7 +68,6 @@ class BackwardContext {
     return node_->inputs[i];
   }
   [[noreturn]] void refuse_input(std::size_t i) const;
-  void require_gradient() const;
 
   Sweep* sweep_ = nullptr;
   Tape* tape_ = nullptr;

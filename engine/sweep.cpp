@@ -296,14 +296,10 @@ bool BackwardContext::wants(std::size_t i) const { return sweep_->wants(input(i)
 bool BackwardContext::has_gradient() const { return sweep_->store_.has(index_); }
 bool BackwardContext::dry_run() const { return sweep_->result_ == Result::nothing_but_numbers; }
 
-void BackwardContext::require_gradient() const {
+Var BackwardContext::gradient() {
   if (!has_gradient())
     refuse<std::logic_error>(
         op(), ": backward asked for a gradient, but none arrived; ask has_gradient() first");
-}
-
-Var BackwardContext::gradient() {
-  require_gradient();
   if (!gradient_.tape) gradient_ = tape_->borrow_constant(sweep_->store_.whole(index_), "gradient");
   return gradient_;
 }

@@ -720,6 +720,28 @@ TEST_CASE("a Var beyond the tape's end is refused wherever gradients are asked f
   CHECK(backward(cost)[x] == Tensor{4, 6});
 }
 
+TEST_CASE("gradients of one tape are added node by node, and only to those of the same nodes") {
+  Tape tape;
+  const Var x = tape.parameter(Tensor{1, 2}), y = tape.parameter(Tensor{3, 4});
+  Gradients sum = backward(squared(x));
+  CHECK_FALSE(sum.reached(y));
+  sum += backward(times(x, y));
+  CHECK(sum[x] == Tensor{5, 8});
+  CHECK(sum[y] == Tensor{1, 2});
+  CHECK(sum.reached(y));
+  Gradients of_x({x}, {Tensor{1, 1}});
+  CHECK_THROWS_WITH_AS(of_x += Gradients({y}, {Tensor{1, 1}}),
+                       "Gradients: gradient 0 is (2,) of node 0, what is added (2,) of node 1; "
+                       "need those of the same parameters",
+                       std::invalid_argument);
+  CHECK_THROWS_WITH_AS(of_x += sum, "Gradients: 1 += 2 of them; need as many of each",
+                       std::invalid_argument);
+  const std::vector<Tensor> three(3, Tensor{1, 1});
+  CHECK_THROWS_WITH_AS(Gradients({x, y, x}, three),
+                       "Gradients: node 0 is there twice; need one gradient for each Var",
+                       std::invalid_argument);
+}
+
 TEST_CASE("gradients as large as double holds are clipped, and not multiplied beyond it") {
   Tape tape;
   const Var x = tape.parameter(zeros({2}));

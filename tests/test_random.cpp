@@ -56,6 +56,12 @@ TEST_CASE("the first numbers of a stream are philox's words, whatever is drawn a
     const auto words = philox({static_cast<std::uint32_t>(i), 0, 0, 0}, {0x89abcdefu, 0x01234567u});
     CHECK(u.data()[i] == (static_cast<float>(words[0] >> 9) + 0.5f) * std::ldexp(1.0f, -23));
   }
+  // below(n): n times the first two as one, over 2^64.
+  const auto word = [](std::uint32_t i) {
+    return std::uint64_t{philox({i, 0, 0, 0}, {0x89abcdefu, 0x01234567u})[0]};
+  };
+  const std::uint64_t n = 1000003;
+  CHECK(Rng(0x0123456789abcdefull).below(n) == (word(0) * n + (word(1) * n >> 32)) >> 32);
 }
 
 TEST_CASE("a seed and a position give the stream back; other seeds give others") {

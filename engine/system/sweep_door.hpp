@@ -21,10 +21,10 @@ struct SweepDoor {
   /// Whether the gradients given will be differentiated themselves. If not:
   static bool recorded(const BackwardContext& ctx) { return ctx.store_->recorded(); }
   static const Node& node(const BackwardContext& ctx) { return *ctx.node_; }
-  /// The node's gradient in a shape that broadcasts to the node's: where it is the same all along
-  /// an axis, as below a sum, it may be kept once.
+  /// The node's gradient, where there is one, as there always is unless the op needs costs; in a
+  /// shape that broadcasts to the node's: where it is the same all along an axis, as below a sum,
+  /// it may be kept once.
   static const Tensor& unexpanded(const BackwardContext& ctx) {
-    if (!ctx.store_->has(ctx.index_)) ctx.require_gradient();
     return ctx.store_->gathered(ctx.index_);
   }
   /// Where input i's gradient is gathered, of the input's shape; it is to be written if `fresh`,
