@@ -17,7 +17,7 @@
 #include "ops/shape.hpp"
 #include "ops/soft_sort.hpp"
 #include "ops/softmax.hpp"
-#include "tests/number.hpp"
+#include "tests/properties/number.hpp"
 
 using namespace argtape;
 using Vars = std::vector<Var>;

@@ -11,7 +11,7 @@
 #include "ops/choice.hpp"
 #include "ops/rules/names.hpp"
 #include "tests/menu.hpp"
-#include "tests/property.hpp"
+#include "tests/properties/draws.hpp"
 
 using Tensors = std::vector<Tensor>;
 

@@ -22,21 +22,16 @@
 #include "ops/rules/solver.hpp"
 #include "ops/rules/straight_through.hpp"
 #include "ops/top_k.hpp"
-#include "tests/solvers.hpp"
+#include "tests/properties/definition.hpp"
+#include "tests/properties/solvers.hpp"
 
 using namespace argtape;
-using plain::Number, plain::Row, plain::Rounded;
+using plain::Number, plain::Row, plain::Rounded, plain::row_of;
 using Indices = std::vector<std::size_t>;
 
 namespace {
 
 double as_double(Scalar x) { return static_cast<double>(x); }
-// Row r of so many numbers.
-Row row_of(const Tensor& t, std::size_t r, std::size_t n) {
-  Row row;
-  for (std::size_t i = 0; i < n; ++i) row.emplace_back(as_double(t.data()[r * n + i]));
-  return row;
-}
 // The gradient of <slope, f(x)> for x.
 template <class F>
 Row through(F f, Row x, const Row& slope) {
@@ -163,14 +158,11 @@ Row gapped(const Seen& s) {
   return scaled_jacobian(plain::softmax(m / s.with.tau), s.slope, 1 / s.with.tau);
 }
 Row gumbel_rao_of(const Seen& s) {
-  const Row log_p = plain::log_softmax(s.l);
   const std::size_t chosen = plain::place_of_largest(s.hot);
   Row sum = through_noisy(s);
   for (const Row& h : s.more) {
-    Row z(h.size());
-    for (std::size_t i = 0; i < z.size(); ++i)
-      z[i] = i == chosen ? h[i] : -log(exp(-(log_p[i] + h[i])) + exp(-h[chosen]));
-    sum = sum + scaled_jacobian(plain::softmax(z / s.with.tau), s.slope, 1 / s.with.tau);
+    const Row p = plain::softmax(plain::conditional_gumbels(s.l, chosen, h) / s.with.tau);
+    sum = sum + scaled_jacobian(p, s.slope, 1 / s.with.tau);
   }
   return sum / static_cast<double>(s.with.draws);
 }
@@ -674,13 +666,7 @@ std::string wrong_control_variate(Draws& d, std::size_t hidden) {
         const std::size_t best = plain::place_of_largest(l + g);
         const Row hot = plain::one_hot(best, k);
         const auto free = [&](const Row& x) { return plain::log_softmax(x) + g; };
-        const auto given = [&](const Row& x) {
-          const Row log_p = plain::log_softmax(x);
-          Row z(k);
-          for (std::size_t i = 0; i < k; ++i)
-            z[i] = i == best ? h[best] : h[best] - softplus(h[best] - (log_p[i] + h[i]));
-          return z;
-        };
+        const auto given = [&](const Row& x) { return plain::conditional_gumbels(x, best, h); };
         const Number f = around.cost_at(hot, example);
         const Row path = through([&](const Row& x) { return c(free(x)); }, l, {1}) -
                          through([&](const Row& x) { return c(given(x)); }, l, {1});

@@ -1,5 +1,5 @@
 // The one file that sees RapidCheck, whose headers take long to read.
-#include "tests/falsified.hpp"
+#include "tests/properties/falsified.hpp"
 
 #include <rapidcheck.h>
 

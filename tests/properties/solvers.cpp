@@ -1,32 +1,11 @@
-// Assignments by trying all, and Sinkhorn's operator in plain loops.
-#pragma once
+#include "tests/properties/solvers.hpp"
 
 #include <algorithm>
-#include <cmath>
 #include <numeric>
-#include <vector>
-
-#include "tests/rows.hpp"
 
 namespace plain {
 
-/// The best of several sums, and how far the next best is.
-struct Found {
-  Row hot;
-  long double most = -INFINITY, margin = INFINITY;
-  void offer(long double sum, const Row& candidate) {
-    if (sum > most) {
-      margin = sum - most;
-      most = sum;
-      hot = candidate;
-    } else {
-      margin = std::min(margin, most - sum);
-    }
-  }
-};
-
-/// k out of n; of equal ones the first.
-inline Found best_subset(const Row& x, std::size_t k) {
+Found best_subset(const Row& x, std::size_t k) {
   std::vector<std::size_t> order(x.size());
   std::iota(order.begin(), order.end(), std::size_t{0});
   std::stable_sort(order.begin(), order.end(),
@@ -37,8 +16,7 @@ inline Found best_subset(const Row& x, std::size_t k) {
   if (k > 0 && k < x.size()) best.margin = x[order[k - 1]].value() - x[order[k]].value();
   return best;
 }
-/// A column for each of n rows, by trying all orders of all columns.
-inline Found best_matching(const Row& x, std::size_t n) {
+Found best_matching(const Row& x, std::size_t n) {
   const std::size_t m = x.size() / n;
   std::vector<std::size_t> order(m);
   std::iota(order.begin(), order.end(), std::size_t{0});
@@ -55,12 +33,12 @@ inline Found best_matching(const Row& x, std::size_t n) {
       sum += x[i * m + columns[i]].value();
       hot[i * m + columns[i]] = 1;
     }
-    best.offer(sum, hot);
+    best.margin = sum > best.most ? sum - best.most : std::min(best.margin, best.most - sum);
+    if (sum > best.most) best.most = sum, best.hot = hot;
   } while (std::next_permutation(order.begin(), order.end()));
   return best;
 }
-/// e^{x / tau} with its rows and then its columns divided by their sums, in logarithms.
-inline Row sinkhorn(Row x, double tau, std::size_t n, std::size_t iterations) {
+Row sinkhorn(Row x, double tau, std::size_t n, std::size_t iterations) {
   for (Number& v : x) v = v / Number(tau);
   for (std::size_t turn = 0; turn < 2 * iterations; ++turn) {
     const std::size_t step = turn % 2 == 0 ? 1 : n, other = n + 1 - step;
@@ -73,6 +51,12 @@ inline Row sinkhorn(Row x, double tau, std::size_t n, std::size_t iterations) {
   }
   for (Number& v : x) v = exp(v);
   return x;
+}
+
+Row as_chosen(const Row& hot, const Row& x) {
+  Row y = hot;
+  for (std::size_t i = 0; i < y.size(); ++i) y[i].d = x[i].d;
+  return y;
 }
 
 }  // namespace plain

@@ -1,4 +1,4 @@
-// What a random case decides (tests/falsified.hpp), in shapes and numbers.
+// What a random case decides (tests/properties/falsified.hpp), in shapes and numbers.
 #pragma once
 
 #include <doctest/doctest.h>
@@ -12,7 +12,7 @@
 #include <vector>
 
 #include "engine/tensor.hpp"
-#include "tests/falsified.hpp"
+#include "tests/properties/falsified.hpp"
 
 /// What a case decides, one thing after the other.
 class Draws {
