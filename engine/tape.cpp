@@ -42,7 +42,26 @@ Name::Name(const std::string& words) {
 std::ostream& operator<<(std::ostream& out, Name name) { return out << name.text_; }
 
 static std::atomic<std::uint64_t> tapes_made{0};
-Tape::Tape() : serial_(++tapes_made) {}
+static std::mutex tapes_mutex;
+static Tape* newest = nullptr;
+Tape::Tape() : serial_(++tapes_made) {
+  const std::lock_guard<std::mutex> lock(tapes_mutex);
+  before_ = newest;
+  if (before_) before_->after_ = this;
+  newest = this;
+}
+Tape::~Tape() {
+  const std::lock_guard<std::mutex> lock(tapes_mutex);
+  (after_ ? after_->before_ : newest) = before_;
+  if (before_) before_->after_ = after_;
+}
+
+bool Tape::alive(const Tape* tape) {
+  const std::lock_guard<std::mutex> lock(tapes_mutex);
+  const Tape* found = newest;
+  while (found && found != tape) found = found->before_;
+  return found;
+}
 
 Var Tape::var(std::size_t index) {
   node(index);

@@ -176,6 +176,7 @@ class NotFinite : public std::domain_error {
 class Tape {
  public:
   Tape();
+  ~Tape();
   Tape(const Tape&) = delete;  // Vars point at the one tape: hand on a Tape&
   Tape& operator=(const Tape&) = delete;
 
@@ -231,6 +232,8 @@ class Tape {
   void check_finite(std::size_t index);
   /// Node `index` as a Var. Throws std::out_of_range beyond the last.
   Var var(std::size_t index);
+  /// Whether there is a tape at this address, for who is given a Var that its tape may not outlive.
+  static bool alive(const Tape* tape);
 
   Counts counts;
   /// For looking for errors: the first node that makes a NaN or an infinity is refused with
@@ -266,6 +269,7 @@ class Tape {
 
   const std::uint64_t serial_;
   OneThread one_thread_;
+  Tape *before_ = nullptr, *after_ = nullptr;  // in the list of all tapes that are there
   StableVector<Node> nodes_;
   std::vector<std::uint32_t> parameters_;
   std::vector<std::pair<std::uint32_t, std::uint64_t>> borrowed_;  // with the stamp of its numbers

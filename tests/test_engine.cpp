@@ -844,6 +844,24 @@ TEST_CASE(
         "other.\n");
 }
 
+TEST_CASE("whether a tape is there is known of any address, whichever of them went first") {
+  auto first = std::make_unique<Tape>(), second = std::make_unique<Tape>(),
+       third = std::make_unique<Tape>();
+  const Tape* const places[] = {first.get(), second.get(), third.get()};
+  const auto alive = [&] {
+    return std::vector<bool>{Tape::alive(places[0]), Tape::alive(places[1]),
+                             Tape::alive(places[2])};
+  };
+  CHECK(alive() == std::vector<bool>{true, true, true});
+  second.reset();
+  CHECK(alive() == std::vector<bool>{true, false, true});
+  third.reset();
+  CHECK(alive() == std::vector<bool>{true, false, false});
+  first.reset();
+  CHECK(alive() == std::vector<bool>{false, false, false});
+  CHECK(!Tape::alive(nullptr));
+}
+
 TEST_CASE("a tape as text and as a graph tells exact, surrogate and cut apart") {
   Tape tape;
   const Var x = tape.parameter(Tensor{2, 3}, "w \"quoted\"");

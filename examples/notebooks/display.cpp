@@ -194,7 +194,7 @@ Bundle bundle(const Tensor& tensor) {
 
 Bundle bundle(const Var& var) {
   if (!var.tape) return lines("an empty Var");
-  if (var.index >= var.tape->size())
+  if (!Tape::alive(var.tape) || var.index >= var.tape->size())
     return lines("a Var whose tape is gone");
   if (!var.tape->node(var.index).value)
     return lines("a Var whose value was given back by backward_and_release()");
@@ -282,6 +282,7 @@ Bundle bundle(const std::vector<StopLine>& report) {
   const char* const reasons[] = {"reached", "zero", "not finite", "cut", "unconnected", "refused"};
   argtape_examples::Table table({"parameter", "", "in words"});
   for (const StopLine& line : report) {
+    if (!Tape::alive(line.parameter.tape)) return lines("a stop report whose tape is gone");
     table.row({line.parameter.tape->node(line.parameter.index).op.name.c_str(),
                reasons[static_cast<int>(line.reason)], line.words});
   }

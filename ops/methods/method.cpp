@@ -1,6 +1,7 @@
 #include "ops/methods/method.hpp"
 
 #include <algorithm>
+#include <ostream>
 
 #include "engine/require.hpp"
 #include "engine/sweep.hpp"
@@ -26,6 +27,8 @@ Method::Method(Rule of, std::size_t repeats, std::size_t k)
   };
   if (k != 1) objective = [k](Var logits, const Cost& f) { return expectation(logits, k, f); };
 }
+
+std::ostream& operator<<(std::ostream& out, const Method& method) { return out << method.name; }
 
 Var with_gradient(const std::string& name, Var value, Var logits, Var gradient) {
   const Shape &v = value.shape(), &l = logits.shape();

@@ -46,6 +46,8 @@ struct Method {
   std::shared_ptr<const Rule> rule;       ///< if it is a rule's
   std::size_t k = 1;                      ///< and the categories in one draw of it
 };
+/// Its name.
+std::ostream& operator<<(std::ostream& out, const Method& method);
 
 // For a method of one's own.
 
