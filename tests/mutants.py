@@ -16,8 +16,8 @@ import mutations
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(HERE)
 # In double, and not of models/, which take long: semi_supervised, stochastic_networks, kmeans-double, estimators.
-PROGRAMS = ["menu", "formula", "select", "distributions", "first_contact", "gumbel_softmax_density", "metamorphic-double", "ops", "sinkhorn",
-            "matching", "engine", "rules", "subset", "simd-double"]
+PROGRAMS = ["menu", "formula", "select", "distributions", "first_contact", "gumbel_softmax_density", "metamorphic-double", "ops",
+            "sinkhorn", "matching", "engine", "rules", "subset", "simd-double"]
 QUICK = 0.05  # seconds
 MEMORY = 8 << 30
 MUTANT_HPP = """#pragma once
@@ -61,7 +61,7 @@ def compiled_lines(file, flags):
     text = read(file)
     if not re.search(r"^#\s*(if|elif|else)", text, re.M):
         return range(1, text.count("\n") + 2)
-    source = subprocess.run(["c++", "-E", "-w", "-x", "c++", *flags, file], stdout=subprocess.PIPE, universal_newlines=True, check=True).stdout
+    source = subprocess.check_output(["c++", "-E", "-w", "-x", "c++", *flags, file], universal_newlines=True)
     live, here, line = set(), False, 0
     for text in source.split("\n"):
         marker = re.match(r'# (\d+) "(.*?)"', text)
@@ -103,7 +103,8 @@ class Campaign:
                     for begin, end, instead in mutations.mutants_of(text, compiled_lines(os.path.join(ROOT, name), flags))[1]:
                         line = text.count("\n", 0, begin) + 1
                         everywhere.append({"file": name, "line": line, "begin": begin, "end": end, "last": text.count("\n", 0, end) + 1,
-                                           "on": text.split("\n")[line - 1].strip(), "was": " ".join(text[begin:end].split()), "is": instead})
+                                           "on": text.split("\n")[line - 1].strip(),
+                                           "was": " ".join(text[begin:end].split()), "is": instead})
         print("%d places where the source could be wrong" % len(everywhere))
         chosen = random.Random(seed).sample(everywhere, min(len(everywhere), count * 3 // 2))
         self.mutants = dict(enumerate(chosen))
@@ -169,9 +170,10 @@ class Campaign:
             children = resource.getrusage(resource.RUSAGE_CHILDREN)
             return children.ru_utime + children.ru_stime
         before = used()
+        command = [os.path.join(self.build, "test_" + program), "--abort-after=1",
+                   "--test-case=" + ",".join(re.sub(r'[,\\"*]', "?", name) for name in names)]
         try:
-            status = subprocess.run([os.path.join(self.build, "test_" + program), "-aa=1", "-tc=" + ",".join(re.sub(r'[,\\"*]', "?", name) for name in names)],
-                                    stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=self.folder, timeout=30 * seconds,
+            status = subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=self.folder, timeout=30 * seconds,
                                     preexec_fn=limit, env=dict(os.environ, **env)).returncode
         except subprocess.TimeoutExpired:  # it waits for what does not come
             status = 1

@@ -165,8 +165,10 @@ def calls(s):
         end = s.match.get(m.end() - 1)
         if end:
             name = s.code[m.start():m.end()]
-            yield m.start(), end + 1, name.replace("::" + m.group(2), "::" + {"min": "max", "max": "min"}[m.group(2)]) + s.code[m.end():end + 1]
-    for m in re.finditer(r"(?<![\w:.>])(?:std::|xsimd::)?(abs|sqrt|log|exp|isfinite|isinf|isnan|sigmoid|lane_exp|lane_log|neg|square)\(", s.mask):
+            other = name.replace("::" + m.group(2), "::" + {"min": "max", "max": "min"}[m.group(2)])
+            yield m.start(), end + 1, other + s.code[m.end():end + 1]
+    functions = "abs|sqrt|log|exp|isfinite|isinf|isnan|sigmoid|lane_exp|lane_log|neg|square"
+    for m in re.finditer(r"(?<![\w:.>])(?:std::|xsimd::)?(?:%s)\(" % functions, s.mask):
         end = s.match.get(m.end() - 1)
         if end and "," not in s.mask[m.end():end] and re.search(r"(return|[-+*/=(,?:<>]) ?$", s.mask[:m.start()][-8:]):
             yield m.start(), end + 1, "(%s)" % s.code[m.end():end]
@@ -184,7 +186,8 @@ def statements(s):
         whole = s.mask[begin:s.mask.find(";", end) if ";" in s.mask[end:] else end]
         if "(" in s.mask[begin:end] and end < len(s.mask) and s.mask[end] == ";":
             head = s.mask[begin:s.mask.index("(", begin)]
-            if re.fullmatch(r"[\w:.\->\[\]]+", head) and s.postfix(begin) == end and not re.fullmatch(r"(return|throw|if|for|while|sizeof)", head):
+            word = re.fullmatch(r"return|throw|if|for|while|sizeof", head)
+            if re.fullmatch(r"[\w:.\->\[\]]+", head) and s.postfix(begin) == end and not word:
                 yield begin, end, None
         assigned = re.match(r"[\w.*\->\[\]]+ (=|\|=) ", whole)
         if assigned:

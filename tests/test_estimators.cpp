@@ -728,6 +728,8 @@ TEST_CASE("wrong uses are refused in words") {
   refuses([&] { arm()(three, f, rng); }, "arm: logits are (4, 3); need (..., 2), binary variables");
   refuses([&] { disarm()(three, f, rng); },
           "disarm: logits are (4, 3); need (..., 2), binary variables");
+  CHECK_NOTHROW(rloo(2));
+  CHECK_NOTHROW(vimco(2));
   refuses([] { rloo(1); }, "rloo: samples are 1; need at least 2");
   refuses([] { vimco(1); }, "vimco: samples are 1; need at least 2");
   refuses([] { sum_and_sample(0); }, "sum_and_sample: k is 0; need at least 1");
