@@ -50,7 +50,8 @@ KMeansAssignment kmeans_assign(const Tensor& points, const Tensor& centres);
 
 /// What is done about empty clusters, by Lloyd's steps and by Newton's alike: one after the other,
 /// the lowest first, each has its centre moved onto the point that is then farthest from its
-/// nearest centre, and the points nearer to it than to theirs join it. The loss falls each time.
+/// nearest centre, and the points nearer to it than to theirs join it (on ties the first centre has
+/// them). The loss falls each time.
 /// When every point lies on a centre, there being fewer distinct points than centres, the rest stay
 /// empty and where they are. `now` is the assignment to the centres, before and after. Returns how
 /// often a centre was moved.

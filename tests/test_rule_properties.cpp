@@ -1,10 +1,8 @@
 // Every rule behind every node that it can stand behind, and every method, against its formula in
 // plain loops, for the same draw. Built for both libraries.
-#include <array>
 #include <memory>
 
 #include "models/control_variate.hpp"
-#include "models/kmeans.hpp"
 #include "models/methods.hpp"
 #include "models/nvil.hpp"
 #include "ops/choice.hpp"

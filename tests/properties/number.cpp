@@ -118,7 +118,12 @@ Number sqrt(Number a) {
   const Rounded r = image(a.v, y, 1 / (2 * y));
   return {r, along(constant(1) / (r + r), a.d)};
 }
-Number square(Number a) { return {a.v * a.v, along(a.v + a.v, a.d)}; }
+// Twice a may overflow where a slope that little arrives for would not.
+Number square(Number a) {
+  Rounded slope = a.v + a.v;
+  if (std::isinf(static_cast<Scalar>(slope.v))) slope.e = INFINITY;
+  return {a.v * a.v, along(slope, a.d)};
+}
 Number abs(Number a) {
   const long double sign = a.value() > 0 ? 1 : a.value() < 0 ? -1 : 0;
   return {{std::abs(a.value()), a.v.e}, along(constant(sign), a.d)};
@@ -140,8 +145,9 @@ Number pow(Number a, Number b) {
   const long double for_a = n == 0 ? 0 : n * less,
                     for_b = static_cast<Scalar>(y) == 0 ? 0 : y * std::log(x);
   const long double e = grown(for_a, a.v.e) + grown(for_b, b.v.e) + std::abs(y);
-  // In Scalar the power on the way may overflow where n times it would not.
-  const bool overflows = std::isinf(static_cast<Scalar>(less));
+  // In Scalar what is on the way may overflow where the slope would not.
+  const bool overflows =
+      std::isinf(static_cast<Scalar>(less)) || std::isinf(static_cast<Scalar>(n * less));
   return {{y, e},
           along({for_a, overflows ? INFINITY : std::abs(for_a)}, a.d) +
               along({for_b, std::abs(for_b)}, b.d)};
