@@ -4,7 +4,7 @@ status is 0 if none failed.
 
   tests/covered.py FOLDER...
 """
-import argparse, json, os, re, subprocess, sys, textwrap
+import argparse, glob, json, os, re, subprocess, sys, textwrap
 
 GOOD, SKIPPED = {"OK", "EXPECTEDFAIL"}, {"SKIP"}
 INSTRUCTIONS = {"__AVX512F__": "AVX-512", "__AVX2__": "AVX2", "__AVX__": "AVX", "__SSE2__": "SSE2", "__ARM_NEON": "NEON"}
@@ -33,8 +33,9 @@ def built(folder):
 
 
 def results(folder):
-    """The tests of the folder's last run, by name."""
-    with open(os.path.join(folder, "meson-logs", "testlog.json")) as f:
+    """The tests of the folder's last run, by name. What ran in valgrind has a log of another name."""
+    file, = glob.glob(os.path.join(folder, "meson-logs", "testlog*.json"))
+    with open(file) as f:
         return {t["name"]: t for t in map(json.loads, f)}
 
 
