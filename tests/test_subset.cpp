@@ -662,7 +662,8 @@ TEST_CASE("the relaxed subset: plain loops, its sum, its limit, and derivatives 
     CHECK(y.value()(1, 2) == 0);
     CHECK(g.value()(1, 2) == 0);
     for (Scalar v : g.value()) CHECK(std::isfinite(v));
-    for (Scalar v : differentiate(g, l)[0].value()) CHECK(std::isfinite(v));
+    const Var h = differentiate(g, l)[0];
+    for (Scalar v : h.value()) CHECK(std::isfinite(v));
   }
 }
 
