@@ -708,7 +708,7 @@ TEST_CASE(
     }
 }
 
-TEST_CASE("hard choices are exactly 0 and 1 in float, whatever the logits") {
+TEST_CASE("hard choices are 0 and 1 in float, whatever the logits") {
   Rng rng(3);
   Tape tape;
   const Var l = tape.parameter(rng.normal({1000, 7}) * 30.0f);

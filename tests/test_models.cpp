@@ -708,7 +708,9 @@ TEST_CASE("a step from the costs is the step from the gradients, in less memory"
       std::invalid_argument);
 }
 
-TEST_CASE("all else is the same bit for bit too, but the last digits of matrix products") {
+TEST_CASE(
+    "all else is the same bit for bit too, but the last digits of matrix products, and noise that "
+    "rules make of them") {
   // Bit for bit, but for matrix products, which BLAS rounds as it likes.
   const auto train = [](int n) {
     set_threads(n);

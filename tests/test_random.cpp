@@ -92,7 +92,7 @@ TEST_CASE("streams of one seed differ") {
   CHECK_FALSE(identical(Rng(7).uniform({100}), Rng(7, 0, 1).uniform({100})));
 }
 
-TEST_CASE("noise is drawn in the open interval, and uniforms are uniform") {
+TEST_CASE("noise lies in the open interval, and uniforms are uniform") {
   const Tensor u = Rng(1).uniform({kMany});
   CHECK(*std::min_element(u.begin(), u.end()) > 0);
   CHECK(*std::max_element(u.begin(), u.end()) < 1);

@@ -876,7 +876,7 @@ TEST_CASE("the recorded score function is a function of the cost's parameters") 
   for (std::size_t k = 0; k < 3; ++k) CHECK(slope(k) == doctest::Approx(z.value()(k) * along));
 }
 
-TEST_CASE("temperatures are numbers and schedules; a temperature of 0 is an error") {
+TEST_CASE("temperatures are numbers and schedules; temperature 0 is an error") {
   const Schedule decay = exponential_decay(1, 0.01, 0.5, 10), line = linear_decay(2, 1, 4);
   CHECK(decay(0) == 1);
   CHECK(decay(9) == 1);
