@@ -52,10 +52,10 @@ class BackwardContext {
 
   /// Whether the sweep leaves no trace (dry_run() of engine/sweep.hpp).
   bool dry_run() const;
-  /// What learns from costs learns here: when the sweep has come to its end. So a choice that
-  /// shares a baseline with a later one is judged by what was known before its own draw had a cost,
-  /// as it must be for the estimate to have no bias, and a sweep that throws, or a dry run, teaches
-  /// nothing.
+  /// Has learn() called when the sweep has ended, and the one in whose backward it may run; not if
+  /// it throws, nor in a dry run. What learns from costs learns there: choices that share a
+  /// baseline are then all judged by what it knew before this sweep. By a mean with their own costs
+  /// in it the estimate would be biased.
   void when_swept(std::function<void()> learn);
   Name op() const { return node_->op.name; }
   Counts& counts() const { return tape_->counts; }

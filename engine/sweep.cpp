@@ -43,6 +43,7 @@ class Sweep {
         Result result)
       : tape_(tape_of(name, costs)),
         hold_(tape_.one_thread_, "tape"),
+        outer_(tape_.sweep_),
         result_(result),
         recorded_(result == Result::vars),
         was_temporary_(tape_.temporary_),
@@ -67,11 +68,11 @@ class Sweep {
       }
     }
     tape_.temporary_ |= !recorded_;
-    ++tape_.sweeps_;
+    tape_.sweep_ = this;
   }
   ~Sweep() {
     tape_.temporary_ = was_temporary_;
-    --tape_.sweeps_;
+    tape_.sweep_ = outer_;
     if (result_ == Result::nothing_but_numbers || !done_) tape_.counts = counts_;
     if (!recorded_ || !done_) tape_.truncate(mark_);
   }
@@ -81,7 +82,7 @@ class Sweep {
   void run(const TakeGradient* take = nullptr) {
     std::unique_ptr<Release> release;
     if (take) {
-      if (tape_.sweeps_ > 1)
+      if (outer_)
         refuse<std::logic_error>(
             "backward_and_release: a sweep is running on this tape; need a tape of its own for a "
             "last sweep inside a backward");
@@ -137,7 +138,8 @@ class Sweep {
 
   void finish() {
     if (result_ != Result::nothing_but_numbers)
-      for (const auto& learn : when_swept_) learn();
+      for (auto& learn : when_swept_)
+        outer_ ? outer_->when_swept_.push_back(std::move(learn)) : learn();
     done_ = true;
   }
   void check(const char* name, const Inputs& keep) const {
@@ -272,6 +274,7 @@ class Sweep {
 
   Tape& tape_;
   const OneThread::Hold hold_;
+  Sweep* const outer_;  // in a backward of which it runs
   const Result result_;
   const bool recorded_, was_temporary_;
   const Counts counts_;
@@ -284,7 +287,7 @@ class Sweep {
   GradientStore store_;
   std::vector<Given> given_;  // by the backward that is running
   std::vector<std::function<void()>> when_swept_;
-  bool done_ = false;  // and the result is there; if not, nothing has been
+  bool done_ = false;  // if not, ~Sweep puts the tape and its counts back
 };
 
 void BackwardContext::refuse_input(std::size_t i) const {

@@ -25,7 +25,8 @@ class NoPath : public std::invalid_argument {
 /// sum(weight * cost) instead. Throws std::invalid_argument for costs on two
 /// tapes, and NoPath, which is one, for a pathwise choice with no differentiable path to a cost.
 /// The tape is left as it was; it may be swept again. So it is if anything throws, a backward of
-/// the user's too: nothing is counted then, and no rule has learned.
+/// the user's too: nothing is counted then, and no rule has learned, unless it is a
+/// learning of the user's that throws.
 Gradients backward(Inputs costs, Inputs also = {}, Inputs weights = {});
 
 /// The same for a tape's last sweep, in the least memory: take(parameter, gradient) is called for

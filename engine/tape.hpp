@@ -275,7 +275,7 @@ class Tape {
   std::vector<std::pair<std::uint32_t, std::uint64_t>> borrowed_;  // with the stamp of its numbers
   bool spent_ = false;                                             // by backward_and_release()
   bool temporary_ = false;         // what is recorded now goes when the running backward returns
-  std::size_t sweeps_ = 0;         // that are running, one inside a backward of the other
+  Sweep* sweep_ = nullptr;         // that is running: the innermost
   const char* formula_ = nullptr;  // the op whose formula is recorded here, and nothing else
 };
 

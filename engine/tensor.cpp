@@ -39,7 +39,8 @@ Scalar* Tensor::fill_from(const Literal& list, std::size_t axis, Scalar* to) {
 
 void Tensor::resize(const Shape& shape, bool force) {
   if (shape.size() > kAxesInside && !force) {  // lists so long want memory too: all of it, or none
-    *this = Tensor(shape);
+    if (shape != this->shape())
+      *this = Tensor(shape);  // xtensor assigns in place by the same shape
     return;
   }
   storage_.resize(size_of(shape));

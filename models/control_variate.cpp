@@ -79,8 +79,8 @@ ControlVariate::Term ControlVariate::at(Name name, const Cost& f, Var z, const S
 }
 
 Var ControlVariate::estimate(Var logits, const Cost& f, Rng& rng) {
-  const OneThread::Hold hold(one_thread_, "rebar");
-  const Name name = settings_.hidden > 0 ? Name("relax") : Name("rebar");
+  const Name name = this->name();
+  const OneThread::Hold hold(one_thread_, name.c_str());
   Tape& tape = *logits.tape;
   // What z is differentiated for, even where nobody upstream wants it.
   const Var l =
@@ -90,24 +90,27 @@ Var ControlVariate::estimate(Var logits, const Cost& f, Rng& rng) {
   const Var d = sample(tape.borrow_constant(l.value(), "logits"), zero(), noise);
   const Var cost = evaluate(d, f);
   prepare(cost.value().size() == 0 ? 0 : l.value().size() / cost.value().size());
-  tape_ = tape.serial();
-  on_tape_.clear();  // copies: learn() moves the parameters while the tape may still be swept
-  for (const Tensor& p : parameters) on_tape_.push_back(tape.parameter(p, name));
+  std::vector<Var>
+      on_tape;  // copies: learn() moves the parameters while the tape may still be swept
+  for (const Tensor& p : parameters) on_tape.push_back(tape.parameter(p, name));
   // A forbidden category's z is finite: tau's slope would be 0 times infinity.
   const auto possible = [](Var z) { return maximum(z, -1e10); };
   const Var free = possible(log_softmax(l) + noise),
             given = possible(conditional_gumbels(l, d, again));
-  const Term c = at(name, f, free, cost.shape(), on_tape_),
-             c_given = at(name, f, given, cost.shape(), on_tape_);
+  const Term c = at(name, f, free, cost.shape(), on_tape),
+             c_given = at(name, f, given, cost.shape(), on_tape);
   const Var path = differentiate(free, l, c.slope)[0] - differentiate(given, l, c_given.slope)[0];
-  return with_gradient(name, cost, logits,
-                       score_gradient(cost - c_given.value, d, softmax(l)) + path);
+  const Var y =
+      with_gradient(name, cost, logits, score_gradient(cost - c_given.value, d, softmax(l)) + path);
+  on_tape_ = std::move(on_tape);
+  tape_ = tape.serial();
+  return y;
 }
 
 void ControlVariate::learn(Var estimate, Var logits) {
-  const OneThread::Hold hold(one_thread_, "rebar");
+  const OneThread::Hold hold(one_thread_, name().c_str());
   if (!estimate.tape || estimate.tape->serial() != tape_)
-    refuse("rebar: learn() got an estimate of another tape; need the last one that was made");
+    refuse(name(), ": learn() got an estimate of another tape; need the last one that was made");
   const Var g = differentiate(estimate, logits)[0];
   const double n = static_cast<double>(std::max<std::size_t>(estimate.value().size(), 1));
   const Gradients gradients = backward(square(g) / n);
@@ -125,14 +128,12 @@ void ControlVariate::archive(Archive& a) {
 
 Method rebar(std::shared_ptr<ControlVariate> state) {
   Method method;
-  method.name = state->settings_.hidden > 0 ? "relax" : "rebar";
+  method.name = state->name().c_str();
   method.estimate = [state](Var logits, const Cost& f, Rng& rng) {
     return state->estimate(logits, f, rng);
   };
   method.learn = [state](Var estimate, Var logits) { state->learn(estimate, logits); };
-  method.archive = [state](Archive& a) {
-    a(state->settings_.hidden > 0 ? "relax" : "rebar", *state);
-  };
+  method.archive = [state](Archive& a) { a(state->name().c_str(), *state); };
   return method;
 }
 

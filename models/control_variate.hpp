@@ -32,6 +32,8 @@ class ControlVariate {
   double tau() const;
   double eta() const;
   const ControlVariateSettings& settings() const { return settings_; }
+  /// "rebar", or "relax" with a network.
+  Name name() const { return settings_.hidden > 0 ? Name("relax") : Name("rebar"); }
   std::vector<Tensor> parameters;
   void archive(Archive& a);
 

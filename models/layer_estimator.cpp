@@ -72,7 +72,8 @@ void LayerEstimator::archive(Archive& a) {
 
 void LayerEstimator::learn() {
   for (Layer& layer : layers_) {
-    const Var estimate = std::exchange(layer.estimate, {});  // whose tape may go
+    const Var estimate =
+        std::exchange(layer.estimate, {});  // used once: its tape may be gone later
     if (layer.method.learn && estimate.tape) layer.method.learn(estimate, layer.logits);
   }
 }

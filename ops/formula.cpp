@@ -257,7 +257,7 @@ struct Sum {
   void backward(BackwardContext& ctx) {
     if (recorded(ctx)) return give_vars(ctx, program, shape, static_cast<double>(factor));
     if (slopes.empty()) run(inputs_of(ctx));
-    Slopes taken = std::exchange(slopes, {});  // also if the sweep throws
+    Slopes taken = std::exchange(slopes, {});  // scaled below: none may be left to the next
     const Scalar g = *ctx.gradient().value().data();
     for (auto& [i, slope] : taken) {
       if (g != 1)

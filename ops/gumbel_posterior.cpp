@@ -3,8 +3,8 @@
 #include <cstring>
 
 #include "engine/require.hpp"
-#include "ops/choice.hpp"
 #include "ops/elementwise.hpp"
+#include "ops/kernels/row_kernels.hpp"
 #include "ops/reduce.hpp"
 #include "ops/softmax.hpp"
 
@@ -15,7 +15,10 @@ Var conditional_gumbels(Var logits, Var choice, Var noise) {
       !broadcasts_to(logits.shape(), noise.shape()))
     refuse("conditional_gumbels: logits are ", logits.shape(), ", the choice is ", choice.shape(),
            ", noise is ", noise.shape(), "; need (..., K) for all");
-  indices_of(choice);  // refuses what is not one-hot
+  const std::size_t k = logits.shape().back();
+  for (std::size_t r = 0; k > 0 && r * k < choice.value().size(); ++r)
+    if (one_hot_place(choice.value().data() + r * k, k) == k)
+      refuse("conditional_gumbels: row ", r, " of the choice is not one-hot; need a hard choice");
   const Var winner = sum(choice * noise, -1, keep_axes), others = log_softmax(logits) + noise;
   return where(choice, winner, winner - softplus(winner - others));
 }

@@ -109,7 +109,7 @@ namespace {
 constexpr auto kBceWithLogits = row(
     "bce_with_logits",
     [](Lane x, Lane t) {
-      return times(1 - t, xsimd::max(Lane(0), x)) + times(t, xsimd::max(Lane(0), -x)) +
+      return times(1 - t, lanes::at_least(0, x)) + times(t, lanes::at_least(0, -x)) +
              lane_log1p_of_unit(lane_exp_below(-xsimd::abs(x)));
     },
     slope<0, 1>([](auto g, auto x, auto t) { return g * (sigmoid(x) - t); }),

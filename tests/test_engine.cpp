@@ -8,6 +8,7 @@
 #include <functional>
 #include <limits>
 #include <memory>
+#include <numeric>
 #include <sstream>
 #include <thread>
 
@@ -1232,6 +1233,15 @@ TEST_CASE("lifetimes: gradients of a call are kept, a borrowed tensor that chang
     CHECK(differentiate(z, p)[0].value() == full({n}, 3));
     batch += Scalar(1);
     CHECK_THROWS_AS(differentiate(z, p), std::logic_error);
+  }
+}
+
+TEST_CASE("a tensor resized to its own shape keeps its numbers, whatever its rank") {
+  for (const Shape& shape : {Shape{6}, Shape{1, 2, 3}, Shape{1, 2, 1, 3, 1, 1}}) {
+    Tensor t(shape);
+    std::iota(t.begin(), t.end(), Scalar{1});
+    t.resize(shape);  // as xtensor does before it assigns in place
+    for (std::size_t i = 0; i < 6; ++i) CHECK(t.data()[i] == static_cast<Scalar>(i + 1));
   }
 }
 

@@ -421,7 +421,9 @@ TEST_CASE("a failure in a thread of the library's arrives at the caller, who can
       each_failure(m.name, [&] { return training(m, from_costs); });
 }
 
-TEST_CASE("a step from gradients that throws has changed nothing; from costs it can be archived") {
+TEST_CASE(
+    "a step from gradients for which memory ends has changed nothing; from costs it can be "
+    "archived") {
   for (const Model& m : kModels)
     for (bool from_costs : {false, true})
       each_failure(m.name + std::string(from_costs ? ", from costs" : ""),

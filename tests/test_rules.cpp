@@ -213,7 +213,7 @@ TEST_CASE("conditional Gumbels: the choice wins, and with it forgotten they are 
       "need (..., K) for all");
   refuses(
       [&] { conditional_gumbels(logits, softmax(logits), noise_of(sample(logits, zero(), rng))); },
-      "indices_of: row 0 of the choice is not one-hot; of a subset of k: indices_of(subset, k)");
+      "conditional_gumbels: row 0 of the choice is not one-hot; need a hard choice");
 }
 
 TEST_CASE(
@@ -614,6 +614,19 @@ TEST_CASE("choices that share a running mean are judged by what it was before th
       CHECK(g[x](k) == doctest::Approx((11 - 3) * (z.value()(k) - p(k))));
   }
   CHECK(rule.memory->front() == 0.5 * (0.5 * 3 + 0.5 * 11) + 0.5 * 11);
+  // Nor does a sweep inside a backward, when the outer one throws, or leaves no trace.
+  for (const bool throws : {true, false}) {
+    const Var outer = tape.record("outer", {a}, a.value(), [&, throws](BackwardContext& ctx) {
+      const Var z = sample(ctx.in(0), rule, ctx.out().tape->constant(Tensor{1, 0}));
+      ctx.give(0, differentiate(sum(z) * 5, ctx.in(0))[0]);
+      if (throws) throw 1;
+    });
+    if (throws)
+      CHECK_THROWS_AS(backward(sum(outer)), int);
+    else
+      stop_report(sum(outer), a);
+    CHECK(rule.memory->front() == 9);
+  }
   // A sweep that throws has taught nothing.
   const Var bad = tape.record("bad", {a}, a.value(), [](BackwardContext&) { throw 1; });
   CHECK_THROWS_AS(backward(sum(sample(bad, rule, rng))), int);

@@ -240,15 +240,6 @@ inline Lane lane_softplus(Lane x) {
   return lanes::at_least(0, x) + lane_log1p_of_unit(lane_exp_below(-xsimd::abs(x)));
 }
 
-/// The square root, the number nearest to it.
-inline Lane lane_sqrt(Lane x) {
-#if defined(__aarch64__) && !defined(ARGTAPE_DOUBLE)
-  return vsqrtq_f32(x);  // xsimd's is an estimate, and NaN of infinity
-#else
-  return xsimd::sqrt(x);
-#endif
-}
-
 /// x^y, to 1 ulp; in double to 2 where it is above 1.79769e308.
 inline Lane lane_pow(Lane x, Lane y) {
   const Lane z = ARGTAPE_SLEEF(pow, u10)(x, y), size = xsimd::abs(x), half(Scalar(0.5));

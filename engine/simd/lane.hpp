@@ -58,6 +58,15 @@ inline void store_some(Lane x, Scalar* p, std::size_t n) {
 #endif
 }
 
+/// The square root, the number nearest to it.
+inline Lane lane_sqrt(Lane x) {
+#if defined(__aarch64__) && !defined(ARGTAPE_DOUBLE)
+  return vsqrtq_f32(x);  // xsimd's is an estimate, and NaN of infinity
+#else
+  return xsimd::sqrt(x);
+#endif
+}
+
 /// The sum, and the largest, of a lane's numbers. (xsimd's own changed their names with version 9.)
 inline Scalar lane_sum(Lane x) {
 #if defined(__AVX512F__)

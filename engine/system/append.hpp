@@ -32,8 +32,7 @@ Var Tape::append(const Op& op, const Inputs& inputs, Value&& value, Backward&& b
   n.wants_gradient = useful && !n.op.needs_costs;
   n.wants_costs = costs || (useful && (n.op.needs_costs || n.op.refuses_no_path));
   if (useful) n.backward = std::move(backward);
-  if (detect_anomaly && sweeps_ == 0)
-    check_finite(index);  // what a sweep records it looks at itself
+  if (detect_anomaly && !sweep_) check_finite(index);  // what a sweep records it looks at itself
   return at(index);
 }
 

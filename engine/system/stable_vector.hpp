@@ -31,7 +31,7 @@ class StableVector {
   template <class... A>
   T& emplace_back(A&&... arguments) {
     if (size_ == chunks_.size() * kChunk) {
-      // First, so that a failure leaves neither a chunk without an owner nor a place without one.
+      // The list grows first: then push_back cannot throw, and lose the chunk.
       if (chunks_.size() == chunks_.capacity()) chunks_.reserve(2 * chunks_.size() + 1);
       chunks_.push_back(take_chunk(chunks_.size()));
     }

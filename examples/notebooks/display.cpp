@@ -192,10 +192,12 @@ Bundle bundle(const Tensor& tensor) {
   return b;
 }
 
+// A new tape may stand where the Var's was: then the Var may be beyond its end.
+bool is_there(const Var& var) { return Tape::alive(var.tape) && var.index < var.tape->size(); }
+
 Bundle bundle(const Var& var) {
   if (!var.tape) return lines("an empty Var");
-  if (!Tape::alive(var.tape) || var.index >= var.tape->size())
-    return lines("a Var whose tape is gone");
+  if (!is_there(var)) return lines("a Var whose tape is gone");
   if (!var.tape->node(var.index).value)
     return lines("a Var whose value was given back by backward_and_release()");
   const Node& node = var.tape->node(var.index);
@@ -282,7 +284,7 @@ Bundle bundle(const std::vector<StopLine>& report) {
   const char* const reasons[] = {"reached", "zero", "not finite", "cut", "unconnected", "refused"};
   argtape_examples::Table table({"parameter", "", "in words"});
   for (const StopLine& line : report) {
-    if (!Tape::alive(line.parameter.tape)) return lines("a stop report whose tape is gone");
+    if (!is_there(line.parameter)) return lines("a stop report whose tape is gone");
     table.row({line.parameter.tape->node(line.parameter.index).op.name.c_str(),
                reasons[static_cast<int>(line.reason)], line.words});
   }

@@ -269,8 +269,7 @@ void Adam::update(Tensor& parameter, std::size_t i, const Tensor& gradient) {
       each_lane(parameter.size(), [=](std::size_t k, std::size_t count, auto load, auto store) {
         const Lane slope = load(g + k), before = load(v + k), at = load(p + k);
         const Lane mean = m ? b1 * load(m + k) + c1 * slope : slope,
-                   square = b2 * (before * before) + c2 * (slope * slope),
-                   root = xsimd::sqrt(square),
+                   square = b2 * (before * before) + c2 * (slope * slope), root = lane_sqrt(square),
                    weight = at - r * (mean / (root * unbias + e)) - d * at;
         if (!finite(square) || !finite(weight))
           return one_by_one(by, g + k, m ? m + k : m, v + k, p + k, count);

@@ -5,6 +5,7 @@
 #include <mutex>
 #include <new>
 #include <optional>
+#include <vector>
 #include <xtensor-blas/xblas.hpp>
 
 #include "engine/require.hpp"
@@ -48,17 +49,40 @@ class OneBlasThread {
   inline static int users = 0, found = 1;
 };
 
-// OpenBLAS keeps a buffer for each thread that is in a product; where there is no room to map one,
-// under `ulimit -v` say, it tries for ever. So it gets its buffer at a thread's first product, and
-// no room is an error.
-void reserve_buffer() {
-  constexpr std::size_t kBuffer = std::size_t{1} << 27;
-  thread_local bool had = !blas_memory_alloc || !blas_memory_free;
-  if (had) return;
-  ::operator delete(::operator new(kBuffer));
-  blas_memory_free(blas_memory_alloc(0));
-  had = true;
-}
+// OpenBLAS keeps as many buffers as threads have been in a product at once; where there is no room
+// to map another, under `ulimit -v` say, it tries for ever. So one is mapped for each thread that
+// lives and has had a product, at its first, and no room is an error.
+class Buffer {
+ public:
+  Buffer() {
+    const std::lock_guard<std::mutex> lock(mutex);
+    if (mapped.size() == users && blas_memory_alloc && blas_memory_free) map_one();
+    ++users;
+  }
+  ~Buffer() {
+    const std::lock_guard<std::mutex> lock(mutex);
+    --users;
+  }
+  Buffer(const Buffer&) = delete;
+  Buffer& operator=(const Buffer&) = delete;
+
+ private:
+  static void map_one() {
+    constexpr std::size_t kBytes = std::size_t{1} << 27;
+    mapped.reserve(mapped.size() + 1);
+    std::vector<void*> taken;  // it hands out those first that it has
+    taken.reserve(mapped.size() + 1);
+    ::operator delete(::operator new(kBytes));
+    do taken.push_back(blas_memory_alloc(0));
+    while (std::find(mapped.begin(), mapped.end(), taken.back()) != mapped.end());
+    for (void* buffer : taken) blas_memory_free(buffer);
+    mapped.push_back(taken.back());
+  }
+
+  inline static std::mutex mutex;
+  inline static std::size_t users = 0;
+  inline static std::vector<void*>& mapped = *new std::vector<void*>;  // threads may outlive main()
+};
 
 // Rows and columns of the result are cut at multiples of what BLAS works on at a time.
 constexpr std::size_t kBlock = 8;
@@ -88,7 +112,7 @@ void gemm(bool ta, bool tb, std::size_t n, std::size_t m, std::size_t k, const S
   };
   // Rows i..j and columns u..v of the result.
   const auto part = [&](std::size_t i, std::size_t j, std::size_t u, std::size_t v) {
-    reserve_buffer();
+    thread_local Buffer buffer;
     if (m == 1 && k > 0) return vector(ta, a, b, n, i, j);
     if (n == 1 && k > 0) return vector(!tb, b, a, m, u, v);
     cxxblas::gemm<xt::blas_index_t>(cxxblas::RowMajor, transposed(ta), transposed(tb), index(j - i),

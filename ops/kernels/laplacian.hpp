@@ -21,7 +21,7 @@ void solve_laplacian(std::size_t n, double* links, double weakest, double* x);
 ///     diag(P 1) alpha + P beta = r,    P^T alpha + diag(P^T 1) beta = s
 /// for n by n numbers P >= 0, no row or column all 0, r and s being the sums of the rows and the
 /// columns of h, each less `less`. With -beta for beta the matrix is a Laplacian, with links P.
-/// Moving a constant from alpha to beta changes nothing.
+/// Moving a constant from alpha to beta changes nothing; beta_0 is 0.
 void fit_marginals(std::size_t n, const Scalar* p, const Scalar* h, double less, double* alpha,
                    double* beta);
 

@@ -78,7 +78,7 @@ Var potentials(Var p, Var c) {
   });
   return p.tape->record("potentials", {p, c}, std::move(x), [](BackwardContext& ctx) {
     const Var p = ctx.in(0), x = ctx.out(), g = ctx.gradient();
-    const Var u = potentials(p, g);  // g sums to 0, since only differences of x count
+    const Var u = potentials(p, g);
     ctx.give(1, u);
     if (!ctx.wants(0)) return;
     const auto down = [](Var v) { return expand_dims(v, -1); };

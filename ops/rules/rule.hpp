@@ -75,8 +75,9 @@ struct Rule {
   /// In place of a backward, for a subset or a matching: what is differentiated instead of it,
   /// made when the draw has no value yet.
   std::function<Var(const Draw& draw)> relaxation;
-  /// What it keeps from sweep to sweep, such as a baseline's mean, for a checkpoint; else empty. It
-  /// is looked at while no thread sweeps, and changed by BackwardContext::when_swept alone.
+  /// What it keeps from sweep to sweep, such as a baseline's mean, for a checkpoint; else empty. A
+  /// checkpoint reads and writes it while no thread sweeps, a sweep in what it gives to
+  /// BackwardContext::when_swept.
   std::shared_ptr<std::vector<double>> memory;
   /// For a scheduled temperature: the rule at a step.
   std::function<Rule(std::size_t step)> scheduled;

@@ -96,7 +96,7 @@ Rule score_function(Baseline baseline) {
   rule.backward = [baseline](const Draw& draw, BackwardContext& ctx) {
     // The costs are functions of the parameters, and so is the estimate.
     Var weight = costs_of(ctx, rows_of(draw, draw.logits), baseline.needs_multiple_samples);
-    const Tensor costs = weight.value();
+    const Tensor& costs = weight.value();
     if (!ctx.dry_run()) require_numbers(ctx.op(), costs);
     if (baseline.value) {
       Tensor less = baseline.value(costs);
@@ -104,7 +104,8 @@ Rule score_function(Baseline baseline) {
                                 less.shape(), " for costs of shape ", costs.shape());
       weight = weight - draw.logits.tape->constant(std::move(less), "baseline");
     }
-    if (baseline.learn) ctx.when_swept([learn = baseline.learn, costs] { learn(costs); });
+    if (baseline.learn && !ctx.dry_run())
+      ctx.when_swept([learn = baseline.learn, costs] { learn(costs); });
     return draw.decision->score(draw, weight);
   };
   return rule;
