@@ -36,7 +36,7 @@ def results(folder):
     """The tests of the folder's last run, by name. What ran in valgrind has a log of another name."""
     file, = glob.glob(os.path.join(folder, "meson-logs", "testlog*.json"))
     with open(file) as f:
-        return {t["name"]: t for t in map(json.loads, f)}
+        return {t["name"].split(" / ")[-1]: t for t in map(json.loads, f)}  # "argtape:double / engine"
 
 
 ap = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
