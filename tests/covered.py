@@ -44,11 +44,11 @@ ap.add_argument("folder", nargs="+")
 o = ap.parse_args()
 ran = {folder: results(folder) for folder in o.folder}
 known = {t["name"] for folder in o.folder for t in load(folder, "tests")}
-failed = {folder: [t["name"] for t in tests.values() if t["result"] not in GOOD | SKIPPED] for folder, tests in ran.items()}
+failed = {folder: [name for name, t in tests.items() if t["result"] not in GOOD | SKIPPED] for folder, tests in ran.items()}
 if len(ran) > 1:
     for folder, tests in ran.items():
         cases = sum(int(n) for t in tests.values() for n in re.findall(r"^\[doctest\] test cases: +(\d+)", t["stdout"], re.M))
-        left_out = sorted(known - {t["name"] for t in tests.values() if t["result"] not in SKIPPED})
+        left_out = sorted(known - {name for name, t in tests.items() if t["result"] not in SKIPPED})
         words = "%s: %s: %d tests, %d cases in them" % (os.path.basename(folder), built(folder), len(tests), cases)
         for what, names in [("failed", failed[folder]), ("left out", left_out)]:
             words += "; %s: %s" % (what, ", ".join(names)) if names else ""
