@@ -142,6 +142,7 @@ class Sweep {
         outer_ ? outer_->when_swept_.push_back(std::move(learn)) : learn();
     done_ = true;
   }
+
   void check(const char* name, const Inputs& keep) const {
     // Within its last sweep a backward may still differentiate what it records.
     if (tape_.spent_ && !tape_.temporary_)

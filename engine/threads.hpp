@@ -11,9 +11,9 @@
 namespace argtape __attribute__((visibility("default"))) {
 
   /// Throws std::invalid_argument for n < 1. The default is one. Results are the same, bit for bit,
-  /// for any number, but for matrix products, whose last digits may differ. OpenBLAS itself has one
-  /// thread, in the whole process, while a product is computed: the library shares products out.
-  /// Any thread may call it, at any time: work that has begun is not affected.
+  /// for any number. OpenBLAS itself has one thread, in the whole process, while a product is
+  /// computed: the library shares products out. Any thread may call it, at any time: work that has
+  /// begun is not affected.
   void set_threads(int n);
   int threads() noexcept;
 

@@ -2,22 +2,12 @@
 """What must hold for long, and where there is little: training steps in flat memory, a day's checkpoints, and every program
 where memory, files or the disk are too small, or the folder may not be written.
 
-  tests/endurance.py --build FOLDER --source FOLDER [--long]
+  tests/endurance.py --build FOLDER [--long]
 """
 import argparse, contextlib, csv, json, os, random, re, resource, shutil, struct, subprocess, sys, tempfile, time
 
+from short_runs import SHORT_RUNS
 from tally import check, verdict
-
-# As short as each program can be.
-NETWORK = ["--quick", "--steps", "4", "--test", "20", "--bound-test", "4", "--networks", "categorical", "--rules", "gumbel-softmax"]
-SHORT = {"02": ["--quick"], "03": ["--quick", "--rule", "straight-through", "--epochs", "1"],
-         "05": ["--quick", "--draws", "500", "--tuning", "1", "--problem", "toy"],
-         "06": ["--quick", "--steps", "15", "--seeds", "1", "--draws", "1000"],
-         "07": ["--quick", "--n", "3", "--rule", "gumbel-sinkhorn"], "08": ["--steps", "2"],
-         "09": ["--quick", "--problem", "separated", "--points", "100", "--steps", "5"],
-         "10": ["--quick", "--steps", "3", "--warm-up", "2", "--retrain", "3", "--cells", "1", "--draws", "10", "--batch", "20",
-                "--channels", "2", "--methods", "gdas"],
-         "11": NETWORK, "12": NETWORK, "13": ["--methods", "labels-only", "--steps", "4", "--classes", "5"]}
 
 
 def steps():
@@ -95,7 +85,7 @@ def judged(program, how, folder, flags, limit=None):
     """Runs it with these flags, and what it needs for itself in `folder`; the status."""
     # A thread of OpenBLAS's own that finds no memory waits for ever, before the program has begun.
     env = dict(os.environ, OPENBLAS_NUM_THREADS="1", TMPDIR=folder)
-    command = [os.path.join(o.build, program), *SHORT.get(program[:2], []), *flags]
+    command = [os.path.join(o.build, program), *SHORT_RUNS[program][0].split(), "--threads", "2" if o.long else "1", *flags]
     try:
         r = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, universal_newlines=True, preexec_fn=limit, timeout=300, cwd=folder, env=env)
     except subprocess.TimeoutExpired:
@@ -153,7 +143,6 @@ def own_mounts():
 
 ap = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
 ap.add_argument("--build", required=True)
-ap.add_argument("--source", required=True)
 ap.add_argument("--long", action="store_true", help="10 million steps, a day's checkpoints, every limit")
 ap.add_argument("--verbose", action="store_true", help="say how each program ends")
 o = ap.parse_args()
@@ -161,12 +150,11 @@ o.build = os.path.abspath(o.build)
 mounts = own_mounts()
 if not mounts:
     print("left out, since nothing can be mounted: small disks, read-only folders")
-programs = sorted(n[:-4] for n in os.listdir(os.path.join(o.source, "examples")) if re.match(r"\d\d_.*\.cpp$", n))
-helps = {p: subprocess.run([os.path.join(o.build, p), "--help"], stdout=subprocess.PIPE, universal_newlines=True).stdout for p in programs}
+helps = {p: subprocess.run([os.path.join(o.build, p), "--help"], stdout=subprocess.PIPE, universal_newlines=True).stdout for p in SHORT_RUNS}
 steps()
 with tempfile.TemporaryDirectory() as place:
     checkpoints(place)
-for program in programs:
+for program in SHORT_RUNS:
     little(program, "memory", resource.RLIMIT_AS, [int(2 ** (i / 4) * 2**20) for i in range(24, 40)] if o.long else [96 << 20])
     little(program, "files", resource.RLIMIT_FSIZE, [0, 1, 100, 1000, 3000, 10000, 30000, 100000, 300000] if o.long else [3000])
     if mounts:

@@ -174,7 +174,6 @@ def wrong_folders():
         refused(2, "where rate is 1.0 there and 0.5 here; give its settings", *GRID, "--rate", "0.5", "--run", folder, "--resume")
         refused(2, "seeds is 2 there and 3 here", "--seeds", "3", *GRID[:2], *GRID[4:], "--run", folder, "--resume")
         refused(2, 'rules is ["gumbel","st"] there and ["gumbel"] here', "--rules", "gumbel", *GRID[2:], "--run", folder, "--resume")
-        refused(2, "threads is 1 there and 2 here", *GRID, "--threads", "2", "--run", folder, "--resume")
     foreign = os.path.join(place, "foreign")
     shutil.copytree(folder, foreign)
     manifest = os.path.join(foreign, "grid.json")

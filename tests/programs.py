@@ -6,6 +6,7 @@
 import argparse, array, csv, gzip, json, os, re, resource, stat, struct, subprocess, sys, tempfile
 
 from hand_made import judged
+from short_runs import SHORT_RUNS
 from tally import check, verdict
 
 RULES = ["zero", "exact", "score-function", "score-function+mean", "score-function+leave-one-out", "straight-through",
@@ -918,20 +919,10 @@ def semi_supervised_files():
 
 def few_steps():
     """All that the programs compute and draw, in steps too few to learn by: a crash, or a sanitizer's word, ends a run."""
-    for program, *flags in [
-            ["05_estimators", "--draws", "500", "--tuning", "1"],
-            ["07_sort_numbers", "--n", "4", "--steps", "3", "--lists", "3"],
-            ["09_kmeans", "--problem", "separated", "--points", "100", "--dimensions", "5", "--steps", "3"],
-            ["09_kmeans", "--problem", "digits", "--steps", "3"],
-            ["09_kmeans", "--start", "cube", "--points", "100", "--dimensions", "5", "--steps", "3"],
-            ["10_architecture_search", "--steps", "2", "--warm-up", "1", "--retrain", "2", "--cells", "1", "--draws", "4", "--batch", "20",
-             "--channels", "2"],
-            ["11_structured_prediction", "--steps", "2", "--test", "4", "--bound-test", "2"],
-            ["12_categorical_vae", "--steps", "2", "--test", "4", "--bound-test", "2"],
-            ["13_semi_supervised", "--steps", "2", "--classes", "5,10"]]:
+    for program, flags in [(program, flags) for program, runs in SHORT_RUNS.items() for flags in runs if program[:2] > "04"]:
         with tempfile.TemporaryDirectory() as folder:
             more = ["--run", os.path.join(folder, "run")] if program[:2] in ["11", "12", "13"] else []
-            run_json(program, "--quick", *flags, *more, "--out", folder)
+            run_json(program, *flags.split(), *more, "--out", folder)
             if more:
                 run_json(program, "--table", *more)
             if program[:2] == "13":
@@ -945,6 +936,7 @@ ap.add_argument("--brief", action="store_true", help="what learns takes a few st
 o = ap.parse_args()
 build, source = o.build, o.source
 programs = sorted(n[:-4] for n in os.listdir(os.path.join(source, "examples")) if re.match(r"\d\d_.*\.cpp$", n))
+check(programs == list(SHORT_RUNS), "short_runs.py has each program's: %s" % list(SHORT_RUNS))
 with open(os.path.join(source, "README.md")) as f:
     text = f.read()
 with open(os.path.join(source, "examples", "README.md")) as f:

@@ -155,13 +155,11 @@ void Grid::State::check_flags(const Ranks& ranks) const {
 }
 
 Json Grid::State::manifest(const Json& settings) const {
-  // The last digits of a product depend on the number of threads.
   Json all = {{"program", program.json.at("program")},
               {"format", 1},
               {"seed", program.seed},
               {"seeds", seeds},
               {"quick", program.quick},
-              {"threads", program.threads},
               {"seconds", seconds}};
   for (const auto& [name, chosen] : lists) all[name] = *chosen;
   all.update(settings);
@@ -283,7 +281,7 @@ std::vector<Grid::Row> Grid::run(Json settings, const Form& form) {
   if (!s.table) s.tell_failures(folder);
   std::vector<Row> rows = s.rows(folder, manifest, form);
   if (!s.save.empty()) s.save_networks(folder, rows);
-  for (const char* unwanted : {"format", "threads", "cells"}) manifest.erase(unwanted);
+  for (const char* unwanted : {"format", "cells"}) manifest.erase(unwanted);
   s.program.json.update(manifest);
   return rows;
 }

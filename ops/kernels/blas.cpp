@@ -20,8 +20,8 @@ extern "C" void blas_memory_free(void*) __attribute__((weak));
 ARGTAPE_PRIVATE_BEGIN
 namespace {
 
-// A product this large is worth a second thread.
-constexpr std::size_t kManyProducts = 1 << 16;
+// A product this large is worth a second thread, and a side this long a piece of its own.
+constexpr std::size_t kManyProducts = 1 << 17, kPiece = 128;
 
 // What OpenBLAS gives to one thread by itself: products of matrices, and of a matrix and a vector.
 constexpr std::size_t kFewProducts = 1 << 18, kFewOfVector = 1 << 13;
@@ -120,17 +120,18 @@ void gemm(bool ta, bool tb, std::size_t n, std::size_t m, std::size_t k, const S
                                     a + (ta ? i : i * k), index(ta ? n : k), b + (tb ? u * k : u),
                                     index(tb ? k : m), beta, c + i * m + u, index(m));
   };
-  const auto cores = static_cast<std::size_t>(threads());
-  if (cores == 1 || n * m * k < kManyProducts) return part(0, n, 0, m);
-  // As few pieces as threads, since each packs the other factor anew.
-  const std::size_t blocks = ((n >= m ? n : m) + kBlock - 1) / kBlock,
-                    share = (blocks + cores - 1) / cores;
-  parallel_for((blocks + share - 1) / share, 1, [&](std::size_t begin, std::size_t end) {
-    const auto place = [&](std::size_t i) { return std::min(i * share * kBlock, n >= m ? n : m); };
-    if (n >= m)
-      part(place(begin), place(end), 0, m);
-    else
-      part(0, n, place(begin), place(end));
+  if (n * m * k < kManyProducts) return part(0, n, 0, m);
+  // Cut along the longer side by the shape alone, whatever the number of threads: BLAS adds in
+  // another order at a matrix's edge. Pieces are few, since each packs the other factor anew.
+  const std::size_t length = std::max(n, m), blocks = (length + kBlock - 1) / kBlock;
+  std::size_t pieces = 2;
+  while (length >= 2 * pieces * kPiece) pieces *= 2;
+  const std::size_t share = (blocks + pieces - 1) / pieces * kBlock;
+  parallel_for((length + share - 1) / share, 1, [&](std::size_t begin, std::size_t end) {
+    for (std::size_t i = begin * share; i < std::min(end * share, length); i += share) {
+      const std::size_t j = std::min(i + share, length);
+      n >= m ? part(i, j, 0, m) : part(0, n, i, j);
+    }
   });
 }
 

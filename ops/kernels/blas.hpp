@@ -8,8 +8,7 @@
 ARGTAPE_PRIVATE_BEGIN
 
 /// c = op(a) op(b) + beta c for row-major matrices: op(a) is (n, k), op(b) is (k, m); `ta` and `tb`
-/// say that a or b is stored transposed. With another number of threads the last digits may differ:
-/// BLAS rounds differently where it works on another part of the result.
+/// say that a or b is stored transposed. The same bits for any number of threads.
 void gemm(bool ta, bool tb, std::size_t n, std::size_t m, std::size_t k, const Scalar* a,
           const Scalar* b, Scalar beta, Scalar* c);
 

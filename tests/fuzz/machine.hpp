@@ -34,7 +34,7 @@ struct Machine {
   Tape tape;
   Vars leaves, pool;
   Numbers numbers{1}, draw{0};
-  double jitter = 0;  // of `draw`: how far values are moved, beside 1 or their size
+  double jitter = 0;  // of `draw`: how far values are moved, beside 1 and their size
   Rng rng{1};
   bool by_chance = false;         // see Swept
   std::vector<std::string> said;  // by name, what the running step is made of
@@ -83,15 +83,15 @@ struct Machine {
     const auto size = static_cast<double>(std::max<std::size_t>(1, x.value().size()));
     return moved(tape.constant(numbers.tensor(shape, 4)) + tanh(sum(x) / size));
   }
-  // A choice is exact in either library.
+  // A choice is exact in either library. What scales a value scales its cotangent too, number by
+  // number: gradients that cancel, as softmax's do in sum(softmax(x)), do so to within rounding only.
   Var moved(Var v) {
     if (jitter == 0 || tape.node(v.index).op.flow != Flow::exact) return v;
-    Tensor by = v.value();
-    for (Scalar& x : by) {
-      const double unit = static_cast<double>(draw.word() % 2001) / 1000 - 1;
-      x = static_cast<Scalar>(jitter * unit) * std::max(std::abs(x), Scalar(1));
-    }
-    return v + tape.constant(std::move(by));
+    Tensor by[] = {uninitialised(v.shape()), uninitialised(v.shape())};
+    for (Tensor& t : by)
+      for (Scalar& x : t)
+        x = static_cast<Scalar>(jitter * (static_cast<double>(draw.word() % 2001) / 1000 - 1));
+    return v * tape.constant(by[0] + Scalar(1)) + tape.constant(std::move(by[1]));
   }
   // A category's logits for each row of x, or for all.
   Var logits_for(Var x, std::size_t categories) {

@@ -21,8 +21,9 @@ struct Swept {
   std::vector<std::string> reached;  ///< what of the menu was recorded, by name
 };
 
-/// Runs the program and sweeps it. With `jitter` every value but a choice is off by up to so much,
-/// from a generator of its own: how far the results move is how far rounding may move them.
+/// Runs the program and sweeps it. With `jitter` every value but a choice, and every cotangent, is
+/// off by up to so much, from a generator of its own: how far the results move is how far rounding
+/// may move them.
 Swept swept_in_float(const std::string& program, Way way, double jitter = 0, int draw = 0);
 Swept swept_in_double(const std::string& program, Way way, double jitter = 0, int draw = 0);
 

@@ -4,9 +4,6 @@
 #include "tests/properties/tables.hpp"
 
 using namespace argtape;
-using Vars = std::vector<Var>;
-using Tensors = std::vector<Tensor>;
-using Indices = std::vector<std::size_t>;
 
 namespace {
 

@@ -10,9 +10,6 @@
 #include "tests/properties/tables.hpp"
 
 using namespace argtape;
-using Vars = std::vector<Var>;
-using Tensors = std::vector<Tensor>;
-using Indices = std::vector<std::size_t>;
 
 namespace {
 

@@ -19,6 +19,9 @@ extern const plain::Table kChoices;
 extern const plain::Table kBranches, kFormulas;
 
 // What each table says.
+using Vars = std::vector<argtape::Var>;
+using Tensors = std::vector<argtape::Tensor>;
+using Indices = std::vector<std::size_t>;
 using plain::Array, plain::Arrays, plain::Example, plain::Line, plain::Number, plain::Row,
     plain::Rows;
 using plain::categories, plain::either_way, plain::average, plain::number_by_row,
