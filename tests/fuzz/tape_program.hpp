@@ -13,6 +13,7 @@ struct Swept {
   std::string fault;       ///< what must never be
   std::string steps;       ///< the ops that were recorded, and what was refused
   bool comparable = true;  ///< all of it is finite
+  int infinite = 0;        ///< steps that were not, and were brought back: float's end is near
   /// The other library's numbers are others: it draws noise of its own, or compares rounded
   /// numbers.
   bool by_chance = false;
