@@ -13,11 +13,15 @@
 
 ARGTAPE_PUBLIC_BEGIN
 
-/// With `keeps`, what was there stays when the list grows or shrinks, and what is new is 0;
-/// without, nothing is set: the numbers of a tensor. Moved from, a list is empty; the numbers are
-/// one 0, which goes with the shape () that their tensor is left with.
-template <class T, std::size_t N = 4, bool keeps = true>
+/// When a list grows or shrinks, what was there stays, and what is new is 0; or nothing is set: the
+/// numbers of a tensor.
+enum class OnResize { keep, leave_unset };
+
+/// Moved from, a list that keeps is empty; a tensor's numbers are one 0, which goes with the shape ()
+/// that the tensor is left with.
+template <class T, OnResize on_resize = OnResize::keep, std::size_t N = 4>
 class SmallVector {
+  static constexpr bool keeps = on_resize == OnResize::keep;
   static_assert(std::is_trivially_copyable_v<T> && N * sizeof(T) >= sizeof(T*));
 
  public:
@@ -161,12 +165,13 @@ class SmallVector {
 
 ARGTAPE_END
 
-// How xtensor makes a list of strides of a list of lengths.
+// How xtensor makes a list of strides of a list of lengths. From clang 19 on its own rule for
+// std::array<T, N> would fit as well, if what follows T were integers and bool alone.
 namespace xt {
 template <class X, class C>
 struct rebind_container;
-template <class X, class T, std::size_t N, bool keeps>
-struct rebind_container<X, argtape::SmallVector<T, N, keeps>> {
-  using type = argtape::SmallVector<X, N, keeps>;
+template <class X, class T, argtape::OnResize on_resize, std::size_t N>
+struct rebind_container<X, argtape::SmallVector<T, on_resize, N>> {
+  using type = argtape::SmallVector<X, on_resize, N>;
 };
 }  // namespace xt

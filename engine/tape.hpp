@@ -150,7 +150,7 @@ struct Node {
   Op op;
   // In this order a few numbers of `own` stand in a cache line of their own, the last.
   Backward backward;  // empty where nobody upstream wants anything
-  SmallVector<std::uint32_t, 4, false> inputs;
+  SmallVector<std::uint32_t, OnResize::leave_unset> inputs;
   const Tensor* value = nullptr;  // where the value stands
   bool parameter = false;         // a leaf whose gradient is wanted
   bool wants_gradient = false;    // a gradient arriving here goes on to some parameter

@@ -25,7 +25,7 @@ constexpr std::size_t kNumbersInside = 64 / sizeof(Scalar);
 
 /// The length of each axis; {} is the shape of a single number. So many stand in the shape itself.
 constexpr std::size_t kAxesInside = 4;
-using Shape = SmallVector<std::size_t, kAxesInside>;
+using Shape = SmallVector<std::size_t, OnResize::keep, kAxesInside>;
 
 class Tensor;
 struct Var;
@@ -41,7 +41,8 @@ ARGTAPE_END
 namespace xt {
 template <>
 struct xcontainer_inner_types<argtape::Tensor> {
-  using storage_type = argtape::SmallVector<argtape::Scalar, argtape::kNumbersInside, false>;
+  using storage_type = argtape::SmallVector<argtape::Scalar, argtape::OnResize::leave_unset,
+                                            argtape::kNumbersInside>;
   using reference = argtape::Scalar&;
   using const_reference = const argtape::Scalar&;
   using size_type = std::size_t;

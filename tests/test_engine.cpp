@@ -463,7 +463,7 @@ TEST_CASE("Vars of two tapes, and empty ones, are refused by name") {
 
 TEST_CASE(
     "a short list stands in the object itself, a long one outside, and both keep what they have") {
-  using List = SmallVector<std::size_t, 4>;
+  using List = SmallVector<std::size_t>;
   for (std::size_t n = 0; n <= 9; ++n)
     for (std::size_t m = 0; m <= 9; ++m) {
       CAPTURE(n);
