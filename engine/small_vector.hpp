@@ -17,8 +17,8 @@ ARGTAPE_PUBLIC_BEGIN
 /// numbers of a tensor.
 enum class OnResize { keep, leave_unset };
 
-/// Moved from, a list that keeps is empty; a tensor's numbers are one 0, which goes with the shape ()
-/// that the tensor is left with.
+/// Moved from, a list that keeps is empty; a tensor's numbers are one 0, which goes with the shape
+/// () that the tensor is left with.
 template <class T, OnResize on_resize = OnResize::keep, std::size_t N = 4>
 class SmallVector {
   static constexpr bool keeps = on_resize == OnResize::keep;

@@ -88,8 +88,7 @@ void same_at_once(F f) {
   at_once([&](std::size_t i) { together[i] = f(i); });
   for (std::size_t i = 0; i < kThreads; ++i) {
     REQUIRE(alone[i].size() == together[i].size());
-    for (std::size_t j = 0; j < alone[i].size(); ++j)
-      CHECK(identical(alone[i][j], together[i][j]));
+    for (std::size_t j = 0; j < alone[i].size(); ++j) CHECK(identical(alone[i][j], together[i][j]));
   }
 }
 

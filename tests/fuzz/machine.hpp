@@ -84,7 +84,8 @@ struct Machine {
     return moved(tape.constant(numbers.tensor(shape, 4)) + tanh(sum(x) / size));
   }
   // A choice is exact in either library. What scales a value scales its cotangent too, number by
-  // number: gradients that cancel, as softmax's do in sum(softmax(x)), do so to within rounding only.
+  // number: gradients that cancel, as softmax's do in sum(softmax(x)), do so to within rounding
+  // only.
   Var moved(Var v) {
     if (jitter == 0 || tape.node(v.index).op.flow != Flow::exact) return v;
     Tensor by[] = {uninitialised(v.shape()), uninitialised(v.shape())};

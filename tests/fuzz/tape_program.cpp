@@ -39,8 +39,8 @@ Sought run(Machine& m, Swept& to) {
       to.reached.push_back("rank " + std::to_string(y.shape().size()));
       to.reached.push_back("size " + std::to_string(std::min<std::size_t>(2, y.value().size())));
       if (y.value().size() > kMostNumbers) continue;
-      // By a power of two: where tanh is flat float has lost its slope, and double has not. The byte
-      // is read in any case, since a value may be near the bound.
+      // By a power of two: where tanh is flat float has lost its slope, and double has not. The
+      // byte is read in any case, since a value may be near the bound.
       const bool too_large_stays = m.rarely();
       Scalar largest = 0;
       for (Scalar x : y.value()) largest = std::max(largest, std::abs(x));
