@@ -86,6 +86,11 @@ std::vector<Swept> swept(const Library& library, const std::string& program, std
   return all;
 }
 
+// Whether float's numbers are to be like double's: they did not end where double's go on.
+bool beside(const Swept& single, const Swept& exact) {
+  return single.comparable && !single.by_chance && single.infinite == exact.infinite;
+}
+
 // Double in its ways, and float beside it.
 std::string differ(const std::string& program, const std::vector<Swept>& exact,
                    const std::vector<Swept>& single, int draws) {
@@ -95,7 +100,7 @@ std::string differ(const std::string& program, const std::vector<Swept>& exact,
   std::string wrong = differ("recorded and not", exact[1], first, moves, 1e-9);
   if (wrong.empty()) wrong = differ("released and not", exact[2], first, moves, 1e-9);
   for (const Swept& now : single) {
-    if (!wrong.empty() || !now.comparable || now.by_chance || now.infinite != first.infinite) break;
+    if (!wrong.empty() || !beside(now, first)) break;
     if (now.steps != first.steps) return "float does " + now.steps + "and double " + first.steps;
     wrong = differ("float and double", now, first, moves, 1e-4);
   }
@@ -105,7 +110,7 @@ std::string differ(const std::string& program, const std::vector<Swept>& exact,
   const auto second = turned.numbers.begin() + static_cast<std::ptrdiff_t>(first.numbers.size());
   std::rotate(second, second + (turned.numbers.end() - second) / 2, turned.numbers.end());
   wrong = differ("second order recorded and not", turned, exact[1], bend, 1e-9);
-  if (!wrong.empty() || first.by_chance || single[1].infinite != first.infinite) return wrong;
+  if (!wrong.empty() || !beside(single[1], first)) return wrong;
   return differ("second order in float and double", single[1], exact[1], bend, 1e-3);
 }
 
