@@ -463,27 +463,7 @@ TEST_CASE("ties and kinks follow the stated rules") {
   CHECK(recorded[1].value() == p[b]);
 }
 
-TEST_CASE("reductions against plain loops") {
-  const Tensor x = Rng(4).normal({3, 4, 5});
-  Tensor sums = zeros({4}), largest = full({4}, -kInf), logs = zeros({4}), means = zeros({4}),
-         var = zeros({4});
-  const auto each = [&](auto f) {
-    for (std::size_t i = 0; i < 60; ++i) f(i / 5 % 4, x.data()[i]);
-  };
-  each([&](std::size_t k, double v) { sums.data()[k] += v; });
-  each([&](std::size_t k, double v) { largest.data()[k] = std::max(largest.data()[k], v); });
-  each([&](std::size_t k, double v) { logs.data()[k] += std::exp(v); });
-  for (std::size_t k = 0; k < 4; ++k) means.data()[k] = sums.data()[k] / 15;
-  each([&](std::size_t k, double v) {
-    var.data()[k] += (v - means.data()[k]) * (v - means.data()[k]) / 15;
-  });
-  for (Scalar& v : logs) v = std::log(v);
-  check_close(value([](const Vars& v) { return sum(v[0], {0, 2}); }, {x}), sums);
-  check_close(value([](const Vars& v) { return mean(v[0], {0, -1}); }, {x}), means);
-  check_close(value([](const Vars& v) { return max(v[0], {0, 2}); }, {x}), largest);
-  check_close(value([](const Vars& v) { return -min(-v[0], {0, 2}); }, {x}), largest);
-  check_close(value([](const Vars& v) { return logsumexp(v[0], {0, 2}); }, {x}), logs);
-  check_close(value([](const Vars& v) { return variance(v[0], {0, 2}); }, {x}), var);
+TEST_CASE("reductions of nothing, of large numbers, and of -inf alone") {
   CHECK(value([](const Vars& v) { return sum(v[0], 1); }, {zeros({2, 0})}) == Tensor{0, 0});
   check_close(value([](const Vars& v) { return logsumexp(v[0]); }, {Tensor{1000, 1000}}),
               full({}, 1000 + std::log(2.0)));
@@ -625,28 +605,7 @@ TEST_CASE("losses refuse operands of which neither has the result's shape") {
   CHECK(in_one.shape() == Shape{3});
 }
 
-TEST_CASE("losses against their definitions") {
-  const Tensor l = Rng(5).normal({3, 4}), m = Rng(6).normal({3, 4});
-  const auto p = [](const Tensor& t, std::size_t r, std::size_t k) {
-    double z = 0;
-    for (std::size_t i = 0; i < 4; ++i) z += std::exp(t.data()[r * 4 + i]);
-    return std::exp(t.data()[r * 4 + k]) / z;
-  };
-  Tensor ce = zeros({3}), kl = zeros({3}), uniform = zeros({3}), soft = zeros({3});
-  const std::vector<std::size_t> labels = {3, 0, 2};
-  for (std::size_t r = 0; r < 3; ++r) {
-    ce.data()[r] = -std::log(p(l, r, labels[r]));
-    for (std::size_t k = 0; k < 4; ++k) {
-      kl.data()[r] += p(l, r, k) * std::log(p(l, r, k) / p(m, r, k));
-      uniform.data()[r] += p(l, r, k) * std::log(4 * p(l, r, k));
-      soft.data()[r] -= p(m, r, k) * std::log(p(l, r, k));
-    }
-  }
-  check_close(value([&](const Vars& v) { return cross_entropy(v[0], labels); }, {l}), ce);
-  check_close(value([&](const Vars& v) { return cross_entropy(v[0], softmax(v[1])); }, {l, m}),
-              soft);
-  check_close(value([](const Vars& v) { return kl_categorical(v[0], v[1]); }, {l, m}), kl);
-  check_close(value([](const Vars& v) { return kl_categorical_uniform(v[0]); }, {l}), uniform);
+TEST_CASE("divergences of normals in closed form; layer_norm has the mean and spread it is given") {
   // KL(N(1, 4) || N(0, 1)) = (4 + 1 - 1 - log 4) / 2; KL(N(1, 4) || N(3, 9)) = log(3/2) + (4 + 4) /
   // 18 - 1/2.
   check_close(value([](const Vars& v) { return kl_gaussian(v[0], v[1]); },
@@ -656,7 +615,7 @@ TEST_CASE("losses against their definitions") {
                     {Tensor{1.0}, Tensor{std::log(4.0)}, Tensor{3.0}, Tensor{std::log(9.0)}}),
               full({}, std::log(1.5) + 8.0 / 18 - 0.5));
   const Tensor n = value([](const Vars& v) { return layer_norm(v[0], v[1], v[2], 1e-12); },
-                         {l, full({4}, 2), full({4}, 3)});
+                         {Rng(5).normal({1, 4}), full({4}, 2), full({4}, 3)});
   double mean = 0, squares = 0;
   for (std::size_t k = 0; k < 4; ++k) mean += n.data()[k] / 4;
   for (std::size_t k = 0; k < 4; ++k) squares += (n.data()[k] - 3) * (n.data()[k] - 3) / 4;
@@ -884,50 +843,6 @@ TEST_CASE("squares that overflow: layer_norm, variance and norm of numbers that 
               full({}, 0.5e308));
 }
 
-TEST_CASE("convolution and pooling against plain loops") {
-  Rng rng(7);
-  for (std::size_t stride = 1; stride <= 2; ++stride)
-    for (std::size_t padding = 0; padding <= 2; ++padding) {
-      CAPTURE(stride);
-      CAPTURE(padding);
-      const std::size_t n = 2, c = 3, h = 6, w = 5, o = 4, u = 3, s = 3;
-      const Tensor x = rng.normal({n, c, h, w}), k = rng.normal({o, c, u, s});
-      const std::size_t oh = (h + 2 * padding - u) / stride + 1,
-                        ow = (w + 2 * padding - s) / stride + 1;
-      Tensor y = zeros({n, o, oh, ow}), largest = full({n, c, oh, ow}, -kInf),
-             means = zeros({n, c, oh, ow});
-      for (std::size_t b = 0; b < n; ++b)
-        for (std::size_t i = 0; i < oh; ++i)
-          for (std::size_t j = 0; j < ow; ++j)
-            for (std::size_t d = 0; d < c; ++d) {
-              double total = 0, pixels = 0;
-              for (std::size_t p = 0; p < u; ++p)
-                for (std::size_t q = 0; q < s; ++q) {
-                  const std::ptrdiff_t r = static_cast<std::ptrdiff_t>(i * stride + p) -
-                                           static_cast<std::ptrdiff_t>(padding);
-                  const std::ptrdiff_t t = static_cast<std::ptrdiff_t>(j * stride + q) -
-                                           static_cast<std::ptrdiff_t>(padding);
-                  if (r < 0 || t < 0 || r >= static_cast<std::ptrdiff_t>(h) ||
-                      t >= static_cast<std::ptrdiff_t>(w))
-                    continue;
-                  const double v =
-                      x(b, d, static_cast<std::size_t>(r), static_cast<std::size_t>(t));
-                  for (std::size_t e = 0; e < o; ++e) y(b, e, i, j) += v * k(e, d, p, q);
-                  largest(b, d, i, j) = std::max(largest(b, d, i, j), v);
-                  total += v;
-                  ++pixels;
-                }
-              means(b, d, i, j) = total / pixels;
-            }
-      check_close(value([&](const Vars& v) { return conv2d(v[0], v[1], stride, padding); }, {x, k}),
-                  y);
-      check_close(value([&](const Vars& v) { return max_pool2d(v[0], 3, stride, padding); }, {x}),
-                  largest);
-      check_close(value([&](const Vars& v) { return avg_pool2d(v[0], 3, stride, padding); }, {x}),
-                  means);
-    }
-}
-
 TEST_CASE("transposed convolution against plain loops, and as the convolution's transpose") {
   Rng rng(8);
   for (std::size_t stride = 1; stride <= 3; ++stride)
@@ -1121,85 +1036,6 @@ TEST_CASE("an infinite weight makes of the images' gradient only what it stood o
             CHECK(found(0, 0, i, j) == expected);
         }
     }
-}
-
-TEST_CASE("matrix products and moves against plain loops") {
-  Rng rng(8);
-  const Tensor a = rng.normal({2, 1, 3, 4}), b = rng.normal({5, 4, 2});
-  Tensor y = zeros({2, 5, 3, 2});
-  for (std::size_t p = 0; p < 2; ++p)
-    for (std::size_t q = 0; q < 5; ++q)
-      for (std::size_t i = 0; i < 3; ++i)
-        for (std::size_t j = 0; j < 2; ++j)
-          for (std::size_t k = 0; k < 4; ++k) y(p, q, i, j) += a(p, 0, i, k) * b(q, k, j);
-  check_close(value([](const Vars& v) { return matmul(v[0], v[1]); }, {a, b}), y);
-  check_close(value(
-                  [](const Vars& v) {
-                    return matmul_transposed(v[0], transpose(v[1], {0, 2, 1}));
-                  },
-                  {a, b}),
-              y);
-  // Each matrix of a stack on its own, whichever axes are stretched and whatever joins.
-  for (const auto& shapes : std::vector<std::pair<Shape, Shape>>{{{2, 3, 4, 5}, {5, 2}},
-                                                                 {{2, 1, 4, 5}, {3, 5, 2}},
-                                                                 {{1, 3, 4, 5}, {2, 1, 5, 1}},
-                                                                 {{4, 5}, {2, 3, 5, 2}},
-                                                                 {{2, 3, 1, 5}, {2, 1, 5, 2}},
-                                                                 {{3, 4, 5}, {2, 3, 5, 2}}}) {
-    const Shape &s = shapes.first, &t = shapes.second;
-    CAPTURE(str(s));
-    CAPTURE(str(t));
-    const Tensor p = rng.normal(s), q = rng.normal(t);
-    const std::size_t rows = s[s.size() - 2], columns = t[t.size() - 1];
-    const Tensor all = value([](const Vars&v) { return matmul(v[0], v[1]); }, {p, q}),
-                 as = value(
-                     [&](const Vars&v) {
-                       return broadcast(v[0], {2, 3, rows, 5});
-                     },
-                     {p}),
-                 bs = value(
-                     [&](const Vars&v) {
-                       return broadcast(v[0], {2, 3, 5, columns});
-                     },
-                     {q});
-    Tensor one = zeros({2, 3, rows, columns});
-    for (std::size_t k = 0; k < 6; ++k)
-      for (std::size_t i = 0; i < rows; ++i)
-        for (std::size_t j = 0; j < columns; ++j)
-          for (std::size_t l = 0; l < 5; ++l)
-            one(k / 3, k % 3, i, j) += as(k / 3, k % 3, i, l) * bs(k / 3, k % 3, l, j);
-    check_close(all, one);
-  }
-  CHECK(value([](const Vars& v) { return dot(v[0], v[1]); }, {Tensor{1, 2, 3}, Tensor{4, 5, 6}})
-            .data()[0] == 32);
-  CHECK(value([](const Vars& v) { return outer(v[0], v[1]); }, {Tensor{1, 2}, Tensor{4, 5, 6}}) ==
-        Tensor{{4, 5, 6}, {8, 10, 12}});
-
-  const Tensor x = rng.normal({2, 3, 4});
-  const Tensor t = value([](const Vars& v) { return transpose(v[0], {2, 0, 1}); }, {x});
-  for (std::size_t i = 0; i < 2; ++i)
-    for (std::size_t j = 0; j < 3; ++j)
-      for (std::size_t k = 0; k < 4; ++k) CHECK(t(k, i, j) == x(i, j, k));
-  const Tensor m{{1, 2}, {3, 4}};
-  CHECK(value(
-            [](const Vars& v) {
-              return concatenate({v[0], v[0]}, 1);
-            },
-            {m}) == Tensor{{1, 2, 1, 2}, {3, 4, 3, 4}});
-  CHECK(value(
-            [](const Vars& v) {
-              return stack({v[0], v[0]}, 1);
-            },
-            {Tensor{1, 2}}) == Tensor{{1, 1}, {2, 2}});
-  CHECK(value([](const Vars& v) { return slice(v[0], 1, 2, 1); }, {m}) == tensor({2, 1}, {2, 4}));
-  CHECK(value([](const Vars& v) { return pad(v[0], 1, 0, 1); }, {m}) ==
-        Tensor{{0, 1, 2}, {0, 3, 4}});
-  CHECK(value(
-            [](const Vars& v) {
-              return take(v[0], {1, 1, 0});
-            },
-            {m}) == Tensor{{3, 4}, {3, 4}, {1, 2}});
-  CHECK(one_hot({2, 0}, 3) == Tensor{{0, 0, 1}, {1, 0, 0}});
 }
 
 TEST_CASE("matrix products cut among threads against plain loops: along rows, columns, a vector") {

@@ -143,31 +143,8 @@ Passed passed(const Tensor& logits, Draw draw, const Cost& f) {
 
 }  // namespace
 
-TEST_CASE("sort and argsort along any axis, against plain loops; equal numbers keep their order") {
+TEST_CASE("sort and argsort: equal numbers keep their order, rows of nothing, NaN") {
   Rng rng(1);
-  const Tensor x = xt::floor(4 * rng.uniform({3, 4, 5}));
-  for (int axis : {0, 1, 2, -1})
-    for (Order order : {Order::ascending, Order::descending}) {
-      CAPTURE(axis);
-      const std::size_t a = axis < 0 ? 2 : static_cast<std::size_t>(axis), n = x.shape()[a];
-      const Places found = argsort(x, axis, order);
-      Tape tape;
-      const Tensor sorted = sort(tape.constant(x), axis, order).value();
-      const std::size_t apart = a == 0 ? 20 : a == 1 ? 5 : 1;
-      for (std::size_t at = 0; at < x.size(); ++at) {
-        if (at / apart % n) continue;
-        std::vector<std::pair<Scalar, std::size_t>> row;
-        for (std::size_t i = 0; i < n; ++i) {
-          const Scalar v = x.data()[at + i * apart];
-          row.emplace_back(order == Order::ascending ? v : -v, i);
-        }
-        std::sort(row.begin(), row.end());
-        for (std::size_t i = 0; i < n; ++i) {
-          CHECK(found[at + i * apart] == row[i].second);
-          CHECK(std::abs(sorted.data()[at + i * apart]) == std::abs(row[i].first));
-        }
-      }
-    }
   // PyTorch's.
   const Tensor y{{3, 1, 3, 2}, {0, -1, 5, -1}};
   CHECK(argsort(y) == Places{1, 3, 0, 2, 1, 3, 0, 2});
