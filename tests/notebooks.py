@@ -217,8 +217,7 @@ def run_cells(command, cling, cells, build, folder):
             script += ['#include "%s"' % path, ran % number]
         with open(os.path.join(room, "script"), "w", encoding="utf-8") as out:
             out.write("\n".join(script + ["%quit"]) + "\n")
-        # xtensor before 0.26 needs the second flag from clang 19 on.
-        flags = ["-std=c++17", "-fno-relaxed-template-template-args"] + ["-I" + place for place in places]
+        flags = ["-std=c++17"] + ["-I" + place for place in places]
         reader = Reader(cells)
         with open(os.path.join(room, "script"), encoding="utf-8") as stdin, \
                 open(os.path.join(room, "errors"), "w+", encoding="utf-8") as errors:

@@ -131,6 +131,10 @@ struct Machine {
     by_chance = true;
     return rng;
   }
+  // How many of a row: each subset is tried, and of 36 numbers there are 7,140 of 3.
+  std::size_t length_of_subset(Var x) {
+    return std::min<std::size_t>(length(), last(x) > 9 ? 1 : 3);
+  }
   // (n, d), whatever x is.
   Var rows(Var x) {
     return reshape(x, {x.value().size() / std::max<std::size_t>(1, last(x)), last(x)});

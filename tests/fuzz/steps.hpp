@@ -35,23 +35,24 @@ const Reduction kReductions[] = {
 
 struct Estimator {
   const char* name;
-  Method (*make)(Machine& m);
+  Method (*make)(Machine& m, Var x);
 };
 const Estimator kEstimators[] = {
     {"rule's method",
-     [](Machine& m) {
+     [](Machine& m, Var x) {
        const std::size_t repeats = 1 + m.length();
        if (m.below(2)) return Method(m.rule(), repeats);
-       return Method(top_k_rule_named(m.rule_of(top_k_rule_names()), m.tau()), repeats, m.length());
+       return Method(top_k_rule_named(m.rule_of(top_k_rule_names()), m.tau()), repeats,
+                     m.length_of_subset(x));
      }},
-    {"rloo", [](Machine& m) { return rloo(1 + m.length()); }},
-    {"muprop", [](Machine&) { return muprop(); }},
-    {"vimco", [](Machine& m) { return vimco(1 + m.length()); }},
-    {"enumeration", [](Machine& m) { return enumeration(m.length()); }},
-    {"sum_and_sample", [](Machine& m) { return sum_and_sample(m.length()); }},
-    {"unordered_set", [](Machine& m) { return unordered_set(m.length()); }},
-    {"arm", [](Machine&) { return arm(); }},
-    {"disarm", [](Machine&) { return disarm(); }}};
+    {"rloo", [](Machine& m, Var) { return rloo(1 + m.length()); }},
+    {"muprop", [](Machine&, Var) { return muprop(); }},
+    {"vimco", [](Machine& m, Var) { return vimco(1 + m.length()); }},
+    {"enumeration", [](Machine& m, Var x) { return enumeration(m.length_of_subset(x)); }},
+    {"sum_and_sample", [](Machine& m, Var) { return sum_and_sample(m.length()); }},
+    {"unordered_set", [](Machine& m, Var) { return unordered_set(m.length()); }},
+    {"arm", [](Machine&, Var) { return arm(); }},
+    {"disarm", [](Machine&, Var) { return disarm(); }}};
 
 // What a distribution with the parameter p says of itself, of z, and beside one with q.
 struct Distribution {
@@ -386,7 +387,7 @@ const Step kSteps[] = {
          case 0:
            return expectation(x, f);
          case 1:
-           return expectation(x, m.length(), f);
+           return expectation(x, m.length_of_subset(x), f);
          default:
            const Var other = m.like(x);
            return expectation({x, other}, [&](const Vars& z) { return f(z[0]) * sum(z[1], -1); });
@@ -397,7 +398,7 @@ const Step kSteps[] = {
        const Estimator& estimator = m.one_of(kEstimators);
        const Var x = m.any();
        const Cost f = m.cost(m.last(x));
-       return estimator.make(m)(x, f, m.own_rng());
+       return estimator.make(m, x)(x, f, m.own_rng());
      }},
     {"distribution",
      [](Machine& m) {

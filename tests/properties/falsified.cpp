@@ -11,6 +11,7 @@
 namespace {
 
 constexpr std::size_t kDecisions = 2048;
+constexpr int kTries = 5000;  // to make a failure smaller: all would take the decisions' square
 
 struct Case {
   Decisions decisions;
@@ -59,14 +60,20 @@ std::string falsified(const std::string& subject,
   if (const char* cases = std::getenv("ARGTAPE_CASES")) params.maxSuccess = std::atoi(cases);
   rc::detail::TestMetadata metadata;
   metadata.id = metadata.description = subject;
+  int tries = 0;
+  std::string smallest;
   const auto holds = [&](const Case& c) {
+    if (tries == kTries) return;
     const std::string wrong = property(c.decisions);
-    if (!wrong.empty()) throw std::runtime_error(wrong);
+    if (tries > 0 || !wrong.empty()) ++tries;
+    if (wrong.empty()) return;
+    smallest = wrong;
+    throw std::runtime_error(wrong);
   };
   const auto result = rc::detail::checkTestable(holds, metadata, params);
   if (result.is<rc::detail::SuccessResult>()) return "";
   std::ostringstream text;
-  text << subject << ": ";
+  text << subject << ": " << smallest << "\n";
   rc::detail::printResultMessage(result, text);
   return text.str();
 }

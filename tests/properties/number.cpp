@@ -38,9 +38,14 @@ Number operator+(Number a, Number b) { return {a.v + b.v, a.d + b.d}; }
 Number operator-(Number a) { return {-a.v, -a.d}; }
 Number operator-(Number a, Number b) { return a + -b; }
 Number operator*(Number a, Number b) { return {a.v * b.v, along(b.v, a.d) + along(a.v, b.d)}; }
+// A slope may overflow where a gradient that little arrives for would not.
+Rounded in_scalar(Rounded slope) {
+  if (std::isinf(static_cast<Scalar>(slope.v))) slope.e = INFINITY;
+  return slope;
+}
 Number operator/(Number a, Number b) {
   const Rounded y = a.v / b.v;
-  return {y, along(constant(1) / b.v, a.d) - along(y / b.v, b.d)};
+  return {y, along(constant(1) / b.v, a.d) - along(in_scalar(y / b.v), b.d)};
 }
 Number& operator+=(Number& a, Number b) { return a = a + b; }
 Number operator>(Number a, Number b) { return a.value() > b.value() ? 1 : 0; }
@@ -118,12 +123,7 @@ Number sqrt(Number a) {
   const Rounded r = image(a.v, y, 1 / (2 * y));
   return {r, along(constant(1) / (r + r), a.d)};
 }
-// Twice a may overflow where a slope that little arrives for would not.
-Number square(Number a) {
-  Rounded slope = a.v + a.v;
-  if (std::isinf(static_cast<Scalar>(slope.v))) slope.e = INFINITY;
-  return {a.v * a.v, along(slope, a.d)};
-}
+Number square(Number a) { return {a.v * a.v, along(in_scalar(a.v + a.v), a.d)}; }
 Number abs(Number a) {
   const long double sign = a.value() > 0 ? 1 : a.value() < 0 ? -1 : 0;
   return {{std::abs(a.value()), a.v.e}, along(constant(sign), a.d)};
@@ -141,11 +141,12 @@ Number maximum(Number a, Number b) {
 }
 Number minimum(Number a, Number b) { return -maximum(-a, -b); }
 Number pow(Number a, Number b) {
-  const long double x = a.value(), n = b.value(), y = std::pow(x, n), less = std::pow(x, n - 1);
+  const long double x = a.value(), n = b.value(), y = std::pow(x, n),
+                    less = std::pow(x, static_cast<long double>(static_cast<Scalar>(n - 1)));
   const long double for_a = n == 0 ? 0 : n * less,
                     for_b = static_cast<Scalar>(y) == 0 ? 0 : y * std::log(x);
   const long double e = grown(for_a, a.v.e) + grown(for_b, b.v.e) + std::abs(y);
-  // In Scalar what is on the way may overflow where the slope would not.
+  // In Scalar n - 1 is rounded, and what is on the way may overflow where the slope would not.
   const bool overflows =
       std::isinf(static_cast<Scalar>(less)) || std::isinf(static_cast<Scalar>(n * less));
   return {{y, e},
