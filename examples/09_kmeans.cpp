@@ -7,6 +7,7 @@
 
 #include <argtape/argtape.hpp>
 #include "examples/common/digits.hpp"
+#include "examples/common/files.hpp"
 #include "examples/common/kmeans_pictures.hpp"
 #include "examples/common/program.hpp"
 
@@ -114,8 +115,9 @@ void add_options(Program& program, Settings& s) {
 
 // Checks the flags, and fills in what they leave open.
 void settle(const Program& program, Settings& s) {
-  const bool folder = std::filesystem::is_directory(s.path), file = !s.path.empty() && !folder;
-  if (file && !std::filesystem::exists(s.path))
+  const std::filesystem::file_status there = argtape_examples::status_of(s.path);
+  const bool folder = std::filesystem::is_directory(there), file = !s.path.empty() && !folder;
+  if (file && !std::filesystem::exists(there))
     throw WrongCall("--data: there is no file or folder '" + s.path + "'");
   if (program.given("--problem") && (file || (folder && s.problem != "digits")))
     throw WrongCall("--data and --problem " + s.problem + " exclude each other");

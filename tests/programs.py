@@ -120,6 +120,7 @@ def manners():
     for program in programs:
         for flag in text_flags(program):
             refused(2, "empty", program, "--quick", flag, "")
+            refused(2, "", program, "--quick", flag, "x" * 400)  # too long for a file's name, too
         status, out, err = run(program, "--help")
         check(status == 0 and "--seed" in out and "--json" in out and "--out" in out and not err, program + " --help")
         refused(2, "", program, "--no-such-flag")

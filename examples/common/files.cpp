@@ -17,13 +17,18 @@ namespace argtape_examples {
 
 namespace fs = std::filesystem;
 
+fs::file_status status_of(const fs::path& path) noexcept {
+  std::error_code ignored;
+  return fs::status(path, ignored);
+}
+
 namespace {
 
 // What has a reader, and no old text to be replaced. A standard stream may lead to a file, in which
 // what was printed stays.
 bool is_stream(const fs::path& path) {
   std::error_code ignored;
-  const fs::file_type type = fs::status(path, ignored).type();
+  const fs::file_type type = status_of(path).type();
   return type == fs::file_type::fifo || type == fs::file_type::character ||
          fs::equivalent(path, "/dev/stdout", ignored) ||
          fs::equivalent(path, "/dev/stderr", ignored);

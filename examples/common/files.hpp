@@ -20,6 +20,10 @@ std::string number(double value, int digits = 3);
 
 std::string csv_field(const std::string& text);
 
+// Nothing is there where the system cannot look: the name may be too long, a folder on the way
+// closed.
+std::filesystem::file_status status_of(const std::filesystem::path& path) noexcept;
+
 // As write_durably() (models/training/write_durably.hpp) does; but a pipe or a device, such as
 // /dev/stdout, is written to.
 void write_file(const std::filesystem::path& path, const std::string& text);

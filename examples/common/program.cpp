@@ -121,7 +121,7 @@ void keep_standard_streams_apart() {
 }
 
 void require_writable_folder(const fs::path& folder, const std::string& flag) {
-  if (!fs::is_directory(folder)) {
+  if (!fs::is_directory(status_of(folder))) {
     throw WrongCall(flag + ": there is no folder '" + folder.string() + "'; create it first");
   }
   if (::access(folder.c_str(), W_OK | X_OK) != 0) {
@@ -332,7 +332,7 @@ void Program::State::check_paths(Program& program) {
       throw WrongCall(flag + ": " + e.what() + "; name another " + kind);
     }
   };
-  if (!program.data.empty() && !fs::is_directory(program.data)) {
+  if (!program.data.empty() && !fs::is_directory(status_of(program.data))) {
     throw WrongCall("--data: there is no folder '" + program.data +
                     "'; give the one with MNIST's IDX files");
   }

@@ -12,6 +12,7 @@
 #include <iterator>
 #include <system_error>
 
+#include "examples/common/files.hpp"
 #include "examples/common/json_form.hpp"
 #include "examples/common/program.hpp"
 #include "models/training/write_durably.hpp"
@@ -28,7 +29,7 @@ constexpr double kWhole = 10000;  // in a lock, so that no locale has a say
 const Json kForm = {{"program", ""}, {"cells", {""}}};
 
 std::optional<std::string> contents(const std::string& path) {
-  if (!fs::is_regular_file(path)) return std::nullopt;  // a pipe's end may never come
+  if (!fs::is_regular_file(status_of(path))) return std::nullopt;  // a pipe's end may never come
   std::ifstream file(path, std::ios::binary);
   if (!file) return std::nullopt;
   return std::string{std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
@@ -38,8 +39,9 @@ Json read_json(const std::string& path, const Json& form, const std::string& adv
   const std::optional<std::string> text = contents(path);
   if (!text)
     throw std::runtime_error("cannot read '" + path + "': " +
-                             (fs::is_regular_file(path) ? std::generic_category().message(errno)
-                                                        : "it is no regular file; " + advice));
+                             (fs::is_regular_file(status_of(path))
+                                  ? std::generic_category().message(errno)
+                                  : "it is no regular file; " + advice));
   Json json = Json::parse(*text, nullptr, false);
   if (json.is_discarded()) throw std::runtime_error("'" + path + "' is damaged; " + advice);
   const std::string words = unlike(json, form);
@@ -84,7 +86,7 @@ bool RunFolder::there(const std::string& cell, const char* ending) const {
 
 void RunFolder::start(const Json& manifest) const {
   const std::string name = "--run: '" + path_.string() + "' ";
-  if (fs::exists(manifest_file())) {
+  if (fs::exists(status_of(manifest_file()))) {
     const Json old = this->manifest(kForm);
     std::size_t finished = 0;
     for (const std::string cell : old.at("cells")) finished += done(cell);
@@ -112,7 +114,7 @@ void RunFolder::resume(const Json& manifest) const {
 }
 
 Json RunFolder::manifest(const Json& form) const {
-  if (!fs::exists(manifest_file()))
+  if (!fs::exists(status_of(manifest_file())))
     throw WrongCall("--run: '" + path_.string() + "' holds no run; need the folder of one");
   return read_json(manifest_file(), form, "name another folder");
 }
