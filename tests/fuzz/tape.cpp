@@ -50,12 +50,15 @@ Numbers moved(const std::string& program, Way way, const Swept& plain, int draws
   return all;
 }
 
-// A value, or a gradient, moves by as much as its like: where one number of it does, all may.
+// A value, or a gradient, moves by as much as its like: where one number of it does, all may. What
+// is rounded within an op may be as large as any, and cancel.
 std::string differ(const std::string& what, const Swept& p, const Swept& q, const Numbers& moves,
                    double rounding) {
   const Numbers by = apart(p.numbers, q.numbers, moves.size());
+  double largest = 1;
+  for (const auto& numbers : q.numbers) largest = std::max(largest, largest_of(numbers));
   for (std::size_t i = 0; i < by.size(); ++i) {
-    const double bound = 64 * largest_of(moves[i]) + rounding * (1 + largest_of(q.numbers[i]));
+    const double bound = 64 * largest_of(moves[i]) + rounding * largest;
     for (std::size_t k = 0; k < by[i].size(); ++k)
       if (!(by[i][k] <= bound))
         return what + ": number " + std::to_string(k) + " of " + std::to_string(i) + " is " +
