@@ -5,8 +5,8 @@
 
 Sets each up, or those that are named, in FOLDER/NAME (default: build-each/), builds the library and the tests about numbers,
 runs them, and ends with a table. What this machine cannot build or run is left out, and the table says what is missing.
-CI does not run it: it takes five minutes of two cores a build, and an hour for aarch64. The newest compilers stand in newer releases of Debian; it
-runs there as it does here, in a chroot that mmdebstrap makes too.
+CI does not run it: it takes five minutes of two cores a build, more at -O0, and an hour for aarch64. The newest compilers stand in
+newer releases of Debian; it runs there as it does here, in a chroot that mmdebstrap makes too.
 
 For aarch64 (Debian):
   dpkg --add-architecture arm64 && apt-get update && apt-get install --no-install-recommends crossbuild-essential-arm64 \\
@@ -39,7 +39,7 @@ ELSEWHERE = ["engine", "ops", "rules", "sinkhorn", "matching", "subset", "distri
 def meson_options(build):
     _, optimisation, machine, standard = BUILDS[build]
     options = ["-Doptimization=%d" % optimisation, "-Dcpp_std=" + standard, "-Dnative=" + str(machine == "native").lower()]
-    # Clang from 18 on warns of what libstdc++'s std::stable_sort calls.
+    # clang 19 warns of what libstdc++'s std::stable_sort calls.
     return options + ["-Dcpp_args=-Wno-error=deprecated-declarations" + ("" if machine == "native" else " -march=" + machine)]
 
 
