@@ -12,7 +12,8 @@ constexpr KeepAxes keep_axes = KeepAxes::yes;
 
 Var sum(Var x);
 Var sum(Var x, const Axes& axes, KeepAxes keep = KeepAxes::no);
-/// The product, of nothing 1. Its derivatives of every order are right where numbers are 0, too.
+/// The product, of nothing 1. Its derivatives of every order are right where numbers are 0, too. It
+/// is a product of halves: one that overflows is an infinity, and NaN where the other is 0.
 Var prod(Var x);
 Var prod(Var x, const Axes& axes, KeepAxes keep = KeepAxes::no);
 /// y[k] = x[0] + ... + x[k] along an axis.

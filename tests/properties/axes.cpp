@@ -62,7 +62,15 @@ const plain::Table kReductions = {
            d, CALL(prod),
            [](const Row& x) {
              Number y = 1;
-             for (Number v : x) y = y * v;
+             long double largest = 1, least = 1;  // that some of the numbers may make
+             for (Number v : x) {
+               const long double size = std::abs(v.value());
+               y = y * v;
+               if (size > 1) largest *= size;
+               if (size < 1 && size > 0) least *= size;
+             }
+             using Limits = std::numeric_limits<Scalar>;
+             if (largest > Limits::max() || least < Limits::min()) y.v.e = y.d.e = INFINITY;
              return y;
            },
            false);
