@@ -83,11 +83,15 @@ struct Machine {
     const auto size = static_cast<double>(std::max<std::size_t>(1, x.value().size()));
     return moved(tape.constant(numbers.tensor(shape, 4)) + tanh(sum(x) / size));
   }
-  // A choice is exact in either library. What scales a value scales its cotangent too, number by
-  // number: gradients that cancel, as softmax's do in sum(softmax(x)), do so to within rounding
+  // A hard choice is exact in either library. What scales a value scales its cotangent too, number
+  // by number: gradients that cancel, as softmax's do in sum(softmax(x)), do so to within rounding
   // only.
   Var moved(Var v) {
-    if (jitter == 0 || tape.node(v.index).op.flow != Flow::exact) return v;
+    const auto whole = [](Scalar x) { return x == std::floor(x); };
+    const Tensor& value = v.value();
+    if (jitter == 0 || (tape.node(v.index).op.flow != Flow::exact &&
+                        std::all_of(value.begin(), value.end(), whole)))
+      return v;
     Tensor by[] = {uninitialised(v.shape()), uninitialised(v.shape())};
     for (Tensor& t : by)
       for (Scalar& x : t)
