@@ -91,7 +91,7 @@ std::vector<Swept> swept(const Library& library, const std::string& program, std
 
 // Whether float's numbers are to be like double's: they did not end where double's go on.
 bool beside(const Swept& single, const Swept& exact) {
-  return single.comparable && !single.by_chance && single.infinite == exact.infinite;
+  return single.comparable && !single.by_chance && single.at_the_end == exact.at_the_end;
 }
 
 // Float beside double. What is rounded within an op, where terms may be large and cancel, is seen

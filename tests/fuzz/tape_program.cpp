@@ -44,15 +44,17 @@ Sought run(Machine& m, Swept& to) {
       const bool too_large_stays = m.rarely();
       Scalar largest = 0;
       for (Scalar x : y.value()) largest = std::max(largest, std::abs(x));
-      if (worst_of(y.value()) != Worst::finite) ++to.infinite;
+      if (worst_of(y.value()) != Worst::finite) ++to.at_the_end;
       if (largest > kLargest && !too_large_stays)
         y = std::isfinite(largest) ? y * std::exp2(-std::ceil(std::log2(largest / kLargest)))
                                    : tanh(y);
       to.comparable = to.comparable && worst_of(y.value()) == Worst::finite;
       keep(y);
     } catch (const std::invalid_argument& error) {
-      if (std::string(error.what()).find("; ") == std::string::npos)
-        to.fault = std::string("an error that does not say what is needed: ") + error.what();
+      const std::string words = error.what();
+      if (words.find("; ") == std::string::npos)
+        to.fault = "an error that does not say what is needed: " + words;
+      if (words.find(" has 0 ") != std::string::npos) ++to.at_the_end;
       to.steps += " refused";
     } catch (const std::length_error&) {  // more numbers than memory holds
       to.steps += " refused";

@@ -13,7 +13,9 @@ struct Swept {
   std::string fault;       ///< what must never be
   std::string steps;       ///< the ops that were recorded, and what was refused
   bool comparable = true;  ///< all of it is finite
-  int infinite = 0;        ///< steps that were not, and were brought back: float's end is near
+  /// Steps that made an infinity, which was brought back, or were refused for a 0: beyond float's
+  /// range double may go on.
+  int at_the_end = 0;
   /// The other library's numbers are others: it draws noise of its own, or compares rounded
   /// numbers.
   bool by_chance = false;
