@@ -51,7 +51,7 @@ constexpr auto kMultiply = row(
     slope<1>([](auto g, auto b) { return g * b; }), slope<0>([](auto g, auto a) { return g * a; }));
 constexpr auto kDivide = row(
     "divide", [](Lane a, Lane b) { return a / b; }, slope<1>([](auto g, auto b) { return g / b; }),
-    slope<1, kValue>([](auto g, auto b, auto y) { return -g * (y / b); }));
+    slope<1, kValue>([](auto g, auto b, auto y) { return -g * y / b; }));
 // Linear in the gradient, as they are, their own derivatives are those of * and /.
 constexpr auto kTimes = row(
     "multiply", [](Lane g, Lane x) { return times(g, x); }, kMultiply.slopes[0],

@@ -38,14 +38,15 @@ Number operator+(Number a, Number b) { return {a.v + b.v, a.d + b.d}; }
 Number operator-(Number a) { return {-a.v, -a.d}; }
 Number operator-(Number a, Number b) { return a + -b; }
 Number operator*(Number a, Number b) { return {a.v * b.v, along(b.v, a.d) + along(a.v, b.d)}; }
-// A slope may overflow where a gradient that little arrives for would not.
-Rounded in_scalar(Rounded slope) {
-  if (std::isinf(static_cast<Scalar>(slope.v))) slope.e = INFINITY;
+// What a slope is made of may overflow in Scalar where a gradient would not: the slope itself, if
+// little arrives, and what is multiplied by what arrives, 2 at most, before it is divided.
+Rounded made_of(long double x, Rounded slope) {
+  if (std::isinf(static_cast<Scalar>(x))) slope.e = INFINITY;
   return slope;
 }
 Number operator/(Number a, Number b) {
   const Rounded y = a.v / b.v;
-  return {y, along(constant(1) / b.v, a.d) - along(in_scalar(y / b.v), b.d)};
+  return {y, along(constant(1) / b.v, a.d) - along(made_of(2 * y.v, y / b.v), b.d)};
 }
 Number& operator+=(Number& a, Number b) { return a = a + b; }
 Number operator>(Number a, Number b) { return a.value() > b.value() ? 1 : 0; }
@@ -123,7 +124,7 @@ Number sqrt(Number a) {
   const Rounded r = image(a.v, y, 1 / (2 * y));
   return {r, along(constant(1) / (r + r), a.d)};
 }
-Number square(Number a) { return {a.v * a.v, along(in_scalar(a.v + a.v), a.d)}; }
+Number square(Number a) { return {a.v * a.v, along(made_of(2 * a.value(), a.v + a.v), a.d)}; }
 Number abs(Number a) {
   const long double sign = a.value() > 0 ? 1 : a.value() < 0 ? -1 : 0;
   return {{std::abs(a.value()), a.v.e}, along(constant(sign), a.d)};
