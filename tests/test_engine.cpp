@@ -782,7 +782,9 @@ TEST_CASE("an empty parameter's report, and what a report is made of, are printe
        {Stop::reached, Stop::zero, Stop::not_finite, Stop::cut, Stop::unconnected, Stop::refused})
     out << reason << ", ";
   out << Worst::nan << ", " << tape.node(w.index).op.name;
-  CHECK(out.str() == "reached, zero, not finite, cut, unconnected, refused, NaN, w");
+  out << "; " << str(w) << "; " << Gradients({w}, {Tensor{1, 2}});
+  CHECK(out.str() ==
+        "reached, zero, not finite, cut, unconnected, refused, NaN, w; {2, 3}; w {1, 2}\n");
 }
 
 TEST_CASE(

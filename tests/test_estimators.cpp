@@ -6,6 +6,7 @@
 #include <array>
 #include <cmath>
 #include <limits>
+#include <sstream>
 
 #include "models/argtape.hpp"
 #include "tests/distance.hpp"
@@ -832,6 +833,9 @@ TEST_CASE("the instrument: a gradient of rounding alone has no direction") {
   // 1 but where all four samples agree.
   const double p = 1 / (1 + std::exp(-2.2)), agree = std::pow(p, 4) + std::pow(1 - p, 4);
   CHECK(std::abs(m.cosine - (1 - agree)) < 4 * m.cosine_se);
+  std::ostringstream out;
+  out << rebar();
+  CHECK(out.str() == "rebar");
   const Method noise("noise", 1, [](Var logits, const Cost& f, Rng& rng) {
     const Var cost = evaluate(drawn_choice(logits, rng), f);
     return with_gradient("noise", cost, logits,

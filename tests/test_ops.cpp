@@ -1204,6 +1204,8 @@ TEST_CASE("each op refuses shapes, axes and numbers that do not fit, in its own 
       },
       "matmul_transposed: a is (2,), b is (3,); need equal lengths, or 1, on each axis, counted "
       "from the last");
+  refuses([&] { dense(m, m, v); },
+          "dense: x is (2, 3), w is (2, 3), b is (3,); need (..., n, k), (k, m) and (m,)");
   refuses([&] { outer(m, v); }, "outer: a is (2, 3), b is (3,); need (n,) and (m,)");
   const std::size_t many = std::size_t{1} << 32;
   for (const Shape& s : {Shape{many, 0, 0}, {0, many, 0}, {0, 0, many}}) {

@@ -720,6 +720,21 @@ TEST_CASE("argmin passes on what argmax of the negatives does") {
   CHECK(argmin(d, zero()).value() == Tensor{0, 1, 0});
 }
 
+TEST_CASE(
+    "what costs are weighed with reaches a score function; what weighs nothing adds nothing") {
+  Rng rng(3);
+  Tape tape;
+  const Var l = tape.parameter(rng.normal({3, 4}));
+  const Var z = sample(l, score_function(), tape.constant(rng.gumbel({3, 4})));
+  const Var cost = sum(z * tape.constant(rng.normal({3, 4})), 1);
+  const Tensor weights{0.5, 0, 2};
+  const Var w = tape.constant(weights), infinite = cost + tape.constant(Tensor{0, kInf, 0});
+  const Tensor expected = backward(cost * w)[l];
+  CHECK(farthest(backward(cost, {}, w)[l], expected) < 1e-12);
+  CHECK(farthest(backward(infinite, {}, w)[l], expected) < 1e-12);
+  CHECK(farthest(differentiate(infinite, l, w)[0].value(), expected) < 1e-12);
+}
+
 TEST_CASE("baselines: running mean and leave-one-out against their definitions") {
   const Baseline mean = running_mean(0.5);
   const auto next = [](const Baseline& b, const Tensor& costs) {
