@@ -152,7 +152,7 @@ def joined_and_watched(truth):
     folder = os.path.join(place, "joined")
     first = start(*GRID, "--run", folder, "--checkpoint", "0.02")
     check(wait_for(lambda: checkpoints(folder)), "the first is at work")
-    second = start(*GRID, "--run", folder, "--resume")
+    second = start(*GRID, "--run", folder, "--resume", "--threads", "2")
     status, out, err = run("--run", folder, "--table", "--json", os.path.join(place, "table.json"))
     check(status == 0 and " of 4 cells are done" in out, "the table while it runs: %d, %r, %s" % (status, out, err))
     with open(os.path.join(place, "table.json")) as f:

@@ -6,7 +6,7 @@
 import argparse, array, csv, gzip, json, os, re, resource, stat, struct, subprocess, sys, tempfile
 
 from hand_made import judged
-from short_runs import SHORT_RUNS
+from short_runs import NETWORKS, SHORT_RUNS
 from tally import check, verdict
 
 RULES = ["zero", "exact", "score-function", "score-function+mean", "score-function+leave-one-out", "straight-through",
@@ -920,7 +920,8 @@ def semi_supervised_files():
 
 def few_steps():
     """All that the programs compute and draw, in steps too few to learn by: a crash, or a sanitizer's word, ends a run."""
-    for program, flags in [(program, flags) for program, runs in SHORT_RUNS.items() for flags in runs if program[:2] > "04"]:
+    longer = {"05_estimators": "--quick --draws 500 --tuning 1", "12_categorical_vae": NETWORKS + "notebook"}
+    for program, flags in [(p, flags) for p, runs in SHORT_RUNS.items() if p[:2] > "04" for flags in runs] + list(longer.items()):
         with tempfile.TemporaryDirectory() as folder:
             more = ["--run", os.path.join(folder, "run")] if program[:2] in ["11", "12", "13"] else []
             run_json(program, *flags.split(), *more, "--out", folder)

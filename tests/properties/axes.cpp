@@ -62,15 +62,17 @@ const plain::Table kReductions = {
            d, CALL(prod),
            [](const Row& x) {
              Number y = 1;
-             long double largest = 1, least = 1;  // that some of the numbers may make
+             long double largest = 1;  // that some of the numbers may make
              for (Number v : x) {
-               const long double size = std::abs(v.value());
                y = y * v;
-               if (size > 1) largest *= size;
-               if (size < 1 && size > 0) least *= size;
+               largest *= std::max(1.0L, std::abs(v.value()));
              }
+             // A part that is below Scalar's range is lost, one beyond it is an infinity.
              using Limits = std::numeric_limits<Scalar>;
-             if (largest > Limits::max() || least < Limits::min()) y.v.e = y.d.e = INFINITY;
+             const long double lost =
+                 largest > Limits::max() ? INFINITY : largest * Limits::min() / Limits::epsilon();
+             y.v.e += lost;
+             y.d.e += lost;
              return y;
            },
            false);
@@ -130,22 +132,24 @@ const plain::Table kLines = {
      }},
     {"argsort",
      [](Draws& d) {
+       const Order order = d.one_of({Order::ascending, Order::descending});
        return by_line(
            d,
-           [](Var x, int axis) {
-             const Indices found = argsort(x.value(), axis);
+           [=](Var x, int axis) {
+             const Indices found = argsort(x.value(), axis, order);
              Tensor y(x.shape());
              std::copy(found.begin(), found.end(), y.begin());
              return x.tape->constant(y);
            },
-           [](const Row& x) {
-             Indices order(x.size());
-             std::iota(order.begin(), order.end(), std::size_t{0});
-             std::stable_sort(order.begin(), order.end(), [&](std::size_t i, std::size_t j) {
-               return x[i].value() < x[j].value();
+           [=](const Row& x) {
+             Indices places(x.size());
+             std::iota(places.begin(), places.end(), std::size_t{0});
+             std::stable_sort(places.begin(), places.end(), [&](std::size_t i, std::size_t j) {
+               return order == Order::ascending ? x[i].value() < x[j].value()
+                                                : x[j].value() < x[i].value();
              });
              Row y;
-             for (std::size_t i : order) y.emplace_back(static_cast<double>(i));
+             for (std::size_t i : places) y.emplace_back(static_cast<double>(i));
              return y;
            });
      }},
