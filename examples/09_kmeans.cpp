@@ -220,7 +220,7 @@ struct Outcome {
   KMeansRun run;
 };
 
-const KMeansRun& named(const std::vector<Outcome>& outcomes, const std::string& name) {
+const KMeansRun& named(const std::vector<Outcome>& outcomes, const char* name) {
   return std::find_if(outcomes.begin(), outcomes.end(),
                       [&](const Outcome& o) { return o.name == name; })
       ->run;

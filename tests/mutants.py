@@ -17,7 +17,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(HERE)
 # In double, and not of models/, which take long: semi_supervised, stochastic_networks, kmeans-double, estimators.
 PROGRAMS = ["menu", "formula", "select", "distributions", "first_contact", "gumbel_softmax_density", "metamorphic-double", "ops",
-            "sinkhorn", "matching", "engine", "rules", "subset", "simd-double"]
+            "sinkhorn", "matching", "engine", "rules", "subset", "simd-double", "properties-double"]
 QUICK = 0.05  # seconds
 MEMORY = 8 << 30
 MUTANT_HPP = """#pragma once
