@@ -1,22 +1,34 @@
-// How far apart two tensors are.
+// How far apart numbers and tensors are; wherever there is NaN, no bound on it holds.
 #pragma once
 
-#include <algorithm>
+#include <doctest/doctest.h>
+
 #include <cmath>
-#include <limits>
 
 #include "engine/tensor.hpp"
 
-/// The largest |a - b| of two tensors of one shape; infinite where there is NaN.
+/// The larger of two; NaN if one of them is.
+inline double worse(double a, double b) { return std::isnan(a) || a >= b ? a : b; }
+
+/// The largest |a - b| of two tensors of one shape.
 inline double farthest(const argtape::Tensor& a, const argtape::Tensor& b) {
-  constexpr double inf = std::numeric_limits<double>::infinity();
-  if (a.shape() != b.shape()) return inf;
+  REQUIRE(a.shape() == b.shape());
   double most = 0;
-  for (std::size_t i = 0; i < a.size(); ++i) {
-    const double apart = std::abs(static_cast<double>(a.data()[i] - b.data()[i]));
-    most = std::isnan(apart) ? inf : std::max(most, apart);
-  }
+  for (std::size_t i = 0; i < a.size(); ++i)
+    most =
+        worse(most, std::abs(static_cast<double>(a.data()[i]) - static_cast<double>(b.data()[i])));
   return most;
+}
+
+/// Each |found - expected| is at most tolerance (1 + |expected|).
+inline void check_close(const argtape::Tensor& found, const argtape::Tensor& expected,
+                        double tolerance = 1e-13) {
+  REQUIRE(found.shape() == expected.shape());
+  for (std::size_t i = 0; i < found.size(); ++i) {
+    CAPTURE(i);
+    CHECK(std::abs(found.data()[i] - expected.data()[i]) <=
+          tolerance * (1 + std::abs(expected.data()[i])));
+  }
 }
 
 /// |a - b| / |b|.

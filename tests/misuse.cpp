@@ -1,6 +1,6 @@
 // What no message can refuse: uses of what is gone. Run under the address sanitizer, which must
 // stop each (tests/run --all); `misuse none` does the same within its life, and must not be
-// stopped.
+// stopped. Where nothing is stopped it ends well, whatever was read.
 #include <argtape/argtape.hpp>
 #include <memory>
 #include <string>
@@ -27,5 +27,5 @@ int main(int argc, char** argv) {
   if (what == "gradients") kept = Gradients();  // a reference into Gradients that are gone
   if (what == "tape") tape.reset();             // a Var whose tape is gone
   const bool right = backward(y)[y.tape->var(0)] == full({1000}, 4) && gradient.data()[0] == 4;
-  return right ? 0 : 1;
+  return right || what != "none" ? 0 : 1;
 }

@@ -115,11 +115,6 @@ std::string refusal(const std::string& path, Load load, const std::string& kind 
   }
 }
 
-std::string contents(const std::string& path) {
-  std::ifstream file(path, std::ios::binary);
-  return {std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
-}
-
 }  // namespace
 
 TEST_CASE("what is saved comes back to the bit") {

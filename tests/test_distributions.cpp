@@ -19,17 +19,13 @@
 #include "ops/shape.hpp"
 #include "ops/softmax.hpp"
 #include "tests/distance.hpp"
+#include "tests/refuses.hpp"
 
 using namespace argtape;
 
 namespace {
 
 constexpr double kInf = std::numeric_limits<double>::infinity();
-
-template <class F>
-void refuses(F f, const char* message) {
-  CHECK_THROWS_WITH_AS(f(), message, std::invalid_argument);
-}
 
 void agree(Var found, const Tensor& expected) { CHECK(farthest(found.value(), expected) < 1e-10); }
 

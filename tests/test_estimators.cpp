@@ -10,6 +10,7 @@
 
 #include "models/argtape.hpp"
 #include "tests/distance.hpp"
+#include "tests/refuses.hpp"
 
 using namespace argtape;
 
@@ -88,11 +89,6 @@ MeasureOptions draws(std::size_t n, std::uint64_t seed = 1) {
   options.batch = std::min<std::size_t>(n, 5000);
   options.seed = seed;
   return options;
-}
-
-template <class F>
-void refuses(F f, const char* message) {
-  CHECK_THROWS_WITH_AS(f(), message, std::invalid_argument);
 }
 
 // The methods that are not a rule's.

@@ -16,6 +16,7 @@
 #include <utility>
 
 #include "models/argtape.hpp"
+#include "tests/cases.hpp"
 #include "tests/failing_memory.hpp"
 #include "tests/folder.hpp"
 #include "tests/recycling.hpp"
@@ -130,8 +131,7 @@ std::string wrong_in(const Outcome& o, const Outcome& right, After after) {
 // All of one kind, one after the other, from cold on: what is made once for the whole program may
 // be made in any of them.
 void each_failure(const std::string& subject, const Make& make, Failing what) {
-  const char* text = std::getenv("ARGTAPE_CASES");
-  const long each = text ? std::strtol(text, nullptr, 10) : kRecycles ? 300 : 30;
+  const long each = cases(kRecycles ? 300 : 30);
   const std::string kind = what == Failing::one_allocation    ? "allocation "
                            : what == Failing::all_from_one_on ? "all allocations from "
                                                               : "call ";

@@ -244,8 +244,8 @@ TEST_CASE("a common offset costs no digits, at either order") {
       double size = 0, worst = 0;
       for (std::size_t k = 0; k < found[0][i].size(); ++k) {
         const auto near = static_cast<double>(found[0][i].data()[k]);
-        size = std::max(size, std::abs(near));
-        worst = std::max(worst, std::abs(static_cast<double>(found[1][i].data()[k]) - near));
+        size = worse(size, std::abs(near));
+        worst = worse(worst, std::abs(static_cast<double>(found[1][i].data()[k]) - near));
       }
       CAPTURE(i);
       CHECK(worst <= row.error * size);

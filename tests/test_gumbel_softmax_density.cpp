@@ -7,6 +7,7 @@
 #include <limits>
 
 #include "models/argtape.hpp"
+#include "tests/refuses.hpp"
 
 using namespace argtape;
 
@@ -47,11 +48,6 @@ Lattice lattice(std::size_t k, double reach, double step) {
     all.cell.push_back(product);
   }
   return all;
-}
-
-template <class F>
-void refuses(F f, const char* message) {
-  CHECK_THROWS_WITH_AS(f(), message, std::invalid_argument);
 }
 
 }  // namespace

@@ -17,17 +17,14 @@
 #include "ops/reduce.hpp"
 #include "ops/rules/gumbel_softmax.hpp"
 #include "ops/shape.hpp"
+#include "tests/distance.hpp"
+#include "tests/refuses.hpp"
 
 using namespace argtape;
 
 namespace {
 
 constexpr bool kDouble = sizeof(Scalar) == 8;
-
-template <class F>
-void refuses(F f, const std::string& message) {
-  CHECK_THROWS_WITH_AS(f(), message.c_str(), std::invalid_argument);
-}
 
 double at(const Tensor& t, std::size_t i, std::size_t j) { return static_cast<double>(t(i, j)); }
 
@@ -37,15 +34,7 @@ double squared(const Tensor& x, std::size_t i, const Tensor& c, std::size_t m) {
   return sum;
 }
 
-double largest_difference(const Tensor& a, const Tensor& b) {
-  double most = 0;
-  for (std::size_t i = 0; i < a.size(); ++i)
-    most = std::max(most,
-                    std::abs(static_cast<double>(a.data()[i]) - static_cast<double>(b.data()[i])));
-  return most;
-}
-
-double largest_size(const Tensor& t) { return largest_difference(t, zeros(t.shape())); }
+double largest_size(const Tensor& t) { return farthest(t, zeros(t.shape())); }
 
 // How much farther a point's second centre is than its first, where that is least, in units of
 // what rounding the centres and summing the squares may make of it.
@@ -129,7 +118,7 @@ TEST_CASE("k-means: a point's loss is its squared distance to the nearest centre
   CHECK(a.size == sizes);
   CHECK(a.loss == doctest::Approx(total));
   CHECK(a.largest() == *std::max_element(sizes.begin(), sizes.end()));
-  CHECK(largest_difference(gradient, expected) < (kDouble ? 1e-13 : 1e-4));
+  CHECK(farthest(gradient, expected) < (kDouble ? 1e-13 : 1e-4));
 }
 
 TEST_CASE("k-means: soft assignment is softmax(-d / tau), and its gradient is right") {
@@ -160,8 +149,7 @@ TEST_CASE("k-means: soft assignment is softmax(-d / tau), and its gradient is ri
   const Var c = tape.parameter(centres), p = tape.constant(x);
   const Var hard = kmeans_loss(p, c, zero()), through = kmeans_loss(p, c, straight_through(1.0));
   CHECK(identical(hard.value(), through.value()));
-  CHECK(largest_difference(differentiate(hard, c)[0].value(),
-                           differentiate(through, c)[0].value()) > 0.01);
+  CHECK(farthest(differentiate(hard, c)[0].value(), differentiate(through, c)[0].value()) > 0.01);
 }
 
 TEST_CASE("k-means: inside a cell the full Hessian is diagonal, twice the clusters' sizes") {
@@ -208,7 +196,7 @@ TEST_CASE("k-means: inside a cell the loss is its Taylor expansion to second ord
       if (a.nearest == cell) {
         ++inside;
         CHECK(std::abs(a.loss - expansion) < (kDouble ? 1e-13 : 1e-6) * a.loss);
-        straight_off = std::max(straight_off, std::abs(a.loss - straight) / a.loss);
+        straight_off = worse(straight_off, std::abs(a.loss - straight) / a.loss);
       } else {
         // A change of cluster only takes away: the expansion is an upper bound.
         ++outside;
@@ -245,18 +233,18 @@ TEST_CASE("k-means: Newton's step is Lloyd's step, on each path, until both stop
           REQUIRE(step < 100);
           const double call = closest_call(x, lloyd);
           const KMeansStep l = kmeans_lloyd_step(x, lloyd), w = kmeans_newton_step(x, newton);
-          const double apart = largest_difference(l.centres, w.centres) / largest_size(l.centres);
+          const double apart = farthest(l.centres, w.centres) / largest_size(l.centres);
           if (!(apart <= bound)) {
             CHECK(call < same);
             ++parted;
             apart_at_a_tie = true;
             break;
           }
-          worst = std::max(worst, apart);
+          worst = worse(worst, apart);
           CHECK(l.clusters == w.clusters);
           CHECK(l.relocated == w.relocated);
           relocated += l.relocated;
-          by_hand.difference.push_back(largest_difference(l.centres, w.centres));
+          by_hand.difference.push_back(farthest(l.centres, w.centres));
           by_hand.relative.push_back(apart);
           std::size_t changed = x.shape()[0];
           for (std::size_t i = 0; i < was.size(); ++i) changed -= was[i] == l.clusters[i];
@@ -305,7 +293,7 @@ TEST_CASE("k-means: Lloyd's algorithm ends where each centre is its points' mean
       for (std::size_t j = 0; j < x.shape()[1]; ++j)
         means(run.end.nearest[i], j) +=
             x(i, j) / static_cast<Scalar>(run.end.size[run.end.nearest[i]]);
-    CHECK(largest_difference(means, run.centres) < (kDouble ? 1e-14 : 3e-6) * largest_size(means));
+    CHECK(farthest(means, run.centres) < (kDouble ? 1e-14 : 3e-6) * largest_size(means));
   }
 }
 
@@ -389,7 +377,7 @@ TEST_CASE("k-means: a cluster that empties on the way is filled, by Newton as by
     std::vector<std::size_t> was;
     for (std::size_t step = 1; step < 60; ++step) {
       const KMeansStep l = kmeans_lloyd_step(x, lloyd), w = kmeans_newton_step(x, newton);
-      REQUIRE(largest_difference(l.centres, w.centres) < (kDouble ? 1e-10 : 1e-5));
+      REQUIRE(farthest(l.centres, w.centres) < (kDouble ? 1e-10 : 1e-5));
       CHECK(l.relocated == w.relocated);
       CHECK(kmeans_assign(x, l.centres).loss <= kmeans_assign(x, lloyd).loss * (1 + 1e-6));
       on_the_way += step > 1 && l.relocated > 0;
@@ -577,7 +565,7 @@ TEST_CASE("k-means: descent by hand, and what it notes") {
   // The sum in place of the mean, at a quarter of the rate, is the same.
   settings.summed = true;
   settings.rate = 0.25 / 4;
-  CHECK(largest_difference(kmeans_descent(x, start, settings).centres, run.centres) < 1e-6);
+  CHECK(farthest(kmeans_descent(x, start, settings).centres, run.centres) < 1e-6);
 
   settings.batch = 2;
   settings.steps = 12;
@@ -615,9 +603,9 @@ TEST_CASE("k-means: the rule of a descent, its schedule and its rate's decay, by
     CAPTURE(rule.name);
     settings.rule = rule;
     ends.push_back(kmeans_descent(x, start, settings).centres);
-    CHECK(largest_difference(ends.back(), by_hand(rule, start, 0.3)) < near);
+    CHECK(farthest(ends.back(), by_hand(rule, start, 0.3)) < near);
     for (std::size_t other = 0; other + 1 < ends.size(); ++other)
-      CHECK(largest_difference(ends.back(), ends[other]) > 0.01);
+      CHECK(farthest(ends.back(), ends[other]) > 0.01);
   }
 
   // A temperature on a schedule is the one of the step.
@@ -625,14 +613,14 @@ TEST_CASE("k-means: the rule of a descent, its schedule and its rate's decay, by
   settings.steps = 3;
   Tensor centres = start;
   for (double tau : {2.0, 1.5, 1.0}) centres = by_hand(gumbel_softmax(tau), centres, 0.3);
-  CHECK(largest_difference(kmeans_descent(x, start, settings).centres, centres) < near);
+  CHECK(farthest(kmeans_descent(x, start, settings).centres, centres) < near);
 
   // So is a rate, SGD's and Adam's.
   settings.rule = zero();
   settings.rate = linear_decay(0.3, 0, 3);
   centres = start;
   for (double part : {1.0, 2.0 / 3, 1.0 / 3}) centres = by_hand(zero(), centres, 0.3 * part);
-  CHECK(largest_difference(kmeans_descent(x, start, settings).centres, centres) < near);
+  CHECK(farthest(kmeans_descent(x, start, settings).centres, centres) < near);
   settings.by = KMeansDescent::By::adam;
   settings.rate = linear_decay(0.1, 0, 3);
   centres = start;
@@ -651,8 +639,7 @@ TEST_CASE("k-means: the rule of a descent, its schedule and its rate's decay, by
     }
   }
   // In float, what the difference above leaves of a small gradient.
-  CHECK(largest_difference(kmeans_descent(x, start, settings).centres, centres) <
-        (kDouble ? 1e-12 : 1e-4));
+  CHECK(farthest(kmeans_descent(x, start, settings).centres, centres) < (kDouble ? 1e-12 : 1e-4));
 }
 
 TEST_CASE("k-means: wrong calls are refused") {

@@ -27,6 +27,7 @@
 #include "ops/sinkhorn.hpp"
 #include "ops/soft_sort.hpp"
 #include "tests/distance.hpp"
+#include "tests/refuses.hpp"
 
 using namespace argtape;
 
@@ -94,11 +95,6 @@ void check_mean(const Tensor& draws, const Tensor& expected) {
     REQUIRE(error < 0.05 * std::abs(expected.data()[k]));
     CHECK(std::abs(mean - expected.data()[k]) < 4 * error);
   }
-}
-
-template <class F>
-void refuses(F f, const std::string& message) {
-  CHECK_THROWS_WITH_AS(f(), message.c_str(), std::invalid_argument);
 }
 
 }  // namespace

@@ -14,6 +14,8 @@
 #include "ops/linalg.hpp"
 #include "ops/reduce.hpp"
 #include "ops/shape.hpp"
+#include "tests/distance.hpp"
+#include "tests/refuses.hpp"
 
 using namespace argtape;
 using Vars = std::vector<Var>;
@@ -23,15 +25,6 @@ namespace {
 constexpr double kInf = std::numeric_limits<double>::infinity(),
                  kNan = std::numeric_limits<double>::quiet_NaN();
 
-void check_close(const Tensor& found, const Tensor& expected, double tolerance = 1e-13) {
-  REQUIRE(found.shape() == expected.shape());
-  for (std::size_t i = 0; i < found.size(); ++i) {
-    CAPTURE(i);
-    CHECK(std::abs(found.data()[i] - expected.data()[i]) <=
-          tolerance * (1 + std::abs(expected.data()[i])));
-  }
-}
-
 // 1, 2, 3, ... of a shape.
 Tensor counting(const Shape& shape) {
   Tensor t = uninitialised(shape);
@@ -40,11 +33,6 @@ Tensor counting(const Shape& shape) {
 }
 Tensor sines(const Shape& shape) { return xt::sin(counting(shape)); }
 Tensor cosines(const Shape& shape) { return xt::cos(counting(shape)); }
-
-template <class F>
-void refuses(F f, const char* message) {
-  CHECK_THROWS_WITH_AS(f(), message, std::invalid_argument);
-}
 
 }  // namespace
 

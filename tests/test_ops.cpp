@@ -27,6 +27,8 @@
 #include "ops/select.hpp"
 #include "ops/shape.hpp"
 #include "ops/softmax.hpp"
+#include "tests/distance.hpp"
+#include "tests/refuses.hpp"
 #include "tests/vjp_of.hpp"
 
 using namespace argtape;
@@ -296,17 +298,6 @@ Tensor value(const Function& f, const std::vector<Tensor>& points) {
   return f(v).value();
 }
 
-void check_close(const Tensor& found, const Tensor& expected, double tolerance = 1e-12) {
-  REQUIRE(found.shape() == expected.shape());
-  for (std::size_t i = 0; i < found.size(); ++i)
-    CHECK(found.data()[i] == doctest::Approx(expected.data()[i]).epsilon(tolerance));
-}
-
-template <class F>
-void refuses(F f, const char* message) {
-  CHECK_THROWS_WITH_AS(f(), message, std::invalid_argument);
-}
-
 }  // namespace
 
 TEST_CASE(
@@ -334,56 +325,6 @@ TEST_CASE("gradients of what every op hands back: its vjp is an op like any othe
     INFO(result.report);
     CHECK(result.ok);
   }
-}
-
-TEST_CASE("number by number, against the standard library, also where a register is not full") {
-  struct Unary {
-    const char* name;
-    Var (*f)(Var);
-    double (*expected)(double);
-    double low, high;
-  };
-  const std::vector<Unary> unary = {
-      {"exp", exp, [](double x) { return std::exp(x); }, -700, 700},
-      {"log", log, [](double x) { return std::log(x); }, 1e-300, 1e3},
-      {"tanh", tanh, [](double x) { return std::tanh(x); }, -30, 30},
-      {"sigmoid", sigmoid, [](double x) { return 1 / (1 + std::exp(-x)); }, -700, 700},
-      {"relu", relu, [](double x) { return x > 0 ? x : 0; }, -5, 5},
-      {"softplus", softplus, [](double x) { return x > 30 ? x : std::log1p(std::exp(x)); }, -50,
-       800},
-      {"sqrt", sqrt, [](double x) { return std::sqrt(x); }, 0, 1e6},
-      {"sin", sin, [](double x) { return std::sin(x); }, -1e6, 1e6},
-      {"cos", cos, [](double x) { return std::cos(x); }, -1e6, 1e6},
-      {"erf", erf, [](double x) { return std::erf(x); }, -7, 7},
-      {"log1p", log1p, [](double x) { return std::log1p(x); }, -1, 1e3},
-      {"expm1", expm1, [](double x) { return std::expm1(x); }, -50, 700},
-      {"square", square, [](double x) { return x * x; }, -5, 5},
-      {"abs", abs, [](double x) { return std::abs(x); }, -5, 5},
-  };
-  for (const Unary& u : unary)
-    for (std::size_t n : std::vector<std::size_t>{1, 7, 8, 9, 40}) {
-      CAPTURE(u.name);
-      CAPTURE(n);
-      const Tensor x = Rng(n).uniform({n}, u.low, u.high);
-      Tensor expected = x;
-      for (Scalar& v : expected) v = u.expected(v);
-      check_close(value([&](const Vars& v) { return u.f(v[0]); }, {x}), expected, 1e-14);
-    }
-  check_close(value([](const Vars& v) { return pow(v[0], 3.0); }, {Tensor{-2, 3}}), Tensor{-8, 27});
-  check_close(value([](const Vars& v) { return clip(v[0], -1, 1); }, {Tensor{-2, 0.5, 3}}),
-              Tensor{-1, 0.5, 1});
-  check_close(
-      value([](const Vars& v) { return maximum(v[0], v[1]); }, {Tensor{1, 5}, Tensor{2, 4}}),
-      Tensor{2, 5});
-  check_close(
-      value([](const Vars& v) { return minimum(v[0], v[1]); }, {Tensor{1, 5}, Tensor{2, 4}}),
-      Tensor{1, 4});
-  check_close(value(
-                  [](const Vars& v) {
-                    return (v[0] > v[1]) + 10 * (v[0] < v[1]) + 100 * equal(v[0], v[1]);
-                  },
-                  {Tensor{1, 5, 3}, Tensor{2, 4, 3}}),
-              Tensor{10, 1, 100});
 }
 
 TEST_CASE("NaN and infinity come through") {
@@ -959,24 +900,17 @@ TEST_CASE("convolution and its gradients against plain loops, for images of ever
                   dw(o, d, a, b) += u(n, o, i, j) * x(n, d, p, q);
                 }
               }
-    const auto close = [](const Tensor& found, const Tensor& expected) {
-      REQUIRE(found.shape() == expected.shape());
-      double worst = 0;
-      for (std::size_t i = 0; i < found.size(); ++i)
-        worst = std::max(worst, std::abs(found.data()[i] - expected.data()[i]));
-      CHECK(worst <= 1e-11);
-    };
     Tape tape;
     const Var vx = tape.parameter(x), vw = tape.parameter(w);
     const Var found = conv2d(vx, vw, c.stride, c.padding);
-    close(found.value(), y);
+    CHECK(farthest(found.value(), y) <= 1e-11);
     const Gradients g = backward(found * tape.constant(u));
-    close(g[vx], dx);
-    close(g[vw], dw);
+    CHECK(farthest(g[vx], dx) <= 1e-11);
+    CHECK(farthest(g[vw], dw) <= 1e-11);
     // Added to what is there already, and the same with two threads.
     const Gradients more = backward({found * tape.constant(u), sum(vx), sum(vw)});
-    close(more[vx], dx + 1.0);
-    close(more[vw], dw + 1.0);
+    CHECK(farthest(more[vx], dx + 1.0) <= 1e-11);
+    CHECK(farthest(more[vw], dw + 1.0) <= 1e-11);
     set_threads(2);
     const Var again = conv2d(vx, vw, c.stride, c.padding);
     const Gradients h = backward(again * tape.constant(u));
@@ -1086,7 +1020,7 @@ TEST_CASE("sums cut among threads against plain loops: along each axis, and of a
   for (int threads : {1, 2, 3}) {
     set_threads(threads);
     for (const Tensor* expected : {&over_n, &over_m, &over_k, &all})
-      CHECK(xt::amax(xt::abs(sum_to(x, expected->shape()) - *expected))() < 1e-9);
+      CHECK(farthest(sum_to(x, expected->shape()), *expected) < 1e-9);
   }
   set_threads(1);
 }
@@ -1113,11 +1047,11 @@ TEST_CASE("squared distances and their gradients against plain loops, whoever is
         const Var p = tape.parameter(x), q = tape.parameter(c), found = squared_distances(p, q);
         check_close(found.value(), y);
         const Gradients gradients = backward(found, {}, tape.constant(g));
-        CHECK(xt::amax(xt::abs(gradients[p] - dx))() < 1e-12);
-        CHECK(xt::amax(xt::abs(gradients[q] - dc))() < 1e-12);
+        CHECK(farthest(gradients[p], dx) < 1e-12);
+        CHECK(farthest(gradients[q], dc) < 1e-12);
         const std::vector<Var> recorded = differentiate(found, {p, q}, tape.constant(g));
-        CHECK(xt::amax(xt::abs(recorded[0].value() - dx))() < 1e-12);
-        CHECK(xt::amax(xt::abs(recorded[1].value() - dc))() < 1e-12);
+        CHECK(farthest(recorded[0].value(), dx) < 1e-12);
+        CHECK(farthest(recorded[1].value(), dc) < 1e-12);
       }
   // Where nothing arrives nothing goes back, from whoever is infinitely far.
   Tape tape;

@@ -8,15 +8,11 @@
 #include "models/jigsaw.hpp"
 #include "models/sorting.hpp"
 #include "ops/shape.hpp"
+#include "tests/refuses.hpp"
 
 using namespace argtape;
 
 namespace {
-
-template <class F>
-void refuses(F f, const std::string& message) {
-  CHECK_THROWS_WITH_AS(f(), message.c_str(), std::invalid_argument);
-}
 
 // A network 1-1-n whose logit for place j is slopes[j] times the number.
 Mlp linear(const std::vector<double>& slopes) {

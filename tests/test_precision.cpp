@@ -3,6 +3,7 @@
 
 #include <cmath>
 
+#include "tests/distance.hpp"
 #include "tests/precision.hpp"
 
 TEST_CASE("float's values and gradients are within 1e-5 of double's") {
@@ -14,8 +15,8 @@ TEST_CASE("float's values and gradients are within 1e-5 of double's") {
     REQUIRE(a[i].numbers.size() == b[i].numbers.size());
     double error = 0, largest = 0;
     for (std::size_t k = 0; k < a[i].numbers.size(); ++k) {
-      error = std::max(error, std::abs(a[i].numbers[k] - b[i].numbers[k]));
-      largest = std::max(largest, std::abs(b[i].numbers[k]));
+      error = worse(error, std::abs(a[i].numbers[k] - b[i].numbers[k]));
+      largest = worse(largest, std::abs(b[i].numbers[k]));
     }
     REQUIRE(largest > 0);
     CHECK(error / largest < 1e-5);

@@ -28,6 +28,7 @@
 #include "examples/common/picture.hpp"
 #include "examples/common/picture/drawing.hpp"
 #include "examples/common/program.hpp"
+#include "tests/folder.hpp"
 
 using namespace argtape_examples;
 namespace fs = std::filesystem;
@@ -36,33 +37,6 @@ namespace {
 
 constexpr double not_a_number = std::numeric_limits<double>::quiet_NaN();
 constexpr double infinity = std::numeric_limits<double>::infinity();
-
-class Folder {
- public:
-  Folder() {
-    std::string pattern = (fs::temp_directory_path() / "argtape test 'XXXXXX").string();
-    REQUIRE(::mkdtemp(pattern.data()) != nullptr);
-    path_ = pattern;
-  }
-  ~Folder() { fs::remove_all(path_); }
-  Folder(const Folder&) = delete;
-  Folder& operator=(const Folder&) = delete;
-
-  fs::path operator/(const std::string& name) const { return path_ / name; }
-  const fs::path& path() const { return path_; }
-  std::size_t files() const {
-    return static_cast<std::size_t>(
-        std::distance(fs::directory_iterator(path_), fs::directory_iterator()));
-  }
-
- private:
-  fs::path path_;
-};
-
-std::string contents(const fs::path& path) {
-  std::ifstream file(path, std::ios::binary);
-  return {std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
-}
 
 // What reaches the file descriptor, whichever stream wrote it.
 class Capture {
@@ -224,8 +198,7 @@ TEST_CASE("program: a wrong call is one line that says what to do, and status 2"
   std::ofstream(folder / "file") << "x";
   std::ofstream(folder / "kept") << "x";
   fs::permissions(folder / "kept", fs::perms::owner_read);
-  const std::string file = (folder / "file").string(), none = (folder / "none").string(),
-                    kept = (folder / "kept").string();
+  const std::string file = folder / "file", none = folder / "none", kept = folder / "kept";
   const std::vector<std::pair<std::vector<std::string>, std::string>> calls = {
       {{"--nonsense"}, "--nonsense"},
       {{"stray"}, "stray"},
@@ -241,7 +214,7 @@ TEST_CASE("program: a wrong call is one line that says what to do, and status 2"
       {{"--fast=false"}, "--fast: it has the value 'false'; need it alone"},
       {{"--tau", "0.5x"}, "--tau"},
       {{"--json", none + "/x.json"}, "No such file or directory; name another file"},
-      {{"--json", folder.path().string()}, "Is a directory; name another file"},
+      {{"--json", folder.path()}, "Is a directory; name another file"},
       {{"--json", kept}, "Permission denied; name another file"},
       {{"--out", file + "/below"}, "cannot create"},
       {{"--out", file}, "--out"},
@@ -365,7 +338,7 @@ TEST_CASE("program: numbers are read and shown alike in every locale") {
 
 TEST_CASE("program: the flags arrive, its own and CLI11's") {
   Folder folder;
-  const std::string out = (folder / "a/b").string();
+  const std::string out = folder / "a/b";
   Program program("09_test", "a test");
   int categories = 10;
   double tau = 1;
@@ -408,11 +381,11 @@ TEST_CASE("program: defaults, and --help with status 0") {
 
 TEST_CASE("program: a failure in the body is one line and status 1, a WrongCall is status 2") {
   Folder folder;
-  const fs::path file = folder / "figures.json";
+  const std::string file = folder / "figures.json";
   std::ofstream(file) << "the last good run";
   Program failing("09_test", "a test");
   const Outcome failed =
-      run(failing, {"--json", file.string()}, [] { throw std::runtime_error("the loss\nis NaN"); });
+      run(failing, {"--json", file}, [] { throw std::runtime_error("the loss\nis NaN"); });
   CHECK(failed.status == 1);
   CHECK(failed.err == "09_test: the loss is NaN\n");
   CHECK(contents(file) == "the last good run");
@@ -426,9 +399,9 @@ TEST_CASE("program: a failure in the body is one line and status 1, a WrongCall 
 
 TEST_CASE("program: the JSON is complete, with null for what is not finite") {
   Folder folder;
-  const fs::path file = folder / "figures.json";
+  const std::string file = folder / "figures.json";
   Program program("09_test", "a test");
-  const Outcome outcome = run(program, {"--json", file.string(), "--seed", "7"}, [&] {
+  const Outcome outcome = run(program, {"--json", file, "--seed", "7"}, [&] {
     program.json["loss"] = not_a_number;
     program.figure("accuracy", {0.75, 0.5});
     program.figure("steps", 1000);
@@ -458,7 +431,7 @@ TEST_CASE("program: --out gets a table's CSV, and a name is used once") {
   Folder folder;
   Program program("09_test", "a test");
   const Table table = Table({"a", "b"}).row({"x", 1});
-  const Outcome outcome = run(program, {"--out", folder.path().string()}, [&] {
+  const Outcome outcome = run(program, {"--out", folder.path()}, [&] {
     program.show(table, "one");
     program.show(table, "one");
   });
@@ -508,7 +481,7 @@ TEST_CASE("write_file: replaces whole files, writes through links and devices") 
 
 TEST_CASE("picture: the CSV of each kind, with or without gnuplot") {
   Folder folder;
-  const SearchPath nowhere((folder / "empty").string());
+  const SearchPath nowhere(folder / "empty");
   Capture err(STDERR_FILENO);
 
   Picture lines("t", "x", "y");
@@ -555,7 +528,7 @@ TEST_CASE("picture: the CSV of each kind, with or without gnuplot") {
 
 TEST_CASE("picture: without gnuplot a table and one line that says what to install") {
   Folder folder;
-  const SearchPath nowhere((folder / "empty").string());
+  const SearchPath nowhere(folder / "empty");
   Picture picture("How far");
   picture.line("long name", {1, 2}, {1.0 / 3, not_a_number}).line("b", {10}, {2});
   std::string problem;
@@ -596,7 +569,7 @@ TEST_CASE("picture: a gnuplot that fails leaves the CSV and says why") {
   fs::create_directory(folder / "bin");
   std::ofstream(folder / "bin/gnuplot") << "#!/bin/sh\necho 'no such terminal' >&2\nexit 1\n";
   fs::permissions(folder / "bin/gnuplot", fs::perms::owner_all);
-  const SearchPath broken((folder / "bin").string());
+  const SearchPath broken(folder / "bin");
   Capture err(STDERR_FILENO);
   const std::string hint = draw(Picture("t").line("a", {1}, {1}), folder.path(), "curve");
   CHECK(hint == "gnuplot failed (no such terminal)");
@@ -619,7 +592,7 @@ TEST_CASE("what is no UTF-8 is replaced on the page and in pictures") {
   Program program("09_test", "a test");
   std::string text;
   program.option("--text", text, "some text");
-  CHECK(run(program, {"--out", folder.path().string(), "--text", "b\xff<"}, [] {}).status == 0);
+  CHECK(run(program, {"--out", folder.path(), "--text", "b\xff<"}, [] {}).status == 0);
   CHECK(contents(folder / "report.html").find("b\ufffd&lt;") != std::string::npos);
 }
 
@@ -627,23 +600,23 @@ TEST_CASE("program: two outputs are not one file, and what cannot be written is 
   Folder folder;
   fs::create_directory(folder / "out");
   fs::create_directory_symlink(folder / "out", folder / "link");
-  const std::string out = (folder / "out").string();
+  const std::string out = folder / "out";
   const auto refused = [&](const std::vector<std::string>& flags, const std::string& words) {
     Program program("09_test", "a test");
     const Outcome outcome = run(program, flags, [&] {
-      program.writes("--save", (folder / "out/a.npz").string());
+      program.writes("--save", folder / "out/a.npz");
       FAIL("it ran");
     });
     CHECK(outcome.status == 2);
     CHECK_MESSAGE(outcome.err.find(words) != std::string::npos, outcome.err);
   };
   for (const char* name : {"report.html", "rules.csv", "rules.svg"}) {
-    const std::string file = (folder / "link" / name).string();
+    const std::string file = folder / (std::string("link/") + name);
     refused({"--out", out, "--json", file}, "--json: '" + file + "' is --out's too; name another");
   }
-  refused({"--json", (folder / "link/a.npz").string()}, "a.npz' is --json's too; name another");
+  refused({"--json", folder / "link/a.npz"}, "a.npz' is --json's too; name another");
   refused({"--json", "/dev/none/file"}, "No such file or directory; name another file");
-  refused({"--json", (folder / std::string(252, 'x')).string()}, "File name too long");
+  refused({"--json", folder / std::string(252, 'x')}, "File name too long");
   fs::create_directory(folder / "out/report.html");
   refused({"--out", out},
           "--out: cannot write '" + out + "/report.html': Is a directory; name another folder");
@@ -826,7 +799,7 @@ TEST_CASE("picture: no text reaches a shell or gnuplot's interpreter") {
     return;
   }
   Folder folder;
-  const std::string touch = "touch \"" + (folder / "owned").string() + "\"";
+  const std::string touch = "touch \"" + folder / "owned" + "\"";
   const std::vector<std::string> texts = {
       "a_b^c {x} `" + touch + "`",
       "$(" + touch + ") @GPVAL_VERSION",

@@ -28,6 +28,7 @@
 #include "ops/shape.hpp"
 #include "ops/softmax.hpp"
 #include "tests/distance.hpp"
+#include "tests/refuses.hpp"
 
 using namespace argtape;
 
@@ -82,11 +83,6 @@ Tensor mean_gradient(const Rule& rule, const Cost& f, const Tensor& logits) {
   for (std::size_t k = 0; k < kCategories; ++k)
     mean += p.data()[k] * gradient(rule, f, reshaped(logits, {1, kCategories}), noise_for(k));
   return reshaped(mean, {kCategories});
-}
-
-template <class F>
-void refuses(F f, const char* message) {
-  CHECK_THROWS_WITH_AS(f(), message, std::invalid_argument);
 }
 
 }  // namespace

@@ -24,22 +24,13 @@
 #include "ops/select.hpp"
 #include "ops/shape.hpp"
 #include "ops/softmax.hpp"
+#include "tests/distance.hpp"
+#include "tests/refuses.hpp"
 
 using namespace argtape;
 using Vars = std::vector<Var>;
 
 namespace {
-
-template <class F>
-void refuses(F f, const std::string& message) {
-  CHECK_THROWS_WITH_AS(f(), message.c_str(), std::invalid_argument);
-}
-
-void check_close(const Tensor& a, const Tensor& b, double tolerance = 1e-12) {
-  REQUIRE(a.shape() == b.shape());
-  for (std::size_t i = 0; i < a.size(); ++i)
-    CHECK(std::abs(a.data()[i] - b.data()[i]) <= tolerance * (1 + std::abs(b.data()[i])));
-}
 
 Tensor hard(const std::vector<std::size_t>& labels, std::size_t k) {
   const Tensor rows = one_hot(labels, k);

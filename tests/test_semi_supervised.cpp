@@ -4,6 +4,7 @@
 
 #include "models/argtape.hpp"
 #include "tests/recycling.hpp"
+#include "tests/refuses.hpp"
 
 using namespace argtape;
 
@@ -12,11 +13,6 @@ namespace {
 Split digits() {
   const Dataset all = load_digits(ARGTAPE_DATA_DIR);
   return split(all, default_train_size(all));
-}
-
-template <class F>
-void refuses(F f, const char* message) {
-  CHECK_THROWS_WITH_AS(f(), message, std::invalid_argument);
 }
 
 Dataset of_size(std::size_t height, std::size_t width, std::size_t classes) {

@@ -5,7 +5,9 @@
 #include <memory>
 
 #include "models/argtape.hpp"
+#include "tests/distance.hpp"
 #include "tests/recycling.hpp"
+#include "tests/refuses.hpp"
 
 using namespace argtape;
 
@@ -294,7 +296,7 @@ TEST_CASE("unbiased estimators through the layers: the mean is the exact gradien
       const Moments m = moments(batches);
       double worst = 0;
       for (std::size_t i = 0; i < truth.size(); ++i)
-        worst = std::max(worst, std::abs(m.mean[i] - truth[i]) / (m.error[i] + 1e-12));
+        worst = worse(worst, std::abs(m.mean[i] - truth[i]) / (m.error[i] + 1e-12));
       CHECK(worst < 4.5);  // of at most 60 numbers, each with 39 degrees of freedom
     }
   }
@@ -459,9 +461,6 @@ TEST_CASE("a step in its steady state asks the system for no memory") {
 }
 
 TEST_CASE("wrong calls are told") {
-  const auto refuses = [](auto f, const char* message) {
-    CHECK_THROWS_WITH_AS(f(), message, std::invalid_argument);
-  };
   refuses([] { LayerEstimator("vimco", 1); },
           "LayerEstimator: vimco estimates a bound of several samples; need a method for the "
           "expected cost");

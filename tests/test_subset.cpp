@@ -31,6 +31,7 @@
 #include "ops/sort.hpp"
 #include "ops/top_k.hpp"
 #include "tests/distance.hpp"
+#include "tests/refuses.hpp"
 
 using namespace argtape;
 
@@ -40,11 +41,6 @@ constexpr double kInf = std::numeric_limits<double>::infinity(),
                  kNan = std::numeric_limits<double>::quiet_NaN();
 
 using Places = std::vector<std::size_t>;
-
-template <class F>
-void refuses(F f, const std::string& message) {
-  CHECK_THROWS_WITH_AS(f(), message.c_str(), std::invalid_argument);
-}
 
 // All subsets of k out of n, each by its places in rising order.
 std::vector<Places> subsets(std::size_t n, std::size_t k) {

@@ -72,11 +72,16 @@ std::string elsewhere(F f) {
 
 constexpr std::size_t kThreads = 4;
 
-// f(0), f(1), ..., each in a thread of its own, at once.
+// f(0), f(1), ..., each in a thread of its own, at once: none begins before all are there.
 template <class F>
 void at_once(F f) {
+  std::atomic<std::size_t> there{0};
   std::vector<std::thread> threads;
-  for (std::size_t i = 0; i < kThreads; ++i) threads.emplace_back(f, i);
+  for (std::size_t i = 0; i < kThreads; ++i)
+    threads.emplace_back([&, i] {
+      for (++there; there < kThreads;) std::this_thread::yield();
+      f(i);
+    });
   for (std::thread& t : threads) t.join();
 }
 

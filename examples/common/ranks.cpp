@@ -27,36 +27,30 @@ int launched_rank() {
   return rank == nullptr ? 0 : std::atoi(rank);
 }
 
-#ifdef ARGTAPE_MPI
-
 Ranks::Ranks() : started_(rank_in_environment() != nullptr) {
   if (!started_) return;
+#ifdef ARGTAPE_MPI
   int provided = 0;
   MPI_Init_thread(nullptr, nullptr, MPI_THREAD_FUNNELED, &provided);
   MPI_Comm_rank(MPI_COMM_WORLD, &rank_);
   MPI_Comm_size(MPI_COMM_WORLD, &size_);
+#else
+  throw WrongCall(
+      "this build has no MPI: install libopenmpi-dev and set the build up anew, or use --jobs "
+      "instead of mpirun");
+#endif
 }
 
 void Ranks::barrier() const {
+#ifdef ARGTAPE_MPI
   if (started_) MPI_Barrier(MPI_COMM_WORLD);
+#endif
 }
 
 void Ranks::finish() const {
+#ifdef ARGTAPE_MPI
   if (started_) MPI_Finalize();
-}
-
-#else
-
-Ranks::Ranks() {
-  if (rank_in_environment() != nullptr)
-    throw WrongCall(
-        "this build has no MPI: install libopenmpi-dev and set the build up anew, or use --jobs "
-        "instead of mpirun");
-}
-
-void Ranks::barrier() const {}
-void Ranks::finish() const {}
-
 #endif
+}
 
 }  // namespace argtape_examples

@@ -1,17 +1,17 @@
 // The targets without a fuzzer's guidance: random inputs from a seed, so that any compiler will do.
 //
-//   fuzz [--seconds S | --inputs N] [--seed K] [--first I] [TARGET...]
-//   fuzz TARGET --reach N
-//   fuzz TARGET --file FILE
+//   fuzz [--seconds S | --inputs N | --reach N] [--seed K] [--first I] [TARGET...]
+//   fuzz --file FILE TARGET
 //
 // With --reach it says how often N inputs reached what the target can reach, and fails where one
-// thing was not. A FILE may be a folder of files.
+// thing was not.
 // Every input follows from the seed and its number alone: what fails, or crashes, or takes more
 // than 20 seconds of a processor, is named by them, and comes again.
 #include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <CLI/CLI.hpp>
 #include <chrono>
 #include <cstdlib>
 #include <filesystem>
@@ -139,46 +139,44 @@ bool holds(const Target& target, const Call& call) {
   return false;
 }
 
-std::vector<std::filesystem::path> files_at(const std::string& place) {
-  if (!std::filesystem::is_directory(place)) return {place};
-  return {std::filesystem::directory_iterator(place), {}};
+// Whether nothing is wrong with a file, or with those of a folder.
+bool holds_for(const Target& target, const std::string& place) {
+  std::vector<std::filesystem::path> files = {place};
+  if (std::filesystem::is_directory(place))
+    files.assign(std::filesystem::directory_iterator(place), {});
+  bool fine = true;
+  for (const std::filesystem::path& path : files) {
+    std::ifstream file(path, std::ios::binary);
+    const std::string wrong = fault_of(target, {std::istreambuf_iterator<char>(file), {}});
+    if (!wrong.empty()) std::cout << path.string() << ": " << wrong << std::endl;
+    fine = fine && wrong.empty();
+  }
+  std::cout << target.name << ": " << files.size() << " files" << std::endl;
+  return fine;
 }
 
 }  // namespace
 
 int main(int argc, char** argv) {
-  Call call;
-  std::vector<std::string> names;
-  for (int i = 1; i < argc; ++i) {
-    const std::string word = argv[i], value = i + 1 < argc ? argv[i + 1] : "";
-    if (word.compare(0, 2, "--") != 0) {
-      names.push_back(word);
-      continue;
-    }
-    if (word == "--seconds") call.seconds = std::stod(value);
-    if (word == "--inputs" || word == "--reach") call.inputs = std::stoull(value);
-    if (word == "--reach") call.reach = true;
-    if (word == "--seed") call.seed = std::stoull(value);
-    if (word == "--first") call.first = std::stoull(value);
-    if (word == "--file") call.file = value;
-    ++i;
-  }
   std::vector<Target> targets = reader_targets();
   targets.push_back(tape_target());
+  std::vector<std::string> all, names;
+  for (const Target& target : targets) all.push_back(target.name);
+  Call call;
+  CLI::App app("Feeds random inputs to targets, all or those that are named.");
+  app.add_option("--seconds", call.seconds, "how long to each");
+  app.add_option("--inputs", call.inputs, "how many to each");
+  app.add_option("--seed", call.seed, "from which they follow");
+  app.add_option("--first", call.first, "the number of the first");
+  CLI::Option* reach = app.add_option("--reach", call.inputs, "how many, and tell what they reach");
+  app.add_option("--file", call.file, "feed this file instead, or a folder's")
+      ->check(CLI::ExistingPath);
+  app.add_option("targets", names)->check(CLI::IsMember(all));
+  CLI11_PARSE(app, argc, argv);
+  call.reach = reach->count() > 0;
   bool fine = true;
-  for (const Target& target : targets) {
-    if (!names.empty() && std::find(names.begin(), names.end(), target.name) == names.end())
-      continue;
-    if (call.file.empty()) {
-      fine = holds(target, call) && fine;
-      continue;
-    }
-    for (const std::filesystem::path& path : files_at(call.file)) {
-      std::ifstream file(path, std::ios::binary);
-      const std::string wrong = fault_of(target, {std::istreambuf_iterator<char>(file), {}});
-      if (!wrong.empty()) std::cout << path.string() << ": " << wrong << std::endl;
-      fine = fine && wrong.empty();
-    }
-  }
+  for (const Target& target : targets)
+    if (names.empty() || std::find(names.begin(), names.end(), target.name) != names.end())
+      fine = (call.file.empty() ? holds(target, call) : holds_for(target, call.file)) && fine;
   return fine ? 0 : 1;
 }

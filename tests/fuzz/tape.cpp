@@ -57,6 +57,13 @@ Numbers moved(const Library& library, const std::string& program, Way way, const
   return all;
 }
 
+// What rounding in double moves, of what float's does.
+Numbers in_double(Numbers moves) {
+  for (std::vector<double>& of_one : moves)
+    for (double& by : of_one) by *= 0x1p-29;
+  return moves;
+}
+
 // A value, or a gradient, moves by as much as its like: where one number of it does, all may.
 std::string differ(const std::string& what, const Swept& p, const Swept& q, const Numbers& moves,
                    double rounding) {
@@ -111,8 +118,8 @@ std::string differ(const std::string& program, const std::vector<Swept>& exact,
   const Swept& first = exact[0];
   const Numbers moves = moved(kDouble, program, Way::backward, first, draws);
   if (moves.empty()) return "";
-  std::string wrong = differ("recorded and not", exact[1], first, moves, 1e-9);
-  if (wrong.empty()) wrong = differ("released and not", exact[2], first, moves, 1e-9);
+  std::string wrong = differ("recorded and not", exact[1], first, in_double(moves), 1e-9);
+  if (wrong.empty()) wrong = differ("released and not", exact[2], first, in_double(moves), 1e-9);
   for (std::size_t i = 0; i < single.size() && wrong.empty() && beside(single[i], first); ++i) {
     const Swept& now = single[i];
     if (now.steps != first.steps) return "float does " + now.steps + "and double " + first.steps;
@@ -123,7 +130,7 @@ std::string differ(const std::string& program, const std::vector<Swept>& exact,
   Swept turned = exact[1];  // what differentiate() and backward() made of the gradients
   const auto second = turned.numbers.begin() + static_cast<std::ptrdiff_t>(first.numbers.size());
   std::rotate(second, second + (turned.numbers.end() - second) / 2, turned.numbers.end());
-  wrong = differ("second order recorded and not", turned, exact[1], bend, 1e-9);
+  wrong = differ("second order recorded and not", turned, exact[1], in_double(bend), 1e-9);
   if (!wrong.empty() || !beside(single[1], first)) return wrong;
   return differ("second order in float and double", program, Way::recorded, single[1], exact[1],
                 bend, 1e-3);

@@ -14,7 +14,7 @@ struct Target {
   std::vector<std::string> (*seeds)();
   /// "", or what must not have come of these bytes. A crash is one too, and an exception.
   std::string (*fault)(const std::string& bytes);
-  /// How often each thing that inputs can reach was reached and found right so far.
+  /// How often each thing that inputs can reach was reached so far, and nothing found wrong.
   std::map<std::string, std::uint64_t> (*reached)() = [] {
     return std::map<std::string, std::uint64_t>();
   };

@@ -8,6 +8,8 @@
 #include <stdexcept>
 #include <utility>
 
+#include "tests/cases.hpp"
+
 namespace {
 
 constexpr std::size_t kDecisions = 2048;
@@ -57,7 +59,7 @@ std::string falsified(const std::string& subject,
                       const std::function<std::string(const Decisions&)>& property) {
   setenv("RC_PARAMS", "seed=1", 0);  // else it would be another one each time
   rc::detail::TestParams params = rc::detail::configuration().testParams;
-  if (const char* cases = std::getenv("ARGTAPE_CASES")) params.maxSuccess = std::atoi(cases);
+  params.maxSuccess = static_cast<int>(cases(params.maxSuccess));
   rc::detail::TestMetadata metadata;
   metadata.id = metadata.description = subject;
   int tries = 0;
