@@ -53,9 +53,9 @@ class BackwardContext {
   /// Whether the sweep leaves no trace (dry_run() of engine/sweep.hpp).
   bool dry_run() const;
   /// Has learn() called when the sweep has ended, and the one in whose backward it may run; not if
-  /// it throws, nor in a dry run. What learns from costs learns there: choices that share a
-  /// baseline are then all judged by what it knew before this sweep. By a mean with their own costs
-  /// in it the estimate would be biased.
+  /// it throws, nor in a dry run or in differentiate(). What learns from costs learns there:
+  /// choices that share a baseline are then all judged by what it knew before this sweep. By a mean
+  /// with their own costs in it the estimate would be biased.
   void when_swept(std::function<void()> learn);
   Name op() const { return node_->op.name; }
   Counts& counts() const { return tape_->counts; }

@@ -19,6 +19,7 @@ std::array<std::uint32_t, 4> philox(std::array<std::uint32_t, 4> counter,
 
 /// A stream of random numbers. Its whole state is the seed, the position and the number of the
 /// stream, for a checkpoint to keep; streams of the same seed and another number are independent.
+/// Each has 2^60 positions of 64 words, after which it begins anew.
 /// Threads that draw at once have an Rng each, Rng(seed, 0, number): one that two of them draw from
 /// refuses the second with std::logic_error. A step that throws may have drawn: one that is to be
 /// made again draws from a copy.

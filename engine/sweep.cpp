@@ -137,7 +137,7 @@ class Sweep {
   };
 
   void finish() {
-    if (result_ != Result::nothing_but_numbers)
+    if (result_ == Result::numbers)
       for (auto& learn : when_swept_)
         outer_ ? outer_->when_swept_.push_back(std::move(learn)) : learn();
     done_ = true;

@@ -43,7 +43,9 @@ Gradients dry_run(Inputs costs, Inputs also = {});
 
 /// The same for `wrt`, recorded on the tape, so that the gradients can be differentiated again, to
 /// any order. Draws and rules count as they stand: the gradient of an estimate is the derivative of
-/// that estimate, not of its expectation. If it throws, the tape is left as it was.
+/// that estimate, not of its expectation. No rule learns from it: what is made of the gradient is
+/// swept later, and would be judged by a baseline that knows its costs. If it throws, the tape is
+/// left as it was.
 std::vector<Var> differentiate(Inputs costs, Inputs wrt, Inputs weights = {});
 
 ARGTAPE_END

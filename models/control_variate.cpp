@@ -1,6 +1,5 @@
 #include "models/control_variate.hpp"
 
-#include <algorithm>
 #include <cmath>
 #include <utility>
 
@@ -37,7 +36,13 @@ double ControlVariate::eta() const { return static_cast<double>(parameters[1].da
 // The network waits for the first estimate, which knows how many numbers an example has. Its last
 // layer starts at 0, so that c starts as the relaxed cost alone.
 void ControlVariate::prepare(std::size_t inputs) {
-  if (settings_.hidden == 0 || parameters.size() > 3) return;
+  if (settings_.hidden == 0 || inputs == 0) return;
+  if (parameters.size() > 3) {
+    const std::size_t known = parameters[3].shape()[0];
+    require(inputs == known, name(), ": an example has ", inputs, " logits, it had ", known,
+            " before; need as many");
+    return;
+  }
   Rng rng(settings_.seed);
   const Initialiser start = glorot_uniform();
   std::vector<Tensor> all = parameters;  // all of the network, or nothing
@@ -63,9 +68,10 @@ ControlVariate::Term ControlVariate::at(Name name, const Cost& f, Var z, const S
     probes.emplace_back(softmax(z / exp(on_tape[0])));
     add(on_tape[1] * evaluate(probes[0].point, f));
   }
-  if (settings_.hidden > 0) {
+  if (on_tape.size() > 3) {  // before the first example there is no network
     const std::size_t n = size_of(examples);
-    const Var rows = reshape(softmax(z), {n, n == 0 ? 0 : z.value().size() / n});
+    const Var rows =
+        reshape(softmax(z), {n, n == 0 ? parameters[3].shape()[0] : z.value().size() / n});
     const Var hidden = tanh(dense(rows, on_tape[3], on_tape[4]));
     add(reshape(matmul(hidden, on_tape[5]), examples));
   }
@@ -111,9 +117,10 @@ void ControlVariate::learn(Var estimate, Var logits) {
   const OneThread::Hold hold(one_thread_, name().c_str());
   if (!estimate.tape || estimate.tape->serial() != tape_)
     refuse(name(), ": learn() got an estimate of another tape; need the last one that was made");
+  if (estimate.value().size() == 0) return;
   const Var g = differentiate(estimate, logits)[0];
-  const double n = static_cast<double>(std::max<std::size_t>(estimate.value().size(), 1));
-  const Gradients gradients = backward(square(g) / n);
+  const double n = static_cast<double>(estimate.value().size());
+  const Gradients gradients = dry_run(square(g) / n);  // no rule in f learns from these costs
   for (const Var& p : on_tape_)
     for (Scalar x : gradients[p])
       if (!std::isfinite(x)) return;
@@ -123,10 +130,14 @@ void ControlVariate::learn(Var estimate, Var logits) {
 void ControlVariate::archive(Archive& a) {
   if (a.loading()) parameters.clear();  // there may be a network by then
   a("parameters", parameters);
+  const std::size_t hidden = parameters.size() > 3 ? parameters.back().size() : settings_.hidden;
+  require<std::runtime_error>(hidden == settings_.hidden, "the state has ", hidden,
+                              " hidden units; need ", settings_.hidden);
   a("adam", adam_);
 }
 
 Method rebar(std::shared_ptr<ControlVariate> state) {
+  require(state != nullptr, "rebar: the state is empty; need one");
   Method method;
   method.name = state->name().c_str();
   method.estimate = [state](Var logits, const Cost& f, Rng& rng) {

@@ -58,7 +58,7 @@ class ControlVariate {
 /// Grathwohl et al., arXiv 1711.00123). Unbiased for every c. Three evaluations, two backward
 /// passes. method.learn() moves c's parameters against the gradient of the mean square of the
 /// estimate, which differs from its variance by a constant, through the recorded backward passes.
-/// The estimate throws NoPath for a black box.
+/// The estimate throws NoPath for a black box. Throws std::invalid_argument for a null state.
 Method rebar(std::shared_ptr<ControlVariate> state = std::make_shared<ControlVariate>());
 
 /// The same with a network in c (Grathwohl, Choi, Wu, Roeder, Duvenaud, arXiv 1711.00123). With

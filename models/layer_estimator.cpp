@@ -43,7 +43,9 @@ LayerEstimator::LayerEstimator(const std::string& name, std::size_t layers,
 }
 
 Var LayerEstimator::operator()(std::size_t i, Var logits, const Cost& rest, Rng& rng) {
-  Layer& layer = layers_.at(i);
+  require(i < layers_.size(), "LayerEstimator: layer ", i, " of ", layers_.size(),
+          "; need one that is there");
+  Layer& layer = layers_[i];
   if (mean_field_) return rest(softmax(logits));
   if (!layer.method.estimate) {
     const Rule rule = layer.rule.at(step);

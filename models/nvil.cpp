@@ -20,6 +20,12 @@ Tensor rows_of(const Tensor& logits, const Tensor& costs) {
   return rows;
 }
 
+void require_inputs(const Mlp& network, const Tensor& rows) {
+  const std::size_t known = network.parameters[0].shape()[0], found = rows.shape()[1];
+  require(found == known, "NvilBaseline: an example has ", found, " logits, it had ", known,
+          " before; need as many");
+}
+
 }  // namespace
 
 NvilBaseline::NvilBaseline(NvilSettings settings) : settings_(settings), adam_(settings.rate) {
@@ -31,6 +37,7 @@ Tensor NvilBaseline::value(const Tensor& rows) const {
   const std::size_t n = rows.shape()[0];
   Tensor baseline = full({n}, mean_);
   if (!network_) return baseline;
+  require_inputs(*network_, rows);
   Tape tape;
   std::vector<Var> weights;
   for (const Tensor& w : network_->parameters) weights.push_back(tape.borrow_constant(w));
@@ -74,21 +81,27 @@ void NvilBaseline::learn(const Tensor& rows, const Tensor& costs) {
   Mlp* const network = first ? first.get() : network_.get();
   std::vector<double> left(n);
   for (std::size_t i = 0; i < n; ++i) left[i] = static_cast<double>(costs.data()[i]);
+  Tape tape;
+  std::vector<Var> weights;
+  Var guess;
   if (network) {
-    Tape tape;
-    const std::vector<Var> weights = tape.borrow_parameters(network->parameters);
-    const Var guess = (*network)(weights, tape.borrow_constant(rows));
+    require_inputs(*network, rows);
+    weights = tape.borrow_parameters(network->parameters);
+    guess = (*network)(weights, tape.borrow_constant(rows));
     for (std::size_t i = 0; i < n; ++i) left[i] -= static_cast<double>(guess.value().data()[i]);
+  }
+  double mean = 0, variance = 0;
+  for (double x : left) mean += x / static_cast<double>(n);
+  for (double x : left) variance += (x - mean) * (x - mean) / static_cast<double>(n);
+  if (!std::isfinite(variance)) return;  // costs near the end of the range have squares beyond it
+  if (network) {
     const Var target = tape.constant(reshaped(costs, {n, 1}));
     const Gradients gradients = backward(square(target - guess - mean_) / static_cast<double>(n));
-    for (const Var& w : weights)  // costs near the end of the range have squares beyond it
+    for (const Var& w : weights)  // and these are Scalar's
       if (worst_of(gradients[w]) != Worst::finite) return;
     adam_.step(network->parameters, weights, gradients);
   }
   if (first) network_ = std::move(first);  // from here on nothing fails
-  double mean = 0, variance = 0;
-  for (double x : left) mean += x / static_cast<double>(n);
-  for (double x : left) variance += (x - mean) * (x - mean) / static_cast<double>(n);
   const double keep = started_ ? settings_.decay : 0;
   mean_ = keep * mean_ + (1 - keep) * mean;
   variance_ = keep * variance_ + (1 - keep) * variance;
@@ -96,6 +109,7 @@ void NvilBaseline::learn(const Tensor& rows, const Tensor& costs) {
 }
 
 Method nvil(std::shared_ptr<NvilBaseline> state) {
+  require(state != nullptr, "nvil: the state is empty; need one");
   Method method;
   method.name = "nvil";
   method.estimate = [state](Var logits, const Cost& f, Rng& rng) {

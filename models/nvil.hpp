@@ -32,8 +32,9 @@ class NvilBaseline {
   /// What a signal is divided by.
   double scale() const;
   /// One step on the costs of a batch of examples. The network moves towards the costs, and the
-  /// running mean and variance towards those of what it leaves. Of costs that are not all finite
-  /// it learns nothing.
+  /// running mean and variance towards those of what it leaves. Of costs that are not all finite,
+  /// or whose squares are not, it learns nothing. Throws std::invalid_argument for examples with
+  /// another number of logits than before, and so does value().
   void learn(const Tensor& rows, const Tensor& costs);
   void archive(Archive& a);
 
@@ -51,7 +52,8 @@ class NvilBaseline {
 /// (f(D) - b) / s (D - p), where the state gives the baseline b and the scale s (neural variational
 /// inference and learning: Mnih and Gregor, arXiv 1402.0030). Unbiased but for the scale: its mean
 /// is the gradient over s, and the state used is that of earlier steps. One evaluation; f may be a
-/// black box. It learns when method.learn() is called.
+/// black box. It learns when method.learn() is called. Throws std::invalid_argument for a null
+/// state.
 Method nvil(std::shared_ptr<NvilBaseline> state = std::make_shared<NvilBaseline>());
 
 ARGTAPE_END

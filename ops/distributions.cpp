@@ -95,8 +95,8 @@ Var Categorical::entropy() const {
 // of the most likely category, whose weight may round to 1, no digit of the gradient is lost.
 Var Categorical::kl(const Categorical& p) const {
   categories("kl", logits_, p.logits_);
-  const Var log_p = p.log_p(), q = softmax(logits_),
-            ratio = where(is_possible(logits_), log_p - log_probabilities(logits_), 0.0),
+  const Var log_p = p.log_p(), q = softmax(logits_), possible = is_possible(logits_),
+            ratio = where(possible, log_p, 0.0) - where(possible, log_probabilities(logits_), 0.0),
             at_most_likely = sum(where(most_likely(q), stop_gradient(ratio), 0.0), -1, keep_axes),
             c = where(at_most_likely > kMinusInf, at_most_likely, 0.0);
   return -expected_log("kl", broadcast(q, ratio.shape()), ratio - c) - squeeze(c, -1);

@@ -22,7 +22,8 @@ class Categorical {
   /// or +inf, or with nothing but -inf.
   explicit Categorical(Var logits) : Categorical("Categorical", logits) {}
   /// From probabilities (..., K), 0 allowed: p over its sum. A probability of 0 gets a gradient
-  /// where there is a finite one: of log_prob(), and of what p is to kl(). Throws
+  /// where there is a finite one: of log_prob(), and of what p is to kl(); its logarithm is
+  /// infinite, which tape.detect_anomaly refuses. Throws
   /// std::invalid_argument for a row with a number below 0 or NaN, or that does not sum to 1 (give
   /// or take 0.01).
   static Categorical from_probabilities(Var p);
@@ -52,7 +53,8 @@ class Bernoulli {
  public:
   /// Throws std::invalid_argument for NaN and +inf.
   explicit Bernoulli(Var logits);
-  /// From probabilities, 0 and 1 allowed. Throws std::invalid_argument for others than 0 to 1.
+  /// From probabilities, 0 and 1 allowed (see there). Throws std::invalid_argument for others than
+  /// 0 to 1.
   static Bernoulli from_probabilities(Var p);
 
   Var sample(const Rule& rule, Rng& rng) const;

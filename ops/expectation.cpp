@@ -23,6 +23,7 @@ Var counted(const std::vector<Var>& choices, const JointCost& f) {
   Tape& tape = tape_of("evaluate", choices);
   require_function("evaluate", f);
   const Var cost = f(choices);
+  tape_of("evaluate", {choices[0], cost});
   const Shape& c = cost.shape();
   for (const Var& choice : choices) {
     const Shape& z = choice.shape();

@@ -19,7 +19,7 @@ namespace {
 Var log_complement(Var z, Var p) {
   const Var first = argmax(z.tape->borrow_constant(z.value()), zero()),
             others = logsumexp(where(first, kMinusInf, z), -1, keep_axes);
-  return where(first, others - logsumexp(z, -1, keep_axes), log(1 - p));
+  return where(first, others - logsumexp(z, -1, keep_axes), log(1 - where(first, 0.0, p)));
 }
 
 }  // namespace

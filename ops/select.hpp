@@ -50,8 +50,9 @@ Var select(Var choice, const std::vector<Branch>& branches, Unchosen others = Un
 /// The same with the branches' input x, and so also for each example by itself: with a choice (B,
 /// K), x being (B, ...), each branch that somebody chose is called once, on the rows of x that
 /// chose it, and must give as many rows, which are put back in order; it must not look at anything
-/// else that has a row for each example. Throws std::invalid_argument
-/// also for branches whose rows differ in shape.
+/// else that has a row for each example. Nor may it choose by a rule that reads costs: those are
+/// lined up with all examples, and its rows are some of them. Throws std::invalid_argument also for
+/// branches whose rows differ in shape.
 Var select(Var choice, Var x, const std::vector<BranchOf>& branches,
            Unchosen others = Unchosen::nothing);
 

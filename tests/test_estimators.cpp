@@ -540,7 +540,78 @@ TEST_CASE("recorded gradients of methods are the ones in numbers") {
     const Tensor numbers = backward(e)[l];
     const Var recorded = differentiate(e, l)[0];
     CHECK(relative_distance(recorded.value(), numbers) < 1e-13);
-    if (!binary_only(name)) CHECK(tape.node(recorded.index).wants_gradient);
+    if (name != "arm") CHECK(tape.node(recorded.index).wants_gradient);
+  }
+}
+
+TEST_CASE("an estimate's gradient has the derivative of its formula, for the draw as it stands") {
+  const Problem p = problem(2, 2, 2);
+  const Tensor start = repeated(p.logits, 3), w = Rng(5).normal(start.shape()),
+               v = Rng(6).normal(start.shape());
+  for (const std::string& name : around()) {
+    // Their weights are constants, and ARM's gradient is made of its noise alone.
+    if (name == "sum-and-sample" || name == "unordered-set" || name == "arm") continue;
+    CAPTURE(name);
+    const auto run = [&](const Tensor& logits, bool again) {
+      Tape tape;
+      Rng rng(1);
+      const Var l = tape.parameter(logits),
+                g = sum(differentiate(method_named(name, 0.5)(l, p.f, rng), l)[0] * w);
+      return again ? sum(differentiate(g, l)[0] * v).item() : g.item();
+    };
+    constexpr double h = 1e-5;
+    const double difference = (run(start + h * v, false) - run(start - h * v, false)) / (2 * h);
+    CHECK(std::abs(run(start, true) - difference) < 1e-7 * (1 + std::abs(difference)));
+  }
+}
+
+TEST_CASE("a choice in the cost that reads costs: of an example, or refused for each sample") {
+  // As many samples as examples, so that the shapes alone would not tell.
+  const std::pair<Method, std::size_t> methods[] = {
+      {rloo(4), 4}, {vimco(4), 4}, {sum_and_sample(2), 2}, {unordered_set(3), 2}};
+  for (const auto& [method, examples] : methods) {
+    CAPTURE(method.name);
+    Tape tape;
+    Rng rng(3);
+    const Var l = tape.parameter(rng.normal({examples, 4})),
+              w = tape.parameter(rng.normal({examples, 4}));
+    const Tensor prices = rng.normal({4});
+    Var drawn;
+    const auto cost = [&](bool each) {
+      return [&, each](Var z) {
+        if (each || !drawn.tape)
+          drawn = sample(each ? broadcast(w, z.shape()) : w, score_function(), rng);
+        return sum(z * prices, -1) * sum(drawn * prices, -1);
+      };
+    };
+    CHECK_THROWS_WITH_AS(method(l, cost(true), rng),
+                         doctest::Contains("need a rule or a method there that reads no costs"),
+                         std::invalid_argument);
+    drawn = sample(w, score_function(), rng);
+    const Var e = method(l, cost(false), rng);
+    const Tensor expected =
+        reshaped(e.value(), {examples, 1}) * (drawn.value() - softmax(w).value());
+    CHECK(farthest(backward(e)[w], expected) < 1e-13);
+  }
+}
+
+TEST_CASE("what learns in a cost learns from the sweep, not from a method's own derivatives") {
+  for (const std::string& name : {"muprop", "rebar", "relax"}) {
+    CAPTURE(name);
+    const Method method = method_named(name, 0.5);
+    const Rule inner = score_function(running_mean(0.5));
+    inner.memory->assign(1, 3);
+    Tape tape;
+    Rng rng(3);
+    const Var l = tape.parameter(Tensor{{0.3, -0.4, 0.1}}), w = tape.parameter(Tensor{{0.5, 1}});
+    const Cost f = [&](Var z) {
+      return sum(z * Tensor{1, 2, 4}, -1) + sum(sample(w, inner, rng) * Tensor{1.5, 3.5}, -1);
+    };
+    const Var e = method(l, f, rng);
+    if (method.learn) method.learn(e, l);
+    CHECK(*inner.memory == std::vector<double>{3});
+    backward(e);
+    CHECK(*inner.memory != std::vector<double>{3});
   }
 }
 
@@ -787,6 +858,24 @@ TEST_CASE("wrong uses are refused in words") {
       refuses([&] { method.learn(estimate, l); },
               "rebar: learn() got an estimate of another tape; need the last one that was made");
   }
+  refuses([] { rebar(nullptr); }, "rebar: the state is empty; need one");
+  refuses([] { nvil(nullptr); }, "nvil: the state is empty; need one");
+  refuses([] { pathwise_rule("mine", nullptr); },
+          "mine: the formula is empty; need one for the gradient");
+  refuses([&] { rloo()(tape.parameter(1.0), f, rng); },
+          "sample: logits are (); need (..., K) with at least one category");
+  refuses([&] { evaluate(three, [&](Var) { return elsewhere; }); },
+          "evaluate: input 1 stands on another tape; need all on one tape");
+  for (const std::string& name : {"nvil", "relax"}) {
+    const Method learned = method_named(name, 0.5);
+    const Var wide = tape.parameter(zeros({2, 4}));
+    const auto first = [](Var z) { return sum(slice(z, 0, 1, -1), -1); };
+    learned.learn(learned(three, first, rng), three);
+    CHECK_THROWS_WITH_AS(
+        learned(wide, first, rng),
+        doctest::Contains("an example has 4 logits, it had 3 before; need as many"),
+        std::invalid_argument);
+  }
   NvilSettings nvil_settings;
   nvil_settings.decay = 1;
   refuses([&] { NvilBaseline{nvil_settings}; }, "NvilBaseline: decay is 1; need 0 <= decay < 1");
@@ -901,13 +990,82 @@ TEST_CASE(
   settings.eta = std::numeric_limits<double>::infinity();
   CHECK_THROWS_WITH_AS(ControlVariate{settings}, doctest::Contains("ControlVariate: eta is inf"),
                        std::invalid_argument);
-  NvilBaseline baseline{NvilSettings{}};
   const Tensor rows = ones({2, 3});
-  baseline.learn(rows, Tensor{1, 2});
-  const Tensor before = baseline.value(rows);
   const double most = static_cast<double>(std::numeric_limits<Scalar>::max());
-  baseline.learn(rows, Tensor{static_cast<Scalar>(most), 1});
-  CHECK(baseline.value(rows) == before);
+  for (const std::size_t hidden : {16, 0}) {
+    NvilSettings with;
+    with.hidden = hidden;
+    NvilBaseline state{with};
+    state.learn(rows, Tensor{1, 2});
+    const Tensor known = state.value(rows);
+    const double scale = state.scale();
+    for (double cost : {most, most / 2, std::sqrt(most) * 100}) {
+      state.learn(rows, Tensor{static_cast<Scalar>(cost), 1});
+      CHECK(state.value(rows) == known);
+      CHECK(state.scale() == scale);
+    }
+  }
+}
+
+TEST_CASE("what is forbidden adds nothing, whatever it costs: methods") {
+  constexpr double inf = std::numeric_limits<double>::infinity(),
+                   nan = std::numeric_limits<double>::quiet_NaN();
+  for (const Tensor& logits : {Tensor{{0, 1, -inf}, {-inf, 2, 1}}, Tensor{{0, -inf, -inf}}})
+    for (const std::string& name : around()) {
+      if (binary_only(name)) continue;
+      CAPTURE(name);
+      const auto run = [&](double cost) {
+        Tape tape;
+        Rng rng(2);
+        const Var l = tape.parameter(logits),
+                  prices = where(equal(l, -inf), cost, tape.constant(Tensor{1, 2, 4})),
+                  e = method_named(name, 0.5)(
+                      l, [&](Var z) { return sum(where(z, z * prices, 0.0), -1); }, rng);
+        return std::pair(e.value(), backward(e)[l]);
+      };
+      const auto expected = run(3);
+      for (double cost : {inf, -inf, nan}) CHECK(run(cost) == expected);
+      for (std::size_t i = 0; i < logits.size(); ++i)
+        if (logits.data()[i] == -inf) CHECK(expected.second.data()[i] == 0);
+    }
+  const Cost f = [&](Var z) { return sum(where(z, Tensor{1, 2, inf}, 0.0), -1); };
+  for (std::size_t k : {2, 3}) {  // all that is possible is in the sum
+    Tape tape;
+    Rng rng(1);
+    const Var l = tape.parameter(Tensor{{0, 1, -inf}});
+    CHECK(farthest(sum_and_sample(k)(l, f, rng).value(), expectation(l, f).value()) < 1e-15);
+  }
+}
+
+TEST_CASE("a batch of no examples teaches nothing, and the next one is the first") {
+  for (const std::string& name : around()) {
+    CAPTURE(name);
+    const auto run = [&](bool nothing_before) {
+      const Method method = method_named(name, 0.5);
+      const Cost f = [](Var z) { return sum(z * Tensor{1, 3}, -1); };
+      Rng rng(2);
+      for (std::size_t examples : {std::size_t{0}, std::size_t{3}}) {
+        if (examples == 0 && !nothing_before) continue;
+        Tape tape;
+        Rng own = rng;
+        const Var l = tape.parameter(Rng(4).normal({examples, 2})), e = method(l, f, own);
+        if (method.learn) method.learn(e, l);
+        const Tensor g = backward(e)[l];
+        if (examples) return g;
+      }
+      return Tensor();
+    };
+    CHECK(run(true) == run(false));
+  }
+}
+
+TEST_CASE("the mean of the others' costs, infinite ones among them") {
+  constexpr double inf = std::numeric_limits<double>::infinity();
+  Tape tape;
+  const auto of = [&](const Tensor& costs) { return mean_of_others(tape.constant(costs)).value(); };
+  CHECK(of(Tensor{1, 2, 6}) == Tensor{4, 3.5, 1.5});
+  CHECK(of(Tensor{inf, 1, 2}) == Tensor{1.5, inf, inf});
+  CHECK(of(Tensor{-inf, 1, 2}) == Tensor{1.5, -inf, -inf});
 }
 
 TEST_CASE("vimco takes a cost that is infinite: a weight of 0 in its bound") {

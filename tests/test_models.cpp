@@ -223,6 +223,50 @@ TEST_CASE("a rate may be a schedule, which goes on where an archive left it") {
   refuses(step, "Sgd: rate is -1; need more than 0, and a number that Scalar can hold");
 }
 
+TEST_CASE("a state of another kind is refused: of a network, of moments that were not kept") {
+  const auto bytes_of = [](auto& state) {
+    Archive kept;
+    state.archive(kept);
+    return kept.bytes();
+  };
+  const auto stepped = [](Adam adam) {
+    std::vector<Tensor> p = {Tensor{1, 2}};
+    Tape tape;
+    const std::vector<Var> x = tape.borrow_parameters(p);
+    adam.step(p, x, backward(x[0]));
+    return adam;
+  };
+  Adam plain = stepped(Adam(0.1, 0)), adam(0.1);
+  Archive without(bytes_of(plain));
+  CHECK_THROWS_WITH_AS(adam.archive(without),
+                       doctest::Contains("the state has 0 tensors of mean; need 1"),
+                       std::runtime_error);
+  const auto with = [](std::size_t hidden) {
+    ControlVariateSettings settings;
+    settings.hidden = hidden;
+    return std::make_shared<ControlVariate>(settings);
+  };
+  const auto four = with(4);
+  {
+    Tape tape;
+    Rng rng(1);
+    relax(four)(
+        tape.parameter(zeros({2, 3})),
+        [](Var z) {
+          return sum(z * Tensor{1, 2, 4}, -1);
+        },
+        rng);
+  }
+  for (std::size_t other : {0, 8}) {
+    Archive archive(bytes_of(*four));
+    const std::string words = "the state has 4 hidden units; need " + std::to_string(other);
+    CHECK_THROWS_WITH_AS(with(other)->archive(archive), doctest::Contains(words.c_str()),
+                         std::runtime_error);
+  }
+  Archive archive(bytes_of(*four));
+  CHECK_NOTHROW(with(4)->archive(archive));
+}
+
 TEST_CASE("several groups in one last sweep move as each does alone") {
   Rng rng(4);
   Mlp encoder({5, 4, 3}, rng), decoder({3, 4, 5}, rng);

@@ -10,23 +10,28 @@
 #include "engine/broadcast.hpp"
 #include "engine/gradcheck.hpp"
 #include "engine/random.hpp"
+#include "engine/report.hpp"
 #include "engine/sweep.hpp"
 #include "engine/threads.hpp"
 #include "ops/choice.hpp"
 #include "ops/conv.hpp"
 #include "ops/distance.hpp"
+#include "ops/distributions.hpp"
 #include "ops/elementwise.hpp"
 #include "ops/expectation.hpp"
 #include "ops/formula.hpp"
 #include "ops/layer_norm.hpp"
 #include "ops/linalg.hpp"
 #include "ops/loss.hpp"
+#include "ops/methods/method.hpp"
 #include "ops/pool.hpp"
 #include "ops/reduce.hpp"
 #include "ops/rules/gumbel_softmax.hpp"
+#include "ops/rules/names.hpp"
 #include "ops/select.hpp"
 #include "ops/shape.hpp"
 #include "ops/softmax.hpp"
+#include "ops/top_k.hpp"
 #include "tests/distance.hpp"
 #include "tests/refuses.hpp"
 #include "tests/vjp_of.hpp"
@@ -344,6 +349,32 @@ TEST_CASE("NaN and infinity come through") {
     CHECK(std::isnan(y.data()[0]));
     CHECK(std::isnan(y.data()[1]));
   }
+}
+
+TEST_CASE("infinities that were asked for are no anomaly, and what is one is named beside them") {
+  Tape tape;
+  tape.detect_anomaly = true;
+  const Var l = tape.parameter(Tensor{{0.5, 2, -1}}, "l"), x = tape.parameter(Tensor{1}, "x");
+  Rng rng(2);
+  const auto cost = [](Var z) { return sum(z * Tensor{1, 2, 4}, -1); };
+  const Var masked = softmax(where(Tensor{1, 0, 0}, -kInf, l));
+  backward(cost(masked));
+  backward(maximum(l, -kInf) + minimum(l, kInf));
+  for (const std::string& name : top_k_rule_names()) {
+    CAPTURE(name);
+    const Rule rule = top_k_rule_named(name);
+    const Method method(rule, 4, 2);
+    backward(method(l, cost, rng));
+  }
+  backward(expectation(l, 2, cost));
+  backward(top_k_log_prob(l, tape.constant(Tensor{{1, 0, 1}})));
+  backward(plackett_luce_log_prob(l, {2, 0}));
+  const Categorical p(where(Tensor{1, 0, 0}, -kInf, l)), q(where(Tensor{1, 0, 0}, -kInf, 2 * l));
+  backward(p.kl(q));
+  backward(p.entropy());
+  tape.detect_anomaly = false;
+  const std::vector<StopLine> lines = stop_report(cost(masked) + log(x - 1), {l, x});
+  CHECK(lines[1].words.find("log: node") != std::string::npos);
 }
 
 TEST_CASE("stop_gradient passes the value on, and nothing back") {

@@ -610,6 +610,7 @@ TEST_CASE("choices that share a running mean are judged by what it was before th
       CHECK(g[x](k) == doctest::Approx((11 - 3) * (z.value()(k) - p(k))));
   }
   CHECK(rule.memory->front() == 0.5 * (0.5 * 3 + 0.5 * 11) + 0.5 * 11);
+  differentiate(sum(za) * 7, a);  // what is made of that is swept later
   // Nor does a sweep inside a backward, when the outer one throws, or leaves no trace.
   for (const bool throws : {true, false}) {
     const Var outer = tape.record("outer", {a}, a.value(), [&, throws](BackwardContext& ctx) {

@@ -203,6 +203,8 @@ void Optimiser::archive(Archive& a) {
   for (auto& [what, tensors] : kept_) {
     if (a.loading()) tensors.clear();  // there are none before the first step
     a(what, tensors);
+    require<std::runtime_error>(tensors.size() == steps_of_.size(), "the state has ",
+                                tensors.size(), " tensors of ", what, "; need ", steps_of_.size());
   }
 }
 

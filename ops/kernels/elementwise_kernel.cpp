@@ -1,6 +1,7 @@
 #include "ops/kernels/elementwise_kernel.hpp"
 
 #include <array>
+#include <cmath>
 #include <stdexcept>
 #include <string>
 
@@ -142,13 +143,18 @@ Backward backward_of(const Row& row, const Scalar* x) {
   return [&row, kept](BackwardContext& ctx) { backward(ctx, row, numbers, kept.data()); };
 }
 
-Var apply_beside_tensors(const Row& row, const Operand* const* x) {
+// An infinite number too has a node: what it makes infinite is not to be blamed for it.
+bool needs_node(const Operand& x) {
+  return x.tensor || (x.is_number && !std::isfinite(static_cast<Scalar>(x.number)));
+}
+
+Var apply_beside_constants(const Row& row, const Operand* const* x) {
   Tape& tape = tape_among(row.op.name.c_str(), x, row.value.count);
   Operand own[] = {0.0, 0.0, 0.0};
   const Operand* all[kMostOperands];
   for (std::size_t k = 0; k < row.value.count; ++k) {
-    if (x[k]->tensor) own[k] = x[k]->on(tape);
-    all[k] = x[k]->tensor ? &own[k] : x[k];
+    if (needs_node(*x[k])) own[k] = x[k]->on(tape);
+    all[k] = needs_node(*x[k]) ? &own[k] : x[k];
   }
   return apply(row, all);
 }
@@ -176,8 +182,8 @@ Var apply(const Row& row, const Operand* const* x) {
   std::size_t count = 0;
   bool one_tape = true;
   for (std::size_t k = 0; k < operands; ++k) {
+    if (needs_node(*x[k])) return apply_beside_constants(row, x);
     if (x[k]->is_number) continue;
-    if (x[k]->tensor) return apply_beside_tensors(row, x);
     Var& v = vars[count++];  // not copied whole: what was just written in parts would be waited for
     v.tape = x[k]->var.tape;
     v.index = x[k]->var.index;

@@ -27,7 +27,7 @@ Method antithetic(const char* name, Worth worth) {
               c = sample(l, zero(), -g), x = evaluate(b, f), y = evaluate(c, f),
               sign = tape.constant(Tensor{-1, 1});
     const auto difference = [&](Var v) { return sum(v * sign, -1, keep_axes); };
-    const Var factor = worth(difference(l), difference(g), difference(b - c) / 2);
+    const Var factor = worth(difference(logits), difference(g), difference(b - c) / 2);
     return with_gradient(name, (x + y) / 2, logits, beside(x - y, shape.size()) * (factor * sign));
   });
 }

@@ -50,12 +50,28 @@ Var score_gradient(Var weight, Var choice, Var p) {
 }
 
 Var drawn_choice(Var logits, Rng& rng, std::size_t samples) {
-  Tape& tape = *logits.tape;
+  Tape& tape = tape_of("sample", {logits});
   const Tensor& l = logits.value();
+  require(!l.shape().empty(), "sample: logits are ", l.shape(),
+          "; need (..., K) with at least one category");
   return sample(samples == 0
                     ? tape.borrow_constant(l, "logits")
                     : tape.constant(broadcast_to(l, with_axis(l.shape(), 0, samples)), "logits"),
                 zero(), rng);
+}
+
+Var evaluate_samples(const std::string& name, Var choices, const Cost& f) {
+  const Var cost = evaluate(choices, f);
+  const Shape& c = cost.shape();
+  for (std::uint32_t i = choices.index + 1; i < cost.index; ++i) {
+    const Node& n = cost.tape->node(i);
+    const Shape& rows = n.value->shape();
+    if (n.op.needs_costs && c.size() > 1 && rows.size() > c.size() &&
+        std::equal(c.begin(), c.end(), rows.begin()))
+      refuse(name, ": ", n.op.name, " (node ", i, "), in the cost, is ", rows, " for ", c[0],
+             " samples; need a rule or a method there that reads no costs");
+  }
+  return cost;
 }
 
 Probe::Probe(Var x) : reached_(std::make_shared<bool>(false)) {

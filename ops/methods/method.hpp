@@ -22,7 +22,8 @@ struct Method {
   /// An estimate of E f(D): one number for each example. Logits are (..., K), an example making one
   /// choice, or several where f's cost has fewer axes. Methods draw their first noise as
   /// rng.gumbel() of the logits' shape, or with samples in front, so that the same stream gives all
-  /// of them the same first choice. Throws what evaluate() throws.
+  /// of them the same first choice. Throws what evaluate() throws; and those of several samples,
+  /// std::invalid_argument where f chooses for each of them by a rule that reads costs.
   using Estimate = std::function<Var(Var logits, const Cost& f, Rng& rng)>;
 
   Method() = default;
@@ -63,6 +64,12 @@ Var score_gradient(Var weight, Var choice, Var p);
 /// One draw, a constant: sample() without a way back. With `samples`, as many along a new first
 /// axis.
 Var drawn_choice(Var logits, Rng& rng, std::size_t samples = 0);
+
+/// evaluate() of choices with samples along a new first axis, over which the estimate will sum
+/// their costs. Throws std::invalid_argument, in the name of the method, if the cost makes a choice
+/// for each of them by a rule that reads costs: it would be given the estimate for its sample's
+/// cost.
+Var evaluate_samples(const std::string& name, Var choices, const Cost& f);
 
 /// A point given to a cost, which notes whether a gradient comes back.
 class Probe {

@@ -19,7 +19,7 @@ void require_two(const char* name, std::size_t samples) {
 Method rloo(std::size_t samples) {
   require_two("rloo", samples);
   return Method("score-function+leave-one-out", samples, [=](Var logits, const Cost& f, Rng& rng) {
-    const Var z = drawn_choice(logits, rng, samples), cost = evaluate(z, f);
+    const Var z = drawn_choice(logits, rng, samples), cost = evaluate_samples("rloo", z, f);
     const Var score = score_gradient(cost - mean_of_others(cost), z, softmax(logits));
     return with_gradient("rloo", mean(cost, 0), logits, mean(score, 0));
   });
@@ -42,7 +42,7 @@ Method vimco(std::size_t samples) {
   require_two("vimco", samples);
   const auto bound = [](Var cost, const Axes& axis) { return -logmeanexp(-cost, axis); };
   Method method("vimco", samples, [=](Var logits, const Cost& f, Rng& rng) {
-    const Var z = drawn_choice(logits, rng, samples), cost = evaluate(z, f),
+    const Var z = drawn_choice(logits, rng, samples), cost = evaluate_samples("vimco", z, f),
               value = bound(cost, {0});
     // Row m of the table has the costs with the m-th replaced by the mean of the others.
     Shape down = cost.shape(), diagonal(cost.shape().size() + 1, 1);

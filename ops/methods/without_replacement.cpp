@@ -100,7 +100,7 @@ Var combine(const char* name, Var logits, const Cost& f, Var first, Combinations
   Tape& tape = *logits.tape;
   const Var z = tape.constant(std::move(all.choices), "choices");
   Var cost = stack({first});
-  if (all.slots > 1) cost = concatenate({cost, evaluate(slice(z, 1, all.slots), f)});
+  if (all.slots > 1) cost = concatenate({cost, evaluate_samples(name, slice(z, 1, all.slots), f)});
   const Shape& shape = cost.shape();
   const Var w = tape.constant(reshaped(std::move(all.weights), shape), "weights");
   Var signal = cost;
@@ -162,8 +162,9 @@ Method sum_and_sample(std::size_t k) {
                           return p[a] > p[b] || (p[a] == p[b] && a < b);
                         });
       for (std::size_t s = 0; s < in_sum; ++s) {
-        all.weights(s, e) = static_cast<Scalar>(all.take(order[s]));
-        all.write(s, e, order[s]);
+        const double p = all.take(order[s]);
+        all.weights(s, e) = static_cast<Scalar>(p);
+        all.write(s, e, p > 0 ? order[s] : top);  // what is impossible is never evaluated
       }
       if (all.slots == in_sum) continue;
       // The draw itself will do if it is among the others.

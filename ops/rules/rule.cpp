@@ -18,6 +18,7 @@ Var Draw::hard() const {
 std::ostream& operator<<(std::ostream& out, const Rule& rule) { return out << rule.name; }
 
 Rule pathwise_rule(std::string name, std::function<Var(const Draw&, Var)> formula) {
+  require(formula != nullptr, name, ": the formula is empty; need one for the gradient");
   Rule rule;
   rule.name = std::move(name);
   rule.backward = [formula = std::move(formula)](const Draw& draw, BackwardContext& ctx) {

@@ -47,9 +47,10 @@ Var mean_of_others(Var costs) {
   if (worst_of(costs.value()) != Worst::finite) {
     // Without differences: an infinite cost is the others' mean, and not its own.
     constexpr double inf = std::numeric_limits<double>::infinity();
-    const Var infinite = equal(costs, inf), finite = where(infinite, 0.0, costs);
-    return where(sum(infinite, 0, keep_axes) - infinite, inf,
-                 (sum(finite, 0, keep_axes) - finite) / (samples - 1));
+    const Var high = equal(costs, inf), low = equal(costs, -inf),
+              finite = where(high + low, 0.0, costs);
+    const auto others = [](Var x) { return sum(x, 0, keep_axes) - x; };
+    return where(others(high), inf, where(others(low), -inf, others(finite) / (samples - 1)));
   }
   const Var apart = costs - slice(costs, 0, 1);  // 0 where all agree
   return costs - (apart - mean(apart, 0, keep_axes)) * (samples / (samples - 1));
