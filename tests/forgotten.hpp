@@ -45,7 +45,7 @@ std::set<std::string> functions_of(const std::filesystem::path& header) {
 // Of an op's name in a table: "sum axis 0" is of sum.
 std::string first_word(const std::string& name) { return name.substr(0, name.find_first_of(" ,")); }
 
-void check_all_known(std::set<std::string> known, const char* otherwise) {
+void check_all_known(std::set<std::string> known, const std::string& otherwise) {
   // What is no op: what ops take (operand.hpp), what is under the formulas, a stream of its own,
   // and what a schedule is asked with.
   known.insert({"gives", "lambda", "rng_from", "Scheduled::at", "Scheduled::scheduled"});

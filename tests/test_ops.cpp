@@ -43,7 +43,7 @@ constexpr double kInf = std::numeric_limits<double>::infinity(),
                  kNan = std::numeric_limits<double>::quiet_NaN();
 
 struct Row {
-  const char* name;
+  std::string name;
   Function f;
   std::vector<Shape> shapes;
   double low = -2, high = 2;  // where the points lie
