@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""What the passes of tests/run covered: a paragraph for each build folder; last, how many tests there were in all. The
-status is 0 if none failed.
+"""What the passes of tests/run covered: a paragraph for each build folder, where there are several; what tests that passed say
+they left out; last, how many tests there were in all. The status is 0 if none failed.
 
   tests/covered.py FOLDER...
 """
@@ -53,7 +53,10 @@ if len(ran) > 1:
         for what, names in [("failed", failed[folder]), ("left out", left_out)]:
             words += "; %s: %s" % (what, ", ".join(names)) if names else ""
         print(textwrap.fill(words, 100, subsequent_indent="  ", break_on_hyphens=False))
-passed = sum(t["result"] in GOOD for tests in ran.values() for t in tests.values())
+for line in sorted({name + ": " + words for tests in ran.values() for name, t in tests.items()
+                    for words in re.findall(r"\bleft out, since .*", t["stdout"])}):
+    print(line)
+passed, skipped = (sum(t["result"] in of for tests in ran.values() for t in tests.values()) for of in (GOOD, SKIPPED))
 count = sum(map(len, failed.values()))
-print("%d passed, %d failed" % (passed, count))
+print("%d passed, %d failed, %d skipped" % (passed, count, skipped))
 sys.exit(1 if count else 0)

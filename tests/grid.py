@@ -6,6 +6,7 @@
 import argparse, contextlib, json, os, random, shutil, signal, struct, subprocess, sys, tempfile, time, zlib
 
 from hand_made import judged
+from saved import safetensors
 from tally import check, verdict
 
 GRID = ["--rules", "gumbel,st", "--seeds", "2", "--steps", "2000"]
@@ -302,15 +303,6 @@ def kept(file):
     yield
     with open(file, "w") as f:
         f.write(text)
-
-
-def safetensors(file):
-    """Each array's shape and bytes."""
-    with open(file, "rb") as f:
-        length, = struct.unpack("<Q", f.read(8))
-        header, data = json.loads(f.read(length)), f.read()
-    header.pop("__metadata__")
-    return {name: (a["shape"], data[slice(*a["data_offsets"])]) for name, a in header.items()}
 
 
 def saved(truth):

@@ -57,8 +57,7 @@ def check_exports(include, library, where):
     status, out = run("nm", "-DC", "--defined-only", library)
     check(status == 0, where + ": nm: " + out)
     ours = [line.split(" ", 2)[2] for line in out.split("\n") if line[19:].startswith(("argtape::", "xt::", "xsimd::", "Sleef"))]
-    plain = [re.sub(r"^(guard variable for|typeinfo name for|typeinfo for|vtable for) ", "", name) for name in ours]
-    names = [re.sub(r"\[abi:\w+\]", "", name.split("(")[0]) for name in plain]
+    names = [re.sub(r"\[abi:\w+\]", "", name.split("(")[0]) for name in ours]
     # The standard library's own templates, of our types, are nobody's to declare.
     unknown = [n for n in names if "operator" not in n and " std::" not in re.sub(r"<.*>", "", n)
                and not set(re.findall(r"\w+", re.sub(r"<.*>", "", n))) - {"argtape", "f32", "f64"} <= words]
@@ -164,6 +163,9 @@ def main():
             write("cmake/CMakeLists.txt", CMAKE % "99")
             status, out = run(*with_cmake, env=dict(os.environ, CXX=o.cxx))
             check(status != 0 and "0.1.0" in out, "CMake refuses a newer version than there is: " + out)
+
+        else:
+            print("left out, since there is no cmake: its package")
 
         for name in ("argtape", "argtape-double"):
             check_exports(headers, os.path.join(lib, "lib%s.so" % name), name)

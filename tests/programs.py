@@ -3,9 +3,10 @@
 
   tests/programs.py --build FOLDER --source FOLDER
 """
-import argparse, array, csv, gzip, json, os, re, resource, stat, struct, subprocess, sys, tempfile
+import argparse, csv, gzip, json, os, re, resource, stat, subprocess, sys, tempfile
 
 from hand_made import judged
+from saved import safetensors
 from short_runs import NETWORKS, SHORT_RUNS
 from tally import check, verdict
 
@@ -768,13 +769,6 @@ def hand_made(program, folder, *names):
             return r.returncode, r.stdout, re.sub(r"[^\n]*gnuplot[^\n]*\n", "", r.stderr)
         for name in names:
             judged(os.path.join(folder, name), table, check, every=40 if o.brief else 1)
-
-
-def safetensors(file):
-    """Each array's shape and numbers, float32, by name."""
-    with open(file, "rb") as f:
-        header, data = json.loads(f.read(struct.unpack("<Q", f.read(8))[0])), f.read()
-    return {name: (tuple(a["shape"]), array.array("f", data[slice(*a["data_offsets"])])) for name, a in header.items() if name != "__metadata__"}
 
 
 def shapes(file):

@@ -13,7 +13,7 @@ def python_with(*packages):
     if not os.path.exists(ready):
         for command in ([sys.executable, "-m", "venv", "--clear", folder],
                         [python, "-m", "pip", "install", "-q", *packages]):
-            if subprocess.run(command).returncode != 0:
+            if subprocess.run(command, stdout=sys.stderr).returncode != 0:  # ours is the caller's
                 return None
         open(ready, "w").close()
     return python

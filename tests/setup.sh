@@ -1,6 +1,7 @@
 # Sourced by tests/run and examples/run, which have set -euo pipefail. Defines
 #   root                  the project's folder
 #   need KIND...          installs the missing packages of these kinds, or says what is missing
+#   need_sanitizers       clang's too, which it leaves as the compiler
 #   configure FOLDER ...  sets a build folder up with these options of meson, unless it is already
 #   build FOLDER ...      builds these targets of it, or all; silent but for a terminal's progress
 # shellcheck shell=bash
@@ -13,7 +14,8 @@ read -r -a compiler <<<"${CXX:-c++}"
 export CCACHE_SLOPPINESS=time_macros
 
 # Kind, Debian's name, conda-forge's name, and how to tell that it is there: a command, a header, a
-# library, or a flag to link with; alternatives after a comma. `pictures` and `more` are optional.
+# library, a module of Python, or a flag to link with; alternatives after a comma. `pictures`, `pypi`
+# and `more` are optional.
 packages='
 needed   g++                 cxx-compiler   compiler
 needed   meson               meson          command:meson
@@ -33,6 +35,7 @@ needed   libmpfr-dev         mpfr           header:mpfr.h
 needed   librapidcheck-dev   rapidcheck     header:rapidcheck.h
 pictures gnuplot-nox         gnuplot        command:gnuplot
 pictures graphviz            graphviz       command:dot
+pypi     python3-venv        python         module:ensurepip
 clang    clang               clangxx        command:clang++
 memcheck valgrind            valgrind       command:valgrind
 more     clang-tools-19      clang-tools    command:clang-repl-19,clang-repl
@@ -84,6 +87,7 @@ find_missing() {
       compiler) have "${compiler[0]}" ;;
       header:*) [[ $answers == *"\"have $debian\""* ]] ;;
       library:*) have_library "${test#library:}" ;;
+      module:*) python3 -c "import ${test#module:}" 2>/dev/null ;;
       links:*)
         "${compiler[@]}" "${test#links:}" -x c++ -o /dev/null - <<<'int main() {}' 2>/dev/null
         ;;
@@ -161,6 +165,18 @@ need() {
     done
     hash -r
   fi
+}
+
+# clang instruments these templates in a fifth of g++'s time. Its runtime is not in the libraries it
+# links, only in the programs.
+need_sanitizers() {
+  local version
+  need needed clang
+  version=$(clang++ -dumpversion)
+  packages+="sanitizers libclang-rt-${version%%.*}-dev compiler-rt links:-fsanitize=address"
+  compiler=(clang++)
+  need sanitizers
+  export UBSAN_OPTIONS=${UBSAN_OPTIONS:-halt_on_error=1:print_stacktrace=1}
 }
 
 configure() {

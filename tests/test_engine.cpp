@@ -880,6 +880,8 @@ TEST_CASE("a tape as text and as a graph tells exact, surrogate and cut apart") 
   CHECK(dot.find("n3 -> n4 [color=gray70]") != std::string::npos);
   if (std::system("dot -V 2>/dev/null") == 0)
     CHECK(to_svg(tape).find("choice[pathwise]") != std::string::npos);
+  else
+    MESSAGE("left out, since there is no dot: a tape as SVG");
 }
 
 TEST_CASE("a tape of a million nodes is swept in a loop, and its memory is not kept") {

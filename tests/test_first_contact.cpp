@@ -1,6 +1,7 @@
 // What a new user writes in the first hour, beside `using namespace std`: printing, literals,
-// tensors and numbers beside Vars, places and open lengths. Whatever compiles here is the test that
-// no name of the library's is taken by the standard library's headers below.
+// tensors and numbers beside Vars, places and open lengths. That it compiles is a test too: none of
+// the names that are used here, of the library's or of the standard library's headers below, is
+// ambiguous.
 #include <doctest/doctest.h>
 
 #include <algorithm>

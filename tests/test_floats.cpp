@@ -6,6 +6,7 @@
 
 #include "engine/gradcheck.hpp"
 #include "models/argtape.hpp"
+#include "tests/decisions.hpp"
 #include "tests/distance.hpp"
 
 // OpenBLAS's own.
@@ -710,19 +711,20 @@ TEST_CASE(
 
 TEST_CASE("hard choices are 0 and 1 in float, whatever the logits") {
   Rng rng(3);
-  Tape tape;
-  const Var l = tape.parameter(rng.normal({1000, 7}) * 30.0f);
-  for (const char* name : {"zero", "straight-through", "st-gumbel-softmax", "reinmax"}) {
-    const Tensor z = sample(l, rule_named(name), rng).value();
-    for (std::size_t r = 0; r < 1000; ++r) {
-      float total = 0;
-      for (std::size_t k = 0; k < 7; ++k) {
-        REQUIRE((z(r, k) == 0 || z(r, k) == 1));
-        total += z(r, k);
-      }
-      REQUIRE(total == 1);
+  const Tensor logits = rng.normal({200, 7, 7}) * 30.0f, noise = rng.gumbel(logits.shape());
+  for (const DecisionNode& node : kDecisionNodes)
+    for (const std::string& name : node.names()) {
+      const Rule rule = node.named(name, 1.5);
+      if (rule.soft_tau > 0) continue;
+      CAPTURE(name);
+      Tape tape;
+      const Var l = tape.parameter(logits), z = node.drawn(l, rule, tape.constant(noise));
+      const Tensor ones = sum(z, -1).value();
+      for (const Scalar x : z.value()) REQUIRE((x == 0 || x == 1));
+      for (const Scalar n : ones) REQUIRE(n == (node.names == top_k_rule_names ? 2 : 1));
+      if (!rule.needs_draw)
+        REQUIRE(identical(z.value(), node.best(tape.constant(logits + noise), rule).value()));
     }
-  }
 }
 
 TEST_CASE("the checker rejects 5 % in a long chain and among many numbers as among few") {

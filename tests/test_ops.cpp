@@ -23,6 +23,7 @@
 #include "ops/layer_norm.hpp"
 #include "ops/linalg.hpp"
 #include "ops/loss.hpp"
+#include "ops/matching.hpp"
 #include "ops/methods/method.hpp"
 #include "ops/pool.hpp"
 #include "ops/reduce.hpp"
@@ -33,6 +34,7 @@
 #include "ops/softmax.hpp"
 #include "ops/top_k.hpp"
 #include "tests/distance.hpp"
+#include "tests/forgotten.hpp"
 #include "tests/refuses.hpp"
 #include "tests/vjp_of.hpp"
 
@@ -45,7 +47,7 @@ constexpr double kInf = std::numeric_limits<double>::infinity(),
                  kNan = std::numeric_limits<double>::quiet_NaN();
 
 struct Row {
-  const char* name;
+  std::string name;
   Function f;
   std::vector<Shape> shapes;
   double low = -2, high = 2;  // where the points lie
@@ -167,6 +169,9 @@ const std::vector<Row>& rows() {
       {"squeeze", [](const Vars& v) { return squeeze(v[0] * v[0], -2); }, {{2, 1, 3}}},
       {"slice", [](const Vars& v) { return slice(v[0] * v[0], 1, 3, -1); }, {{2, 4}}},
       {"slice nothing", [](const Vars& v) { return slice(v[0] * v[0], 1, 1); }, {{2, 4}}},
+      {"element", [](const Vars& v) { return element(v[0] * v[0], 1); }, {{2, 3}}},
+      {"permute", [](const Vars& v) { return permute(v[0], v[1]); }, {{2, 3, 4}, {3, 2}}},
+      {"unpermute", [](const Vars& v) { return unpermute(v[0], v[1]); }, {{2, 3, 4}, {4, 2}}},
       {"pad", [](const Vars& v) { return pad(v[0] * v[0], 1, 2); }, {{2, 3}}},
       {"take", [](const Vars& v) { return take(v[0] * v[0], {2, 0, 2}, 1); }, {{2, 3}}},
       {"take rows",
@@ -282,6 +287,17 @@ const std::vector<Row>& rows() {
       {"max_pool2d overlapping", [](const Vars& v) { const Var y = max_pool2d(v[0], 3, 1, 1); return y * y; }, {{1, 2, 4, 4}}},
       {"avg_pool2d", [](const Vars& v) { return avg_pool2d(v[0] * v[0], 2); }, {{2, 2, 4, 4}}},
       {"avg_pool2d overlapping", [](const Vars& v) { return avg_pool2d(v[0] * v[0], 3, 1, 1); }, {{1, 2, 4, 3}}},
+      {"Categorical::log_prob", [](const Vars& v) { return Categorical(v[0]).log_prob({1, 4}); }, {{2, 5}}},
+      {"Categorical::from_probabilities", [](const Vars& v) { return Categorical::from_probabilities(softmax(v[0])).entropy(); }, {{2, 5}}},
+      {"Bernoulli::log_prob", [](const Vars& v) { return Bernoulli(v[0]).log_prob(Tensor{1, 0, 1}); }, {{2, 3}}},
+      {"Bernoulli::from_probabilities", [](const Vars& v) { return Bernoulli::from_probabilities(sigmoid(v[0])).entropy(); }, {{2, 3}}},
+      {"Bernoulli::entropy", [](const Vars& v) { return Bernoulli(v[0]).entropy(); }, {{2, 3}}},
+      {"Bernoulli::kl", [](const Vars& v) { return Bernoulli(v[0]).kl(Bernoulli(v[1])); }, {{2, 3}, {3}}},
+      {"RelaxedCategorical::log_prob", [](const Vars& v) { return RelaxedCategorical(v[0], 0.7).log_prob(softmax(v[1])); }, {{2, 3}, {2, 3}}},
+      {"RelaxedCategorical::sample", [](const Vars& v) { Rng rng(3); return RelaxedCategorical(v[0], 0.7).sample(rng); }, {{2, 3}}},
+      {"Normal::log_prob", [](const Vars& v) { return Normal(v[0], exp(v[1])).log_prob(v[2]); }, {{2, 3}, {3}, {2, 1}}},
+      {"Normal::entropy", [](const Vars& v) { return Normal(v[0], exp(v[1]) + v[1]).entropy(); }, {{2, 3}, {3}}, 0.5, 2},
+      {"Normal::sample", [](const Vars& v) { Rng rng(3); return square(Normal(v[0], exp(v[1])).sample(rng)); }, {{2, 3}, {3}}},
       {"stop_gradient", [](const Vars& v) { return v[0] * v[0] + stop_gradient(v[1]) * 0.0; }, {{2, 3}, {2, 3}}},
       {"expectation", [](const Vars& v) {
          const Var t = v[1];
@@ -317,6 +333,29 @@ TEST_CASE(
     INFO(result.report);
     CHECK(result.ok);
   }
+}
+
+TEST_CASE("no op's gradient is forgotten") {
+  std::set<std::string> known = {
+      "operator+", "operator-", "operator*", "operator/",  // under other names above
+      // The checker has them at both orders in test_distributions,
+      "Categorical::entropy", "Categorical::kl", "Normal::kl",
+      // test_formula, test_gumbel_softmax_density, test_matching,
+      "elementwise", "sum_of", "mean_of", "gumbel_softmax_log_prob", "exp_concrete_log_prob",
+      "neural_sort", "soft_sort",
+      // test_rules, test_select, test_sinkhorn, test_stochastic_networks,
+      "conditional_gumbels", "select", "mixture", "sinkhorn", "logmeanexp",
+      // and test_subset.
+      "sort", "relaxed_top_k", "top_k_log_prob", "plackett_luce_log_prob",
+      // Rules say what passes: test_rules and test_rule_properties.
+      "argmax", "argmin", "sample", "top_k", "sample_top_k", "matching", "sample_matching",
+      "Categorical::sample", "Bernoulli::sample",
+      // What is computed has no derivative, or is handed on.
+      "operator<", "operator<=", "operator>", "operator>=", "equal", "one_hot", "argsort",
+      "indices_of", "noise_of", "hungarian", "residual", "combinations", "evaluate", "black_box",
+      "Categorical::logits", "exponential_decay", "linear_decay"};
+  for (const Row& row : rows()) known.insert(first_word(row.name));
+  check_all_known(known, "has no row here, and is not said to be checked elsewhere");
 }
 
 TEST_CASE("gradients of what every op hands back: its vjp is an op like any other") {

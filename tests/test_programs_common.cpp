@@ -624,7 +624,7 @@ TEST_CASE("program: two outputs are not one file, and what cannot be written is 
 
 TEST_CASE("picture: gnuplot draws every kind") {
   if (!gnuplot_is_there()) {
-    MESSAGE("gnuplot is not installed");
+    MESSAGE("left out, since there is no gnuplot: pictures");
     return;
   }
   Folder folder;
@@ -795,7 +795,7 @@ TEST_CASE("picture: fifteen series are told apart, without colours too") {
 
 TEST_CASE("picture: no text reaches a shell or gnuplot's interpreter") {
   if (!gnuplot_is_there()) {
-    MESSAGE("gnuplot is not installed");
+    MESSAGE("left out, since there is no gnuplot: pictures");
     return;
   }
   Folder folder;

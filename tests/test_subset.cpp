@@ -6,6 +6,7 @@
 #include <limits>
 #include <map>
 #include <numeric>
+#include <set>
 
 #include "engine/gradcheck.hpp"
 #include "engine/report.hpp"
@@ -30,6 +31,7 @@
 #include "ops/softmax.hpp"
 #include "ops/sort.hpp"
 #include "ops/top_k.hpp"
+#include "tests/decisions.hpp"
 #include "tests/distance.hpp"
 #include "tests/refuses.hpp"
 
@@ -218,48 +220,30 @@ TEST_CASE("nothing to choose: all or none, and nothing goes back whatever the ru
 }
 
 TEST_CASE("noise that wants a gradient: the logits' own, none behind zero, or a refusal") {
-  using Node = Var (*)(Var, const Rule&, Var);
-  struct Kind {
-    Node sampled;
-    std::vector<std::string> names;
-    Rule (*named)(const std::string&);
-    std::vector<std::string> differentiate;
-  };
-  const std::vector<Kind> kinds = {
-      {[](Var l, const Rule& r, Var g) { return sample(l, r, g); },
-       rule_names(),
-       [](const std::string& name) { return rule_named(name); },
-       {"gumbel-softmax", "st-gumbel-softmax", "blackbox", "i-mle"}},
-      {[](Var l, const Rule& r, Var g) { return sample_top_k(l, 2, r, g); },
-       top_k_rule_names(),
-       [](const std::string& name) { return top_k_rule_named(name); },
-       {"gumbel-softmax", "st-gumbel-softmax", "blackbox", "i-mle"}},
-      {[](Var l, const Rule& r, Var g) { return sample_matching(l, r, g); },
-       matching_rule_names(),
-       [](const std::string& name) { return matching_rule_named(name, 1.0, std::size_t{7}); },
-       {"gumbel-sinkhorn", "st-gumbel-sinkhorn", "blackbox", "i-mle"}}};
+  const std::set<std::string> differentiate_noise = {"gumbel-softmax",  "st-gumbel-softmax",
+                                                     "gumbel-sinkhorn", "st-gumbel-sinkhorn",
+                                                     "blackbox",        "i-mle"};
   Rng rng(31);
   const Tensor logits = rng.normal({2, 4, 4}), noise = rng.gumbel({2, 4, 4}),
                target = 3 * rng.normal({2, 4, 4});
-  for (const Kind& kind : kinds)
-    for (const std::string& name : kind.names) {
+  for (const DecisionNode& node : kDecisionNodes)
+    for (const std::string& name : node.names()) {
       CAPTURE(name);
       Tape tape;
       const Var l = tape.parameter(logits), g = tape.parameter(noise);
-      const Rule rule = kind.named(name);
-      const bool differentiates =
-          std::count(kind.differentiate.begin(), kind.differentiate.end(), name) > 0;
+      const Rule rule = node.named(name, 1);
+      const bool differentiates = differentiate_noise.count(name) > 0;
       CHECK(rule.differentiates_noise == differentiates);
-      CHECK(noise_of(kind.sampled(l, rule, tape.constant(noise))).value() == noise);
+      CHECK(noise_of(node.drawn(l, rule, tape.constant(noise))).value() == noise);
       if (!differentiates && name != "zero") {
         CHECK_THROWS_WITH_AS(
-            kind.sampled(l, rule, g),
+            node.drawn(l, rule, g),
             doctest::Contains("]: the noise wants a gradient, and the rule has none for it; need a "
                               "constant, or a rule that differentiates the noise too"),
             std::invalid_argument);
         continue;
       }
-      const Var z = kind.sampled(l, rule, g), cost = sum(square(z - target), -1);
+      const Var z = node.drawn(l, rule, g), cost = sum(square(z - target), -1);
       CHECK(noise_of(z).index == g.index);
       const Gradients found = backward(cost);
       CHECK(found.reached(g) == differentiates);
@@ -270,7 +254,7 @@ TEST_CASE("noise that wants a gradient: the logits' own, none behind zero, or a 
       if (rule.soft_tau > 0)
         CHECK(check_gradient(
             [&](const std::vector<Var>& v) {
-              return sum(square(kind.sampled(v[0], rule, v[1]) - target), -1);
+              return sum(square(node.drawn(v[0], rule, v[1]) - target), -1);
             },
             {logits, noise}));
     }
