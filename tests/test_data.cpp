@@ -6,6 +6,7 @@
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
+#include <limits>
 #include <map>
 #include <stdexcept>
 #include <string>
@@ -603,4 +604,18 @@ TEST_CASE("data: a random split has every row once, and is standardised by the t
   CHECK_THROWS_AS(split(data, 0.5, 0.5, rng), std::invalid_argument);
   CHECK_THROWS_WITH_AS(by(zeros({2, 2})), "Standardiser: x is (2, 2); need (n, 3)",
                        std::invalid_argument);
+}
+
+TEST_CASE(
+    "data: a column that differs by less than Scalar can tell is standardised as a constant") {
+  Split parts;
+  parts.train.images = zeros({200, 2});
+  parts.train.labels.assign(200, 0);
+  parts.train.images(0, 0) = std::numeric_limits<Scalar>::denorm_min();
+  parts.train.images(0, 1) = 200;
+  const Standardiser by = standardise(parts);
+  CHECK(by.deviation(0) == 1);
+  CHECK(by.deviation(1) != 1);
+  CHECK(std::all_of(parts.train.images.begin(), parts.train.images.end(),
+                    [](Scalar x) { return std::isfinite(x); }));
 }
