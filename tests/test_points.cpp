@@ -290,6 +290,33 @@ TEST_CASE("points: what is wrong with a NumPy file is said") {
           " breaks off before its checksum; need an intact file");
 }
 
+TEST_CASE("points: a gzipped file ends where its last member does") {
+  const Folder folder;
+  for (const std::string& bytes :
+       {std::string("1,2\n3,4\n"), numpy<float>("<f4", "(2, 2)", {1, 2, 3, 4})}) {
+    const std::string half = bytes.substr(0, bytes.size() / 2), rest = bytes.substr(half.size());
+    const std::string whole = contents(folder.write_gz("whole.gz", bytes)),
+                      members = contents(folder.write_gz("half.gz", half)) +
+                                contents(folder.write_gz("none.gz", "")) +
+                                contents(folder.write_gz("rest.gz", rest));
+    is(read_points(folder.write("members.gz", members)), 2, 2, {1, 2, 3, 4});
+    const auto refused = [&](const std::string& behind, const std::string& message) {
+      const std::string path = folder.write("longer.gz", whole + behind);
+      CHECK_THROWS_WITH_AS(read_points(path), ("data: " + path + message).c_str(),
+                           std::runtime_error);
+    };
+    // Some of these are more than is read at once.
+    for (const std::string& behind : {std::string("garbage!"), std::string(512, '\0'),
+                                      std::string(1 << 20, 'x'), bytes, std::string("\n\n")})
+      refused(behind, " cannot be read (incorrect header check); need an intact file");
+    refused("\x1f\x8b\x07\x01", " cannot be read (unknown compression method); need an intact file");
+    const std::string cut =
+        bytes[0] == '1' ? " breaks off after 2 rows" : " breaks off before its checksum";
+    for (const std::string& behind : {std::string("\x1f"), whole.substr(0, 10)})
+      refused(behind, cut + "; need an intact file");
+  }
+}
+
 TEST_CASE("points: a number that the library's Scalar cannot hold") {
   const Folder folder;
   const std::string path = folder.write("large.csv", "x,y\n0,1\n2,-1e300\n");
