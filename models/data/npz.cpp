@@ -18,7 +18,8 @@ void put(std::string& to, std::uint64_t x, std::size_t bytes) {
   for (; bytes-- > 0; x >>= 8U) to += static_cast<char>(x & 255U);
 }
 
-constexpr char kEntryBegins[] = "PK\x01\x02";
+// How the file begins, an entry of its directory, and its end, with which an empty one begins.
+constexpr char kBegins[] = "PK\x03\x04", kEntryBegins[] = "PK\x01\x02", kEnds[] = "PK\x05\x06";
 constexpr std::size_t kLocalSize = 30, kEntrySize = 46, kEndSize = 22;
 
 class Zip {
@@ -27,7 +28,7 @@ class Zip {
 
   Arrays arrays() const {
     const std::size_t from = file_.size() - std::min<std::size_t>(file_.size(), kEndSize + 0xffff),
-                      end = file_.rfind(std::string(kNpzEnds, 4));
+                      end = file_.rfind(std::string(kEnds, 4));
     if (end == std::string::npos || end < from || end + kEndSize > file_.size())
       refuse<std::runtime_error>("it is torn: the end of a zip archive is missing");
     std::size_t at = number(end + 16, 4);
@@ -55,7 +56,7 @@ class Zip {
   std::size_t read_entry(std::size_t at, Arrays& arrays) const {
     const std::size_t name_size = number(at + 28, 2), local = number(at + 42, 4);
     std::string name = text(at + kEntrySize, name_size);
-    if (text(at, 4) != kEntryBegins || text(local, 4) != kNpzBegins ||
+    if (text(at, 4) != kEntryBegins || text(local, 4) != kBegins ||
         text(local + kLocalSize, number(local + 26, 2)) != name)
       refuse<std::runtime_error>("it is damaged: its list of arrays is wrong");
     const std::size_t dot = name.size() < 4 ? std::string::npos : name.size() - 4;
@@ -122,6 +123,10 @@ class Zip {
 
 }  // namespace
 
+bool is_npz(const std::string& file) {
+  return file.compare(0, 4, kBegins) == 0 || file.compare(0, 4, kEnds) == 0;
+}
+
 Arrays read_npz(const std::string& file) { return Zip(file).arrays(); }
 
 std::string write_npz(const Arrays& arrays) {
@@ -140,11 +145,7 @@ std::string write_npz(const Arrays& arrays) {
       put(what, word, 2);
     put(what, crc, 4), put(what, size, 4), put(what, size, 4);
     put(what, name.size(), 2), put(what, 0, 2);
-    file.append(kNpzBegins, 4)
-        .append(what)
-        .append(name)
-        .append(header)
-        .append(numbers, array.size());
+    file.append(kBegins, 4).append(what).append(name).append(header).append(numbers, array.size());
     directory.append(kEntryBegins, 4);
     put(directory, kVersion, 2);
     directory += what;
@@ -156,7 +157,7 @@ std::string write_npz(const Arrays& arrays) {
         "a .npz file takes less than 4 GB, and fewer than 65535 arrays; need "
         "a .safetensors file");
   }
-  std::string end(kNpzEnds, 4);
+  std::string end(kEnds, 4);
   put(end, 0, 4);
   put(end, arrays.list.size(), 2), put(end, arrays.list.size(), 2);
   put(end, directory.size(), 4), put(end, file.size(), 4), put(end, 0, 2);

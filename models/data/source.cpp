@@ -42,6 +42,10 @@ Source::Source(const std::string& path, const std::string& need, std::size_t lon
   packed_.swap(bytes_);
 }
 
+void Source::need_checksum() const {
+  if (cut_short()) fail_data(path_ + " breaks off before its checksum; need an intact file");
+}
+
 // Adds what the file goes on with; false at its end.
 bool Source::load(std::string& to) {
   const std::size_t before = to.size();
@@ -80,7 +84,10 @@ bool Source::have(std::size_t n) {
   return true;
 }
 
-int Source::peek() { return have(1) ? static_cast<unsigned char>(bytes_[at_]) : -1; }
+std::string Source::peek(std::size_t n) {
+  have(n);
+  return bytes_.substr(at_, n);
+}
 
 std::size_t Source::read(unsigned char* to, std::size_t n) {
   std::size_t done = 0;

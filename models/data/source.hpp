@@ -27,9 +27,12 @@ class Source {
 
   /// True if the stream ended where its compressed form broke off.
   bool cut_short() const { return in_member_; }
+  /// Throws std::runtime_error if it did: the last bytes may be right while the checksum that says
+  /// so is missing.
+  void need_checksum() const;
 
-  /// The next byte, which stays there; -1 at the end of the stream.
-  int peek();
+  /// The next `n` bytes, which stay there; fewer only at the end of the stream.
+  std::string peek(std::size_t n);
   /// Up to `n` bytes; fewer only at the end of the stream.
   std::size_t read(unsigned char* to, std::size_t n);
   /// The next line without its end; false when there is none, or none that is whole.
