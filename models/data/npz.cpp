@@ -27,12 +27,8 @@ class Zip {
   explicit Zip(const std::string& file) : file_(file) {}
 
   Arrays arrays() const {
-    const std::size_t from = file_.size() - std::min<std::size_t>(file_.size(), kEndSize + 0xffff),
-                      end = file_.rfind(std::string(kEnds, 4));
-    if (end == std::string::npos || end < from || end + kEndSize > file_.size())
-      refuse<std::runtime_error>("it is torn: the end of a zip archive is missing");
+    const std::size_t end = find_end(), count = number(end + 10, 2);
     std::size_t at = number(end + 16, 4);
-    const std::size_t count = number(end + 10, 2);
     Arrays arrays;
     for (std::size_t i = 0; i < count; ++i) at = read_entry(at, arrays);
     require<std::runtime_error>(at == end,
@@ -52,12 +48,36 @@ class Zip {
     return file_.substr(at, bytes);
   }
 
+  // Where the end begins: as far from the file's as it says that the comment behind it is long. A
+  // comment may hold what looks like an end.
+  std::size_t find_end() const {
+    for (std::size_t comment = 0; comment <= 0xffff && comment + kEndSize <= file_.size();
+         ++comment) {
+      const std::size_t end = file_.size() - kEndSize - comment;
+      if (file_.compare(end, 4, kEnds) == 0 && number(end + 20, 2) == comment) return end;
+    }
+    refuse<std::runtime_error>("it is torn: its end is not that of a zip archive");
+  }
+
+  // Whether the header before a file has the method, the checksum and the sizes that its entry has.
+  // All ones instead say that an extra field has them; zeros, where a flag allows for it, that they
+  // stand behind the file.
+  bool agree(std::size_t header, std::size_t entry) const {
+    constexpr std::uint64_t kBehind = 8, kInExtra = 0xffffffff;
+    const bool behind = (number(entry + 8, 2) & kBehind) != 0;
+    const auto same = [&](std::size_t at, std::size_t bytes) {
+      const std::uint64_t said = number(header + at, bytes);
+      return said == number(entry + at + 2, bytes) || said == kInExtra || (behind && said == 0);
+    };
+    return same(8, 2) && same(14, 4) && same(18, 4) && same(22, 4);
+  }
+
   // An entry of the directory at the end, and the file that it tells of; gives where the next is.
   std::size_t read_entry(std::size_t at, Arrays& arrays) const {
     const std::size_t name_size = number(at + 28, 2), local = number(at + 42, 4);
     std::string name = text(at + kEntrySize, name_size);
     if (text(at, 4) != kEntryBegins || text(local, 4) != kBegins ||
-        text(local + kLocalSize, number(local + 26, 2)) != name)
+        text(local + kLocalSize, number(local + 26, 2)) != name || !agree(local, at))
       refuse<std::runtime_error>("it is damaged: its list of arrays is wrong");
     const std::size_t dot = name.size() < 4 ? std::string::npos : name.size() - 4;
     require<std::runtime_error>(is_text(name), "it is damaged: its list has ", shown_cell(name),
