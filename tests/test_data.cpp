@@ -6,6 +6,7 @@
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
+#include <limits>
 #include <map>
 #include <stdexcept>
 #include <string>
@@ -510,6 +511,13 @@ TEST_CASE("data: labels that are numbers, of a file's own kind") {
                                           {"z", tensor({4}, {1, 2, 3, 4})}};
   save(path, arrays);
   same(read_table(path, "y"));
+  // What it is its bytes say, whatever it is called.
+  for (const char* name : {"n.npz.gz", "n.NPZ", "n"}) {
+    same(read_table(folder.write(name, contents(path)), "y"));
+    same(read_table(folder.write_gz(name, contents(path)), "y"));
+  }
+  same(read_table(folder.write("csv.npz", "y,x,z\n10,1.5,1\n9,2.5,2\n-1,3.5,3\n9,4.5,4\n"), "y"));
+  same(read_table(folder.write("P.csv", "P,x,K\n10,1.5,1\n9,2.5,2\n-1,3.5,3\n9,4.5,4\n"), "P"));
 
   const auto refused = [&](auto read, const std::string& words) {
     CHECK_THROWS_WITH_AS(read(), doctest::Contains(words.c_str()), std::runtime_error);
@@ -551,6 +559,17 @@ TEST_CASE("data: labels that are numbers, of a file's own kind") {
   }
   folder.write("n.npz", "PK\3\4");
   refused([&] { read_table(path, "y"); }, "n.npz cannot be read: it is torn");
+  arrays["x"] = zeros({4, 1});
+  save(path, arrays);
+  const std::string packed = contents(folder.write_gz("n.npz.gz", contents(path)));
+  folder.write("n.npz.gz", packed.substr(0, packed.size() - 4));
+  refused([&] { read_table(folder / "n.npz.gz", "y"); },
+          "n.npz.gz breaks off before its checksum; need an intact file");
+  folder.write("n.npz.gz", packed + "garbage!");
+  refused([&] { read_table(folder / "n.npz.gz", "y"); },
+          "n.npz.gz cannot be read (incorrect header check); need an intact file");
+  folder.write("n.npy", npy("(0, 99999999999999)", {}));
+  refused([&] { read_table(folder / "n.npy"); }, "n.npy has the shape (0, 99999999999999), more");
 }
 
 TEST_CASE("data: a random split has every row once, and is standardised by the training rows") {
@@ -603,4 +622,18 @@ TEST_CASE("data: a random split has every row once, and is standardised by the t
   CHECK_THROWS_AS(split(data, 0.5, 0.5, rng), std::invalid_argument);
   CHECK_THROWS_WITH_AS(by(zeros({2, 2})), "Standardiser: x is (2, 2); need (n, 3)",
                        std::invalid_argument);
+}
+
+TEST_CASE(
+    "data: a column that differs by less than Scalar can tell is standardised as a constant") {
+  Split parts;
+  parts.train.images = zeros({200, 2});
+  parts.train.labels.assign(200, 0);
+  parts.train.images(0, 0) = std::numeric_limits<Scalar>::denorm_min();
+  parts.train.images(0, 1) = 200;
+  const Standardiser by = standardise(parts);
+  CHECK(by.deviation(0) == 1);
+  CHECK(by.deviation(1) != 1);
+  CHECK(std::all_of(parts.train.images.begin(), parts.train.images.end(),
+                    [](Scalar x) { return std::isfinite(x); }));
 }

@@ -189,6 +189,8 @@ TEST_CASE("points: NumPy files of every kind") {
   is(npy(numpy<std::uint8_t>("|b1", "(1, 3)", {0, 1, 1})), 1, 3, {0, 1, 1});
   is(npy(numpy<double>("<f8", "(2, 3)", {1, 4, 2, 5, 3, 6}, true)), 2, 3, {1, 2, 3, 4, 5, 6});
   is(npy(numpy<double>("<f8", "(3,)", {1, 2, 3})), 3, 1, {1, 2, 3});
+  is(npy(numpy<double>("<f8", "(2L, 3L)", {1, 2, 3, 4, 5, 6})), 2, 3, {1, 2, 3, 4, 5, 6});
+  is(npy(numpy<double>("<f8", "(2L,)", {1, 2})), 2, 1, {1, 2});
   for (unsigned version : {2U, 3U})
     is(npy(numpy<double>("<f8", "(1, 2)", {1, 2}, false, version)), 1, 2, {1, 2});
   const Folder folder;
@@ -230,7 +232,8 @@ TEST_CASE("points: what is wrong with a NumPy file is said") {
   refused(numpy_header("{'descr': '<f8', 'fortran_order': False, 'shape': (2, 2"), damaged);
   refused(numpy_header("{'descr': '<f8', 'fortran_order': Fals, 'shape': (2, 2)}"), damaged);
   refused(numpy_header("{'descr': '<f8', 'fortran_order': False, 'shape': (2, -2)}"), damaged);
-  refused(numpy_header("{'descr': '<f8', 'fortran_order': False, 'shape': (2, two)}"), damaged);
+  for (const char* length : {"two", "L", "2LL", "2l", "2 L"})
+    refused(numpy<double>("<f8", std::string("(2, ") + length + ")", {1, 2, 3, 4}), damaged);
   of_type("<c16", " holds the type '<c16'");
   of_type("", " holds the type ''");
   refused(numpy<double>("|O", "(1, 1)", {1}),
@@ -252,13 +255,17 @@ TEST_CASE("points: what is wrong with a NumPy file is said") {
   refused(numpy<double>("<f8", "(0,)", {}), " has the shape (0,)" + at_least);
 
   // Headers that promise more than any machine has: nothing is asked for before it is there.
-  refused(numpy<double>("<f8", "(4611686018427387904, 4)", {}),
-          " has the shape (4611686018427387904, 4), more than a file can hold; need less");
+  // Those beside an axis of length 0 count too: no tensor has such a shape.
+  for (const char* shape :
+       {"(4611686018427387904, 4)", "(0, 99999999999999)", "(99999999999999, 0)",
+        "(3, 0, 99999999999999)", "(18446744073709551615,)"})
+    refused(numpy<double>("<f8", shape, {}),
+            std::string(" has the shape ") + shape + ", more than memory can hold; need less");
   refused(numpy<double>("<f8", "(99999999999999999999, 4)", {}), damaged);
-  const std::string huge = numpy<double>("<f8", "(1000000000, 1000000)", {1});
+  const std::string huge = numpy<double>("<f8", "(1000000, 1000000)", {1});
   refused(huge, " ends after " + std::to_string(huge.size()) + " bytes; need " +
-                    std::to_string(8000000000000000 + huge.size() - 8) +
-                    ", as its header promises the shape (1000000000, 1000000)");
+                    std::to_string(8000000000000 + huge.size() - 8) +
+                    ", as its header promises the shape (1000000, 1000000)");
   refused(good.substr(0, header + 20), " ends after " + std::to_string(header + 20) +
                                            " bytes; need " + std::to_string(header + 32) +
                                            ", as its header promises the shape (2, 2)");
@@ -281,6 +288,33 @@ TEST_CASE("points: what is wrong with a NumPy file is said") {
   const std::string packed{std::istreambuf_iterator<char>(in), {}};
   refused(packed.substr(0, packed.size() - 4),
           " breaks off before its checksum; need an intact file");
+}
+
+TEST_CASE("points: a gzipped file ends where its last member does") {
+  const Folder folder;
+  for (const std::string& bytes :
+       {std::string("1,2\n3,4\n"), numpy<float>("<f4", "(2, 2)", {1, 2, 3, 4})}) {
+    const std::string half = bytes.substr(0, bytes.size() / 2), rest = bytes.substr(half.size());
+    const std::string whole = contents(folder.write_gz("whole.gz", bytes)),
+                      members = contents(folder.write_gz("half.gz", half)) +
+                                contents(folder.write_gz("none.gz", "")) +
+                                contents(folder.write_gz("rest.gz", rest));
+    is(read_points(folder.write("members.gz", members)), 2, 2, {1, 2, 3, 4});
+    const auto refused = [&](const std::string& behind, const std::string& message) {
+      const std::string path = folder.write("longer.gz", whole + behind);
+      CHECK_THROWS_WITH_AS(read_points(path), ("data: " + path + message).c_str(),
+                           std::runtime_error);
+    };
+    // Some of these are more than is read at once.
+    for (const std::string& behind : {std::string("garbage!"), std::string(512, '\0'),
+                                      std::string(1 << 20, 'x'), bytes, std::string("\n\n")})
+      refused(behind, " cannot be read (incorrect header check); need an intact file");
+    refused("\x1f\x8b\x07\x01", " cannot be read (unknown compression method); need an intact file");
+    const std::string cut =
+        bytes[0] == '1' ? " breaks off after 2 rows" : " breaks off before its checksum";
+    for (const std::string& behind : {std::string("\x1f"), whole.substr(0, 10)})
+      refused(behind, cut + "; need an intact file");
+  }
 }
 
 TEST_CASE("points: a number that the library's Scalar cannot hold") {

@@ -6,6 +6,7 @@
 #include <limits>
 
 #include "engine/require.hpp"
+#include "engine/system/memory.hpp"
 
 ARGTAPE_PRIVATE_BEGIN
 
@@ -83,20 +84,19 @@ bool is_text(const std::string& name) {
 
 std::uint64_t bytes_of(const std::string& label, const std::vector<std::uint64_t>& shape,
                        Element element) {
-  constexpr std::uint64_t most = std::numeric_limits<std::int64_t>::max() / 2;
+  // As size_of() does it counts what stands beside an axis of length 0.
   std::uint64_t bytes = element.size;
-  if (std::count(shape.begin(), shape.end(), 0) > 0) bytes = 0;
   std::string words;
   bool fits = true;
   for (std::uint64_t n : shape) {
     words += (words.empty() ? "" : ", ") + std::to_string(n);
-    fits = fits && n <= most && (bytes == 0 || n <= most / bytes);
-    if (fits) bytes *= n;
+    fits = fits && n <= kMostBytes / bytes;
+    if (fits && n > 0) bytes *= n;
   }
   if (!fits)
     refuse<std::runtime_error>(label, " has the shape (", words, shape.size() == 1 ? ",)" : ")",
-                               ", more than a file can hold; need less");
-  return bytes;
+                               ", more than memory can hold; need less");
+  return std::count(shape.begin(), shape.end(), 0) > 0 ? 0 : bytes;
 }
 
 ARGTAPE_END

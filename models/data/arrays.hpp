@@ -54,8 +54,8 @@ struct Arrays {
 /// Whether a name is UTF-8 without a zero byte: all that files of both formats can hold, and JSON.
 bool is_text(const std::string& name);
 
-/// The bytes that so many numbers take. Throws std::runtime_error, after `label`, for more than a
-/// file can hold.
+/// The bytes that so many numbers take. Throws std::runtime_error, after `label`, for a shape that
+/// no tensor has, as it is more than memory can hold.
 std::uint64_t bytes_of(const std::string& label, const std::vector<std::uint64_t>& shape,
                        Element element);
 

@@ -78,8 +78,7 @@ Idx read_idx_file(const std::string& path, std::size_t rank, const std::string& 
   if (source.read(&extra, 1) != 0)
     fail_data(path + " goes on after the " + std::to_string(header_size + size) +
               " bytes its header promises; need nothing there");
-  // The last bytes may be right while the compressed form lacks the checksum that says so.
-  if (source.cut_short()) fail_data(path + " breaks off before its checksum; need an intact file");
+  source.need_checksum();
   return idx;
 }
 

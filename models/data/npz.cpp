@@ -18,7 +18,8 @@ void put(std::string& to, std::uint64_t x, std::size_t bytes) {
   for (; bytes-- > 0; x >>= 8U) to += static_cast<char>(x & 255U);
 }
 
-constexpr char kEntryBegins[] = "PK\x01\x02";
+// How the file begins, an entry of its directory, and its end, with which an empty one begins.
+constexpr char kBegins[] = "PK\x03\x04", kEntryBegins[] = "PK\x01\x02", kEnds[] = "PK\x05\x06";
 constexpr std::size_t kLocalSize = 30, kEntrySize = 46, kEndSize = 22;
 
 class Zip {
@@ -26,12 +27,8 @@ class Zip {
   explicit Zip(const std::string& file) : file_(file) {}
 
   Arrays arrays() const {
-    const std::size_t from = file_.size() - std::min<std::size_t>(file_.size(), kEndSize + 0xffff),
-                      end = file_.rfind(std::string(kNpzEnds, 4));
-    if (end == std::string::npos || end < from || end + kEndSize > file_.size())
-      refuse<std::runtime_error>("it is torn: the end of a zip archive is missing");
+    const std::size_t end = find_end(), count = number(end + 10, 2);
     std::size_t at = number(end + 16, 4);
-    const std::size_t count = number(end + 10, 2);
     Arrays arrays;
     for (std::size_t i = 0; i < count; ++i) at = read_entry(at, arrays);
     require<std::runtime_error>(at == end,
@@ -51,12 +48,36 @@ class Zip {
     return file_.substr(at, bytes);
   }
 
+  // Where the end begins: as far from the file's as it says that the comment behind it is long. A
+  // comment may hold what looks like an end.
+  std::size_t find_end() const {
+    for (std::size_t comment = 0; comment <= 0xffff && comment + kEndSize <= file_.size();
+         ++comment) {
+      const std::size_t end = file_.size() - kEndSize - comment;
+      if (file_.compare(end, 4, kEnds) == 0 && number(end + 20, 2) == comment) return end;
+    }
+    refuse<std::runtime_error>("it is torn: its end is not that of a zip archive");
+  }
+
+  // Whether the header before a file has the method, the checksum and the sizes that its entry has.
+  // All ones instead say that an extra field has them; zeros, where a flag allows for it, that they
+  // stand behind the file.
+  bool agree(std::size_t header, std::size_t entry) const {
+    constexpr std::uint64_t kBehind = 8, kInExtra = 0xffffffff;
+    const bool behind = (number(entry + 8, 2) & kBehind) != 0;
+    const auto same = [&](std::size_t at, std::size_t bytes) {
+      const std::uint64_t said = number(header + at, bytes);
+      return said == number(entry + at + 2, bytes) || said == kInExtra || (behind && said == 0);
+    };
+    return same(8, 2) && same(14, 4) && same(18, 4) && same(22, 4);
+  }
+
   // An entry of the directory at the end, and the file that it tells of; gives where the next is.
   std::size_t read_entry(std::size_t at, Arrays& arrays) const {
     const std::size_t name_size = number(at + 28, 2), local = number(at + 42, 4);
     std::string name = text(at + kEntrySize, name_size);
-    if (text(at, 4) != kEntryBegins || text(local, 4) != kNpzBegins ||
-        text(local + kLocalSize, number(local + 26, 2)) != name)
+    if (text(at, 4) != kEntryBegins || text(local, 4) != kBegins ||
+        text(local + kLocalSize, number(local + 26, 2)) != name || !agree(local, at))
       refuse<std::runtime_error>("it is damaged: its list of arrays is wrong");
     const std::size_t dot = name.size() < 4 ? std::string::npos : name.size() - 4;
     require<std::runtime_error>(is_text(name), "it is damaged: its list has ", shown_cell(name),
@@ -122,6 +143,10 @@ class Zip {
 
 }  // namespace
 
+bool is_npz(const std::string& file) {
+  return file.compare(0, 4, kBegins) == 0 || file.compare(0, 4, kEnds) == 0;
+}
+
 Arrays read_npz(const std::string& file) { return Zip(file).arrays(); }
 
 std::string write_npz(const Arrays& arrays) {
@@ -140,11 +165,7 @@ std::string write_npz(const Arrays& arrays) {
       put(what, word, 2);
     put(what, crc, 4), put(what, size, 4), put(what, size, 4);
     put(what, name.size(), 2), put(what, 0, 2);
-    file.append(kNpzBegins, 4)
-        .append(what)
-        .append(name)
-        .append(header)
-        .append(numbers, array.size());
+    file.append(kBegins, 4).append(what).append(name).append(header).append(numbers, array.size());
     directory.append(kEntryBegins, 4);
     put(directory, kVersion, 2);
     directory += what;
@@ -156,7 +177,7 @@ std::string write_npz(const Arrays& arrays) {
         "a .npz file takes less than 4 GB, and fewer than 65535 arrays; need "
         "a .safetensors file");
   }
-  std::string end(kNpzEnds, 4);
+  std::string end(kEnds, 4);
   put(end, 0, 4);
   put(end, arrays.list.size(), 2), put(end, arrays.list.size(), 2);
   put(end, directory.size(), 4), put(end, file.size(), 4), put(end, 0, 2);

@@ -7,8 +7,8 @@
 
 ARGTAPE_PRIVATE_BEGIN
 
-/// How it begins, and how its end does, with which an empty one begins.
-constexpr char kNpzBegins[] = "PK\x03\x04", kNpzEnds[] = "PK\x05\x06";
+/// Whether a file is one, by its first four bytes.
+bool is_npz(const std::string& file);
 
 /// The arrays in a file, as np.savez() or np.savez_compressed() writes it. Throws
 /// std::runtime_error if it is torn or damaged, and for what np.load() alone could read.

@@ -173,7 +173,7 @@ NumberTable of_npy(Source& source, const std::string& path, const LabelColumn* l
   read_numpy(
       [&](char* to, std::size_t n) { return source.read(reinterpret_cast<unsigned char*>(to), n); },
       "data: " + path, "", arrays);
-  if (source.cut_short()) fail_data(path + " breaks off before its checksum; need an intact file");
+  source.need_checksum();
   const Array& array = arrays.list[0];
   const Shape& shape = array.shape;
   if (shape.size() != 1 && shape.size() != 2)
@@ -206,6 +206,7 @@ NumberTable of_npz(Source& source, const std::string& path, const LabelColumn& l
     got = source.read(reinterpret_cast<unsigned char*>(&bytes[before]), bytes.size() - before);
     bytes.resize(before + got);
   }
+  source.need_checksum();
   Arrays arrays;
   try {
     arrays = read_npz(bytes);
@@ -244,9 +245,8 @@ NumberTable of_npz(Source& source, const std::string& path, const LabelColumn& l
 NumberTable read_number_table(const std::string& path, const std::string& need,
                               const LabelColumn* label) {
   Source source(path, need, kLongestLine);
-  if (source.peek() == kNumpyBegins) return of_npy(source, path, label);
-  const std::string ending = path.size() < 4 ? "" : path.substr(path.size() - 4);
-  if (label && ending == ".npz") return of_npz(source, path, *label);
+  if (source.peek(1) == kNumpyBegins) return of_npy(source, path, label);
+  if (label && is_npz(source.peek(4))) return of_npz(source, path, *label);
   return Csv(source, path, need, label).read();
 }
 

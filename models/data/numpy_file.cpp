@@ -30,7 +30,7 @@ std::string value_of(const std::string& header, const std::string& key) {
   return from == std::string::npos ? "" : header.substr(from);
 }
 
-// (3, 4) or (3,) as numbers; false for anything else.
+// (3, 4) or (3,) as numbers, (3L, 4L) as Python 2 wrote them; false for anything else.
 bool parse_shape(const std::string& text, NumpyHeader& h) {
   const std::size_t end = text.find(')');
   if (text.empty() || text[0] != '(' || end == std::string::npos) return false;
@@ -39,6 +39,7 @@ bool parse_shape(const std::string& text, NumpyHeader& h) {
   for (std::string& cell : cells) {
     cell.erase(0, cell.find_first_not_of(' '));
     cell.erase(cell.find_last_not_of(' ') + 1);
+    if (cell.size() > 1 && cell.back() == 'L') cell.pop_back();
   }
   // In Python a tuple of one has a comma behind it, and any may have.
   if (cells.back().empty())

@@ -11,8 +11,8 @@ ARGTAPE_PRIVATE_BEGIN
 /// Gives up to n bytes; fewer only at the end.
 using ReadBytes = std::function<std::size_t(char* to, std::size_t n)>;
 
-/// Whether a file begins as a NumPy file does, and no text.
-constexpr int kNumpyBegins = 0x93;
+/// How a file of NumPy begins, and no text.
+constexpr char kNumpyBegins[] = "\x93";
 
 /// Reads an array from its beginning to the end of the file, and adds it to `to`, in C's order.
 /// Memory grows with what there is, never with what the header promises. Throws std::runtime_error

@@ -4,6 +4,7 @@
 #include <zlib.h>
 
 #include <cstddef>
+#include <cstdio>
 #include <memory>
 #include <string>
 #include <vector>
@@ -17,16 +18,21 @@ std::string on_one_line(std::string words);
 /// Throws std::runtime_error, "data: " and what it is given, on one line.
 [[noreturn]] void fail_data(const std::string& what);
 
-/// A file, plain or gzipped, as a stream of bytes. `need` says in errors what it should have been.
+/// A file, plain or gzipped, as a stream of bytes; which it is, its first two bytes say. `need`
+/// says in errors what it should have been. Throws std::runtime_error where the file cannot be
+/// read, and for anything behind a gzipped one, which zlib's own gzread() drops.
 class Source {
  public:
   Source(const std::string& path, const std::string& need, std::size_t longest_line = 4096);
 
   /// True if the stream ended where its compressed form broke off.
-  bool cut_short() const;
+  bool cut_short() const { return in_member_; }
+  /// Throws std::runtime_error if it did: the last bytes may be right while the checksum that says
+  /// so is missing.
+  void need_checksum() const;
 
-  /// The next byte, which stays there; -1 at the end of the stream.
-  int peek();
+  /// The next `n` bytes, which stay there; fewer only at the end of the stream.
+  std::string peek(std::size_t n);
   /// Up to `n` bytes; fewer only at the end of the stream.
   std::size_t read(unsigned char* to, std::size_t n);
   /// The next line without its end; false when there is none, or none that is whole.
@@ -38,14 +44,22 @@ class Source {
 
  private:
   struct Close {
-    void operator()(gzFile file) const { gzclose(file); }
+    void operator()(std::FILE* file) const { std::fclose(file); }
   };
-  [[noreturn]] void fail_to_read() const;
-  int next();
+  struct End {
+    void operator()(z_stream* stream) const { inflateEnd(stream), delete stream; }
+  };
+  [[noreturn]] void fail_to_read(const std::string& why) const;
+  bool load(std::string& to);
+  bool unpack();
+  bool have(std::size_t n);
 
   std::string path_, need_;
-  std::unique_ptr<gzFile_s, Close> file_;
-  std::size_t line_number_ = 0, longest_line_;
+  std::unique_ptr<std::FILE, Close> file_;
+  std::unique_ptr<z_stream, End> gzip_;  // of a gzipped file
+  bool in_member_ = false;               // of which it has one or several
+  std::string packed_, bytes_;  // what is still to be unpacked, and to be given from at_ on
+  std::size_t at_ = 0, line_number_ = 0, longest_line_;
 };
 
 /// A cell as an error may show it: short, and on one line.

@@ -69,8 +69,8 @@ Standardiser standardise(Split& data) {
       furthest = std::max(furthest, std::abs(at(i) - at(0)));
     }
     by.mean.data()[j] = static_cast<Scalar>(mean);
-    by.deviation.data()[j] =
-        furthest == 0 ? 1 : static_cast<Scalar>(std::sqrt(squares / static_cast<double>(n)));
+    const auto deviation = static_cast<Scalar>(std::sqrt(squares / static_cast<double>(n)));
+    by.deviation.data()[j] = furthest == 0 || deviation == 0 ? 1 : deviation;
   }
   Dataset* const parts[] = {&data.train, &data.validation, &data.test};
   Tensor images[3];  // of all parts, before any is changed

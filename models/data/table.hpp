@@ -35,8 +35,8 @@ struct Standardiser {
   }
 };
 
-/// That of the training rows alone, applied to all parts; a column that is constant there has
-/// deviation 1. If it throws, no part is changed.
+/// That of the training rows alone, applied to all parts; a column that is constant there, or whose
+/// deviation is 0 as a Scalar, has deviation 1. If it throws, no part is changed.
 Standardiser standardise(Split& data);
 
 ARGTAPE_END

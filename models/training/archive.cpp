@@ -137,9 +137,8 @@ Archive::~Archive() = default;
 
 Archive::Archive(const std::string& bytes) : Archive() {
   loading_ = true;
-  contents_->arrays = bytes.compare(0, 4, kNpzBegins) == 0 || bytes.compare(0, 4, kNpzEnds) == 0
-                          ? read_npz(bytes)
-                          : read_safetensors(bytes, contents_->metadata);
+  contents_->arrays =
+      is_npz(bytes) ? read_npz(bytes) : read_safetensors(bytes, contents_->metadata);
 }
 
 std::string Archive::bytes() const {
