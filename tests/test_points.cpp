@@ -309,7 +309,8 @@ TEST_CASE("points: a gzipped file ends where its last member does") {
     for (const std::string& behind : {std::string("garbage!"), std::string(512, '\0'),
                                       std::string(1 << 20, 'x'), bytes, std::string("\n\n")})
       refused(behind, " cannot be read (incorrect header check); need an intact file");
-    refused("\x1f\x8b\x07\x01", " cannot be read (unknown compression method); need an intact file");
+    refused("\x1f\x8b\x07\x01",
+            " cannot be read (unknown compression method); need an intact file");
     const std::string cut =
         bytes[0] == '1' ? " breaks off after 2 rows" : " breaks off before its checksum";
     for (const std::string& behind : {std::string("\x1f"), whole.substr(0, 10)})

@@ -6,10 +6,12 @@
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <array>
+#include <atomic>
 #include <charconv>
 #include <cmath>
 #include <csignal>
 #include <cstdio>
+#include <cstdlib>
 #include <fstream>
 #include <functional>
 #include <map>
@@ -48,6 +50,19 @@ std::string duration(double seconds) {
   if (whole >= 3600) return text(whole / 3600, " h ") + text(whole / 60 % 60, " min");
   if (whole >= 60) return text(whole / 60, " min ") + text(whole % 60, " s");
   return text(whole, " s");
+}
+
+// nlohmann's destructors ask for memory, and what a destructor throws ends the process: so the
+// first that is refused is asked for again, after this was given back.
+void hold_memory_back() {
+  static std::atomic<void*> held{nullptr};
+  constexpr std::size_t bytes = 1 << 20;
+  std::free(held.exchange(std::malloc(bytes)));
+  std::set_new_handler([] {
+    void* const back = held.exchange(nullptr);
+    if (back == nullptr) throw std::bad_alloc();
+    std::free(back);
+  });
 }
 
 // CLI11 2.1 wraps -1 around to 2^64 - 1, reads 010 as eight and saturates what is too large.
@@ -504,6 +519,7 @@ void Program::fail_at_the_end(std::string words) { state_->failure = std::move(w
 
 int Program::run(int argc, const char* const* argv, const std::function<void()>& body) {
   try {
+    hold_memory_back();
     keep_standard_streams_apart();
     state_->app.parse(argc, argv);
     state_->check_paths(*this);

@@ -83,7 +83,9 @@ std::string run_gnuplot(const std::string& script, std::string& problem) {
   reason.erase(reason.find_last_not_of(" \t\n") + 1);
   reason.erase(0, reason.rfind('\n') + 1);
   constexpr int command_not_found = 127;
-  if (WIFEXITED(status) && WEXITSTATUS(status) == command_not_found)
+  // With that status ends also one that is there, for which there is too little memory.
+  if (WIFEXITED(status) && WEXITSTATUS(status) == command_not_found &&
+      reason.find("shared libraries") == std::string::npos)
     problem =
         "gnuplot was not found: for pictures install gnuplot-nox with apt, or gnuplot from "
         "conda-forge";
