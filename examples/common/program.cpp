@@ -6,12 +6,12 @@
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <array>
-#include <atomic>
 #include <charconv>
 #include <cmath>
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
+#include <exception>
 #include <fstream>
 #include <functional>
 #include <map>
@@ -20,6 +20,7 @@
 #include <optional>
 #include <set>
 #include <sstream>
+#include <utility>
 
 #include "examples/common/report.hpp"
 
@@ -52,16 +53,25 @@ std::string duration(double seconds) {
   return text(whole, " s");
 }
 
-// nlohmann's destructors ask for memory, and what a destructor throws ends the process: so the
-// first that is refused is asked for again, after this was given back.
-void hold_memory_back() {
-  static std::atomic<void*> held{nullptr};
+// nlohmann's destructors ask for memory, and what a destructor throws ends the process: even then
+// it says why, in the memory that is held back for that.
+void end_in_words(std::function<int()> out_of_memory) {
+  static std::function<int()> say;
+  static void* held;
+  static const std::terminate_handler otherwise = std::get_terminate();
   constexpr std::size_t bytes = 1 << 20;
-  std::free(held.exchange(std::malloc(bytes)));
-  std::set_new_handler([] {
-    void* const back = held.exchange(nullptr);
-    if (back == nullptr) throw std::bad_alloc();
-    std::free(back);
+  say = std::move(out_of_memory);
+  std::free(std::exchange(held, std::malloc(bytes)));
+  std::set_terminate([] {
+    std::free(std::exchange(held, nullptr));
+    try {
+      if (const std::exception_ptr thrown = std::current_exception())
+        std::rethrow_exception(thrown);
+    } catch (const std::bad_alloc&) {
+      std::_Exit(say());
+    } catch (...) {
+    }
+    otherwise();
   });
 }
 
@@ -519,7 +529,7 @@ void Program::fail_at_the_end(std::string words) { state_->failure = std::move(w
 
 int Program::run(int argc, const char* const* argv, const std::function<void()>& body) {
   try {
-    hold_memory_back();
+    end_in_words([this] { return state_->out_of_memory(); });
     keep_standard_streams_apart();
     state_->app.parse(argc, argv);
     state_->check_paths(*this);
