@@ -94,7 +94,7 @@ def run(build, folder):
         again = ["--reconfigure"] if os.path.exists(os.path.join(where, "build.ninja")) else []
         if not step("meson", "setup", where, source, "-Dwerror=true", *cross, *meson_options(build), *again):
             return False, "meson could not set it up, see " + log
-        done = step("meson", "test", "-C", where, "--print-errorlogs", "--timeout-multiplier", "20" if cross else "3", *TESTS,
+        done = step("meson", "test", "-C", where, "--print-errorlogs", "--timeout-multiplier", "20" if cross else "10", *TESTS,
                     *(ELSEWHERE if cross else []))
     if done:
         return True, "all pass"
