@@ -12,9 +12,10 @@
 ARGTAPE_PUBLIC_BEGIN
 
 /// What a score function subtracts from the costs. `value` gets the costs, one for each choice, and
-/// returns as many numbers; it must not depend on the same choice's own cost, or the estimate is
-/// biased. `learn`, if there is one, is told of the costs when the sweep is done: nothing, if it
-/// throws. Both are called by whatever thread sweeps.
+/// returns as many numbers, constants where the estimate is differentiated again; they must not
+/// depend on the same choice's own cost, or the estimate is biased. `learn`, if there is one, is
+/// told of the costs when the sweep is done: nothing, if it throws, nor by differentiate(). Both
+/// are called by whatever thread sweeps.
 struct Baseline {
   std::string name;
   std::function<Tensor(const Tensor& costs)> value;
@@ -37,7 +38,7 @@ Baseline running_mean(double decay = 0.9);
 Baseline leave_one_out();
 
 /// For each of the M >= 2 costs along the first axis the mean of the others; where all agree it is
-/// the cost itself, exactly.
+/// the cost itself, exactly, and an infinite one is all others' mean.
 Var mean_of_others(Var costs);
 
 /// (f(D) - baseline) (D - p), unbiased, and needs no path: f may be a black box (Glynn 1990;
