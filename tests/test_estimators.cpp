@@ -596,7 +596,7 @@ TEST_CASE("a choice in the cost that reads costs: of an example, or refused for 
 }
 
 TEST_CASE("what learns in a cost learns from the sweep, not from a method's own derivatives") {
-  for (const std::string& name : {"muprop", "rebar", "relax"}) {
+  for (const std::string name : {"muprop", "rebar", "relax"}) {
     CAPTURE(name);
     const Method method = method_named(name, 0.5);
     const Rule inner = score_function(running_mean(0.5));
@@ -866,7 +866,7 @@ TEST_CASE("wrong uses are refused in words") {
           "sample: logits are (); need (..., K) with at least one category");
   refuses([&] { evaluate(three, [&](Var) { return elsewhere; }); },
           "evaluate: input 1 stands on another tape; need all on one tape");
-  for (const std::string& name : {"nvil", "relax"}) {
+  for (const std::string name : {"nvil", "relax"}) {
     const Method learned = method_named(name, 0.5);
     const Var wide = tape.parameter(zeros({2, 4}));
     const auto first = [](Var z) { return sum(slice(z, 0, 1, -1), -1); };
