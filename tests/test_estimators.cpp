@@ -569,7 +569,9 @@ TEST_CASE("a choice in the cost that reads costs: of an example, or refused for 
   // As many samples as examples, so that the shapes alone would not tell.
   const std::pair<Method, std::size_t> methods[] = {
       {rloo(4), 4}, {vimco(4), 4}, {sum_and_sample(2), 2}, {unordered_set(3), 2}};
-  for (const auto& [method, examples] : methods) {
+  for (const auto& of : methods) {
+    const Method& method = of.first;
+    const std::size_t examples = of.second;
     CAPTURE(method.name);
     Tape tape;
     Rng rng(3);
@@ -992,7 +994,7 @@ TEST_CASE(
                        std::invalid_argument);
   const Tensor rows = ones({2, 3});
   const double most = static_cast<double>(std::numeric_limits<Scalar>::max());
-  for (const std::size_t hidden : {16, 0}) {
+  for (const std::size_t hidden : {std::size_t{16}, std::size_t{0}}) {
     NvilSettings with;
     with.hidden = hidden;
     NvilBaseline state{with};
@@ -1029,7 +1031,7 @@ TEST_CASE("what is forbidden adds nothing, whatever it costs: methods") {
         if (logits.data()[i] == -inf) CHECK(expected.second.data()[i] == 0);
     }
   const Cost f = [&](Var z) { return sum(where(z, Tensor{1, 2, inf}, 0.0), -1); };
-  for (std::size_t k : {2, 3}) {  // all that is possible is in the sum
+  for (std::size_t k : {std::size_t{2}, std::size_t{3}}) {  // all that is possible is in the sum
     Tape tape;
     Rng rng(1);
     const Var l = tape.parameter(Tensor{{0, 1, -inf}});

@@ -257,7 +257,7 @@ TEST_CASE("a state of another kind is refused: of a network, of moments that wer
         },
         rng);
   }
-  for (std::size_t other : {0, 8}) {
+  for (std::size_t other : {std::size_t{0}, std::size_t{8}}) {
     Archive archive(bytes_of(*four));
     const std::string words = "the state has 4 hidden units; need " + std::to_string(other);
     CHECK_THROWS_WITH_AS(with(other)->archive(archive), doctest::Contains(words.c_str()),
