@@ -44,7 +44,7 @@ def fault(status, code, said, words, most_lines):
     first = next(i for i, line in enumerate(lines) if "error:" in line)
     if len(lines) - first - 1 > most_lines:
         return "%d lines behind the error" % (len(lines) - first - 1)
-    return "" if words in said.replace(code, "") else "does not say %r" % words
+    return "" if any(w in said.replace(code, "") for w in words.split(" | ")) else "does not say %r" % words
 
 
 def main():
