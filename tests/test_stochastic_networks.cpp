@@ -465,6 +465,15 @@ TEST_CASE("wrong calls are told") {
           "LayerEstimator: vimco estimates a bound of several samples; need a method for the "
           "expected cost");
   CHECK_THROWS_AS(LayerEstimator("gumble", 1), std::invalid_argument);
+  Tape tape;
+  Rng rng(1);
+  const Cost ones = [](Var z) { return sum(z, -1); };
+  LayerEstimator single("reinmax", 1);
+  refuses(
+      [&] {
+        single(3, tape.parameter(zeros({1, 2})), ones, rng);
+      },
+      "LayerEstimator: layer 3 of 1; need one that is there");
   refuses([] { StructuredPrediction(5); }, "StructuredPrediction: 5 pixels; need two halves");
   refuses(
       [] {
@@ -472,7 +481,6 @@ TEST_CASE("wrong calls are told") {
       },
       "StructuredPrediction: no stochastic layer; need at least one");
   const Problem p = autoencoder({2, 3});
-  Rng rng(1);
   refuses([&] { negative_bounds(*p.network, images(2), 0, rng); },
           "negative_bounds: m is 0; need at least 1 sample");
   refuses([&] { negative_bound(*p.network, images(2), 1, rng, 0); },

@@ -261,7 +261,6 @@ void require_savable(const std::string& path) {
 void save_archive(const std::string& path, const std::function<void(Archive&)>& things,
                   const std::string& kind) {
   const std::string ending = format_of(path);
-  require(things != nullptr, "save: the function is empty; need one that says what is kept");
   require_text(kind);
   require(ending == ".safetensors" || kind.empty(), "save: '", path, "' is to be of the kind '",
           kind, "'; need a .safetensors file for that");
