@@ -8,6 +8,7 @@
 #include "models/jigsaw.hpp"
 #include "models/sorting.hpp"
 #include "ops/shape.hpp"
+#include "tests/recycling.hpp"
 #include "tests/refuses.hpp"
 
 using namespace argtape;
@@ -79,10 +80,13 @@ TEST_CASE("up to 15 numbers are sorted, on the interval of training and on other
 
 TEST_CASE("80 numbers are sorted when Sinkhorn's operator converges, and not after 10 iterations") {
   SortingSettings settings;
+  if (!kRecycles) settings.steps = 20;  // under sanitizers the training is run, and not judged
   const SortingRun run = train_sorting(80, "gumbel-sinkhorn", settings, 200);
-  CHECK(run.scores[0].any <= 0.05);
   settings.far = std::size_t{10};
   const SortingRun stopped = train_sorting(80, "gumbel-sinkhorn", settings, 200);
+  CHECK(stopped.residual > run.residual);
+  if (!kRecycles) return;
+  CHECK(run.scores[0].any <= 0.05);
   CHECK(stopped.scores[0].any > 0.2);
   CHECK(stopped.residual > 0.05);
 }
