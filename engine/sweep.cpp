@@ -353,7 +353,8 @@ void SweepDoor::hand_on_paths(BackwardContext& ctx, std::size_t i) {
 
 void SweepDoor::pass(BackwardContext& ctx, std::size_t i) {
   if (!ctx.wants(i)) return;
-  const Shape &from = ctx.out().shape(), &to = ctx.in(i).shape();
+  const Var out = ctx.out(), in = ctx.in(i);
+  const Shape &from = out.shape(), &to = in.shape();
   ctx.sweep_->give(ctx, i, Var{}, size_of(from) == size_of(to) || broadcasts_to(from, to));
 }
 

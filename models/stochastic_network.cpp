@@ -28,8 +28,8 @@ std::vector<double> of_images(const StochasticNetwork& network, const Tensor& im
     Tape tape;
     std::vector<Var> weights;
     for (const Tensor& p : network.parameters) weights.push_back(tape.borrow_constant(p));
-    for (Scalar x : f(weights, tape.borrow_constant(part)).value())
-      all.push_back(static_cast<double>(x));
+    const Var found = f(weights, tape.borrow_constant(part));
+    for (Scalar x : found.value()) all.push_back(static_cast<double>(x));
   }
   return all;
 }

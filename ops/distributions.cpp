@@ -131,7 +131,8 @@ Var Bernoulli::kl(const Bernoulli& p) const {
 }
 
 Shape Bernoulli::shape() const {
-  const Shape& pairs = pair_.logits().shape();
+  const Var logits = pair_.logits();
+  const Shape& pairs = logits.shape();
   return Shape(pairs.begin(), pairs.end() - 1);
 }
 

@@ -219,7 +219,8 @@ void give_vars(BackwardContext& ctx, const Program& program, const Shape& shape,
 }
 
 void backward(BackwardContext& ctx, const Program& program) {
-  const Shape& shape = ctx.out().shape();
+  const Var out = ctx.out();
+  const Shape& shape = out.shape();
   if (recorded(ctx)) return give_vars(ctx, program, shape, 1);
   Machine machine(program, inputs_of(ctx));
   machine.differentiate(arrived(ctx), false);

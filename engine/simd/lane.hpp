@@ -44,7 +44,7 @@ inline Lane load_some(const Scalar* p, std::size_t n, Scalar rest = 0) {
   return ARGTAPE_AVX512(mask_loadu)(Lane(rest), static_cast<lanes::Mask>((1u << n) - 1), p);
 #else
   alignas(64) Scalar some[kLane];
-  std::fill(std::copy(p, p + n, some), some + kLane, rest);
+  for (std::size_t i = 0; i < kLane; ++i) some[i] = i < n ? p[i] : rest;
   return Lane::load_aligned(some);
 #endif
 }

@@ -233,10 +233,11 @@ Source arrived(const BackwardContext& ctx) {
 }
 
 Out gradient_out(BackwardContext& ctx, std::size_t i) {
-  const Shape& shape = ctx.out().shape();
+  const Var out = ctx.out();
+  const Shape& shape = out.shape();
   if (ctx.in(i).shape() == shape) return in_place(ctx, i);
   // The sweep sums it when it is filled.
-  const Var whole = ctx.out().tape->constant(uninitialised(shape), "gradient");
+  const Var whole = out.tape->constant(uninitialised(shape), "gradient");
   ctx.give(i, whole);
   return {const_cast<Scalar*>(whole.value().data())};
 }
