@@ -110,7 +110,6 @@ TEST_CASE(
   for (std::size_t i = 0; i < problems.size(); ++i) {
     const Problem& p = problems[i];
     CAPTURE(i);
-    // A tenth of them where the sanitizers are.
     MeasureOptions options = draws(kRecycles ? 100000 : 10000, i + 1);
     options.tuning = 10;
     for (const std::string& name : kAround) {

@@ -27,8 +27,7 @@ namespace {
 
 constexpr bool kDouble = sizeof(Scalar) == 8;
 
-// Seeds of the long comparisons. Under sanitizers a step takes forty times as long, and a second seed
-// runs the same code.
+// Seeds of the long comparisons; a second one runs the same code.
 constexpr std::uint64_t kSeeds = kRecycles ? 4 : 1;
 
 double at(const Tensor& t, std::size_t i, std::size_t j) { return static_cast<double>(t(i, j)); }

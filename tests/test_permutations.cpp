@@ -80,7 +80,7 @@ TEST_CASE("up to 15 numbers are sorted, on the interval of training and on other
 
 TEST_CASE("80 numbers are sorted when Sinkhorn's operator converges, and not after 10 iterations") {
   SortingSettings settings;
-  if (!kRecycles) settings.steps = 20;  // under sanitizers the training is run, and not judged
+  if (!kRecycles) settings.steps = 20;  // the training is run, and not judged
   const SortingRun run = train_sorting(80, "gumbel-sinkhorn", settings, 200);
   settings.far = std::size_t{10};
   const SortingRun stopped = train_sorting(80, "gumbel-sinkhorn", settings, 200);
