@@ -4,9 +4,9 @@ show.
 
 The cells run in clang-repl, the interpreter inside the xeus-cpp kernel, or in genuine cling, that inside xeus-cling, so no
 Jupyter is needed. What they give must be what is stored in the notebooks (--write stores it). A cell with the metadata
-{"argtape": {"as": "02_argmax_gradients --quick"}} must print the numbers of that program: each line with a number in it, and each
-row of a table, is the beginning of a line of the program's, or a row of one of its tables without some of the columns. A cell
-with Jupyter's own tag "raises-exception" must throw.
+{"argtape": {"as": "02_argmax_gradients --quick"}} must have printed the numbers of that program, which is looked at without --in
+or with --figures: each line with a number in it, and each row of a table, is the beginning of a line of the program's, or a row of
+one of its tables without some of the columns. A cell with Jupyter's own tag "raises-exception" must throw.
 """
 import argparse
 import functools
@@ -119,7 +119,6 @@ class Cell:
     def __init__(self, ident, source, metadata=None):
         self.ident, self.source = ident, source
         self.throws = "raises-exception" in (metadata or {}).get("tags", [])
-        self.program = (metadata or {}).get("argtape", {}).get("as")
         self.outputs, self.seconds = None, None
 
 
@@ -345,15 +344,22 @@ def check_outputs(name, book, cells, arguments):
                   where + ": what it gives is what is stored (tests/notebooks.py --write stores it)")
             if not same:
                 print("stored:\n%s\nfound:\n%s" % tuple("\n".join(map(text_of, o)) for o in (kept["outputs"], cell.outputs)))
-        if cell.program and arguments.build:
-            printed = figures_of(cell.program, arguments.build)
-            starts = [line + " " for line in figures_in("\n".join(printed))]
-            text = re.sub(r"[^\n]*\n-+(?:  -+)*\n", "", "\n".join(map(text_of, cell.outputs)))  # without headers of tables
-            found = [line for line in text.split("\n") if figures_in(line)]
-            check(found, where + ": prints numbers, as it is a program's")
-            for line in found:
-                check(any(s.startswith(figures_in(line)[0] + " ") for s in starts) or any(within(line, p) for p in printed),
-                      "%s: %s prints, too: %s" % (where, cell.program, line))
+
+
+def check_figures(name, book, build):
+    for cell in book["cells"]:
+        program = cell["metadata"].get("argtape", {}).get("as")
+        if not program:
+            continue
+        where = "%s, cell %s" % (name, cell["id"])
+        printed = figures_of(program, build)
+        starts = [line + " " for line in figures_in("\n".join(printed))]
+        text = re.sub(r"[^\n]*\n-+(?:  -+)*\n", "", "\n".join(map(text_of, cell["outputs"])))  # without headers of tables
+        found = [line for line in text.split("\n") if figures_in(line)]
+        check(found, where + ": prints numbers, as it is a program's")
+        for line in found:
+            check(any(s.startswith(figures_in(line)[0] + " ") for s in starts) or any(within(line, p) for p in printed),
+                  "%s: %s prints, too: %s" % (where, program, line))
 
 
 def report_seconds(name, kernel, cells, strict):
@@ -373,6 +379,7 @@ def main():
     parser.add_argument("--build", default=os.path.join(ROOT, "build"), help="the folder of the libraries and programs")
     parser.add_argument("--headers", nargs="*", default=[], help="public headers to read one after the other, in cling")
     parser.add_argument("--write", action="store_true", help="store the outputs in the notebooks")
+    parser.add_argument("--figures", action="store_true", help="hold what is stored against the programs; without --in, no cells are run")
     parser.add_argument("--seconds", action="store_true", help="too much CPU in a cell, in cling on clang 9, is a failure")
     arguments = parser.parse_args()
 
@@ -387,7 +394,7 @@ def main():
     check(files, "there is a notebook of that name")
 
     skipped = False
-    for kernel in arguments.kernels or ["clang-repl"]:
+    for kernel in arguments.kernels or ([] if arguments.figures else ["clang-repl"]):
         command, cling = command_of(kernel), kernel != "clang-repl"
         skipped = skipped or not command
         if command and cling and arguments.headers:
@@ -410,6 +417,10 @@ def main():
                 with open(file, "w", encoding="utf-8") as out:
                     json.dump(book, out, indent=1, ensure_ascii=False)
                     out.write("\n")
+
+    for file in files if arguments.figures or not arguments.kernels else []:
+        with open(file, encoding="utf-8") as text:
+            check_figures(os.path.relpath(file, FOLDER)[:-len(".ipynb")], json.load(text), arguments.build)
 
     if skipped:
         print("the cells were not run")
