@@ -38,7 +38,8 @@ ELSEWHERE = ["engine", "ops", "rules", "sinkhorn", "matching", "subset", "distri
 
 def meson_options(build):
     _, optimisation, machine, standard = BUILDS[build]
-    options = ["-Doptimization=%d" % optimisation, "-Dcpp_std=" + standard, "-Dnative=" + str(machine == "native").lower()]
+    # Without precompiled headers, which hide a missing #include.
+    options = ["-Doptimization=%d" % optimisation, "-Dcpp_std=" + standard, "-Dnative=" + str(machine == "native").lower(), "-Db_pch=false"]
     # clang 19 warns of what libstdc++'s std::stable_sort calls; g++ 13 sees sizes below 0 in its std::string::resize.
     doubts = "-Wno-error=deprecated-declarations" + ("" if "clang" in build else " -Wno-error=stringop-overflow")
     return options + ["-Dcpp_args=" + doubts + ("" if machine == "native" else " -march=" + machine)]

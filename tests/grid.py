@@ -9,7 +9,7 @@ from hand_made import judged
 from saved import safetensors
 from tally import check, verdict
 
-GRID = ["--rules", "gumbel,st", "--seeds", "2", "--steps", "2000"]
+GRID = ["--rules", "gumbel,st", "--seeds", "2", "--steps", "1000"]
 
 
 def command(*flags):
@@ -44,7 +44,7 @@ def undisturbed():
     status, out, err = run(*GRID, "--run", folder)
     check(status == 0 and not err, "undisturbed: %d, %s" % (status, err))
     found = results(folder)
-    check(len(found) == 5 and all(len(r["curve"]) == 2000 for n, r in found.items() if n != "grid.json"), "every cell has its result")
+    check(len(found) == 5 and all(len(r["curve"]) == 1000 for n, r in found.items() if n != "grid.json"), "every cell has its result")
     check(len({r["loss"] for n, r in found.items() if n != "grid.json"}) == 4, "no two cells are the same")
     return found, out
 
@@ -158,7 +158,7 @@ def joined_and_watched(truth):
     check(status == 0 and " of 4 cells are done" in out, "the table while it runs: %d, %r, %s" % (status, out, err))
     with open(os.path.join(place, "table.json")) as f:
         shown = json.load(f)
-    check((shown["steps"], shown["seeds"], shown["rules"]) == (2000, 2, ["gumbel", "st"]), "the table's settings are the folder's")
+    check((shown["steps"], shown["seeds"], shown["rules"]) == (1000, 2, ["gumbel", "st"]), "the table's settings are the folder's")
     for p in [first, second]:
         _, err = p.communicate()
         check(p.returncode == 0, "joined: %d, %s" % (p.returncode, err))
@@ -171,7 +171,7 @@ def wrong_folders():
     folder = os.path.join(place, "undisturbed")
     with whole(folder):
         refused(2, "holds a run of some_grid, 4 of 4 cells done; --resume goes on with it", *GRID, "--run", folder)
-        refused(2, "where steps is 2000 there and 30 here", *GRID[:4], "--steps", "30", "--run", folder, "--resume")
+        refused(2, "where steps is 1000 there and 30 here", *GRID[:4], "--steps", "30", "--run", folder, "--resume")
         refused(2, "where rate is 1.0 there and 0.5 here; give its settings", *GRID, "--rate", "0.5", "--run", folder, "--resume")
         refused(2, "seeds is 2 there and 3 here", "--seeds", "3", *GRID[:2], *GRID[4:], "--run", folder, "--resume")
         refused(2, 'rules is ["gumbel","st"] there and ["gumbel"] here', "--rules", "gumbel", *GRID[2:], "--run", folder, "--resume")
@@ -344,9 +344,9 @@ def saved(truth):
 
 
 def full_disk(truth):
-    """Files may grow to 20 kB: a checkpoint of less at first, more later, since it holds the curve."""
+    """Files may grow to 14 kB: a checkpoint of less at first, more later, since it holds the curve."""
     import resource
-    limit = lambda: (signal.signal(signal.SIGXFSZ, signal.SIG_IGN), resource.setrlimit(resource.RLIMIT_FSIZE, (20000, 20000)))
+    limit = lambda: (signal.signal(signal.SIGXFSZ, signal.SIG_IGN), resource.setrlimit(resource.RLIMIT_FSIZE, (14000, 14000)))
     for flags in [[], ["--jobs", "2"]]:
         folder = os.path.join(place, "full" + "".join(flags))
         refused(1, ".safetensors': File too large; --resume goes on from there", *GRID, "--run", folder, "--checkpoint", "0.005", *flags, preexec_fn=limit)
