@@ -760,7 +760,7 @@ def hand_made(program, folder, *names):
                                stderr=subprocess.PIPE, universal_newlines=True, env={"PATH": ""})
             return r.returncode, r.stdout, re.sub(r"[^\n]*gnuplot[^\n]*\n", "", r.stderr)
         for name in names:
-            judged(os.path.join(folder, name), table, check, every=40 if o.brief else 1)
+            judged(os.path.join(folder, name), table, check, every=40 if o.brief else 3)
 
 
 def shapes(file):
