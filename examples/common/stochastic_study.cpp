@@ -240,7 +240,7 @@ void StochasticStudy::Cells::print() const {
     std::cout << "\n" << title(network.name) << "\n\n";
     program.print(all, plan.key + "_" + network.name);
   }
-  for (const std::string& reason : reasons) std::cout << "\nNot run: " << reason;
+  for (const std::string& reason : reasons) std::cout << "\nNot run: " << reason << ".";
   if (!reasons.empty()) std::cout << "\n";
 }
 
