@@ -374,6 +374,7 @@ void show_separated(Program& program, KMeansDescent sgd, Rng& rng) {
   constexpr std::size_t k = 20;
   const Tensor x = separated_points(1000, 200, k, 0.05, rng);
   sgd.batch = 100;
+  // 2,000 are enough for either line; where --steps asks for few, these are few too.
   sgd.steps = std::min<std::size_t>(2 * sgd.steps, 2000);
   sgd.rate = linear_decay(1, 0, sgd.steps);
   const auto from = [&](const std::string& how, std::size_t tries) {

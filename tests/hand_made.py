@@ -29,9 +29,9 @@ def changed(whole):
         yield repr(text), text
 
 
-def judged(file, run, check, every=3):
-    """run() after every so many changes, of which each place has 11 kinds, gives (status, output, error): it takes the file, or
-    refuses it in a line of words that names it."""
+def judged(file, run, check, every=1):
+    """run() after each change, or every so many, gives (status, output, error): it takes the file, or refuses it in a line of
+    words that names it."""
     with open(file) as f:
         good = f.read()
     refused = 0
