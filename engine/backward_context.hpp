@@ -40,14 +40,8 @@ class BackwardContext {
   /// give(i, gradient()), without a node for it.
   void pass(std::size_t i);
 
-  /// The costs this node feeds, one number for each choice: the sum over all costs downstream,
-  /// lined up with the leading axes of `rows`. For rows (8, 5), as of 8 examples with 5 choices
-  /// each, a cost (8, 5) counts number by number, a cost (8,) for all 5 choices of its example, a
-  /// cost () for all 40, and a cost (8, 5, 3) summed over its last axis; with rows (1, 5) costs are
-  /// summed over the examples. Throws std::invalid_argument for a cost such as (5,), and
-  /// std::logic_error unless the op or one upstream said needs_costs (Op).
-  Tensor costs(const Shape& rows) const;
-  /// The same costs one by one.
+  /// The costs this node feeds. Throws std::logic_error unless the op or one upstream said
+  /// needs_costs (Op).
   std::vector<DownstreamCost> downstream_costs() const;
 
   /// Whether the sweep leaves no trace (dry_run() of engine/sweep.hpp).

@@ -3,9 +3,6 @@
 // through them can be differentiated again.
 #pragma once
 
-#include <string>
-
-#include "require.hpp"
 #include "tape.hpp"
 
 ARGTAPE_PUBLIC_BEGIN
@@ -26,24 +23,5 @@ Var add_same(Var a, Var b);
 /// x under another shape of the same size. Throws std::invalid_argument, in the name of reshape,
 /// for one of another size.
 Var reshaped(Var x, const Shape& shape);
-
-/// A cost, Tensor or Var, as one number for each choice: its axes lined up with the leading ones of
-/// `rows`, summed over what the choices do not tell apart, the same for all that it does not tell
-/// apart itself (see BackwardContext::costs()). Throws std::invalid_argument, in the name of `op`,
-/// if it does not line up.
-template <class T>
-T line_up(const std::string& op, const T& cost, const Shape& rows) {
-  Shape summed = cost.shape(), aligned(rows.size(), 1);
-  if (summed == rows) return cost;
-  for (std::size_t a = 0; a < summed.size(); ++a) {
-    if (a >= rows.size() || rows[a] == 1)
-      summed[a] = 1;
-    else if (summed[a] != 1 && summed[a] != rows[a])
-      refuse(op, ": a cost is ", cost.shape(), ", the choices are ", rows,
-             "; need costs lined up with the leading axes of the choices");
-    if (a < rows.size()) aligned[a] = summed[a];
-  }
-  return broadcast_to(reshaped(sum_to(cost, summed), aligned), rows);
-}
 
 ARGTAPE_END

@@ -333,20 +333,6 @@ std::vector<DownstreamCost> BackwardContext::downstream_costs() const {
   return all;
 }
 
-Tensor BackwardContext::costs(const Shape& rows) const {
-  Tensor total = zeros(rows);
-  for (const DownstreamCost& downstream : downstream_costs()) {
-    Tensor cost = downstream.cost.value();
-    if (downstream.weight.tape)  // what weighs nothing adds nothing, even if it is infinite
-      for (std::size_t i = 0; i < cost.size(); ++i) {
-        const Scalar weight = downstream.weight.value().data()[i];
-        cost.data()[i] = weight == 0 ? 0 : weight * cost.data()[i];
-      }
-    add_to(total, line_up(op(), cost, rows));
-  }
-  return total;
-}
-
 void SweepDoor::hand_on_paths(BackwardContext& ctx, std::size_t i) {
   ctx.sweep_->sets_.hand_on_paths(ctx.index_, ctx.input(i), ctx.node_->op.needs_costs);
 }

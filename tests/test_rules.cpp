@@ -719,6 +719,41 @@ TEST_CASE("argmin passes on what argmax of the negatives does") {
   CHECK(argmin(d, zero()).value() == Tensor{0, 1, 0});
 }
 
+TEST_CASE("costs line up with the leading axes of the choices, for a rule of one's own too") {
+  Tensor heard;
+  Rule rule;
+  rule.name = "listener";
+  rule.needs = Needs::costs;
+  rule.backward = [&](const Draw& draw, BackwardContext& ctx) {
+    Shape rows = draw.logits.shape();
+    rows.pop_back();
+    heard = costs_of(ctx, rows).value();
+    return 0 * draw.logits;
+  };
+  const auto hear = [&](Shape rows, const Tensor& cost, const Tensor& weight) {
+    Tape tape;
+    rows.push_back(2);
+    Op op("black box", Flow::cut);
+    const Var box = tape.record(op, {argmax(tape.parameter(zeros(rows)), rule)}, cost, {});
+    backward(box, {}, tape.constant(weight));
+    return heard;
+  };
+  const auto hear_all = [&](const Shape& rows, const Tensor& cost) {
+    return hear(rows, cost, ones(cost.shape()));
+  };
+  CHECK(hear_all({2}, Tensor{1, 2}) == Tensor{1, 2});
+  CHECK(hear_all({2, 3}, Tensor{1, 2}) == Tensor{{1, 1, 1}, {2, 2, 2}});
+  CHECK(hear_all({2}, Tensor{{1, 2, 3}, {4, 5, 6}}) == Tensor{6, 15});
+  CHECK(hear_all({}, Tensor{1, 2}) == full({}, 3));
+  CHECK(hear_all({1, 2}, Tensor{{1, 2}, {3, 4}}) == Tensor{{4, 6}});
+  CHECK(hear_all({2}, full({}, 7)) == Tensor{7, 7});
+  CHECK(hear({2}, Tensor{{1, kInf}, {3, 4}}, Tensor{{2, 0}, {1, -1}}) == Tensor{2, -1});
+  CHECK_THROWS_WITH_AS(hear_all({3}, Tensor{1, 2}),
+                       "argmax[listener]: a cost is (2,), the choices are (3,); need costs lined "
+                       "up with the leading axes of the choices",
+                       std::invalid_argument);
+}
+
 TEST_CASE(
     "what costs are weighed with reaches a score function; what weighs nothing adds nothing") {
   Rng rng(3);

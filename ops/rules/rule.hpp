@@ -70,7 +70,7 @@ struct Rule {
   /// Temperature of a soft rule, whose forward value is softmax((l + g) / tau), or the relaxation;
   /// 0: hard.
   double soft_tau = 0;
-  /// The gradient for the logits. ctx.gradient() is f'; ctx.downstream_costs() are the costs.
+  /// The gradient for the logits. ctx.gradient() is f'; costs_of(ctx, rows) are the costs.
   std::function<Var(const Draw& draw, BackwardContext& ctx)> backward;
   /// In place of a backward, for a subset or a matching: what is differentiated instead of it,
   /// made when the draw has no value yet.
@@ -92,5 +92,15 @@ std::ostream& operator<<(std::ostream& out, const Rule& rule);
 /// A rule of one's own from a formula: the gradient for the logits, given the draw and f'. It is
 /// pathwise: without a differentiable path to a cost the sweep refuses it.
 Rule pathwise_rule(std::string name, std::function<Var(const Draw& draw, Var gradient)> formula);
+
+/// The costs that a choice feeds, one number for each of `rows`, which are the logits' axes without
+/// those chosen along: the sum over all costs downstream, lined up with the leading axes. For rows
+/// (8, 5), as of 8 examples with 5 choices each, a cost (8, 5) counts number by number, a cost (8,)
+/// for all 5 choices of its example, a cost () for all 40, and a cost (8, 5, 3) summed over its
+/// last axis; with rows (1, 5) costs are summed over the examples. What weighs nothing (backward())
+/// adds nothing, even if it is infinite. Throws std::invalid_argument for a cost such as (5,), and
+/// std::logic_error unless the op or one upstream said needs_costs (Op), as the op of a rule does
+/// that needs costs.
+Var costs_of(const BackwardContext& ctx, const Shape& rows);
 
 ARGTAPE_END

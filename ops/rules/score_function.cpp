@@ -6,10 +6,8 @@
 #include <numeric>
 #include <utility>
 
-#include "engine/broadcast.hpp"
 #include "engine/require.hpp"
 #include "ops/elementwise.hpp"
-#include "ops/kernels/elementwise_kernel.hpp"
 #include "ops/reduce.hpp"
 #include "ops/rules/decision.hpp"
 #include "ops/shape.hpp"
@@ -68,19 +66,13 @@ Baseline leave_one_out() {
 
 namespace {
 
-// The sum of the costs for each choice.
-Var costs_of(const BackwardContext& ctx, const Shape& rows, bool needs_multiple_samples) {
-  Var total;
+void require_cost_for_each_sample(const BackwardContext& ctx, const Shape& rows) {
+  if (rows.empty()) return;
   for (const DownstreamCost& fed : ctx.downstream_costs()) {
-    const Var cost =
-        line_up(ctx.op(), fed.weight.tape ? times(fed.weight, fed.cost) : fed.cost, rows);
     const Shape& shape = fed.cost.shape();
-    if (needs_multiple_samples && !rows.empty() && (shape.empty() || shape[0] != rows[0]))
-      refuse(ctx.op(), ": a cost is ", shape, ", the choices are ", rows,
-             "; need one cost a sample, so do not average first");
-    total = total.tape ? total + cost : cost;
+    require(!shape.empty() && shape[0] == rows[0], ctx.op(), ": a cost is ", shape,
+            ", the choices are ", rows, "; need one cost a sample, so do not average first");
   }
-  return total;
 }
 
 }  // namespace
@@ -96,7 +88,9 @@ Rule score_function(Baseline baseline) {
   rule.reads_noise = baseline.value != nullptr;  // a baseline is a state, or another sample
   rule.backward = [baseline](const Draw& draw, BackwardContext& ctx) {
     // The costs are functions of the parameters, and so is the estimate.
-    Var weight = costs_of(ctx, rows_of(draw, draw.logits), baseline.needs_multiple_samples);
+    const Shape rows = rows_of(draw, draw.logits);
+    Var weight = costs_of(ctx, rows);
+    if (baseline.needs_multiple_samples) require_cost_for_each_sample(ctx, rows);
     const Tensor& costs = weight.value();
     if (!ctx.dry_run()) require_numbers(ctx.op(), costs);
     if (baseline.value) {
