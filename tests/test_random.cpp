@@ -185,6 +185,12 @@ TEST_CASE("categorical draws come with the softmax's frequencies (chi-square)") 
     chi += (count[k] - expected) * (count[k] - expected) / expected;
   }
   CHECK(chi < 18.47);  // exceeded with probability 0.001, 4 degrees of freedom
+  const Tensor noise = Rng(5).gumbel({4, 5});  // the same draws, by the Gumbel-max trick
+  const std::vector<std::size_t> drawn = Rng(5).categorical(zeros({4, 5}));
+  for (std::size_t r = 0; r < 4; ++r) {
+    const Scalar* g = noise.data() + 5 * r;
+    CHECK(drawn[r] == static_cast<std::size_t>(std::max_element(g, g + 5) - g));
+  }
   const Scalar nan = std::numeric_limits<Scalar>::quiet_NaN();
   const Scalar inf = std::numeric_limits<Scalar>::infinity();
   CHECK(Rng(1).categorical(Tensor{{-inf, 1}, {-5, -inf}}) == std::vector<std::size_t>{1, 0});

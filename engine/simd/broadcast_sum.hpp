@@ -48,12 +48,9 @@ void gather_sums(const Tensor& x, const Shape& shape, Sum* out) {
     if (axes.at(0).steps[0] != 0) {
       parallel_for(length, std::max(std::size_t{64}, kGrain / rows),
                    [&](std::size_t begin, std::size_t end) {
-                     for (std::size_t r = 0; r < rows; ++r) {
-                       const Scalar* from = p + r * length;
-                       Sum* sums = to + r * step;
+                     for (const Scalar* from = p; from != p + rows * length; from += length)
 #pragma omp simd
-                       for (std::size_t i = begin; i < end; ++i) sums[i] += from[i];
-                     }
+                       for (std::size_t i = begin; i < end; ++i) to[i] += from[i];
                    });
     } else if (rows > 1) {
       parallel_for(rows, kGrain / length + 1, [&](std::size_t begin, std::size_t end) {
