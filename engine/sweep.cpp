@@ -205,7 +205,7 @@ class Sweep {
         if (!recorded_ && tape_.size() > mark_) tape_.truncate(mark_);
         if (tape_.detect_anomaly) check_finite(i);
       }
-    } else if (tape_.spent_ && n.wants_gradient && !n.inputs.empty() && n.op.flow != Flow::cut) {
+    } else if (tape_.spent_ && n.wants_gradient && !n.inputs.empty()) {
       refuse<std::logic_error>(
           n.op.name,
           ": the last sweep has passed this node, and its backward is gone; need "
@@ -268,7 +268,7 @@ class Sweep {
       refuse<std::logic_error>(ctx.op(), ": backward gave a gradient of shape ",
                                gradient.tape ? gradient.shape() : shape_of(ctx.index_),
                                " for input ", i, " of shape ", shape_of(to));
-    const bool own = !recorded_ && ctx.gradient_.tape && gradient.index == ctx.gradient_.index;
+    const bool own = ctx.gradient_.tape && gradient.index == ctx.gradient_.index;
     given_.push_back({to, own ? Var{} : gradient});
     sets_.hand_on_paths(ctx.index_, to, ctx.node_->op.needs_costs);
   }

@@ -583,6 +583,14 @@ TEST_CASE(
     CHECK_FALSE(off.ok);
     CHECK(off.report.find("order 1") != std::string::npos);
   }
+  // Which inputs were active when it was wrong; and large numbers, which differ by more, are no
+  // kink.
+  const CheckResult both =
+      check_gradient([](const auto& v) { return times(squared(v[0], 1.01), v[1]); },
+                     {1e6 * ones({2}), Tensor{1, 2}});
+  CHECK(both.report.find("active inputs 0, 1: expected") != std::string::npos);
+  CHECK(both.report.find("active inputs 0: expected") != std::string::npos);
+  CHECK(both.report.find("kink") == std::string::npos);
 }
 
 TEST_CASE(
@@ -858,6 +866,8 @@ TEST_CASE("a tape as text and as a graph tells exact, surrogate and cut apart") 
   CHECK(dot.find("n0 -> n1 [style=dashed") != std::string::npos);
   CHECK(dot.find("n1 -> n2 [style=dotted") != std::string::npos);
   CHECK(dot.find("n3 -> n4 [color=gray70]") != std::string::npos);
+  CHECK(dot.find("n3 [label=\"constant (2,)\", color=gray70]") != std::string::npos);
+  CHECK(dot.find("n4 [label=\"times (2,)\"];") != std::string::npos);
   if (std::system("dot -V 2>/dev/null") == 0)
     CHECK(to_svg(tape).find("choice[pathwise]") != std::string::npos);
   else

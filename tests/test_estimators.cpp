@@ -473,6 +473,7 @@ TEST_CASE("the tape's counts are the methods' costs") {
   CHECK(costs(rebar()) == Costs{3, 2, 0});
   CHECK(costs(relax()) == Costs{3, 2, 0});
   CHECK(costs(sum_and_sample(2)) == Costs{3, 0, 0});
+  for (const Method& method : {arm(), disarm()}) CHECK(method.samples == 2);
   CHECK(costs(unordered_set(3)) == Costs{3, 0, 0});
   CHECK(costs(arm()) == Costs{2, 0, 0});
   CHECK(costs(disarm()) == Costs{2, 0, 0});
@@ -596,6 +597,18 @@ TEST_CASE("a choice in the cost that reads costs: of an example, or refused for 
         reshaped(e.value(), {examples, 1}) * (drawn.value() - softmax(w).value());
     CHECK(farthest(backward(e)[w], expected) < 1e-13);
   }
+  // Where there is one example alone, the estimate is a cost of each sample's choice.
+  Tape tape;
+  Rng rng(3);
+  const Var l = tape.parameter(rng.normal({4})), w = tape.parameter(rng.normal({4}));
+  Var drawn;
+  const Cost each = [&](Var z) {
+    drawn = sample(broadcast(w, z.shape()), score_function(), rng);
+    return sum(z * drawn, -1);
+  };
+  const Var e = rloo(4)(l, each, rng);
+  CHECK(tape.node(e.index).op.name == "estimate[rloo]");
+  CHECK(farthest(backward(e)[w], e.item() * sum(drawn - softmax(w), 0).value()) < 1e-13);
 }
 
 TEST_CASE("what learns in a cost learns from the sweep, not from a method's own derivatives") {
@@ -806,6 +819,7 @@ TEST_CASE("wrong uses are refused in words") {
   refuses([] { vimco(1); }, "vimco: samples are 1; need at least 2");
   refuses([] { sum_and_sample(0); }, "sum_and_sample: k is 0; need at least 1");
   refuses([] { unordered_set(0); }, "unordered_set: k is 0; need 1 to 12");
+  CHECK_NOTHROW(unordered_set(12));
   refuses([] { unordered_set(13); }, "unordered_set: k is 13; need 1 to 12");
   const Cost together = [](Var z) { return sum(z, {-2, -1}); };
   refuses([&] { enumeration()(many, together, rng); },

@@ -357,6 +357,11 @@ TEST_CASE("a formula is run once, on Vars without a value") {
   // An input itself, a number, one input twice, one ignored, a constant.
   CHECK(elementwise([](Var v) { return v; }, x).value() == x.value());
   CHECK(elementwise([](Var) { return 4.0; }, x).value() == Tensor{4, 4, 4});
+  const auto idle = [](Var a, Var b) {
+    exp(a);
+    return b;
+  };
+  CHECK(elementwise(idle, x, tape.constant(2.0)).value() == Tensor{2, 2, 2});
   // A formula in a formula is part of it, be it just a number.
   const auto plus_four = [](Var v) { return v + elementwise([](Var) { return 4.0; }, v); };
   CHECK(elementwise(plus_four, x).value() == Tensor{5, 6, 7});

@@ -193,6 +193,12 @@ TEST_CASE("wrong points, logits and temperatures are refused in words") {
           "gumbel_softmax_log_prob: tau is 0; need a finite number above 0");
   refuses([&] { exp_concrete_log_prob(log(y), l, -1.0); },
           "exp_concrete_log_prob: tau is -1; need a finite number above 0");
+  refuses([&] { exp_concrete_log_prob(log(y), l, std::numeric_limits<double>::infinity()); },
+          "exp_concrete_log_prob: tau is inf; need a finite number above 0");
+  refuses([&] { gumbel_softmax_log_prob(tape.constant(1.0), l, 1.0); },
+          "gumbel_softmax_log_prob: the points are (), the logits (2,); need (..., K) for both");
+  refuses([&] { gumbel_softmax_log_prob(y, tape.constant(1.0), 1.0); },
+          "gumbel_softmax_log_prob: the points are (2,), the logits (); need (..., K) for both");
   refuses([&] { gumbel_softmax_log_prob(y, l, l); },
           "gumbel_softmax_log_prob: tau is (2,); need one number");
   refuses(

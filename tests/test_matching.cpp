@@ -223,6 +223,14 @@ TEST_CASE("what hungarian refuses") {
       },
       "hungarian: the pairs of matrix 0 that are not +inf leave no matching: rows 0, 1 have only "
       "one column between them; need one");
+  for (std::size_t k = 0; k < 12; ++k) {  // wherever it stands
+    Tensor x = ones({2, 2, 3});
+    x.data()[k] = kNan;
+    refuses([&] { hungarian(x); }, "hungarian: the weight in row " + std::to_string(k / 3 % 2) +
+                                       ", column " + std::to_string(k % 3) + " of matrix " +
+                                       std::to_string(k / 6) +
+                                       " is NaN; need numbers, or -inf for a forbidden pair");
+  }
 }
 
 TEST_CASE("what P does: item i goes to the place j where P_ij is 1") {

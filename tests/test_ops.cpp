@@ -249,6 +249,7 @@ const std::vector<Row>& rows() {
       {"layer_norm", [](const Vars& v) { return layer_norm(v[0], v[1], v[2]); }, {{2, 5}, {5}, {5}}},
       {"layer_norm long", [](const Vars& v) { return layer_norm(v[0], v[1], v[2]); }, {{2, 3, 19}, {1, 19}, {1, 1, 19}}},
       {"layer_norm of many rows", [](const Vars& v) { return layer_norm(v[0], v[1], v[2]); }, {{300, 7}, {7}, {7}}},
+      {"layer_norm of long rows", [](const Vars& v) { return layer_norm(v[0], v[1], v[2]); }, {{2, 1100}, {1100}, {1100}}},
       {"layer_norm of one", [](const Vars& v) { return layer_norm(v[0], v[1], v[2]) * v[0]; }, {{3, 1}, {}, {1, 1}}},
       {"layer_norm twice", [](const Vars& v) { return layer_norm(v[0], v[1], v[2]) * layer_norm(v[0], v[1], v[2]); }, {{3, 9}, {9}, {9}}},
       {"layer_norm of no row", [](const Vars& v) { return layer_norm(v[0], v[1], v[2]); }, {{0, 3}, {3}, {3}}},
@@ -505,6 +506,8 @@ TEST_CASE("ties and kinks follow the stated rules") {
   CHECK(p[b] == Tensor{-kInf, 0, 0});
   CHECK(recorded[0].value() == p[a]);
   CHECK(recorded[1].value() == p[b]);
+  const Var minus = tape.parameter(Tensor{-2}), zeroth = tape.parameter(Tensor{0});
+  CHECK(backward(differentiate(pow(minus, zeroth), minus)[0])[zeroth] == Tensor{-0.5});
 }
 
 TEST_CASE("reductions of nothing, of large numbers, and of -inf alone") {
@@ -577,6 +580,11 @@ TEST_CASE("softmax does not overflow, and -inf is a category of probability 0") 
               Tensor{1 / (1 + std::exp(1.0)), 1 / (1 + std::exp(-1.0)), 0});
   check_close(value([](const Vars& v) { return log_softmax(v[0]); }, {Tensor{-1000, 0}}),
               Tensor{-1000, 0});
+  const Tensor near = Rng(6).normal({2, 700});  // a long row too
+  for (Var (*f)(Var) : {+[](Var l) { return softmax(l); }, +[](Var l) { return log_softmax(l); },
+                        +[](Var l) { return argmax(l, gumbel_softmax(0.5)); }})
+    check_close(value([f](const Vars& v) { return f(v[0]); }, {near + 1024}),
+                value([f](const Vars& v) { return f(v[0]); }, {near}));
   check_close(value([](const Vars& v) { return bce_with_logits(v[0], v[1]); },
                     {Tensor{1000, -1000, 0}, Tensor{1, 0, 0.5}}),
               Tensor{0, 0, std::log(2.0)});
@@ -881,6 +889,18 @@ TEST_CASE("squares that overflow: layer_norm, variance and norm of numbers that 
               value([](const Vars& v) { return layer_norm(v[0], v[1], v[2]); },
                     {Tensor{{-1e5, 1e5}, {1, 2}}, ones({2}), zeros({2})}),
               1e-9);
+  for (double large : {1e154, 4.0}) {  // each row is measured by itself
+    const Tensor rows{{1, 2, 4}, {large, 2 * large, large * 4}};
+    check_close(value([](const Vars& v) { return layer_norm(v[0], v[1], v[2]); },
+                      {rows, ones({3}), zeros({3})}),
+                value([](const Vars& v) { return layer_norm(v[0], v[1], v[2]); },
+                      {Tensor{{1, 2, 4}, {1, 2, 4}}, ones({3}), zeros({3})}),
+                1e-4);
+  }
+  Tape tape;
+  const Var x = tape.parameter(Tensor{{1, 2, 4}, {1.5e308, 1e308, 1.1e308}});
+  check_close(backward(variance(x, 1))[x] * 0.9,
+              Tensor{{-0.8, -0.2, 1}, {1.8e307, -1.2e307, -0.6e307}});
   check_close(value([](const Vars& v) { return norm(v[0]); }, {Tensor{3 * huge, 4 * huge}}),
               full({}, 5 * huge));
   check_close(value([](const Vars& v) { return variance(v[0]); }, {Tensor{-1e154, 1e154, 0, 0}}),

@@ -50,11 +50,16 @@ TEST_CASE("philox gives the published words") {
 }
 
 TEST_CASE("the first numbers of a stream are philox's words, whatever is drawn after them") {
-  Rng rng(0x0123456789abcdefull);
-  const Tensor u = rng.uniform({3});
-  for (std::size_t i = 0; i < 3; ++i) {
-    const auto words = philox({static_cast<std::uint32_t>(i), 0, 0, 0}, {0x89abcdefu, 0x01234567u});
-    CHECK(u.data()[i] == (static_cast<float>(words[0] >> 9) + 0.5f) * std::ldexp(1.0f, -23));
+  for (const std::uint64_t position : {std::uint64_t{0}, (std::uint64_t{1} << 59) + 3}) {
+    Rng rng(0x0123456789abcdefull, position, 0x500000002ull);
+    const Tensor u = rng.uniform({3});
+    for (std::uint64_t i = 0; i < 3; ++i) {
+      const std::uint64_t counter = 16 * position + i;  // 64 words are those of 16 counters
+      const auto words = philox(
+          {static_cast<std::uint32_t>(counter), static_cast<std::uint32_t>(counter >> 32), 2, 5},
+          {0x89abcdefu, 0x01234567u});
+      CHECK(u.data()[i] == (static_cast<float>(words[0] >> 9) + 0.5f) * std::ldexp(1.0f, -23));
+    }
   }
   // below(n): n times the first two as one, over 2^64.
   const auto word = [](std::uint32_t i) {

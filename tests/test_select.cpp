@@ -26,6 +26,7 @@
 #include "ops/softmax.hpp"
 #include "tests/distance.hpp"
 #include "tests/refuses.hpp"
+#include "tests/vjp_of.hpp"
 
 using namespace argtape;
 using Vars = std::vector<Var>;
@@ -195,6 +196,13 @@ TEST_CASE("the gradient checker agrees, at both orders") {
       },
       {Rng(4).normal({2, 2000}), Rng(5).normal({3})});
   CHECK_MESSAGE(found, found.report);
+  const CheckResult handed_back =
+      check_gradient(vjp_of([](const Vars& v) {
+                       const Var one = v[0].tape->constant(ones({3}));
+                       return mixture(v[0], {[&] { return one; }, [&] { return v[1]; }});
+                     }),
+                     {Rng(4).normal({2}), Rng(5).normal({3}), Rng(6).normal({3})});
+  CHECK_MESSAGE(handed_back, handed_back.report);
 }
 
 TEST_CASE("the tape holds nothing of the branches that were not chosen") {

@@ -300,10 +300,12 @@ TEST_CASE("draws without replacement: frequencies by chi-square against enumerat
 }
 
 TEST_CASE("who comes second is drawn as among the rest, however far above the first stands") {
-  for (const double far : {0.0, 100.0, 1e6, 1e17}) {
+  using Pair = std::pair<double, double>;
+  for (const auto& [far, all] :
+       {Pair{0, 0}, Pair{100, 0}, Pair{1e6, 0}, Pair{1e17, 0}, Pair{1e25, 1e17}}) {
     CAPTURE(far);
     const std::size_t draws = 20000;
-    const Tensor rest{0.5, -0.25, 1.0, 0.0};
+    const Tensor rest = all + Tensor{0.5, -0.25, 1.0, 0.0};
     Tensor logits = zeros({5});
     std::copy(rest.begin(), rest.end(), logits.begin() + 1);
     logits.data()[0] = far + 20;
