@@ -134,7 +134,6 @@ class SmallVector {
     return true;
   }
   friend bool operator!=(const SmallVector& a, const SmallVector& b) { return !(a == b); }
-  friend void swap(SmallVector& a, SmallVector& b) noexcept { std::swap(a, b); }
 
  private:
   // Of an empty list.
