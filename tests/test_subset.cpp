@@ -301,8 +301,8 @@ TEST_CASE("draws without replacement: frequencies by chi-square against enumerat
 
 TEST_CASE("who comes second is drawn as among the rest, however far above the first stands") {
   using Pair = std::pair<double, double>;
-  for (const auto& [far, all] :
-       {Pair{0, 0}, Pair{100, 0}, Pair{1e6, 0}, Pair{1e17, 0}, Pair{1e25, 1e17}}) {
+  for (const Pair& at : {Pair{0, 0}, Pair{100, 0}, Pair{1e6, 0}, Pair{1e17, 0}, Pair{1e25, 1e17}}) {
+    const double far = at.first, all = at.second;
     CAPTURE(far);
     const std::size_t draws = 20000;
     const Tensor rest = all + Tensor{0.5, -0.25, 1.0, 0.0};
