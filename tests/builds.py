@@ -10,7 +10,8 @@ newer releases of Debian; it runs there as it does here, in a chroot that mmdebs
 
 For aarch64 (Debian):
   dpkg --add-architecture arm64 && apt-get update && apt-get install --no-install-recommends crossbuild-essential-arm64 \\
-    qemu-user libopenblas-dev:arm64 liblapack-dev:arm64 libsleef-dev:arm64 zlib1g-dev:arm64 libmpfr-dev:arm64
+    qemu-user libopenblas-dev:arm64 liblapack-dev:arm64 libsleef-dev:arm64 zlib1g-dev:arm64 libmpfr-dev:arm64 \\
+    librapidcheck-dev:arm64
 """
 import argparse, json, os, shutil, subprocess, sys
 
