@@ -18,6 +18,7 @@ BOUND = 1e-4
 ANEW = {"gumbel-rao", "i-mle", "perturbed"}
 NUMBERS = {int, float}
 TIMES = {"seconds", "microseconds", "ms_per_step"}
+EMULATOR = os.environ.get("ARGTAPE_EMULATOR", "").split()  # runs the programs, where they are another machine's
 FOLDER = os.path.join(os.path.dirname(os.path.abspath(__file__)), "golden")
 
 
@@ -35,7 +36,7 @@ def figures(value, path=""):
 def run(program, flags, threads):
     with tempfile.TemporaryDirectory() as folder:
         file = os.path.join(folder, "run.json")
-        r = subprocess.run([os.path.join(o.build, program), *flags.split(), "--threads", str(threads), "--json", file],
+        r = subprocess.run([*EMULATOR, os.path.join(o.build, program), *flags.split(), "--threads", str(threads), "--json", file],
                            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, universal_newlines=True)
         if not check(r.returncode == 0, "%s %s: %s" % (program, flags, r.stdout)):
             return {}
