@@ -12,6 +12,7 @@
 namespace {
 
 constexpr std::size_t kMostNumbers = 2048;  // of a value; larger ones are left out
+constexpr std::size_t kMostNodes = 1000;    // of a tape, whose derivatives are many times that
 constexpr Scalar kLargest = 16;             // values beyond it are brought back
 
 // What is swept for: the gradient of the costs, weighed if there are weights, for the leaves and
@@ -28,7 +29,8 @@ Sought run(Machine& m, Swept& to) {
     m.leaves.push_back(m.tape.parameter(m.numbers.tensor(m.shape(), 4)));
     keep(m.leaves.back());
   }
-  for (std::size_t n = 1 + m.below(24); n > 0 && m.at < m.program.size(); --n) {
+  for (std::size_t n = 1 + m.below(24);
+       n > 0 && m.at < m.program.size() && m.tape.size() < kMostNodes; --n) {
     m.said.clear();
     const Step& step = m.one_of(kSteps);
     to.steps += std::string(step.name);
