@@ -1026,6 +1026,11 @@ TEST_CASE(
           "argmax[gumbel-rao]: a choice that is not drawn has no distribution; use sample()");
   refuses([&] { argmax(l, i_mle(1)); },
           "argmax[i-mle]: a choice that is not drawn has no distribution; use sample()");
+  // Not in the name of the solver that they call in their backward.
+  refuses([&] { backward(sum(-sqrt(argmax(l, blackbox())))); },
+          "argmax[blackbox]: the gradient that arrives has -inf; need numbers, or inf");
+  refuses([&] { backward(sum(kNan * sample(l, i_mle(1), rng))); },
+          "sample[i-mle]: the gradient that arrives has NaN; need numbers, or inf");
   refuses([&] { sample(l, zero(), tape.constant(zeros({3}))); },
           "sample: logits are (2, 3), noise is (3,); need the same shape");
   refuses(

@@ -1,5 +1,8 @@
 #include "ops/rules/solver.hpp"
 
+#include <cmath>
+#include <string>
+
 #include "engine/require.hpp"
 #include "ops/formula.hpp"
 #include "ops/kernels/axis.hpp"
@@ -10,6 +13,13 @@
 
 ARGTAPE_PUBLIC_BEGIN
 namespace {
+
+// What pushes a logit to +inf is refused here: the solver would say so of logits that nobody gave.
+void require_slopes(const std::string& op, const Tensor& gradient) {
+  for (Scalar g : gradient)
+    require(g > kMinusInf, op, ": the gradient that arrives has ", std::isnan(g) ? "NaN" : "-inf",
+            "; need numbers, or inf");
+}
 
 // The choice, or the matching, once more, counted.
 Var solve(const Draw& draw, Var x, BackwardContext& ctx) {
@@ -41,6 +51,7 @@ Rule implicit(const char* name, double lambda, std::size_t draws, std::uint64_t 
   rule.applies_to = AppliesTo::any;
   rule.differentiates_noise = draws == 1;
   rule.backward = [=](const Draw& draw, BackwardContext& ctx) {
+    require_slopes(ctx.op(), ctx.gradient().value());
     const Var own = draw.hard() - solve(draw, pushed(draw, lambda, ctx.gradient()), ctx);
     if (draws == 1) return own / lambda;
     const Var more = centred(draw) + more_noise(draw, draws - 1, seed);

@@ -68,9 +68,9 @@ Sought run(Machine& m, Swept& to) {
   to.by_chance = m.by_chance;
   Sought sought{{m.pool.back()}, {}, m.leaves};
   if (m.below(4) == 0) sought.costs.push_back(m.any());
-  if (m.below(4) == 0)
+  if (m.below(4) == 0)  // above 0: what is refused for -inf is so in each way
     for (Var cost : sought.costs)
-      sought.weights.push_back(m.tape.constant(m.numbers.tensor(cost.shape(), 4) + Scalar(0.125)));
+      sought.weights.push_back(m.tape.constant(m.numbers.tensor(cost.shape(), 4) + Scalar(2.125)));
   if (m.below(4) == 0)
     if (const Var v = m.any(); m.tape.node(v.index).wants_gradient) sought.wrt.push_back(v);
   for (std::size_t i = 0; i < m.tape.size(); ++i)  // a rule behind its node
