@@ -1026,11 +1026,19 @@ TEST_CASE(
           "argmax[gumbel-rao]: a choice that is not drawn has no distribution; use sample()");
   refuses([&] { argmax(l, i_mle(1)); },
           "argmax[i-mle]: a choice that is not drawn has no distribution; use sample()");
-  // Not in the name of the solver that they call in their backward.
-  refuses([&] { backward(sum(-sqrt(argmax(l, blackbox())))); },
-          "argmax[blackbox]: the gradient that arrives has -inf; need numbers, or inf");
-  refuses([&] { backward(sum(kNan * sample(l, i_mle(1), rng))); },
-          "sample[i-mle]: the gradient that arrives has NaN; need numbers, or inf");
+  refuses(
+      [&] { backward(sum(-sqrt(argmax(l, blackbox())))); },
+      "argmax[blackbox]: pushed by the gradient that arrives, argmax[zero]: logits have +inf in "
+      "row 0; need numbers");
+  const Var square = tape.parameter(zeros({3, 3})), no_noise = tape.constant(zeros({3, 3}));
+  for (const DecisionNode& node : kDecisionNodes)
+    for (const char* name : {"blackbox", "i-mle"})
+      for (Scalar slope : {kInf, -kInf, kNan}) {
+        const Var chosen = node.drawn(square, node.named(name, 1), no_noise);
+        CHECK_THROWS_WITH_AS(backward(sum(slope * chosen)),
+                             doctest::Contains("]: pushed by the gradient that arrives, "),
+                             std::invalid_argument);
+      }
   refuses([&] { sample(l, zero(), tape.constant(zeros({3}))); },
           "sample: logits are (2, 3), noise is (3,); need the same shape");
   refuses(

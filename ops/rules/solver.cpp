@@ -1,7 +1,6 @@
 #include "ops/rules/solver.hpp"
 
-#include <cmath>
-#include <string>
+#include <stdexcept>
 
 #include "engine/require.hpp"
 #include "ops/formula.hpp"
@@ -14,17 +13,19 @@
 ARGTAPE_PUBLIC_BEGIN
 namespace {
 
-// What pushes a logit to +inf is refused here: the solver would say so of logits that nobody gave.
-void require_slopes(const std::string& op, const Tensor& gradient) {
-  for (Scalar g : gradient)
-    require(g > kMinusInf, op, ": the gradient that arrives has ", std::isnan(g) ? "NaN" : "-inf",
-            "; need numbers, or inf");
-}
-
 // The choice, or the matching, once more, counted.
 Var solve(const Draw& draw, Var x, BackwardContext& ctx) {
   ctx.counts().solver_calls += size_of(rows_of(draw, x));
   return draw.decision->solve(x, draw.decision->k);
+}
+
+// Of logits that the gradient made, which nobody gave: what the solver says of them is said of it.
+Var solve_pushed(const Draw& draw, Var x, BackwardContext& ctx) {
+  try {
+    return solve(draw, x, ctx);
+  } catch (const std::invalid_argument& error) {
+    refuse(ctx.op(), ": pushed by the gradient that arrives, ", error.what());
+  }
 }
 
 // The logits less what no solution depends on: what a row has in common, and a column where each is
@@ -51,12 +52,12 @@ Rule implicit(const char* name, double lambda, std::size_t draws, std::uint64_t 
   rule.applies_to = AppliesTo::any;
   rule.differentiates_noise = draws == 1;
   rule.backward = [=](const Draw& draw, BackwardContext& ctx) {
-    require_slopes(ctx.op(), ctx.gradient().value());
-    const Var own = draw.hard() - solve(draw, pushed(draw, lambda, ctx.gradient()), ctx);
+    const Var own = draw.hard() - solve_pushed(draw, pushed(draw, lambda, ctx.gradient()), ctx);
     if (draws == 1) return own / lambda;
     const Var more = centred(draw) + more_noise(draw, draws - 1, seed);
     return (own +
-            sum(solve(draw, more, ctx) - solve(draw, more - lambda * ctx.gradient(), ctx), 0)) /
+            sum(solve(draw, more, ctx) - solve_pushed(draw, more - lambda * ctx.gradient(), ctx),
+                0)) /
            (static_cast<double>(draws) * lambda);
   };
   return rule;

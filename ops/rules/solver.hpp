@@ -16,7 +16,8 @@ ARGTAPE_PUBLIC_BEGIN
 /// drawn choice. The slope of a piecewise linear interpolation of the solver (Vlastelica, Paulus,
 /// Musil, Martius, Rolinek, arXiv 1912.02175, algorithm 1, where the solver minimises). Biased. One
 /// more call of the solver. Throws std::invalid_argument unless lambda > 0, and neither it nor 1 /
-/// lambda is out of Scalar's range; its sweep does where f' has NaN or -inf, as does i_mle()'s.
+/// lambda is out of Scalar's range; its sweep does where x - lambda f' has NaN, +inf or nothing
+/// possible, as does i_mle()'s.
 Rule blackbox(double lambda = 1.0);
 
 /// sum_j h(g_j) <argmax(l + tau g_j) - D, f'> / (n tau) over n fresh Gumbel noises g_j, where

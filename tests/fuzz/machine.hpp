@@ -137,8 +137,9 @@ struct Machine {
   }
   // How many of a row: each subset is tried, and of 36 numbers there are 7,140 of 3.
   std::size_t length_of_subset(Var x) {
-    return std::min<std::size_t>(length(), last(x) > 9 ? 1 : 3);
+    return std::min<std::size_t>(length(), is_long(x) ? 1 : 3);
   }
+  static bool is_long(Var x) { return last(x) > 9; }
   // (n, d), whatever x is.
   Var rows(Var x) {
     return reshape(x, {x.value().size() / std::max<std::size_t>(1, last(x)), last(x)});

@@ -389,7 +389,7 @@ const Step kSteps[] = {
          case 1:
            return expectation(x, m.length_of_subset(x), f);
          default:
-           if (Machine::last(x) > 9) return expectation(x, f);  // of 110 there are 12,100 pairs
+           if (Machine::is_long(x)) return expectation(x, f);  // of 110 there are 12,100 pairs
            const Var other = m.like(x);
            return expectation({x, other}, [&](const Vars& z) { return f(z[0]) * sum(z[1], -1); });
        }
